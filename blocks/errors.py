@@ -1,0 +1,29 @@
+"""What can go wrong, named for what happened. Every error of Plaza's own is a PlazaError."""
+
+
+class PlazaError(Exception):
+    """Base of Plaza's errors: the message says what was expected, what was seen and what to do."""
+
+
+class ConfigurationError(PlazaError):
+    """A setting, block or site file is missing or contradicts itself."""
+
+
+class DatabaseUnavailable(PlazaError):
+    """ISPyB can't be reached; the write or read may be tried again."""
+
+
+class UnknownDataCollection(PlazaError):
+    """There is no data collection of this id in ISPyB."""
+
+
+class RecipeError(PlazaError):
+    """A recipe breaks a rule of the recipe language, or a placeholder in it can't be filled."""
+
+
+class UnknownStep(PlazaError):
+    """A recipe names a queue or service that Plaza has no step for."""
+
+
+class MessageRefused(PlazaError):
+    """A step can't use a message or its parameters: Zocalo's `nack`. The rest of the stream goes on."""

@@ -1,0 +1,48 @@
+"""Connections that a recipe run's steps share: opened when first used, closed with the run."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from blocks.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from distributed import Client
+    from sqlalchemy import Engine
+
+
+class Resources:
+    """What steps connect to. Use as an async context manager, which closes what was opened."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or get_settings()
+        self._stack = AsyncExitStack()
+        self._client: Client | None = None
+        self._connecting = asyncio.Lock()
+
+    async def __aenter__(self) -> Resources:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    @cached_property
+    def ispyb(self) -> Engine:
+        """ISPyB's database, with the time-outs and hooks of `blocks.ispyb_database`."""
+        from blocks.ispyb_database import connect
+
+        engine = connect(self.settings)
+        self._stack.callback(engine.dispose)
+        return engine
+
+    async def analysis_client(self) -> Client:
+        """Return an asynchronous Dask client of the analysis cluster."""
+        from blocks.analysis_cluster import connect
+
+        async with self._connecting:
+            if self._client is None:
+                self._client = await self._stack.enter_async_context(connect(self.settings))
+            return self._client
