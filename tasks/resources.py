@@ -31,8 +31,8 @@ class Resources:
 
     @cached_property
     def ispyb(self) -> Engine:
-        """ISPyB's database, with the time-outs and hooks of `blocks.ispyb_database`."""
-        from blocks.ispyb_database import connect
+        """ISPyB's database, with the time-outs and hooks of `blocks.ispyb_connection`."""
+        from blocks.ispyb_connection import connect
 
         engine = connect(self.settings)
         self._stack.callback(engine.dispose)

@@ -1,0 +1,220 @@
+"""How to reach ISPyB: one SQLAlchemy engine for SQLite, MariaDB and MySQL, and what its faults mean.
+
+Knows nothing of Prefect, unless a Prefect API is configured and no URL is set: then the block
+`ispyb-database/plaza` is asked.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from blocks.errors import ConfigurationError, DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from blocks.settings import Settings
+
+Result = TypeVar("Result")
+
+BLOCK_NAME = "plaza"
+SQLITE_FILE = "ispyb.sqlite"
+CONNECT_TIMEOUT_S = 10
+ANSWER_TIMEOUT_S = 60  # a frozen server would otherwise hang the caller for good, pool_pre_ping included
+POOL_RECYCLE_S = 3600
+SQLITE_PRAGMAS = ("busy_timeout=30000", "foreign_keys=ON", "journal_mode=WAL", "synchronous=NORMAL")
+
+# Measured by killing, freezing and overloading a server; 2055 and -1 are mysql-connector's.
+TRANSIENT_MYSQL_CODES = frozenset({-1, 1040, 1053, 1205, 1213, 1317, 1927, 2002, 2003, 2006, 2013, 2055})
+TRANSIENT_SQLITE_CODES = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_PROTOCOL,
+    }
+)
+ACCESS_MYSQL_CODES = frozenset({1044, 1045, 1049, 1142})
+MISSING_TABLE_MYSQL_CODE = 1146
+
+
+def connect(settings: Settings) -> Engine:
+    """Open the ISPyB of the settings.
+
+    That is their URL, else that of the block `ispyb-database/plaza`, else SQLite in the home folder. Opening doesn't reach out yet: the first transaction does.
+
+    Raises
+    ------
+    ConfigurationError
+        The URL can't be read or its driver isn't there.
+    DatabaseUnavailable
+        The Prefect API, which may hold the URL, doesn't answer.
+    """
+    url = settings.ispyb_url or (_block_url() if _has_prefect_api() else None)
+    if url is None:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        return open_engine(URL.create("sqlite", database=str(settings.home / SQLITE_FILE)))
+    return open_engine(url)
+
+
+def open_engine(url: str | URL) -> Engine:
+    """Make an engine with time-outs, liveness check and, for SQLite, the pragmas and real transactions.
+
+    Raises
+    ------
+    ConfigurationError
+        The URL can't be read or its driver isn't there.
+    """
+    try:
+        target = _with_driver(make_url(url))
+        engine = create_engine(target, pool_pre_ping=True, pool_recycle=POOL_RECYCLE_S, connect_args=_timeouts(target))
+    except (ArgumentError, ModuleNotFoundError) as error:
+        raise ConfigurationError(
+            f"ISPyB's URL can't be used ({error}); expected sqlite:///path or "
+            "mysql+pymysql://user:password@host/ispyb; see PLAZA_ISPYB_URL"
+        ) from None  # the cause may show the URL with its password
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+@contextmanager
+def transaction(engine: Engine, *, read_only: bool = False) -> Iterator[Connection]:
+    """Give a connection in one transaction, and say clearly what a database fault means.
+
+    Parameters
+    ----------
+    engine
+        ISPyB.
+    read_only
+        Nothing will be written, so on SQLite no writer has to be waited for.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        A fault that can pass: the whole transaction may be tried again.
+    ConfigurationError
+        The credentials are refused or the tables aren't there.
+    """
+    try:
+        with engine.connect().execution_options(read_only=read_only) as connection, connection.begin():
+            yield connection
+    except DBAPIError as error:
+        raise _explain(engine, error) from error
+
+
+def retry_transaction(engine: Engine, work: Callable[[Connection], Result], patience_s: float = 30.0) -> Result:
+    """Do some work in a transaction, and again from the start while faults last that can pass.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        The fault outlasted `patience_s` seconds.
+    """
+    deadline = time.monotonic() + patience_s
+    for pause in pauses():
+        try:
+            with transaction(engine) as connection:
+                return work(connection)
+        except DatabaseUnavailable:
+            if time.monotonic() + pause > deadline:
+                raise
+        time.sleep(pause)
+    raise AssertionError("pauses() ended")
+
+
+def pauses(first_s: float = 0.1, longest_s: float = 10.0) -> Iterator[float]:
+    """Yield waits for ever, doubling up to a limit, with jitter so that many writers don't come back at once."""
+    pause = first_s
+    while True:
+        yield pause * random.uniform(0.5, 1.0)
+        pause = min(longest_s, 2 * pause)
+
+
+def is_transient(error: DBAPIError) -> bool:
+    """Tell by error code whether a database fault can pass by itself."""
+    if error.connection_invalidated:
+        return True
+    sqlite_code = getattr(error.orig, "sqlite_errorcode", None)
+    if sqlite_code is not None:
+        return (sqlite_code & 0xFF) in TRANSIENT_SQLITE_CODES
+    return _mysql_code(error) in TRANSIENT_MYSQL_CODES
+
+
+def describe(engine: Engine) -> str:
+    """Name the database without its password."""
+    return engine.url.render_as_string(hide_password=True)
+
+
+def _explain(engine: Engine, error: DBAPIError) -> Exception:
+    where, cause = describe(engine), error.orig
+    if is_transient(error):
+        return DatabaseUnavailable(
+            f"ISPyB at {where} can't be used now: {cause}. Check that it is running and can be reached from here; "
+            "writes are tried again until it answers"
+        )
+    if _mysql_code(error) in ACCESS_MYSQL_CODES:
+        return ConfigurationError(
+            f"ISPyB at {where} refuses us: {cause}. Check user, password, database name and grants"
+        )
+    if _mysql_code(error) == MISSING_TABLE_MYSQL_CODE or "no such table" in str(cause):
+        return ConfigurationError(f"ISPyB at {where} lacks a table: {cause}. Make the tables with `plaza ispyb create`")
+    return error
+
+
+def _mysql_code(error: DBAPIError) -> Any:
+    arguments = getattr(error.orig, "args", ())
+    return getattr(error.orig, "errno", None) or (arguments[0] if arguments else None)
+
+
+def _with_driver(url: URL) -> URL:
+    """Choose PyMySQL, the only driver whose lost connections SQLAlchemy recognises, unless another one is named."""
+    return url.set(drivername="mysql+pymysql") if url.drivername in {"mysql", "mariadb"} else url
+
+
+def _timeouts(url: URL) -> dict[str, Any]:
+    if url.get_driver_name() != "pymysql":
+        return {}
+    return {"connect_timeout": CONNECT_TIMEOUT_S, "read_timeout": ANSWER_TIMEOUT_S, "write_timeout": ANSWER_TIMEOUT_S}
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = (
+        None  # we send BEGIN ourselves: sqlite3 would leave SELECTs and DDL outside the transaction
+    )
+    for pragma in SQLITE_PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads and then writes fails at once if another writer came between; IMMEDIATE waits its turn.
+    read_only = connection.get_execution_options().get("read_only", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _has_prefect_api() -> bool:
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    if "prefect" not in sys.modules:  # importing Prefect to look into its profile would cost a second
+        return False
+    from prefect.settings import PREFECT_API_URL
+
+    return bool(PREFECT_API_URL.value())
+
+
+def _block_url() -> str | None:
+    from blocks.ispyb_database import find_url
+
+    return find_url(BLOCK_NAME)
