@@ -17,7 +17,9 @@ class Settings(BaseSettings):
     home: Path = Field(CHECKOUT / ".plaza", description="Folder of all state: databases, logs, process files")
     recipe_directory: Path = Field(CHECKOUT / "recipes", description="Folder of the recipe files (*.json)")
     ispyb_url: str | None = Field(
-        None, repr=False, description="SQLAlchemy URL of ISPyB; unset: the Prefect block ispyb-database/plaza, else SQLite in the home folder"
+        None,
+        repr=False,
+        description="SQLAlchemy URL of ISPyB; unset: the block ispyb-database/plaza, else SQLite in the home folder",
     )
     dask_scheduler: str | None = Field(
         None, description="Address of the Dask scheduler for per-image analysis; unset: a cluster within the process"
@@ -25,7 +27,9 @@ class Settings(BaseSettings):
     analysis_workers: int = Field(0, ge=0, description="Dask workers of the local analysis cluster; 0: one per core")
     server_port: int = Field(4200, ge=0, description="Port of Prefect's server that `plaza up` starts; 0: any free one")
     dask_port: int = Field(8786, ge=0, description="Port of the Dask scheduler that `plaza up` starts; 0: any free one")
-    smtp_host: str | None = Field(None, description="Mail server; unset: the block mail-server/plaza, else mails are kept in the home folder")
+    smtp_host: str | None = Field(
+        None, description="Mail server; unset: the block mail-server/plaza, else mails are kept in the home folder"
+    )
     smtp_port: int = Field(25, description="Port of the mail server")
     mail_sender: str = Field("plaza@localhost", description="Sender of mails whose recipe names none")
 
@@ -36,4 +40,4 @@ def get_settings() -> Settings:
 
     Tests and child processes that change the environment call `get_settings.cache_clear()`.
     """
-    return Settings()  # type: ignore[call-arg]
+    return Settings()

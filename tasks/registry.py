@@ -1,6 +1,9 @@
 """Which step serves which queue. Modules are imported when a recipe needs them."""
 
+import re
+from collections.abc import Mapping
 from importlib import import_module
+from typing import Any
 
 from blocks.errors import UnknownStep
 from tasks.step import Step
@@ -18,6 +21,42 @@ STEPS: dict[str, str] = {
     "per_image_analysis": "tasks.per_image_analysis:analyse_images",
     "reduce.xray_centering": "tasks.xray_centring:centre_crystal",
 }
+
+# Zocalo's labels of the services, for nodes that name no queue; compared without "DLS", case, blanks and hyphens
+SERVICES: dict[str, str] = {
+    "filewatcher": "filewatcher",
+    "images": "images",
+    "ispybconnector": "ispyb_connector",
+    "ispybdbconnector": "ispyb_connector",
+    "ispybpia": "ispyb_pia",
+    "mailer": "mailnotification",
+    "mailnotification": "mailnotification",
+    "nexusparser": "nexusparser.find_related_files",
+    "notifygda": "notify_gda",
+    "perimageanalysis": "per_image_analysis",
+    "xraycentering": "reduce.xray_centering",
+    "xraycentring": "reduce.xray_centering",
+}
+
+
+def queue_of(number: int, node: Mapping[str, Any]) -> str:
+    """Return the queue of the step that a recipe node asks for: its `queue`, else that of its `service` label.
+
+    Raises
+    ------
+    UnknownStep
+        The node names neither, or one that no step serves.
+    """
+    queue, service = node.get("queue"), node.get("service")
+    if queue in STEPS:
+        return str(queue)
+    label = re.sub(r"[\s_-]|^dls", "", str(service).lower())
+    if queue is None and label in SERVICES:
+        return SERVICES[label]
+    raise UnknownStep(
+        f"node {number} asks for queue {queue!r} (service {service!r}), which no step serves; "
+        f"known queues: {', '.join(sorted(STEPS))}"
+    )
 
 
 def load_step(queue: str) -> Step:

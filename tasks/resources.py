@@ -42,7 +42,6 @@ class Resources:
         """Return an asynchronous Dask client of the analysis cluster."""
         from blocks.analysis_cluster import connect
 
-        async with self._connecting:
-            if self._client is None:
-                self._client = await self._stack.enter_async_context(connect(self.settings))
-            return self._client
+        async with self._connecting:  # two steps of a run share one client
+            client = self._client = self._client or await self._stack.enter_async_context(connect(self.settings))
+        return client

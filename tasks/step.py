@@ -92,13 +92,17 @@ class StepContext:
 class MessageFunction(Protocol):
     """A message step's function; a plain one runs in a thread. Raises MessageRefused to refuse the message."""
 
-    def __call__(self, parameters: Any, message: Message, context: StepContext, /) -> Iterable[Send]: ...
+    def __call__(self, parameters: Any, message: Message, context: StepContext, /) -> Iterable[Send]:
+        """Handle a message."""
+        ...
 
 
 class StreamFunction(Protocol):
     """A stream step's function: an async generator."""
 
-    def __call__(self, parameters: Any, inbox: AsyncIterator[Message], context: StepContext, /) -> AsyncIterator[Send]: ...
+    def __call__(self, parameters: Any, inbox: AsyncIterator[Message], context: StepContext, /) -> AsyncIterator[Send]:
+        """Handle all messages of the inbox."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,9 @@ async def try_step(
 ) -> StepOutcome:
     """Run a step by itself on some payloads, to its end."""
     outcome = StepOutcome()
-    context = StepContext(node, recipe_run, resources, refuse=lambda message, error: outcome.refused.append((message, error)))
+    context = StepContext(
+        node, recipe_run, resources, refuse=lambda message, error: outcome.refused.append((message, error))
+    )
 
     async def inbox() -> AsyncIterator[Message]:
         for payload in payloads:

@@ -1,0 +1,206 @@
+"""A recipe as a Prefect flow: a task run per node, what it reads, what it reports."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import Flow, Task
+from prefect.artifacts import (
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
+from prefect.states import Completed, Failed
+
+from blocks.errors import PlazaError, RecipeError
+from blocks.settings import get_settings
+from flows.recipe.engine import NodeRecord, RecipeRun
+from flows.recipe.language import Recipe, read_recipe
+from flows.recipe.substitution import fill_recipe
+from tasks.resources import Resources
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from prefect.client.schemas.objects import State
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_INTERVAL_S = 1.0
+
+
+def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
+    """Make the flow that runs a recipe file.
+
+    Parameters
+    ----------
+    name
+        The flow's name: the recipe's.
+    path
+        The recipe file; read at each run, so that a changed recipe needs no restart.
+    """
+
+    async def run_recipe(dcid: int | None = None, parameters: dict[str, Any] | None = None) -> State[Any]:
+        """Run the recipe for a data collection.
+
+        Parameters
+        ----------
+        dcid
+            The data collection. Its parameters are read from ISPyB unless `parameters` holds them already.
+        parameters
+            What fills the recipe's placeholders, beside what ISPyB says.
+        """
+        return await _run(name, read_recipe(path), dcid, parameters or {})
+
+    run_recipe.__name__ = name.replace("-", "_")
+    return Flow(
+        run_recipe,
+        name=name,
+        description=f"Recipe {path.name}",
+        flow_run_name=f"{name} · dcid {{dcid}}",
+        validate_parameters=True,
+        persist_result=False,
+    )
+
+
+async def _run(name: str, recipe: Recipe, dcid: int | None, parameters: Mapping[str, Any]) -> State[Any]:
+    recipe_run = _recipe_run_id()
+    async with Resources() as resources:
+        try:
+            known = await _recipe_parameters(dcid, parameters, recipe_run, resources)
+            run = RecipeRun(fill_recipe(recipe, known), recipe_run, resources, run_node=_as_task_run)
+        except PlazaError as error:  # the reason is all that an operator needs, so no traceback
+            logger.error("recipe %s can't start: %s", name, error)
+            return Failed(message=f"{type(error).__name__}: {error}")
+        logger.info("recipe %s for dcid %s: recipe run %s", name, dcid, recipe_run)
+        async with _progress_artifact(name, run):
+            records = await run.run()
+    await _report(records)
+    faults = [f"step {record.label}: {record.fault}" for record in records.values() if record.fault]
+    if faults:
+        kept = _keep_refused(recipe_run, run)
+        return Failed(message="; ".join(faults) + (f" (refused messages: {kept})" if kept else ""))
+    return Completed(message=f"{sum(record.started is not None for record in records.values())} steps done")
+
+
+def _recipe_run_id() -> str:
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise RecipeError("a recipe's flow runs under Prefect only; for a single step there is `plaza step run`")
+    return str(context.flow_run.id)
+
+
+async def _recipe_parameters(
+    dcid: int | None, parameters: Mapping[str, Any], recipe_run: str, resources: Resources
+) -> dict[str, Any]:
+    """Join the parameters that were handed over with those of the data collection, for this recipe run."""
+    known = dict(parameters)
+    if dcid is not None and "ispyb_dc_info" not in known:
+        from tasks.ispyb_access.reader import read_data_collection
+
+        collection = await asyncio.to_thread(read_data_collection, resources.ispyb, dcid, recipe_run)
+        known = {**collection.recipe_parameters(), **known}
+    return {**_for_recipe_run(known, recipe_run), "guid": recipe_run}
+
+
+def _for_recipe_run(parameters: dict[str, Any], recipe_run: str) -> dict[str, Any]:
+    """Give this run its own folders: what Mimas has read names the folders of Mimas's run."""
+    information = parameters.get("ispyb_dc_info")
+    if not isinstance(information, Mapping) or not information.get("uuid"):
+        return parameters
+    own = {
+        key: value.replace(information["uuid"], recipe_run)
+        for key, value in parameters.items()
+        if key.startswith("ispyb_") and key.endswith("_directory") and isinstance(value, str)
+    }
+    return {**parameters, **own, "ispyb_dc_info": {**information, "uuid": recipe_run}}
+
+
+async def _as_task_run(record: NodeRecord, work: Callable[[], Awaitable[None]]) -> None:
+    """Do a node's work as a Prefect task run of its name."""
+
+    async def node() -> State[Any]:
+        await work()
+        if record.fault:
+            return Failed(message=record.fault)
+        return Completed(message=f"{record.received} messages in, {sum(record.sent.values())} out")
+
+    # without arguments: Prefect would try to hash channels
+    task: Task[..., Any] = Task(
+        node, name=record.label, task_run_name=record.label, cache_policy=NO_CACHE, persist_result=False
+    )
+    await task(return_state=True)
+
+
+@asynccontextmanager
+async def _progress_artifact(name: str, run: RecipeRun) -> AsyncIterator[None]:
+    """Keep a progress artifact that follows the step which has the most to do, at most once a second."""
+    finished = asyncio.Event()
+    reporter = asyncio.create_task(_report_progress(name, run, finished))
+    try:
+        yield
+    finally:
+        finished.set()
+        await reporter
+
+
+async def _report_progress(name: str, run: RecipeRun, finished: asyncio.Event) -> None:
+    artifact, shown = None, -1.0
+    while not finished.is_set():
+        try:
+            await asyncio.wait_for(finished.wait(), PROGRESS_INTERVAL_S)
+        except TimeoutError:
+            logger.debug("%s goes on", name)
+        percent = _percent(run.records)
+        if percent is None or (finished.is_set() and artifact is None) or percent == shown:
+            continue  # nothing to count, or over before anybody could look
+        if artifact is None:
+            artifact = await acreate_progress_artifact(
+                percent, key="recipe-progress", description=f"Images handled by {name}"
+            )
+        else:
+            await aupdate_progress_artifact(artifact, percent)
+        shown = percent
+
+
+def _percent(records: Mapping[int, NodeRecord]) -> float | None:
+    expected = max((record.expected or 0 for record in records.values()), default=0)
+    counting = [record.done for record in records.values() if record.expected]
+    return round(100 * min(counting) / expected, 1) if expected else None
+
+
+async def _report(records: Mapping[int, NodeRecord]) -> None:
+    table = [
+        {
+            "step": record.label,
+            "state": record.state,
+            "messages in": record.received,
+            "messages out": ", ".join(f"{name or 'unnamed'} {count}" for name, count in record.sent.items()),
+            "refused": len(record.refused),
+            "seconds": round(record.finished - record.started, 2) if record.started and record.finished else "",
+        }
+        for record in records.values()
+    ]
+    await acreate_table_artifact(table, key="recipe-steps", description="What each step of the recipe did")
+
+
+def _keep_refused(recipe_run: str, run: RecipeRun) -> Path | None:
+    """Write the refused messages where they can be read again: nothing that was sent is lost."""
+    refusals = list(run.refusals())
+    if not refusals:
+        return None
+    path = get_settings().home / "recipe-runs" / recipe_run / "refused.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as lines:
+        for refusal in refusals:
+            line = {"node": refusal.node, "payload": refusal.payload, "reason": refusal.reason}
+            lines.write(json.dumps(line, default=str) + "\n")
+    return path

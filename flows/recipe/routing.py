@@ -1,0 +1,42 @@
+"""Where a node's messages go: named outputs, default channels, the same target twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class Routes:
+    """The targets of one node's outputs.
+
+    Parameters
+    ----------
+    output
+        The node's `output`: a number, a list of numbers, or an object of named ones.
+    default
+        The step's default output: what it sends there also goes along unnamed links, and what it sends unnamed
+        goes there where the outputs are named.
+    """
+
+    def __init__(self, output: Any, default: str | None) -> None:
+        if isinstance(output, Mapping):
+            named = {name: _targets(below) for name, below in output.items()}
+            unnamed = named.get(default, ()) if default is not None else ()
+        else:
+            unnamed = _targets(output)
+            named = {default: unnamed} if default is not None else {}
+        self._routes: dict[str | None, tuple[int, ...]] = {**named, None: unnamed}
+
+    def __getitem__(self, output: str | None) -> tuple[int, ...]:
+        """Targets of an output, in order, one message each; an output that the node doesn't link leads nowhere."""
+        return self._routes.get(output, ())
+
+    def targets(self) -> set[int]:
+        """All nodes that this one may send to."""
+        return {target for targets in self._routes.values() for target in targets}
+
+
+def _targets(links: Any) -> tuple[int, ...]:
+    if links is None:
+        return ()
+    return (links,) if isinstance(links, int) else tuple(link for link in links if link is not None)
