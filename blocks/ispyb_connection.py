@@ -52,7 +52,8 @@ MISSING_TABLE_MYSQL_CODE = 1146
 def connect(settings: Settings) -> Engine:
     """Open the ISPyB of the settings.
 
-    That is their URL, else that of the block `ispyb-database/plaza`, else SQLite in the home folder. Opening doesn't reach out yet: the first transaction does.
+    That is their URL, else that of the block `ispyb-database/plaza`, else SQLite in the home folder.
+    Opening doesn't reach out yet: the first transaction does.
 
     Raises
     ------
