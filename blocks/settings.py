@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,6 +33,20 @@ class Settings(BaseSettings):
     )
     smtp_port: int = Field(25, description="Port of the mail server")
     mail_sender: str = Field("plaza@localhost", description="Sender of mails whose recipe names none")
+    archiver_allowed_industrial_visits: tuple[str, ...] = Field(
+        (), description="Industrial visits to archive all the same: visits, proposals or two-letter codes, as JSON"
+    )
+    operators: str = Field(
+        "operators@localhost", description="Who gets mail about incomplete data: `{operators}` in recipes"
+    )
+    gda_host: str = Field(
+        "mx-control", description="Host that hears of every analysed image: `{gda_host}` in recipes; mx-control: nobody"
+    )
+    gda_port: int = Field(9876, description="UDP port of gda_host: `{gda_port}` in recipes")
+
+    def recipe_parameters(self) -> dict[str, Any]:
+        """Return what recipes may say of the site in placeholders."""
+        return {"operators": self.operators, "gda_host": self.gda_host, "gda_port": self.gda_port}
 
 
 @cache

@@ -170,6 +170,8 @@ class RecipeRun:
         except Exception as error:
             logger.exception("step %s of recipe run %s has failed", record.label, self.recipe_run)
             record.failure = f"{type(error).__name__}: {error}"
+            if inbox.current is not None:
+                self._refuse(record, inbox.current, error)
             async for message in inbox:  # else the nodes that feed this one would wait for room for ever
                 self._refuse(record, message, error)
         record.finished = time.time()
@@ -205,18 +207,20 @@ class RecipeRun:
 
 
 class _Inbox:
-    """A channel's messages, the first of which has been taken already; counts them."""
+    """A channel's messages, the first of which has been taken already; counts them and knows the latest."""
 
     def __init__(self, first: Message, channel: Channel, record: NodeRecord) -> None:
         self._first: Message | None = first
+        self.current: Message | None = None
         self._channel, self._record = channel, record
 
     def __aiter__(self) -> _Inbox:
         return self
 
     async def __anext__(self) -> Message:
-        message, self._first = self._first, None
+        message, self._first, self.current = self._first, None, None
         if message is None:
             message = await self._channel.__anext__()
         self._record.received += 1
+        self.current = message
         return message

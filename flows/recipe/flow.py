@@ -108,7 +108,8 @@ async def _recipe_parameters(
 
         collection = await asyncio.to_thread(read_data_collection, resources.ispyb, dcid, recipe_run)
         known = {**collection.recipe_parameters(), **known}
-    return {**_for_recipe_run(known, recipe_run), "guid": recipe_run}
+    site = resources.settings.recipe_parameters()
+    return {**site, **_for_recipe_run(known, recipe_run), "guid": recipe_run}
 
 
 def _for_recipe_run(parameters: dict[str, Any], recipe_run: str) -> dict[str, Any]:
