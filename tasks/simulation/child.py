@@ -1,0 +1,105 @@
+"""The simulated beamline's own process: renders, reads and writes images, so that no other process holds HDF5 handles.
+
+Reads a job as JSON from standard input and writes one JSON line for each report, then one with the result or
+the error. `tasks.simulation.child_process` is its other end.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TextIO
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from blocks.errors import PlazaError
+from tasks.simulation.plan import CollectionPlan
+from tasks.simulation.sweep import Sweep
+
+Report = Callable[[int, float], None]
+
+
+class Line(BaseModel):
+    """What a job says: a report (an image's number, and the time at which it was there), its result or its error."""
+
+    image: int | None = None
+    at: float | None = None
+    result: Any = None
+    error: str | None = None
+
+
+class Produce(BaseModel):
+    """Render a plan's images into a store; the result is their sweep."""
+
+    model_config = ConfigDict(frozen=True)
+    job: Literal["produce"] = "produce"
+    plan: CollectionPlan
+    store: Path
+
+    def run(self, report: Report) -> Any:
+        """Do it."""
+        from tasks.simulation.produce import produce
+
+        return produce(self.plan, self.store, lambda number: report(number, 0.0)).model_dump(mode="json")
+
+
+class Survey(BaseModel):
+    """Find the sweeps of a folder of images; the result is their list."""
+
+    model_config = ConfigDict(frozen=True)
+    job: Literal["survey"] = "survey"
+    folder: Path
+    grid: tuple[int, int] | None = None
+
+    def run(self, report: Report) -> Any:
+        """Do it."""
+        from tasks.simulation.replay import survey
+
+        return [sweep.model_dump(mode="json") for sweep in survey(self.folder, self.grid)]
+
+
+class Place(BaseModel):
+    """Let a sweep's images appear in a folder at a rate (Hz)."""
+
+    model_config = ConfigDict(frozen=True)
+    job: Literal["place"] = "place"
+    sweep: Sweep
+    destination: Path
+    rate_hz: float = Field(gt=0)
+
+    def run(self, report: Report) -> Any:
+        """Do it."""
+        from tasks.simulation.placing import place
+
+        for number, at in enumerate(place(self.sweep, self.destination, self.rate_hz), start=1):
+            report(number, at)
+
+
+Job = Produce | Survey | Place
+JOB: TypeAdapter[Job] = TypeAdapter(Annotated[Job, Field(discriminator="job")])
+
+
+def main(reports: TextIO) -> int:
+    """Do the job on standard input."""
+
+    def say(line: Line) -> None:
+        reports.write(line.model_dump_json(exclude_none=True) + "\n")
+        reports.flush()
+
+    try:
+        job = JOB.validate_json(sys.stdin.buffer.read())
+        say(Line(result=job.run(lambda image, at: say(Line(image=image, at=at)))))
+    except BrokenPipeError:  # whoever wanted the images is gone
+        return 1
+    except PlazaError as error:
+        say(Line(error=str(error)))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    # DIALS may print: only reports may go where they are read.
+    with os.fdopen(os.dup(1), "w") as pipe:
+        os.dup2(2, 1)
+        code = main(pipe)
+    sys.exit(code)

@@ -1,0 +1,101 @@
+"""Render diffraction images: spots times partiality on a background, Poisson noise, gaps between modules."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import erf
+
+from tasks.simulation.crystal import Reflections
+from tasks.simulation.geometry import MODULE_PITCH, MODULE_PIXELS, PIXEL_MM, Geometry
+from tasks.simulation.plan import CollectionPlan
+
+SPOT_SIGMA_PX = 0.75
+STAMP_PX = 5
+# A still takes as much of a reflection as an image of this width would.
+STILL_WIDTH_DEG = 0.1
+FAINTEST_COUNTS = 0.3
+BACKGROUND_COUNTS = 1.2
+BEAM_STOP_MM = 2.0
+SOLVENT_RING_A = 3.6
+
+
+def find_gaps(geometry: Geometry) -> npt.NDArray[np.bool_]:
+    """Return where the detector has no pixels."""
+    x, y = np.arange(geometry.width), np.arange(geometry.height)
+    return (y % MODULE_PITCH[1] >= MODULE_PIXELS[1])[:, None] | (x % MODULE_PITCH[0] >= MODULE_PIXELS[0])[None, :]
+
+
+def scatter_background(geometry: Geometry) -> npt.NDArray[np.float64]:
+    """Return expected counts a pixel of air scatter, a ring of solvent and the beam stop's shadow."""
+    x = (np.arange(geometry.width) + 0.5 - geometry.beam_x_px) * PIXEL_MM
+    y = (np.arange(geometry.height) + 0.5 - geometry.beam_y_px) * PIXEL_MM
+    radius = np.hypot(x[None, :], y[:, None])
+    inverse_d = 2 * np.sin(0.5 * np.arctan2(radius, geometry.distance_mm)) / geometry.wavelength_a
+    ring = np.exp(-(((inverse_d - 1 / SOLVENT_RING_A) / 0.05) ** 2))
+    counts = BACKGROUND_COUNTS * (0.25 + 1.5 * ring + 2.0 * np.exp(-inverse_d / 0.08))
+    counts[radius < BEAM_STOP_MM] = 0.02
+    return np.asarray(counts, np.float64)
+
+
+def partiality(reflections: Reflections, start_deg: float, width_deg: float) -> npt.NDArray[np.float64]:
+    """Return the part of each reflection that is recorded while the crystal turns through an image."""
+    spread, phi = reflections.spread_deg, reflections.phi_deg
+    if width_deg == 0:
+        height = STILL_WIDTH_DEG / (spread * math.sqrt(2 * math.pi))
+        return np.asarray(height * np.exp(-0.5 * ((phi - start_deg) / spread) ** 2), np.float64)
+    scale = 1 / (spread * math.sqrt(2))
+    return np.asarray(0.5 * (erf((start_deg + width_deg - phi) * scale) - erf((start_deg - phi) * scale)), np.float64)
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Renders any image of a data collection; what all its images share is made once."""
+
+    plan: CollectionPlan
+    reflections: Reflections
+    background: npt.NDArray[np.float64]
+    gaps: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, plan: CollectionPlan, reflections: Reflections) -> "Renderer":
+        """Make what the images of a plan share."""
+        return cls(plan, reflections, scatter_background(plan.geometry), find_gaps(plan.geometry))
+
+    def render(self, index: int) -> npt.NDArray[np.int32]:
+        """Return the image of an index from 0: counts, -1 in gaps. The same each time."""
+        spots, plan = self.reflections, self.plan
+        start_deg, strength = plan.starts_deg()[index], plan.strengths()[index]
+        counts = np.zeros(len(spots))
+        near = np.abs(spots.phi_deg - start_deg - plan.width_deg / 2) < plan.width_deg / 2 + 4.5 * spots.spread_deg
+        reflecting = Reflections(
+            *(getattr(spots, name)[near] for name in ("x", "y", "phi_deg", "spread_deg", "counts"))
+        )
+        counts = strength * reflecting.counts * partiality(reflecting, start_deg, plan.width_deg)
+        seen = counts > FAINTEST_COUNTS
+        expected = self.background.copy()
+        _add_spots(expected, reflecting.x[seen], reflecting.y[seen], counts[seen])
+        image = np.random.default_rng((plan.seed, index)).poisson(expected).astype(np.int32)
+        image[self.gaps] = -1
+        return image
+
+
+def _add_spots(
+    expected: npt.NDArray[np.float64],
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    counts: npt.NDArray[np.float64],
+) -> None:
+    """Add Gaussian spots, integrated over each pixel, to the expected counts."""
+    columns, rows = np.floor(x).astype(int), np.floor(y).astype(int)
+    edges, offsets = np.arange(-STAMP_PX, STAMP_PX + 2), np.arange(-STAMP_PX, STAMP_PX + 1)
+    scale = 1 / (SPOT_SIGMA_PX * math.sqrt(2))
+    along_x = 0.5 * np.diff(erf((columns[:, None] + edges - x[:, None]) * scale), axis=1)
+    along_y = 0.5 * np.diff(erf((rows[:, None] + edges - y[:, None]) * scale), axis=1)
+    stamps = counts[:, None, None] * along_y[:, :, None] * along_x[:, None, :]
+    at_y = np.broadcast_to((rows[:, None] + offsets)[:, :, None], stamps.shape)
+    at_x = np.broadcast_to((columns[:, None] + offsets)[:, None, :], stamps.shape)
+    height, width = expected.shape
+    inside = (at_y >= 0) & (at_y < height) & (at_x >= 0) & (at_x < width)
+    np.add.at(expected, (at_y[inside], at_x[inside]), stamps[inside])
