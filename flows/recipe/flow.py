@@ -23,7 +23,7 @@ from prefect.states import Completed, Failed
 from blocks.errors import PlazaError, RecipeError
 from blocks.settings import get_settings
 from flows.recipe.engine import NodeRecord, RecipeRun
-from flows.recipe.language import Recipe, read_recipe
+from flows.recipe.language import read_recipe
 from flows.recipe.substitution import fill_recipe
 from tasks.resources import Resources
 
@@ -58,7 +58,7 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
         parameters
             What fills the recipe's placeholders, beside what ISPyB says.
         """
-        return await _run(name, read_recipe(path), dcid, parameters or {})
+        return await _run(name, path, dcid, parameters or {})
 
     run_recipe.__name__ = name.replace("-", "_")
     return Flow(
@@ -71,10 +71,11 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
     )
 
 
-async def _run(name: str, recipe: Recipe, dcid: int | None, parameters: Mapping[str, Any]) -> State[Any]:
+async def _run(name: str, path: Path, dcid: int | None, parameters: Mapping[str, Any]) -> State[Any]:
     recipe_run = _recipe_run_id()
     async with Resources() as resources:
         try:
+            recipe = read_recipe(path)
             known = await _recipe_parameters(dcid, parameters, recipe_run, resources)
             run = RecipeRun(fill_recipe(recipe, known), recipe_run, resources, run_node=_as_task_run)
         except PlazaError as error:  # the reason is all that an operator needs, so no traceback

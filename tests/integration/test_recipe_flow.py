@@ -1,0 +1,104 @@
+"""A recipe file as a Prefect flow, on a real Prefect server."""
+
+import json
+import socket
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
+
+from blocks.settings import get_settings
+from flows.recipe.flow import recipe_flow
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
+
+
+@pytest.fixture
+def control_computer():
+    """GDA's UDP port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gda:
+        gda.bind(("127.0.0.1", 0))
+        gda.settimeout(10)
+        yield gda
+
+
+@pytest.fixture
+def run_recipe(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLAZA_HOME", str(tmp_path / "home"))
+    get_settings.cache_clear()
+
+    async def run(document, **parameters):
+        path = tmp_path / "tried-recipe.json"
+        path.write_text(json.dumps(document))
+        state = await recipe_flow("tried-recipe", path)(dcid=None, parameters=parameters, return_state=True)
+        return state, state.state_details.flow_run_id
+
+    yield run
+    get_settings.cache_clear()
+
+
+async def task_runs(flow_run_id):
+    async with get_client() as client:
+        runs = await client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
+    return {run.name: run.state.type.value for run in runs}
+
+
+def watching(files, port, **outputs):
+    return {
+        "1": {
+            "queue": "filewatcher",
+            "parameters": {"list": files, "timeout": "{t}"},
+            "output": outputs or {"every": 2, "timeout": 3},
+        },
+        "2": {"queue": "notify_gda", "parameters": {"dcid": "7", "host": "127.0.0.1", "port": port}},
+        "3": {"queue": "images", "parameters": {"image_command": "unheard-of"}},
+        "start": [[1, []]],
+    }
+
+
+async def test_every_node_that_gets_a_message_is_a_task_run(run_recipe, control_computer, tmp_path):
+    files = [str(tmp_path / f"{name}.cbf") for name in "ab"]
+    for file in files:
+        with open(file, "w") as image:  # noqa: PTH123
+            image.write("image")
+    recipe = watching(files, control_computer.getsockname()[1])
+    state, flow_run_id = await run_recipe(recipe, t=5)
+    assert state.is_failed()  # the file watcher's payload has no image number in list mode, which GDA needs
+    assert "step 2 · notify_gda: 2 of 2 messages refused" in state.message
+    assert await task_runs(flow_run_id) == {"1 · watch_files": "COMPLETED", "2 · notify_gda": "FAILED"}
+    kept = get_settings().home / "recipe-runs" / str(flow_run_id) / "refused.jsonl"
+    assert [json.loads(line)["payload"]["file"] for line in kept.read_text().splitlines()] == files
+
+
+async def test_a_pattern_reaches_gda_image_by_image(run_recipe, control_computer, tmp_path):
+    for number in (5, 6, 7):
+        (tmp_path / f"x_{number:03d}.cbf").write_text("image")
+    recipe = watching([], control_computer.getsockname()[1], every=2)
+    recipe["1"]["parameters"] = {"pattern": f"{tmp_path}/x_%03d.cbf", "pattern-start": "5", "pattern-end": "7"}
+    del recipe["3"]
+    state, flow_run_id = await run_recipe(recipe)
+    assert state.is_completed(), state.message
+    assert [control_computer.recv(200).decode("latin-1").split(":")[:3] for _ in range(3)] == [
+        ["PIA", "7", number] for number in "567"
+    ]
+    async with get_client() as client:
+        artifacts = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
+        )
+    [table] = [artifact for artifact in artifacts if artifact.key == "recipe-steps"]
+    assert [row["messages in"] for row in json.loads(table.data)] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("document", "complaint"),
+    [
+        ({"1": {"queue": "images", "output": 1}, "start": [[1, []]]}, "cycle: 1 -> 1"),
+        ({"1": {"queue": "crystal.ball"}, "start": [[1, []]]}, "node 1 asks for queue 'crystal.ball'"),
+        ({"1": {"queue": "images", "parameters": {"input": "{t[x]}"}}, "start": [[1, []]]}, "node 1: placeholders in"),
+    ],
+)
+async def test_a_recipe_that_can_not_run_says_why_and_runs_nothing(run_recipe, document, complaint):
+    state, flow_run_id = await run_recipe(document, t={})
+    assert state.is_failed()
+    assert complaint in state.message
+    assert await task_runs(flow_run_id) == {}
