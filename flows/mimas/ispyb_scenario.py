@@ -1,0 +1,114 @@
+"""From what ISPyB says of a data collection to the scenario that the rules judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from blocks.errors import PlazaError
+from flows.mimas.scenario import (
+    AnomalousScatterer,
+    DCClass,
+    DetectorClass,
+    Event,
+    Scenario,
+    SpaceGroup,
+    Sweep,
+    UnitCell,
+)
+
+# ISPyB may say several: the first of these counts
+PRECEDENCE = {
+    "serial_fixed": DCClass.SERIAL_FIXED,
+    "serial_jet": DCClass.SERIAL_JET,
+    "grid": DCClass.GRIDSCAN,
+    "characterization": DCClass.CHARACTERIZATION,
+    "screen": DCClass.SCREENING,
+    "diamond_anvil_cell": DCClass.DIAMOND_ANVIL_CELL,
+    "rotation": DCClass.ROTATION,
+}
+
+Fact = TypeVar("Fact")
+
+
+class InvalidScenario(PlazaError):
+    """What ISPyB says of a data collection is too little for a decision."""
+
+
+def scenario_from_ispyb(dcid: int, event: Event, known: Mapping[str, Any]) -> tuple[Scenario, tuple[str, ...]]:
+    """Make the scenario of a data collection.
+
+    Parameters
+    ----------
+    dcid
+        The data collection.
+    event
+        What happened to it.
+    known
+        The `ispyb_…` parameters of the dispatcher.
+
+    Returns
+    -------
+    tuple[Scenario, tuple[str, ...]]
+        The scenario, and a warning for each fact that makes no sense and so counts as unset.
+
+    Raises
+    ------
+    InvalidScenario
+        A fact that every decision needs is missing: the beamline.
+    """
+    if not known.get("ispyb_beamline"):
+        raise InvalidScenario(
+            f"data collection {dcid} names no beamline: expected ISPyB's BLSession.beamLineName of its session; "
+            "give the data collection (or its group) a session, then send the event again"
+        )
+    warnings: list[str] = []
+
+    def sensible(label: str, make: Callable[..., Fact], *values: Any) -> Fact | None:
+        try:
+            return make(*values)
+        except (ValidationError, TypeError) as error:
+            warnings.append(f"{label} in ISPyB is left out: {_reason(error)}")
+            return None
+
+    group, cell = known.get("ispyb_space_group"), known.get("ispyb_unit_cell")
+    scatterer = (known.get("ispyb_diffraction_plan") or {}).get("anomalousScatterer")
+    sweeps = [sensible(f"sweep {sweep}", Sweep, *sweep) for sweep in known.get("ispyb_related_sweeps") or ()]
+    scenario = Scenario(
+        dcid=dcid,
+        dc_class=dc_class(known.get("ispyb_dc_class")),
+        event=event,
+        beamline=known["ispyb_beamline"],
+        visit=known.get("ispyb_visit"),
+        run_status=(known.get("ispyb_dc_info") or {}).get("runStatus"),
+        detector_class=detector_class(known.get("ispyb_detectorclass")),
+        sweeps=tuple(sweep for sweep in sweeps if sweep),
+        space_group=sensible("space group", SpaceGroup, group) if group else None,
+        unit_cell=sensible("unit cell", UnitCell, *cell) if cell else None,
+        anomalous_scatterer=sensible("anomalous scatterer", AnomalousScatterer, scatterer) if scatterer else None,
+        preferred_processing=known.get("ispyb_preferred_processing"),
+    )
+    return scenario, tuple(warnings)
+
+
+def dc_class(kinds: Mapping[str, bool | None] | None) -> DCClass:
+    """Choose one class of those that hold."""
+    return next((kind for name, kind in PRECEDENCE.items() if (kinds or {}).get(name)), DCClass.UNDEFINED)
+
+
+def detector_class(name: str | None) -> DetectorClass | None:
+    """Return the detector family; None for those without rules of their own."""
+    return next((family for family in DetectorClass if family.value == name), None)
+
+
+def _reason(error: ValidationError | TypeError) -> str:
+    if isinstance(error, TypeError):
+        return str(error)
+    return "; ".join(_sentence(fault["loc"], fault["msg"]) for fault in error.errors())
+
+
+def _sentence(location: Iterable[Any], message: str) -> str:
+    where = ".".join(str(part) for part in location)
+    return f"{where}: {message}" if where else message.removeprefix("Value error, ")

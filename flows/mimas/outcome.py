@@ -1,0 +1,158 @@
+"""What came of an event: a value that programs read back, and a page for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from flows.mimas.decision import Decision
+from flows.mimas.scenario import Invocation, ISPyBJobInvocation, RecipeInvocation
+
+ARTIFACT_KEY = "mimas-decision"
+_JSON_FENCE = "```json\n"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class LaunchedRecipe(_Record):
+    """A recipe's flow run; `earlier` if the same event had launched it before."""
+
+    recipe: str
+    flow_run_id: UUID
+    earlier: bool = False
+
+
+class FailedLaunch(_Record):
+    """A recipe that Prefect's API wouldn't launch."""
+
+    recipe: str
+    reason: str
+
+
+class WantedJob(_Record):
+    """An ISPyB job that the rules ask for, and what became of it."""
+
+    recipe: str
+    display_name: str
+    autostart: bool
+    parameters: tuple[tuple[str, str], ...]
+    sweeps: tuple[tuple[int, int, int], ...]
+    state: str
+
+
+class MimasOutcome(_Record):
+    """What Mimas made of an event."""
+
+    dcid: int
+    event: Literal["start", "end"]
+    beamline: str
+    dc_class: str
+    launched: tuple[LaunchedRecipe, ...]
+    not_installed: tuple[str, ...]
+    """Recipes that the rules ask for and that have no deployment here; jobs' recipes as `ispyb-…`."""
+    failed: tuple[FailedLaunch, ...]
+    jobs: tuple[WantedJob, ...]
+    matched: tuple[str, ...]
+    """Names of the rules that applied."""
+    warnings: tuple[str, ...]
+    """Facts of ISPyB that were left out since they make no sense."""
+
+
+def describe_job(job: ISPyBJobInvocation, *, is_installed: bool) -> WantedJob:
+    """Say what becomes of a job that the rules ask for."""
+    return WantedJob(
+        recipe=job.recipe,
+        display_name=job.display_name,
+        autostart=job.autostart,
+        parameters=tuple((parameter.key, parameter.value) for parameter in job.parameters),
+        sweeps=tuple((sweep.dcid, sweep.start, sweep.end) for sweep in job.sweeps),
+        state="not created: jobs are created in ISPyB by a later version" if is_installed else "not installed here",
+    )
+
+
+def to_markdown(outcome: MimasOutcome, decision: Decision) -> str:
+    """Write the page: what runs, what doesn't and why; at its end the outcome as JSON."""
+    return "\n".join(
+        [
+            f"## {_headline(decision)}",
+            "",
+            *_section("Recipes", ("recipe", "run"), _recipe_rows(outcome), "No recipe is to run."),
+            *_section(
+                "Jobs", ("job", "starts", "parameters", "state"), map(_job_row, outcome.jobs), "No job asked for."
+            ),
+            *(["### Left out", "", *(f"- {warning}" for warning in outcome.warnings), ""] if outcome.warnings else []),
+            "### Rules that matched",
+            "",
+            *(_matched_lines(decision) or ["None."]),
+            "",
+            "### Rules that did not match",
+            "",
+            *(f"- **{r.rule}**: {'; '.join(r.verdict.because())}" for r in decision.rulings if not r.verdict.holds),
+            "",
+            "### For programs",
+            "",
+            f"{_JSON_FENCE}{outcome.model_dump_json(indent=1)}\n```",
+        ]
+    )
+
+
+def from_markdown(page: str) -> MimasOutcome:
+    """Read the outcome back from a page."""
+    text = page.rpartition(_JSON_FENCE)[2].removesuffix("\n```")
+    return MimasOutcome.model_validate_json(text)
+
+
+def _headline(decision: Decision) -> str:
+    scenario = decision.scenario
+    detector = scenario.detector_class.name.capitalize() if scenario.detector_class else "unknown detector"
+    what = f"{scenario.dc_class.value} on {scenario.beamline}, {detector}"
+    return f"{scenario.event.value.capitalize()} of data collection {scenario.dcid}: {what}"
+
+
+def _section(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], nothing: str) -> list[str]:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    if not lines:
+        return [f"### {title}", "", nothing, ""]
+    return [f"### {title}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", *lines, ""]
+
+
+def _recipe_rows(outcome: MimasOutcome) -> Iterable[Sequence[str]]:
+    for run in outcome.launched:
+        label = "launched before by the same event" if run.earlier else "launched"
+        yield run.recipe, f"[{label}](/runs/flow-run/{run.flow_run_id})"
+    for recipe in outcome.not_installed:
+        if not recipe.startswith("ispyb-"):  # those are seen among the jobs
+            yield recipe, "not installed here"
+    for failure in outcome.failed:
+        yield failure.recipe, f"**could not be launched**: {_in_cell(failure.reason)}"
+
+
+def _job_row(job: WantedJob) -> Sequence[str]:
+    parameters = "<br>".join(_in_cell(f"{key}={value}") for key, value in job.parameters)
+    return (
+        f"{job.display_name} (`{job.recipe}`)",
+        "at once" if job.autostart else "when there is room",
+        parameters,
+        job.state,
+    )
+
+
+def _in_cell(text: str) -> str:
+    return text.replace("|", r"\|").replace("\n", " ")
+
+
+def _matched_lines(decision: Decision) -> list[str]:
+    return [
+        f"- **{ruling.rule}** ({'; '.join(ruling.verdict.because())}): {', '.join(map(_name, ruling.invocations))}"
+        for ruling in decision.rulings
+        if ruling.verdict.holds
+    ]
+
+
+def _name(wanted: Invocation) -> str:
+    return wanted.recipe if isinstance(wanted, RecipeInvocation) else f"job {wanted.recipe}"

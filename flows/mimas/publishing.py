@@ -1,0 +1,72 @@
+"""Show a decision in Prefect: on the flow run's label and as its artifact, from which programs read it back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+from uuid import UUID
+
+from prefect import get_client
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.sorting import ArtifactSort
+
+from flows.mimas.decision import Decision
+from flows.mimas.outcome import ARTIFACT_KEY, MimasOutcome, from_markdown, to_markdown
+from flows.mimas.scenario import Scenario
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+
+def tags(scenario: Scenario) -> list[str]:
+    """Return the tags by which all runs for a data collection are found in the UI."""
+    return [_dcid_tag(scenario.dcid), scenario.beamline]
+
+
+async def label_run(run: FlowRun, scenario: Scenario) -> None:
+    """Add what ISPyB told to the flow run's name and tags."""
+    name = f"mimas {scenario.event.value} · dcid {scenario.dcid} · {scenario.beamline}"
+    async with get_client() as client:
+        await client.update_flow_run(run.id, name=name, tags=[*dict.fromkeys([*run.tags, *tags(scenario)])])
+
+
+async def publish(outcome: MimasOutcome, decision: Decision) -> None:
+    """Keep the outcome as the artifact `mimas-decision` of the current flow run."""
+    await acreate_markdown_artifact(
+        to_markdown(outcome, decision),
+        key=ARTIFACT_KEY,
+        description=f"What runs at the {outcome.event} of data collection {outcome.dcid}, and why",
+    )
+
+
+async def read_outcome(dcid: int, event: Literal["start", "end"]) -> MimasOutcome | None:
+    """Read the newest outcome of an event back; None if Mimas hasn't decided on it."""
+    pages = await _outcomes(FlowRunFilter(tags=FlowRunFilterTags(all_=[_dcid_tag(dcid)])))
+    return next((outcome for outcome in pages if (outcome.dcid, outcome.event) == (dcid, event)), None)
+
+
+async def read_outcome_of_run(flow_run_id: UUID) -> MimasOutcome | None:
+    """Read the outcome of a run of Mimas back; None if it hasn't decided (yet)."""
+    return next(iter(await _outcomes(FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))), None)
+
+
+async def _outcomes(runs: FlowRunFilter) -> Sequence[MimasOutcome]:
+    """Return the outcomes of flow runs, newest first."""
+    async with get_client() as client:
+        artifacts = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[ARTIFACT_KEY])),
+            flow_run_filter=runs,
+            sort=ArtifactSort.CREATED_DESC,
+        )
+    return [from_markdown(str(artifact.data)) for artifact in artifacts]
+
+
+def _dcid_tag(dcid: int) -> str:
+    return f"dcid:{dcid}"
