@@ -1,0 +1,107 @@
+"""Images of an HDF5 master, watched while the detector writes them (SWMR), by a child process.
+
+A process of its own, because a process that has both the virtual dataset of a master and one of its data files
+open can read the wrong image without any error (HDF5 1.10 to 2.0), because h5py holds the interpreter's lock while
+a slow file system keeps it waiting, and because HDF5 can crash on a broken file.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from pathlib import Path
+from typing import Any
+
+from blocks.errors import MessageRefused
+from tasks.file_watcher import frame_reader
+from tasks.file_watcher.sources import is_written
+
+
+class Hdf5Images:
+    """The images of an HDF5 master with a virtual dataset /entry/data/data; one is there when its data is stored."""
+
+    noun = "images"
+    nothing_named = False
+
+    def __init__(self, master: str) -> None:
+        self.expected: int | None = None
+        self.waiting_for: str | None = None
+        self.slowest_look_s = 0.0
+        self._master = master
+        self._reader: Process | None = None
+
+    def is_barred(self, number: int) -> bool:
+        """No image is barred."""
+        return False
+
+    def item(self, number: int) -> dict[str, Any]:
+        """Return the payload of an image, but for the time; `scan_range` is what per-image analysis wants."""
+        return {
+            "hdf5": self._master,
+            "hdf5-index": number - 1,
+            "file": self._master,
+            "file-number": number,
+            "parameters": {"scan_range": f"{number},{number}"},
+        }
+
+    def missing(self, number: int) -> dict[str, Any]:
+        """Return what the timeout output says of an image."""
+        return {"file": self._master, "hdf5-index": number - 1}
+
+    async def look(self, seen: int, limit: int) -> int:
+        """See `Source.look`.
+
+        Raises
+        ------
+        MessageRefused
+            The master or a data file is not what it should be, and waiting won't help.
+        """
+        if self._reader is None and not await asyncio.to_thread(is_written, self._master):
+            self.waiting_for = f"{self._master}, which isn't there"
+            return 0
+        started = time.perf_counter()
+        answer = await self._ask({"seen": seen, "limit": limit})
+        self.slowest_look_s = max(self.slowest_look_s, time.perf_counter() - started)
+        if "error" in answer:
+            raise MessageRefused(answer["error"])
+        self.expected, self.waiting_for = answer["expected"], answer["waiting_for"]
+        return answer["found"]
+
+    async def close(self) -> None:
+        """Stop the child process."""
+        reader, self._reader = self._reader, None
+        if reader is None:
+            return
+        if reader.returncode is None:
+            reader.kill()
+        await reader.wait()
+
+    async def _ask(self, question: dict[str, int]) -> dict[str, Any]:
+        for _ in range(2):
+            self._reader = self._reader or await self._start_reader()
+            answer = await _exchange(self._reader, json.dumps(question))
+            if answer:
+                return json.loads(answer)
+            await self.close()
+        raise MessageRefused(
+            f"the process that reads {self._master} died twice in a row (its last words are on standard error): "
+            "check the file and its data files with h5ls, and the machine's memory"
+        )
+
+    async def _start_reader(self) -> Process:
+        # By its path, so that it starts quickly with nothing but h5py; with -P, so that no module here hides a library.
+        command = [sys.executable, "-P", str(Path(frame_reader.__file__)), self._master]
+        return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, start_new_session=True)
+
+
+async def _exchange(process: Process, line: str) -> bytes:
+    """Send a line and return the answer, empty if the process is gone."""
+    assert process.stdin is not None, "the reader has no standard input"
+    assert process.stdout is not None, "the reader has no standard output"
+    try:
+        process.stdin.write(line.encode() + b"\n")
+        await process.stdin.drain()
+    except ConnectionError:
+        return b""
+    return await process.stdout.readline()

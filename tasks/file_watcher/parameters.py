@@ -1,0 +1,104 @@
+"""The file watcher's parameters, and the source that they name: a pattern, a list or an HDF5 master."""
+
+import re
+from typing import Any
+
+from pydantic import ConfigDict, Field, model_validator
+
+from blocks.errors import MessageRefused
+from tasks.file_watcher.hdf5_images import Hdf5Images
+from tasks.file_watcher.sources import ListedFiles, NumberedFiles, Source
+from tasks.step import StepParameters
+
+# The width is bounded: a hostile "%999999999d" would ask for a gigabyte of zeros.
+_FIELD = re.compile(r"%(?:%|[-+ 0]*\d{0,3}(?:\.\d{1,3})?(?P<conversion>[A-Za-z]))")
+
+
+class WatchParameters(StepParameters):
+    """Parameters of a file watcher's node.
+
+    What to watch is read by `open_source` only as far as its mode needs it, as Zocalo does: an unused key may hold
+    anything. Times are in seconds.
+    """
+
+    model_config = ConfigDict(alias_generator=lambda name: name.rstrip("_").replace("_", "-"))
+
+    pattern: Any = None
+    pattern_start: Any = None
+    pattern_end: Any = None
+    list_: Any = None
+    hdf5: Any = None
+    burst_limit: int = Field(100, ge=1)
+    burst_wait: float = Field(0, ge=0, allow_inf_nan=False)
+    timeout: float = Field(3600, ge=0, allow_inf_nan=False)
+    timeout_first: float | None = Field(None, ge=0, allow_inf_nan=False)
+    log_timeout_as_info: bool = False
+    expected_per_image_delay: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_means_unset(cls, values: Any) -> Any:
+        return (
+            {key: value for key, value in values.items() if value is not None} if isinstance(values, dict) else values
+        )
+
+    @property
+    def patience_first(self) -> float:
+        """Seconds to wait for the first item."""
+        return self.timeout if self.timeout_first is None else self.timeout_first
+
+
+def open_source(parameters: WatchParameters) -> Source:
+    """Return what to watch: the pattern if there is one, else the list, else the HDF5 master.
+
+    Raises
+    ------
+    MessageRefused
+        None of the three is given, or it can't be used; the message says what was expected.
+    """
+    if parameters.pattern:
+        first = _whole_number("pattern-start", parameters.pattern_start)
+        last = _whole_number("pattern-end", parameters.pattern_end)
+        return NumberedFiles(_checked_pattern(parameters.pattern), first, last - first + 1)
+    if parameters.list_ is not None:
+        return ListedFiles(_checked_list(parameters.list_))
+    if parameters.hdf5 is not None:
+        return Hdf5Images(_checked_path("hdf5", parameters.hdf5))
+    raise MessageRefused(
+        "the file watcher needs one of the parameters pattern, list or hdf5, and saw none; add it to the recipe"
+    )
+
+
+def _whole_number(name: str, value: Any) -> int:
+    try:
+        if isinstance(value, float) and not value.is_integer():
+            raise ValueError
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise MessageRefused(
+            f"the file watcher's parameter {name} should be a whole number, seen {value!r}; correct the recipe"
+        ) from None
+
+
+def _checked_pattern(pattern: Any) -> str:
+    """Return a printf pattern that is known to have exactly one integer field."""
+    if isinstance(pattern, str) and pattern != "None":
+        conversions = [match["conversion"] for match in _FIELD.finditer(pattern) if match["conversion"]]
+        if len(conversions) == 1 and conversions[0] in "diu" and "%" not in _FIELD.sub("", pattern):
+            return pattern
+    raise MessageRefused(
+        "the file watcher's parameter pattern should be a path with exactly one integer field, such as image_%05d.cbf, "
+        f"seen {pattern!r}"
+    )
+
+
+def _checked_list(entries: Any) -> tuple[str | None, ...]:
+    if isinstance(entries, list | tuple) and all(entry is None or isinstance(entry, str) for entry in entries):
+        return tuple(entries)
+    raise MessageRefused(f"the file watcher's parameter list should be a list of paths, seen {entries!r}")
+
+
+def _checked_path(name: str, value: Any) -> str:
+    if isinstance(value, str) and value not in ("", "None"):
+        return value
+    raise MessageRefused(f"the file watcher's parameter {name} should be a path, seen {value!r}")
