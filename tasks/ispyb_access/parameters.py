@@ -72,7 +72,7 @@ class DispatcherParameters(BaseModel):
     crystal: str
 
     def recipe_parameters(self) -> dict[str, Any]:
-        """Return Zocalo's keys and values: an absent cell is False, `ispyb_images` is left out where it says nothing."""
+        """Return Zocalo's keys and values: an absent cell is False, `ispyb_images` is absent where it says nothing."""
         values = {f"ispyb_{name}": getattr(self, name) for name in type(self).model_fields}
         values["ispyb_dc_class"] = self.dc_class.model_dump()
         values["ispyb_unit_cell"] = self.unit_cell or False

@@ -1,0 +1,164 @@
+"""What processing has written to ISPyB for a data collection, for people to look at."""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+from ispyb.sqlalchemy import Base
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Engine, or_, select
+
+from blocks.ispyb_connection import transaction
+
+TABLES = Base.metadata.tables
+COLLECTION = TABLES["DataCollection"]
+QUALITY = TABLES["ImageQualityIndicators"]
+CENTRING = TABLES["XrayCentring"]
+RESULT = TABLES["XrayCentringResult"]
+COLLECTION_FILE = TABLES["DataCollectionFileAttachment"]
+GRID = TABLES["GridInfo"]
+PROGRAM = TABLES["AutoProcProgram"]
+PROGRAM_FILE = TABLES["AutoProcProgramAttachment"]
+JOB = TABLES["ProcessingJob"]
+INTEGRATION = TABLES["AutoProcIntegration"]
+
+
+@dataclass(frozen=True)
+class ImageQuality:
+    """Per-image results as columns, in the order of the images; NaN where ISPyB has none."""
+
+    image_number: NDArray[np.int64]
+    spots_total: NDArray[np.float64]
+    spots_no_ice: NDArray[np.float64]
+    d_min_a: NDArray[np.float64]
+    total_intensity: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CentringRow:
+    """A crystal that X-ray centring found, in grid boxes."""
+
+    centring_id: int
+    type: str | None
+    status: str | None
+    centre_x: float | None
+    centre_y: float | None
+    centre_z: float | None
+    total_count: float | None
+    voxels: int | None
+
+
+@dataclass(frozen=True)
+class AttachedFile:
+    """A file that was attached to a program or to the data collection (then without a program)."""
+
+    path: PurePosixPath
+    type: str | None
+    program_id: int | None = None
+
+
+@dataclass(frozen=True)
+class ProgramRow:
+    """A program that processed the data collection. Status: 1 success, 0 failure, None while it waits or runs."""
+
+    program_id: int
+    name: str | None
+    status: int | None
+    message: str | None
+
+
+@dataclass(frozen=True)
+class WrittenRows:
+    """All that processing has written for a data collection."""
+
+    image_quality: ImageQuality
+    centrings: tuple[CentringRow, ...]
+    attachments: tuple[AttachedFile, ...]
+    programs: tuple[ProgramRow, ...]
+
+
+def read_written_rows(engine: Engine, dcid: int) -> WrittenRows:
+    """Read what was written for a data collection; one that nothing was written for gives empty columns and lists.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        ISPyB can't be reached.
+    """
+    with transaction(engine, read_only=True) as connection:
+        programs = _programs(connection, dcid)
+        return WrittenRows(
+            image_quality=_image_quality(connection, dcid),
+            centrings=_centrings(connection, dcid),
+            attachments=_attachments(connection, dcid, programs),
+            programs=programs,
+        )
+
+
+def _image_quality(connection: Connection, dcid: int) -> ImageQuality:
+    names = ("imageNumber", "spotTotal", "goodBraggCandidates", "method1Res", "totalIntegratedSignal")
+    statement = select(*(QUALITY.c[name] for name in names)).where(QUALITY.c.dataCollectionId == dcid)
+    rows = connection.execute(statement.order_by(QUALITY.c.imageNumber)).all()
+    columns = np.array([tuple(row) for row in rows], dtype=float).reshape(-1, len(names)).T
+    return ImageQuality(columns[0].astype(np.int64), *columns[1:])
+
+
+def _centrings(connection: Connection, dcid: int) -> tuple[CentringRow, ...]:
+    """Return the results for the collection's own grid, and those of its group that are of no single grid."""
+    own_grid = select(GRID.c.gridInfoId).where(GRID.c.dataCollectionId == dcid)
+    statement = (
+        select(
+            CENTRING.c.xrayCentringId,
+            CENTRING.c.xrayCentringType,
+            RESULT.c.status,
+            RESULT.c.centreOfMassX,
+            RESULT.c.centreOfMassY,
+            RESULT.c.centreOfMassZ,
+            RESULT.c.totalCount,
+            RESULT.c.numberOfVoxels,
+        )
+        .join(COLLECTION, COLLECTION.c.dataCollectionGroupId == CENTRING.c.dataCollectionGroupId)
+        .join(RESULT, RESULT.c.xrayCentringId == CENTRING.c.xrayCentringId)
+        .where(COLLECTION.c.dataCollectionId == dcid)
+        .where(or_(RESULT.c.gridInfoId.is_(None), RESULT.c.gridInfoId.in_(own_grid)))
+        .order_by(RESULT.c.xrayCentringResultId)
+    )
+    return tuple(CentringRow(*row) for row in connection.execute(statement))
+
+
+def _programs(connection: Connection, dcid: int) -> tuple[ProgramRow, ...]:
+    """Return the programs of the collection's processing jobs, and those that integrated it without a job."""
+    of_jobs = select(JOB.c.processingJobId).where(JOB.c.dataCollectionId == dcid)
+    of_integrations = select(INTEGRATION.c.autoProcProgramId).where(INTEGRATION.c.dataCollectionId == dcid)
+    statement = select(
+        PROGRAM.c.autoProcProgramId,
+        PROGRAM.c.processingPrograms,
+        PROGRAM.c.processingStatus,
+        PROGRAM.c.processingMessage,
+    ).where(or_(PROGRAM.c.processingJobId.in_(of_jobs), PROGRAM.c.autoProcProgramId.in_(of_integrations)))
+    return tuple(ProgramRow(*row) for row in connection.execute(statement.order_by(PROGRAM.c.autoProcProgramId)))
+
+
+def _attachments(connection: Connection, dcid: int, programs: tuple[ProgramRow, ...]) -> tuple[AttachedFile, ...]:
+    of_collection = connection.execute(
+        select(COLLECTION_FILE.c.fileFullPath, COLLECTION_FILE.c.fileType)
+        .where(COLLECTION_FILE.c.dataCollectionId == dcid)
+        .order_by(COLLECTION_FILE.c.dataCollectionFileAttachmentId)
+    )
+    of_programs = connection.execute(
+        select(
+            PROGRAM_FILE.c.filePath,
+            PROGRAM_FILE.c.fileName,
+            PROGRAM_FILE.c.fileType,
+            PROGRAM_FILE.c.autoProcProgramId,
+        )
+        .where(PROGRAM_FILE.c.autoProcProgramId.in_([program.program_id for program in programs]))
+        .order_by(PROGRAM_FILE.c.autoProcProgramAttachmentId)
+    )
+    return (
+        *(AttachedFile(PurePosixPath(path), kind) for path, kind in of_collection),
+        *(
+            AttachedFile(PurePosixPath(path or "", name or ""), kind, program)
+            for path, name, kind, program in of_programs
+        ),
+    )
