@@ -5,7 +5,7 @@ the images and what reads them can't disagree.
 """
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,10 @@ class Reflections:
     def __len__(self) -> int:
         return len(self.x)
 
+    def select(self, which: npt.NDArray[np.bool_]) -> "Reflections":
+        """Return some of them."""
+        return Reflections(*(getattr(self, field.name)[which] for field in fields(self)))
+
 
 def place_crystal(plan: CollectionPlan) -> Any:
     """Return a dxtbx Experiment of the whole data collection, with the crystal in it."""
@@ -66,19 +70,19 @@ def place_crystal(plan: CollectionPlan) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         blank = Path(folder) / "blank_00001.cbf"
         dark = np.zeros((geometry.height, geometry.width), np.int32)
-        write_cbf(
-            blank, dark, geometry, start_deg=plan.start_deg, width_deg=plan.width_deg or 1.0, exposure_s=plan.exposure_s
-        )
+        width_deg = plan.width_deg or 1.0
+        write_cbf(blank, dark, geometry, start_deg=plan.start_deg, width_deg=width_deg, exposure_s=plan.exposure_s)
         experiment: Experiment = ExperimentListFactory.from_filenames([str(blank)])[0]
     # One wide "image" a rotation range: the predictor only needs to know how far the crystal turns.
     turned = plan.starts_deg()[-1] + (plan.width_deg or 0.5) - plan.start_deg
     experiment.scan.set_image_range((1, 1))
     experiment.scan.set_oscillation((plan.start_deg, turned))
-    experiment.crystal = Crystal(*_real_space_axes(), space_group_symbol=SPACE_GROUP)
+    a, b, c = _real_space_axes()
+    experiment.crystal = Crystal(a, b, c, space_group_symbol=SPACE_GROUP)
     return experiment
 
 
-def _real_space_axes() -> list[tuple[float, ...]]:
+def _real_space_axes() -> list[Any]:
     rotation = matrix.sqr((1, 0, 0, 0, 1, 0, 0, 0, 1))
     for axis, angle_deg in ORIENTATION:
         rotation = rotation * matrix.col(axis).normalize().axis_and_angle_as_r3_rotation_matrix(angle_deg, deg=True)
@@ -102,9 +106,8 @@ def predict(experiment: Any, plan: CollectionPlan) -> Reflections:
     counts = plan.strength * _intensities(table["miller_index"], plan.resolution_a) * lorentz * polarisation
     x, y, _ = (column.as_numpy_array() for column in table["xyzcal.px"].parts())
     phi_deg = np.degrees(table["xyzcal.mm"].parts()[2].as_numpy_array())
-    return Reflections(
-        *(column[usable] for column in (x, y, phi_deg, MOSAICITY_DEG / np.where(usable, zeta, 1.0), counts))
-    )
+    spread_deg = MOSAICITY_DEG / np.where(usable, zeta, 1.0)
+    return Reflections(x, y, phi_deg, spread_deg, counts).select(usable)
 
 
 def _intensities(indices: Any, resolution_a: float) -> Floats:

@@ -57,7 +57,6 @@ class Geometry:
     @property
     def edge_resolution_a(self) -> float:
         """Resolution in Å at the detector's nearest edge."""
-        radius = PIXEL_MM * min(
-            self.beam_x_px, self.beam_y_px, self.width - self.beam_x_px, self.height - self.beam_y_px
-        )
-        return self.wavelength_a / (2 * math.sin(0.5 * math.atan2(radius, self.distance_mm)))
+        x, y = self.beam_x_px, self.beam_y_px
+        radius_mm = PIXEL_MM * min(x, y, self.width - x, self.height - y)
+        return self.wavelength_a / (2 * math.sin(0.5 * math.atan2(radius_mm, self.distance_mm)))

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -89,4 +88,4 @@ def write_cbf(
         file.write(header.replace("\n", "\r\n").encode())
         file.write(b"\x0c\x1a\x04\xd5" + body + bytes(PADDING))
         file.write(b"\r\n--CIF-BINARY-FORMAT-SECTION----\r\n;\r\n\r\n")
-    os.replace(unfinished, path)
+    unfinished.replace(path)

@@ -17,7 +17,7 @@ class UnusableMaster(PlazaError):
 
 @dataclass(frozen=True)
 class DataFile:
-    """Some of a master's images, in order: a file beside it, the dataset in it and how many frames that has room for."""
+    """Some of a master's images, in order: a file beside it, the dataset in it, and the frames that has room for."""
 
     file: str
     dataset: str
@@ -53,14 +53,16 @@ def count_recorded(master: Path) -> int:
     recorded = 0
     for part in read_layout(master):
         with h5py.File(master.with_name(part.file), "r") as data:
-            images = data[part.dataset].id
-            there = next(
-                (n for n in range(part.frames) if not images.get_chunk_info_by_coord((n, 0, 0)).size), part.frames
-            )
+            there = _count_frames(data[part.dataset], part.frames)
         recorded += there
         if there < part.frames:
             break
     return recorded
+
+
+def _count_frames(images: Any, room: int) -> int:
+    absent = (frame for frame in range(room) if not images.id.get_chunk_info_by_coord((frame, 0, 0)).size)
+    return next(absent, room)
 
 
 def _list_sources(file: Any, master: Path) -> list[tuple[str, str]]:

@@ -4,16 +4,17 @@ CBFs appear by rename; NXmx as SWMR: companions and the closed master first, the
 compressed, each flushed by itself.
 """
 
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from tasks.simulation.plan import ImageFormat
 from tasks.simulation.sweep import Sweep
+
+BITSHUFFLE = 32008
 
 Landing = Callable[[], object]
 """Makes one image appear; what can be done before is done."""
@@ -36,7 +37,7 @@ def place(sweep: Sweep, destination: Path, rate_hz: float) -> Iterator[float]:
             yield time.time()
 
 
-def place_files(sweep: Sweep, destination: Path) -> Iterator[Landing]:
+def place_files(sweep: Sweep, destination: Path) -> Generator[Landing, None, None]:
     """Copy one file an image."""
     for name in sweep.file_names():
         yield place_file(sweep.folder / name, destination / name)
@@ -46,10 +47,10 @@ def place_file(source: Path, target: Path) -> Landing:
     """Copy a file beside its place; the landing puts it there at once and whole."""
     unfinished = target.with_name(f".{target.name}.part")
     shutil.copyfile(source, unfinished)
-    return lambda: os.replace(unfinished, target)
+    return lambda: unfinished.replace(target)
 
 
-def place_frames(sweep: Sweep, destination: Path) -> Iterator[Landing]:
+def place_frames(sweep: Sweep, destination: Path) -> Generator[Landing, None, None]:
     """Copy an NXmx master, then the frames of its data files one by one under SWMR."""
     import h5py
     import hdf5plugin  # noqa: F401 - registers bitshuffle, without which such a dataset can't be made
@@ -94,11 +95,22 @@ def prepare_dataset(source: Any, target: Any, name: str) -> Any:
         source, target = source[group], target.create_group(group)
     _copy_members(source, target, besides=leaf)
     images = source[leaf]
-    made_alike = images.id.get_create_plist()  # chunks, compression, fill value
-    h5py.h5d.create(target.id, leaf.encode(), images.id.get_type(), images.id.get_space(), dcpl=made_alike)
+    h5py.h5d.create(target.id, leaf.encode(), images.id.get_type(), images.id.get_space(), dcpl=_creation_list(images))
     for key, value in images.attrs.items():
         target[leaf].attrs[key] = value
     return target[leaf]
+
+
+def _creation_list(images: Any) -> Any:
+    """Return a dataset's chunks, fill value and filters, for making another one."""
+    properties = images.id.get_create_plist()
+    filters = [properties.get_filter(index) for index in range(properties.get_nfilters())]
+    for code, flags, values, _name in filters:
+        # Bitshuffle puts three values of its own before those it's given, each time: with twice as many it can't read.
+        given = values[3:] if code == BITSHUFFLE else values
+        properties.remove_filter(code)
+        properties.set_filter(code, flags, given)
+    return properties
 
 
 def _copy_members(source: Any, target: Any, besides: str) -> None:

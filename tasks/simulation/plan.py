@@ -56,7 +56,7 @@ class CollectionPlan(BaseModel):
     @classmethod
     def rotation(cls, images: int = 90, width_deg: float = 1.0, **settings: object) -> Self:
         """Plan a sweep of adjoining images."""
-        return cls(kind=CollectionKind.ROTATION, images=images, width_deg=width_deg, step_deg=width_deg, **settings)  # type: ignore[arg-type]
+        return cls(kind=CollectionKind.ROTATION, images=images, width_deg=width_deg, step_deg=width_deg, **settings)
 
     @classmethod
     def grid_scan(cls, grid: Grid, **settings: object) -> Self:
@@ -66,12 +66,12 @@ class CollectionPlan(BaseModel):
             "strength": 400.0,
             **settings,
         }
-        return cls(kind=CollectionKind.GRID, images=grid.size, width_deg=0, step_deg=0, grid=grid, **defaults)  # type: ignore[arg-type]
+        return cls(kind=CollectionKind.GRID, images=grid.size, width_deg=0, step_deg=0, grid=grid, **defaults)
 
     @classmethod
     def screening(cls, images: int = 3, width_deg: float = 0.5, step_deg: float = 45.0, **settings: object) -> Self:
         """Plan a few images far apart, to characterise a crystal."""
-        return cls(kind=CollectionKind.SCREENING, images=images, width_deg=width_deg, step_deg=step_deg, **settings)  # type: ignore[arg-type]
+        return cls(kind=CollectionKind.SCREENING, images=images, width_deg=width_deg, step_deg=step_deg, **settings)
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -120,9 +120,7 @@ class Truth(BaseModel):
     plan: CollectionPlan
     unit_cell: tuple[float, float, float, float, float, float]
     space_group: str
-    orientation: tuple[float, ...] = Field(
-        description="The crystal's A matrix (reciprocal basis, 1/Å) at 0°, row by row"
-    )
+    orientation: tuple[float, ...] = Field(description="The crystal's A matrix (1/Å) at 0°, row by row")
     reflections: int = Field(description="Reflections predicted over the whole data collection")
     centre_boxes: tuple[float, float] | None = Field(None, description="The centring answer: x and y in grid boxes")
     best_image: int | None = Field(None, description="The image of a grid scan that has most of the crystal, from 1")

@@ -4,15 +4,14 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from tasks.simulation.crystal import SPACE_GROUP, UNIT_CELL, place_crystal, predict
-from tasks.simulation.minicbf import write_cbf
 from tasks.simulation.plan import CollectionPlan, ImageFormat, Truth
-from tasks.simulation.rendering import Renderer
 from tasks.simulation.sweep import Sweep, describe_plan
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 def produce(plan: CollectionPlan, store: Path, on_image: Callable[[int], None]) -> Sweep:
@@ -47,10 +46,14 @@ def produce(plan: CollectionPlan, store: Path, on_image: Callable[[int], None]) 
 
 
 def _render_into(folder: Path, plan: CollectionPlan, sweep: Sweep, on_image: Callable[[int], None]) -> None:
+    # Here, since rendered images that are there already need no DIALS.
+    from tasks.simulation.crystal import SPACE_GROUP, UNIT_CELL, place_crystal, predict
+    from tasks.simulation.rendering import Renderer
+
     experiment = place_crystal(plan)
     renderer = Renderer.of(plan, predict(experiment, plan))
 
-    def images() -> Iterator[npt.NDArray[np.int32]]:
+    def images() -> Iterator["npt.NDArray[np.int32]"]:
         for index in range(plan.images):
             yield renderer.render(index)
             on_image(index + 1)
@@ -61,28 +64,23 @@ def _render_into(folder: Path, plan: CollectionPlan, sweep: Sweep, on_image: Cal
         write_images(folder, plan, images())
         write_master(folder, plan, renderer.gaps)
     else:
-        for name, start_deg, image in zip(sweep.file_names(), plan.starts_deg(), images(), strict=True):
-            write_cbf(
-                folder / name,
-                image,
-                plan.geometry,
-                start_deg=start_deg,
-                width_deg=plan.width_deg,
-                exposure_s=plan.exposure_s,
-            )
-    truth = tell_truth(plan, experiment.crystal.get_A(), len(renderer.reflections))
-    (folder / sweep.truth_file).write_text(truth.model_dump_json(indent=1))
-
-
-def tell_truth(plan: CollectionPlan, orientation: tuple[float, ...], reflections: int) -> Truth:
-    """Say what processing of a plan's images should find."""
+        _write_files(folder, plan, sweep, images())
     strengths = plan.strengths()
-    return Truth(
+    truth = Truth(
         plan=plan,
         unit_cell=UNIT_CELL,
         space_group=SPACE_GROUP,
-        orientation=orientation,
-        reflections=reflections,
+        orientation=experiment.crystal.get_A(),
+        reflections=len(renderer.reflections),
         centre_boxes=plan.centre,
         best_image=strengths.index(max(strengths)) + 1 if plan.grid is not None else None,
     )
+    (folder / sweep.truth_file).write_text(truth.model_dump_json(indent=1))
+
+
+def _write_files(folder: Path, plan: CollectionPlan, sweep: Sweep, images: Iterator["npt.NDArray[np.int32]"]) -> None:
+    from tasks.simulation.minicbf import write_cbf
+
+    for name, start_deg, image in zip(sweep.file_names(), plan.starts_deg(), images, strict=True):
+        path = folder / name
+        write_cbf(path, image, plan.geometry, start_deg=start_deg, width_deg=plan.width_deg, exposure_s=plan.exposure_s)

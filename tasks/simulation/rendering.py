@@ -67,11 +67,8 @@ class Renderer:
         """Return the image of an index from 0: counts, -1 in gaps. The same each time."""
         spots, plan = self.reflections, self.plan
         start_deg, strength = plan.starts_deg()[index], plan.strengths()[index]
-        counts = np.zeros(len(spots))
         near = np.abs(spots.phi_deg - start_deg - plan.width_deg / 2) < plan.width_deg / 2 + 4.5 * spots.spread_deg
-        reflecting = Reflections(
-            *(getattr(spots, name)[near] for name in ("x", "y", "phi_deg", "spread_deg", "counts"))
-        )
+        reflecting = spots.select(near)
         counts = strength * reflecting.counts * partiality(reflecting, start_deg, plan.width_deg)
         seen = counts > FAINTEST_COUNTS
         expected = self.background.copy()
