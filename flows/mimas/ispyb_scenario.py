@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -70,12 +70,13 @@ def scenario_from_ispyb(dcid: int, event: Event, known: Mapping[str, Any]) -> tu
         try:
             return make(*values)
         except (ValidationError, TypeError) as error:
-            warnings.append(f"{label} in ISPyB is left out: {_reason(error)}")
+            shown = ", ".join(map(str, values))
+            warnings.append(f"{label} {shown!r} in ISPyB is left out: {_reason(error)}")
             return None
 
     group, cell = known.get("ispyb_space_group"), known.get("ispyb_unit_cell")
     scatterer = (known.get("ispyb_diffraction_plan") or {}).get("anomalousScatterer")
-    sweeps = [sensible(f"sweep {sweep}", Sweep, *sweep) for sweep in known.get("ispyb_related_sweeps") or ()]
+    sweeps = [sensible("sweep", Sweep, *sweep) for sweep in known.get("ispyb_related_sweeps") or ()]
     scenario = Scenario(
         dcid=dcid,
         dc_class=dc_class(known.get("ispyb_dc_class")),
@@ -106,9 +107,4 @@ def detector_class(name: str | None) -> DetectorClass | None:
 def _reason(error: ValidationError | TypeError) -> str:
     if isinstance(error, TypeError):
         return str(error)
-    return "; ".join(_sentence(fault["loc"], fault["msg"]) for fault in error.errors())
-
-
-def _sentence(location: Iterable[Any], message: str) -> str:
-    where = ".".join(str(part) for part in location)
-    return f"{where}: {message}" if where else message.removeprefix("Value error, ")
+    return "; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())

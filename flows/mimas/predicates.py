@@ -63,29 +63,38 @@ def _parts(predicate: Predicate, kind: type[AllOf] | type[AnyOf]) -> tuple[Predi
 
 
 @dataclass(frozen=True)
-class AllOf(Predicate):
-    """Holds when every part does."""
+class Composed(Predicate):
+    """A predicate made of others."""
 
     parts: tuple[Predicate, ...]
+
+    def _condition(self, verdicts: Iterable[Verdict], word: str) -> str:
+        return f" {word} ".join(
+            f"({verdict.condition})" if isinstance(part, Composed) else verdict.condition
+            for part, verdict in zip(self.parts, verdicts, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class AllOf(Composed):
+    """Holds when every part does."""
 
     def judge(self, scenario: Scenario) -> Verdict:
         """Answer; the reasons of a no are the parts that said no."""
         verdicts = [part.judge(scenario) for part in self.parts]
         refusals = [verdict for verdict in verdicts if not verdict.holds]
-        return Verdict(not refusals, _joined(verdicts, "and"), reasons=tuple(refusals or verdicts))
+        return Verdict(not refusals, self._condition(verdicts, "and"), reasons=tuple(refusals or verdicts))
 
 
 @dataclass(frozen=True)
-class AnyOf(Predicate):
+class AnyOf(Composed):
     """Holds when at least one part does."""
-
-    parts: tuple[Predicate, ...]
 
     def judge(self, scenario: Scenario) -> Verdict:
         """Answer; the reasons of a yes are the parts that said yes."""
         verdicts = [part.judge(scenario) for part in self.parts]
         approvals = [verdict for verdict in verdicts if verdict.holds]
-        return Verdict(bool(approvals), _joined(verdicts, "or"), reasons=tuple(approvals or verdicts))
+        return Verdict(bool(approvals), self._condition(verdicts, "or"), reasons=tuple(approvals or verdicts))
 
 
 @dataclass(frozen=True)
@@ -105,10 +114,6 @@ def _turned(reasons: Iterable[Verdict]) -> tuple[Verdict, ...]:
         Verdict(not reason.holds, f"not ({reason.condition})", reason.seen, _turned(reason.reasons))
         for reason in reasons
     )
-
-
-def _joined(verdicts: Iterable[Verdict], word: str) -> str:
-    return f" {word} ".join(f"({v.condition})" if v.reasons else v.condition for v in verdicts)
 
 
 @dataclass(frozen=True)
