@@ -1,0 +1,169 @@
+"""What the demo ends with: decisions, runs, spots, a preview, the centring answer, rows in ISPyB."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.demo.display import STATE_STYLES
+from flows.demo.gda import ControlComputer
+from flows.demo.pictures import picture_text, plot_file, plot_text
+from flows.demo.watching import WatchedRun
+from tasks.simulation.collection import CollectionRecord
+from tasks.simulation.plan import CollectionKind
+
+if TYPE_CHECKING:
+    from blocks.settings import Settings
+    from flows.mimas.outcome import MimasOutcome
+    from tasks.ispyb_access.summary import WrittenRows
+
+
+async def summarise(
+    console: Console,
+    settings: Settings,
+    records: Sequence[CollectionRecord],
+    runs: Sequence[WatchedRun],
+    gda: ControlComputer,
+) -> bool:
+    """Print what came of the data collections; return whether every run completed."""
+    from blocks.ispyb_connection import connect
+    from tasks.ispyb_access.summary import read_written_rows
+
+    engine = connect(settings)
+    try:
+        for record in records:
+            console.rule(
+                f"[bold]data collection {record.dcid}[/bold]: {record.sweep.kind.value}, {record.sweep.images} images"
+            )
+            await _show_decisions(console, record)
+            _show_runs(console, [run for run in runs if run.dcid == record.dcid])
+            rows = await asyncio.to_thread(read_written_rows, engine, record.dcid)
+            _show_images(console, settings, record, rows)
+            if record.sweep.kind is CollectionKind.GRID:
+                _show_centring(console, record, rows)
+            _show_rows(console, settings, record, rows, gda)
+    finally:
+        engine.dispose()
+    failed = [run for run in runs if run.state != "Completed"]
+    for run in failed:
+        console.print(f"[bold red]{run.name}[/bold red]: {run.state}: {run.message}", highlight=False)
+    return not failed
+
+
+async def _show_decisions(console: Console, record: CollectionRecord) -> None:
+    from flows.mimas.reading import read_outcome
+
+    table = Table(title="What Mimas decided", title_justify="left")
+    for column in ("event", "because of the rules", "started", "asked for, not installed here"):
+        table.add_column(column, overflow="fold")
+    for event in ("start", "end"):
+        outcome = await read_outcome(record.dcid, event)
+        table.add_row(*_decision_row(outcome))
+    console.print(table)
+
+
+def _decision_row(outcome: MimasOutcome) -> tuple[str, ...]:
+    return (
+        f"{outcome.event} ({outcome.dc_class}, {outcome.beamline})",
+        "\n".join(outcome.matched) or "none applies",
+        "\n".join(launched.recipe for launched in outcome.launched) or "nothing",
+        "\n".join(dict.fromkeys(outcome.not_installed)),
+    )
+
+
+def _show_runs(console: Console, runs: Sequence[WatchedRun]) -> None:
+    table = Table(title="What ran", title_justify="left")
+    for column, justify in (("flow run", "left"), ("state", "left"), ("waited", "right"), ("ran", "right")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for run in runs:
+        style = STATE_STYLES.get(run.state, "")
+        table.add_row(run.name, f"[{style}]{run.state}[/]", f"{run.waited_s:.1f} s", f"{run.ran_s:.1f} s")
+    console.print(table)
+
+
+def _show_images(console: Console, settings: Settings, record: CollectionRecord, rows: WrittenRows) -> None:
+    quality = rows.image_quality
+    if not len(quality.image_number):
+        console.print("ISPyB holds no per-image results.")
+        return
+    images, spots = quality.image_number.tolist(), quality.spots_total.astype(int).tolist()
+    console.print(plot_text(f"spots per image, data collection {record.dcid}", images, spots))
+    resolutions = quality.d_min_a[quality.d_min_a > 0]
+    if resolutions.size:
+        console.print(f"estimated resolution: best {resolutions.min():.2f} Å, median {_median(resolutions):.2f} Å")
+    plot = plot_file(
+        settings.home / "demo" / f"spots-{record.dcid}.png",
+        f"Data collection {record.dcid}: {record.sweep.kind.value}",
+        images,
+        spots,
+        quality.d_min_a.tolist(),
+    )
+    console.print(f"the plot with resolutions: {plot}", soft_wrap=True, highlight=False)
+    previews = sorted(_visit_folder(record).glob("jpegs/**/*.jpeg"))
+    previews = [path for path in previews if path.with_name(f"{path.stem}t.jpeg").exists() and record_of(path, record)]
+    if previews:
+        if console.is_terminal:
+            console.print(picture_text(previews[0].with_name(f"{previews[0].stem}t.jpeg")))
+        console.print(f"the preview: {previews[0]}", soft_wrap=True, highlight=False)
+
+
+def _median(values: object) -> float:
+    import numpy as np
+
+    return float(np.median(values))  # type: ignore[call-overload]
+
+
+def _visit_folder(record: CollectionRecord) -> Path:
+    return next(folder for folder in record.directory.parents if folder.name == record.visit)
+
+
+def record_of(preview: Path, record: CollectionRecord) -> bool:
+    """Whether a preview is of this data collection: the folders below `jpegs` are those of its images."""
+    visit = _visit_folder(record)
+    return preview.parent == visit / "jpegs" / record.directory.relative_to(visit)
+
+
+def _show_centring(console: Console, record: CollectionRecord, rows: WrittenRows) -> None:
+    answers = sorted(_visit_folder(record).glob("processed/**/xray-centering/Dials5AResults.json"), key=_modified)
+    if not answers or not rows.centrings:
+        console.print("[bold red]X-ray centring has no answer.[/bold red]")
+        return
+    answer = json.loads(answers[-1].read_text())
+    centring = rows.centrings[-1]
+    table = Table(title="Where the crystal is, in grid boxes", title_justify="left")
+    for column in ("", "x", "y", "best image"):
+        table.add_column(column)
+    table.add_row("found", f"{answer['centre_x_box']:.2f}", f"{answer['centre_y_box']:.2f}", str(answer["best_image"]))
+    if record.truth and record.truth.centre_boxes:
+        x, y = record.truth.centre_boxes
+        table.add_row("truth", f"{x:.2f}", f"{y:.2f}", str(record.truth.best_image))
+    table.add_row("in ISPyB", f"{centring.centre_x}", f"{centring.centre_y}", "")
+    console.print(table)
+    console.print(
+        f"written {_modified(answers[-1]) - record.last_image_at:.2f} s after the last image: {answers[-1]}",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _modified(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _show_rows(
+    console: Console, settings: Settings, record: CollectionRecord, rows: WrittenRows, gda: ControlComputer
+) -> None:
+    where = settings.home / "ispyb.sqlite" if settings.ispyb_url is None else "ISPyB"
+    quality = len(rows.image_quality.image_number)
+    console.print(
+        f"{where}: {quality} rows of image quality, {len(rows.centrings)} of X-ray centring; "
+        f"GDA has heard of {gda.images_of(record.dcid)} images",
+        soft_wrap=True,
+        highlight=False,
+    )
