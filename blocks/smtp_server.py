@@ -1,0 +1,61 @@
+"""The mail server: from the settings, else from the Prefect block `mail-server/plaza`, else none."""
+
+import smtplib
+import ssl
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+
+from blocks.prefect_api import has_prefect_api
+from blocks.settings import Settings
+
+BLOCK_NAME = "plaza"
+TIMEOUT_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """A mail server and who sends through it; the sender is taken for mails that name none."""
+
+    host: str
+    port: int
+    sender: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def send(self, mail: EmailMessage) -> dict[str, str]:
+        """Hand over a mail.
+
+        Returns
+        -------
+        dict
+            Recipients that the server refused, each with the reason; the others get the mail.
+
+        Raises
+        ------
+        OSError
+            The server can't be reached, or refuses the mail (`smtplib.SMTPException` is an OSError).
+        """
+        with smtplib.SMTP(self.host, self.port, timeout=TIMEOUT_S) as smtp:
+            if self.username is not None:
+                smtp.starttls(context=ssl.create_default_context())  # a password never goes out in clear
+                smtp.login(self.username, self.password or "")
+            refused = smtp.send_message(mail)
+        return {recipient: f"{code} {reason.decode(errors='replace')}" for recipient, (code, reason) in refused.items()}
+
+
+def find_smtp_server(settings: Settings) -> SmtpServer | None:
+    """Return the mail server of this installation; None if it has none.
+
+    Raises
+    ------
+    ConfigurationError
+        Prefect's API, which may know it, doesn't answer.
+    """
+    if settings.smtp_host:
+        return SmtpServer(settings.smtp_host, settings.smtp_port, settings.mail_sender)
+    if not has_prefect_api():
+        return None
+    from blocks.mail_server import find_mail_server
+
+    block = find_mail_server(BLOCK_NAME)
+    return None if block is None else block.smtp_server()

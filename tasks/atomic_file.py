@@ -1,0 +1,42 @@
+"""Files that are whole as soon as they have their name: other programs watch for them."""
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a temporary, hidden name beside its place, then rename it; folders are made.
+
+    Raises
+    ------
+    OSError
+        It can't be written; nothing stands under either name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # a rename that outlives its content in a power cut would leave an empty file
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def link_atomically(link: Path, target: str) -> bool:
+    """Make a symbolic link, or turn an existing one; a real file or folder of that name is left alone.
+
+    Returns
+    -------
+    bool
+        Whether the link is there.
+    """
+    if link.exists() and not link.is_symlink():
+        return False
+    temporary = link.with_name(f".{link.name}.{uuid4().hex[:8]}")
+    temporary.symlink_to(target)
+    temporary.replace(link)
+    return True

@@ -1,0 +1,76 @@
+"""GDA notification: tell the beamline's control system (GDA) about each analysed image, by UDP."""
+
+import socket
+from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+
+from blocks.errors import MessageRefused
+from tasks.step import Message, Send, StepContext, StepParameters, message_step
+
+SILENT_HOST = "mx-control"  # a beamline without a listening GDA
+
+
+class GdaParameters(StepParameters):
+    """Whom to tell."""
+
+    dcid: PositiveInt
+    host: Annotated[str, Field(min_length=1)]
+    port: Annotated[int, Field(ge=1, le=65535)]
+
+
+class ImageQuality(BaseModel):
+    """What GDA hears about an image, of all that per-image analysis says."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    image: int = Field(validation_alias=AliasChoices("file-pattern-index", "file-number"))
+    n_spots_total: int | float = 0  # None is refused: an image that wasn't analysed isn't one without spots
+    n_spots_no_ice: int | float | None = 0
+    estimated_d_min: int | float | None = 0
+    total_intensity: int | float | None = 0
+
+    def datagram(self, dcid: int) -> bytes:
+        """Return the message in GDA's words."""
+        values = (self.n_spots_total, self.n_spots_no_ice or 0, self.estimated_d_min or 0, self.total_intensity or 0)
+        return ":".join(map(str, ("PIA", dcid, self.image, *values))).encode("latin-1")
+
+
+@message_step(queue="notify_gda", parameters=GdaParameters)
+def notify_gda(parameters: GdaParameters, message: Message, context: StepContext) -> Iterable[Send]:
+    """Send an image's quality indicators to GDA."""
+    if "{" in parameters.host:
+        raise MessageRefused(f"GDA's host is a placeholder that wasn't filled in: {parameters.host!r}")
+    datagram = _read(message).datagram(parameters.dcid)
+    if parameters.host == SILENT_HOST:
+        return []
+    try:
+        send_datagram(parameters.host, parameters.port, datagram)
+    except OSError as error:
+        raise MessageRefused(f"GDA at {parameters.host}:{parameters.port} can't be told: {error}") from error
+    context.logger.debug("told GDA %r", datagram)
+    return []
+
+
+def send_datagram(host: str, port: int, datagram: bytes) -> None:
+    """Send one UDP datagram.
+
+    Raises
+    ------
+    OSError
+        The host's name isn't known, or there's no way to it.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind, protocol) as sender:
+        sender.sendto(datagram, address)
+
+
+def _read(message: Message) -> ImageQuality:
+    try:
+        return ImageQuality.model_validate(message.payload)
+    except ValidationError as error:
+        faults = "; ".join(f"{fault['loc']}: {fault['msg']}" for fault in error.errors(include_url=False))
+        raise MessageRefused(
+            f"expected an image's analysis with file-number and n_spots_total; seen {message.payload!r:.200} ({faults})"
+        ) from error

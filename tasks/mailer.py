@@ -1,0 +1,175 @@
+"""Mailer: send what a recipe has to say to people.
+
+The mail goes to the server of the settings or of the Prefect block `mail-server/plaza`. Without one, or if it can't
+be handed over after a few tries, it's kept as a file in the home folder's `mail/`, and an error is logged: unlike
+Zocalo's, a mail is never lost. Its Message-ID follows from the recipe run and what it says, so the same
+mail sent twice can be seen to be one.
+"""
+
+import hashlib
+import json
+import pprint
+import re
+import smtplib
+import time
+from collections.abc import Iterable, Mapping
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import localtime, parseaddr
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from blocks.errors import ConfigurationError, MessageRefused
+from blocks.smtp_server import SmtpServer, find_smtp_server
+from tasks.atomic_file import write_atomically
+from tasks.step import Message, Send, StepContext, StepParameters, message_step
+
+RETRY_PAUSES_S = (1.0, 4.0)
+PERMANENT = range(500, 600)  # SMTP's replies to what it will never take
+
+_FIELD = re.compile(r"\{(payload|pprint_payload)\}")
+
+
+class MailParameters(StepParameters):
+    """The mail, before the message's payload is put in."""
+
+    recipients: Any = None
+    recipient: Any = None
+    sender: str | None = Field(None, alias="from")
+    subject: str = "mail notification via zocalo"
+    content: str | list[str] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """The recipe says nothing of a mail, so the message has to."""
+        return not self.recipients and not self.recipient and not self.content
+
+    def addressees(self) -> list[str]:
+        """Return who gets the mail.
+
+        Raises
+        ------
+        MessageRefused
+            Nobody does.
+        """
+        named = self.recipients or self.recipient
+        if isinstance(named, Mapping):
+            if "select" not in named:
+                raise MessageRefused(f"expected `select` to name one of the lists of recipients, seen {dict(named)}")
+            named = sorted({*_as_list(named.get(named["select"])), *_as_list(named.get("all"))})
+        addresses = _as_list(named)
+        if not addresses:
+            raise MessageRefused("the mail has no recipients: expected addresses as `recipients`")
+        return addresses
+
+
+@message_step(queue="mailnotification", parameters=MailParameters)
+def send_mail(parameters: MailParameters, message: Message, context: StepContext) -> Iterable[Send]:
+    """Send a mail, or keep it where an operator finds it."""
+    settings = context.resources.settings
+    if parameters.is_empty and isinstance(message.payload, Mapping):
+        parameters = _read_simple_message(message.payload)
+    mail = compose(parameters, message.payload, context.recipe_run, settings.mail_sender)
+    kept = settings.home / "mail" / f"{_file_stem(mail)}.eml"
+    try:
+        server = find_smtp_server(settings)
+        if server is not None:
+            _hand_over(mail, parameters, server, context)
+            return []
+        context.logger.info("no PLAZA_SMTP_HOST and no block mail-server/plaza: the mail is kept as %s", kept)
+    except (ConfigurationError, OSError, ValueError) as error:
+        context.logger.error("the mail %r can't be sent and is kept as %s: %s", mail["Subject"], kept, error)
+    write_atomically(kept, mail.as_bytes(policy=SMTP))
+    return []
+
+
+def compose(parameters: MailParameters, payload: Any, recipe_run: str, default_sender: str) -> EmailMessage:
+    """Write a mail.
+
+    Raises
+    ------
+    MessageRefused
+        It has no recipients, no content, or headers that can't be.
+    """
+    recipients = parameters.addressees()
+    content = "".join(_as_list(parameters.content))
+    if not content:
+        raise MessageRefused("the mail has no content: expected a text or a list of texts as `content`")
+    content = fill_in(content, payload)
+    sender = parameters.sender or default_sender
+    mail = EmailMessage()
+    try:
+        mail["Subject"] = " ".join(parameters.subject.split())
+        mail["To"] = ", ".join(recipients)
+        mail["From"] = sender
+    except ValueError as error:
+        raise MessageRefused(
+            f"the mail's headers can't be: {error}; recipients {recipients}, from {sender!r}"
+        ) from error
+    said = json.dumps([recipients, parameters.subject, content, payload], sort_keys=True, default=str)
+    digest = hashlib.sha256(said.encode(errors="replace")).hexdigest()[:16]
+    domain = parseaddr(default_sender)[1].rpartition("@")[2] or "localhost"
+    mail["Message-ID"] = f"<plaza.{_plain(recipe_run)}.{digest}@{domain}>"
+    mail["Date"] = localtime()
+    mail["Auto-Submitted"] = "auto-generated"  # no out-of-office replies
+    mail.set_content(content)
+    return mail
+
+
+def fill_in(content: str, payload: Any) -> str:
+    """Put a payload into a text for `{payload}` and, laid out for reading, for `{pprint_payload}`."""
+    is_names = isinstance(payload, list) and all(isinstance(item, str) for item in payload)
+    values = {"payload": str(payload), "pprint_payload": "\n".join(payload) if is_names else pprint.pformat(payload)}
+    return _FIELD.sub(lambda match: values[match[1]], content)
+
+
+def _hand_over(mail: EmailMessage, parameters: MailParameters, server: SmtpServer, context: StepContext) -> None:
+    """Give a mail to the server, again after a pause if that fails for a reason that can pass."""
+    mail.replace_header("From", parameters.sender or server.sender)
+    for pause_s in (*RETRY_PAUSES_S, None):
+        try:
+            refused = server.send(mail)
+        except OSError as error:
+            if pause_s is None or is_permanent(error):
+                raise
+            context.logger.warning("%s:%d doesn't take a mail, trying again: %s", server.host, server.port, error)
+            time.sleep(pause_s)
+        else:
+            break
+    context.logger.info("sent %r to %s", mail["Subject"], mail["To"])
+    for recipient, reason in refused.items():
+        context.logger.error("the mail server refuses %s: %s", recipient, reason)
+
+
+def is_permanent(error: OSError) -> bool:
+    """Tell whether a mail server's refusal won't pass."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return all(code in PERMANENT for code, _ in error.recipients.values())
+    if isinstance(error, smtplib.SMTPResponseException):
+        return error.smtp_code in PERMANENT
+    return isinstance(error, smtplib.SMTPNotSupportedError)
+
+
+def _read_simple_message(payload: Mapping[str, Any]) -> MailParameters:
+    """Take the whole mail from the payload: Zocalo's message without a recipe."""
+    named = payload.get("parameters")
+    if not isinstance(named, Mapping):
+        return MailParameters()
+    try:
+        return MailParameters.model_validate({"content": payload.get("content"), **named})
+    except ValidationError as error:
+        raise MessageRefused(f"the payload's parameters are wrong: {error}") from error
+
+
+def _as_list(value: Any) -> list[str]:
+    values = value if isinstance(value, list | tuple | set) else [value]
+    return [str(item) for item in values if item]
+
+
+def _file_stem(mail: EmailMessage) -> str:
+    return str(mail["Message-ID"]).strip("<>").rpartition("@")[0]
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9-]+", "-", text)

@@ -1,0 +1,77 @@
+import socket
+
+import pytest
+
+from blocks.settings import Settings
+from tasks.gda_notification import notify_gda
+from tasks.resources import Resources
+from tasks.step_runner import try_step
+
+
+@pytest.fixture
+def gda():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(5)
+        yield listener
+
+
+async def notify(payloads, **parameters):
+    return await try_step(notify_gda, {"parameters": parameters}, payloads, Resources(Settings()))
+
+
+@pytest.mark.parametrize(
+    ("payload", "datagram"),
+    [
+        (
+            {
+                "file-pattern-index": 12,
+                "file-number": 3,
+                "n_spots_total": 45,
+                "n_spots_no_ice": 40,
+                "estimated_d_min": 1.85,
+                "total_intensity": 12345.0,
+            },
+            b"PIA:77:12:45:40:1.85:12345.0",
+        ),
+        ({"file-number": 3, "n_spots_total": 0}, b"PIA:77:3:0:0:0:0"),
+        ({"file-number": 3}, b"PIA:77:3:0:0:0:0"),
+        ({"file-pattern-index": 0, "file-number": 1, "estimated_d_min": None}, b"PIA:77:0:0:0:0:0"),
+    ],
+)
+async def test_gda_hears_of_an_image(payload, datagram, gda):
+    outcome = await notify([payload], dcid="77", host="127.0.0.1", port=str(gda.getsockname()[1]))
+    assert gda.recv(200) == datagram
+    assert (outcome.sent, outcome.refused) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"dcid": None}, "dcid"),
+        ({"dcid": 0}, "dcid"),
+        ({"host": ""}, "host"),
+        ({"port": None}, "port"),
+        ({"host": "{gda_host}"}, "placeholder"),
+        ({"host": "no-such-host.invalid"}, "can't be told"),
+    ],
+)
+async def test_wrong_parameters_are_refused(change, reason):
+    parameters = {"dcid": 77, "host": "127.0.0.1", "port": 9, **change}
+    outcome = await notify([{"file-number": 3, "n_spots_total": 1}], **parameters)
+    assert reason in str(outcome.refused[0][1])
+
+
+@pytest.mark.parametrize(
+    "payload", [None, "text", {"n_spots_total": 1}, {"file-number": 3, "n_spots_total": None}, {"file-number": "x"}]
+)
+async def test_payload_that_is_no_image_is_refused(payload, gda):
+    good = {"file-number": 4, "n_spots_total": 1}
+    outcome = await notify([payload, good], dcid=77, host="127.0.0.1", port=gda.getsockname()[1])
+    assert [message.payload for message, _ in outcome.refused] == [payload]
+    assert gda.recv(200).startswith(b"PIA:77:4:"), "the next one must be told all the same"
+
+
+async def test_beamlines_without_gda_are_left_alone():
+    outcome = await notify([{"file-number": 3, "n_spots_total": 1}], dcid=77, host="mx-control", port=1)
+    assert outcome.refused == []
