@@ -196,11 +196,9 @@ def read_layout(master: Path) -> tuple[Block, ...]:
         blocks: list[Block] = []
         images, end = 0, 0
         for (start, count), source in sorted(sources, key=lambda extent_and_source: extent_and_source[0]):
-            frame, frames = _extent(source.src_space, master)
+            frame, frames = _extent(source.src_space, master, all_of=count)
             if frames != count or start < end:
-                raise UnusableFileError(
-                    f"{master}: {DATA} should map each image to one frame of one file; see block {len(blocks) + 1}"
-                )
+                raise UnusableFileError(f"{master}: {DATA} should map each image to one frame of one file")
             blocks.append(Block(images, count, *_locate(file, master, source), frame))
             images, end = images + count, start + count
     if not blocks:
@@ -208,12 +206,15 @@ def read_layout(master: Path) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def _extent(space: Any, master: Path) -> tuple[int, int]:
-    """Return the first frame and the number of frames of a selection."""
+def _extent(space: Any, master: Path, all_of: int | None = None) -> tuple[int, int]:
+    """Return the first frame and the number of frames of a selection.
+
+    A whole source doesn't know its size, since nobody has opened its file: then it is `all_of` the images mapped to it.
+    """
     import h5py
 
     if space.get_select_type() == h5py.h5s.SEL_ALL:
-        return 0, space.shape[0]
+        return 0, space.shape[0] if all_of is None else all_of
     if space.get_select_type() == h5py.h5s.SEL_HYPERSLABS and space.is_regular_hyperslab():
         start, stride, count, block = (axes[0] for axes in space.get_regular_hyperslab())
         if h5py.h5s.UNLIMITED not in (count, block) and (count == 1 or stride == block):

@@ -17,6 +17,8 @@ from blocks.errors import MessageRefused
 from tasks.file_watcher import frame_reader
 from tasks.file_watcher.sources import is_written
 
+STOP_S = 2.0
+
 
 class Hdf5Images:
     """The images of an HDF5 master with a virtual dataset /entry/data/data; one is there when its data is stored."""
@@ -69,13 +71,17 @@ class Hdf5Images:
         return answer["found"]
 
     async def close(self) -> None:
-        """Stop the child process."""
+        """Stop the child process, which ends when it has nothing to answer."""
         reader, self._reader = self._reader, None
-        if reader is None:
+        if reader is None or reader.stdin is None:
             return
-        if reader.returncode is None:
+        reader.stdin.close()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await reader.wait()
+        except TimeoutError:
+            # Nobody waits for it any longer: not even a killed process ends before a hanging file system answers.
             reader.kill()
-        await reader.wait()
 
     async def _ask(self, question: dict[str, int]) -> dict[str, Any]:
         for _ in range(2):
