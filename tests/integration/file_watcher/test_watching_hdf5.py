@@ -23,7 +23,6 @@ from tasks.step import Message, StepContext
 from tasks.step_runner import run_step, try_step
 
 OUTPUTS = dict.fromkeys(["first", "every", "last", "any", "finally", "timeout", "error"], 2)
-REAL_DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 
 
 class Detector:
@@ -321,12 +320,10 @@ async def test_a_master_that_never_comes_times_out(tmp_path, caplog):
 
 
 @pytest.fixture
-def real_masters(tmp_path):
-    if not REAL_DATA.is_dir():
-        pytest.skip(f"no real diffraction data in {REAL_DATA}")
+def real_masters(tmp_path, real_data):
     for name in ("ins_8_5.nxs", "xrc_209_master.h5"):
-        shutil.copy(REAL_DATA / "masters" / name, tmp_path)
-    with gzip.open(REAL_DATA / "masters" / "ins_8_5_meta.h5.gz") as packed:
+        shutil.copy(real_data / "masters" / name, tmp_path)
+    with gzip.open(real_data / "masters" / "ins_8_5_meta.h5.gz") as packed:
         (tmp_path / "ins_8_5_meta.h5").write_bytes(packed.read())
     return tmp_path
 
@@ -348,10 +345,8 @@ async def test_a_real_master_without_data_files_times_out_and_names_them(
 
 
 @pytest.mark.real_data
-async def test_real_eiger_images_are_seen_as_far_as_they_are_stored():
-    if not REAL_DATA.is_dir():
-        pytest.skip(f"no real diffraction data in {REAL_DATA}")
-    node = {"parameters": {"hdf5": f"{REAL_DATA}/therm/Therm_6_2.nxs", "timeout": 0.2}, "output": OUTPUTS}
+async def test_real_eiger_images_are_seen_as_far_as_they_are_stored(real_data):
+    node = {"parameters": {"hdf5": f"{real_data}/therm/Therm_6_2.nxs", "timeout": 0.2}, "output": OUTPUTS}
     outcome = await try_step(watch_files, node, [{}], Resources())
     assert [send.output for send in outcome.sent] == ["first", *["every"] * 4, "timeout", "any", "finally"]
     assert outcome.sent[-1].payload == {"images-expected": 488, "images-seen": 4, "success": False}
