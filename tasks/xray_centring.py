@@ -119,7 +119,7 @@ def _find_sample(parameters: CentringParameters, info: GridInfo, images: Gathere
         result = replace(result, sample_id=parameters.sample_at(result.centre_x_box, 1000 * info.dx_mm))
     lines = [
         f"grid of {info.steps_x} x {info.steps_y} boxes of {grid.box_size_px} pixels at {grid.snapshot_offset}",
-        f"most spots: {result.reflections_in_best_image or 0} in image {result.best_image}",
+        f"strongest image: {result.best_image}, with {result.reflections_in_best_image} spots",
         draw_grid(counts, grid),
         f"centre x, y in pixels: {result.centre_x}, {result.centre_y}",
         f"centre x, y in boxes: {result.centre_x_box}, {result.centre_y_box}",
