@@ -38,8 +38,14 @@ class Resources:
         self._stack.callback(engine.dispose)
         return engine
 
-    async def analysis_client(self) -> Client:
-        """Return an asynchronous Dask client of the analysis cluster."""
+    async def analysis_client(self, instead_of: Client | None = None) -> Client:
+        """Return an asynchronous Dask client of the analysis cluster.
+
+        Parameters
+        ----------
+        instead_of
+            A client that lost its cluster: a new one is made in its stead.
+        """
         from blocks.analysis_cluster import connect
 
         async with self._connecting:  # two steps of a run share one client

@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import sys
-from contextlib import AsyncExitStack
 
 from distributed import Nanny, Scheduler
 
@@ -31,21 +30,26 @@ async def run_cluster(port: int, workers: int) -> None:
 
     Raises
     ------
-    OSError
+    OSError, RuntimeError
         The port is taken.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with AsyncExitStack() as stack:
-        scheduler = await stack.enter_async_context(Scheduler(host=HOST, port=port, dashboard=False))
-        for number in range(workers):
-            await stack.enter_async_context(
-                Nanny(scheduler.address, nthreads=1, host=HOST, name=number, memory_limit=0, preload=[WORKER_PRELOAD])
-            )
-        logger.info("Analysis cluster with %d workers at %s", workers, scheduler.address)
-        await stop.wait()
-        logger.info("Analysis cluster ends")
+    async with Scheduler(host=HOST, port=port, dashboard=False, dashboard_address=f"{HOST}:0") as scheduler:
+        nannies = [_make_nanny(scheduler, name) for name in range(workers)]
+        try:
+            await asyncio.gather(*nannies)
+            logger.info("Analysis cluster with %d workers at %s", workers, scheduler.address)
+            await stop.wait()
+            logger.info("Analysis cluster ends")
+        finally:
+            await asyncio.gather(*(nanny.close() for nanny in nannies))
+
+
+def _make_nanny(scheduler: Scheduler, name: int) -> Nanny:
+    # Images are in the DIALS processes: a limit to the worker's own memory would watch the wrong process.
+    return Nanny(scheduler.address, nthreads=1, host=HOST, name=name, memory_limit=0, preload=[WORKER_PRELOAD])
 
 
 def main() -> int:
@@ -57,12 +61,14 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         asyncio.run(run_cluster(arguments.port, arguments.workers or len(os.sched_getaffinity(0))))
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # Dask wraps the one in the other
+        if not isinstance(error.__cause__ or error, OSError):
+            raise
         logger.error(
             "The analysis cluster can't listen on %s:%d: %s. Choose another port (PLAZA_DASK_PORT), or stop what uses it",
             HOST,
             arguments.port,
-            error,
+            error.__cause__ or error,
         )
         return 1
     return 0

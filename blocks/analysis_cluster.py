@@ -1,0 +1,84 @@
+"""The Dask cluster for per-image analysis: a scheduler somewhere, or a cluster within the process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from blocks.errors import PlazaError
+from blocks.settings import Settings
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+CONNECT_LIMIT_S = 8.0
+WORKER_PRELOAD = "tasks.diffraction.worker"
+"""Module that Dask workers load at their start, so that DIALS is ready when the first image comes."""
+
+
+class AnalysisClusterUnavailable(PlazaError):
+    """The Dask cluster for per-image analysis can't be reached; it may be tried again."""
+
+
+@asynccontextmanager
+async def connect(settings: Settings) -> AsyncIterator[Client]:
+    """Yield an asynchronous Dask client of the analysis cluster, which is closed at the end.
+
+    Without an address in the settings it's a cluster within this process: DIALS runs in child processes of the
+    workers in any case, so threads will do.
+
+    Raises
+    ------
+    AnalysisClusterUnavailable
+        Nothing answers at the scheduler's address.
+    """
+    if settings.dask_scheduler:
+        async with connect_to_scheduler(settings.dask_scheduler) as client:
+            yield client
+    else:
+        async with connect_locally(settings.analysis_workers) as client:
+            yield client
+
+
+@asynccontextmanager
+async def connect_to_scheduler(address: str) -> AsyncIterator[Client]:
+    """Yield an asynchronous client of the scheduler at an address such as tcp://127.0.0.1:8786.
+
+    Raises
+    ------
+    AnalysisClusterUnavailable
+        Nothing answers within some seconds.
+    """
+    from distributed import Client
+
+    try:
+        client = await Client(address, asynchronous=True, timeout=CONNECT_LIMIT_S, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise AnalysisClusterUnavailable(
+            f"no Dask scheduler answers at {address} ({type(error).__name__}: {error}). Start one with `plaza up`, or "
+            "unset PLAZA_DASK_SCHEDULER, for images to be analysed on this machine"
+        ) from error
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def connect_locally(workers: int = 0) -> AsyncIterator[Client]:
+    """Yield an asynchronous client of a cluster within this process, of one-thread workers; 0: one per core."""
+    from distributed import Client, LocalCluster
+
+    cluster = LocalCluster(
+        n_workers=workers or len(os.sched_getaffinity(0)),
+        threads_per_worker=1,
+        processes=False,
+        asynchronous=True,
+        dashboard_address=None,
+        memory_limit=0,  # images are in the DIALS processes: watching this process's memory would be idle
+        preload=[WORKER_PRELOAD],
+    )
+    async with cluster, Client(cluster, asynchronous=True, set_as_default=False) as client:
+        yield client

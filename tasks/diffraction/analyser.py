@@ -1,0 +1,121 @@
+"""Per-image analysis with DIALS: spots of one image, and what they say of it.
+
+The numbers are those of `dials.command_line.find_spots_server.work()`: the same functions of DIALS are called in the
+same order. What `work()` makes anew for every image (phil, models, the generated mask) is made once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import libtbx
+from cctbx import uctbx
+from dials.algorithms.spot_finding import per_image_analysis
+from dials.algorithms.spot_finding.factory import SpotFinderFactory
+from dials.array_family import flex
+from dials.command_line.find_spots import phil_scope
+
+from blocks.errors import PlazaError
+from tasks.diffraction.data_sets import DataSet, DataSets, ImageUnreadable
+from tasks.diffraction.requests import ImageStatistics, SpotFindingOptions
+
+
+class Analyser:
+    """Analyses images, all with the same options.
+
+    Parameters
+    ----------
+    options
+        How spots are found.
+    data_sets
+        Where models are kept; analysers of one process share it.
+    """
+
+    def __init__(self, options: SpotFindingOptions, data_sets: DataSets | None = None) -> None:
+        self.options = options
+        self._data_sets = data_sets or DataSets()
+        self._phil = _read_phil(options)
+        self._min_spot_size = self._phil.spotfinder.filter.min_spot_size
+        self._mask: tuple[Any, Any] = (None, None)
+
+    def analyse(self, file: str, scan_range: tuple[int, int] | None = None) -> ImageStatistics:
+        """Find the spots of images `scan_range` (1-based, both ends included) of a file; of the whole file if None.
+
+        Raises
+        ------
+        ImageUnreadable
+            The file is missing or incomplete, or has no such image.
+        """
+        data_set = self._data_sets.open(file)
+        try:
+            return self._statistics(data_set, scan_range)
+        except PlazaError:
+            raise
+        except Exception as error:
+            # Models of a file that is being replaced may be wrong for ever: the next image reads them anew.
+            self._data_sets.forget(file)
+            where = file if scan_range is None else f"images {scan_range[0]} to {scan_range[1]} of {file}"
+            raise ImageUnreadable(f"DIALS can't analyse {where}: {error or type(error).__name__}") from error
+
+    def _statistics(self, data_set: DataSet, scan_range: tuple[int, int] | None) -> ImageStatistics:
+        experiments = _select(data_set, scan_range)
+        reflections = self._make_finder(experiments, scan_range).find_spots(experiments)
+        reflections.centroid_px_to_mm(experiments)
+        reflections.map_centroids_to_reciprocal_space(experiments)
+        statistics = per_image_analysis.stats_for_reflection_table(
+            self._within_resolution(reflections),
+            filter_ice=self.options.filter_ice,
+            ice_rings_width=self.options.ice_rings_width,
+        )
+        return ImageStatistics(**statistics._asdict())
+
+    def _make_finder(self, experiments: Any, scan_range: tuple[int, int] | None) -> Any:
+        detector = experiments[0].imageset.get_detector()
+        if self._min_spot_size is libtbx.Auto:  # as flex.reflection_table.from_observations decides
+            self._phil.spotfinder.filter.min_spot_size = 3 if detector[0].get_type() == "SENSOR_PAD" else 6
+        finder = SpotFinderFactory.from_parameters(experiments=experiments, params=self._phil)
+        finder.scan_range = [scan_range] if scan_range else None
+        # Without resolution limits (they are applied to the spots) the generated mask depends on the panels' sizes only.
+        sizes = tuple(panel.get_image_size() for panel in detector)
+        if self._mask[0] != sizes:
+            self._mask = (sizes, finder.mask_generator(experiments[0].imageset))
+        finder.mask_generator = lambda imageset: self._mask[1]
+        return finder
+
+    def _within_resolution(self, reflections: Any) -> Any:
+        d_min, d_max = self.options.d_min, self.options.d_max
+        if not d_min and not d_max:
+            return reflections
+        resolution = uctbx.d_star_sq_as_d(flex.pow2(reflections["rlp"].norms()))
+        keep = flex.bool(len(reflections), True)
+        if d_min:
+            keep &= resolution >= d_min
+        if d_max:
+            keep &= resolution <= d_max
+        return reflections.select(keep)
+
+
+def _read_phil(options: SpotFindingOptions) -> Any:
+    """Return DIALS's spot finding parameters; resolution limits are left out, as `work()` does, to be applied to spots."""
+    arguments = [
+        f"spotfinder.threshold.algorithm={options.threshold_algorithm}",
+        f"spotfinder.filter.disable_parallax_correction={options.disable_parallax_correction}",
+        "spotfinder.write_hot_mask=False",
+    ]
+    interpreter = phil_scope.command_line_argument_interpreter()
+    scope, unknown = interpreter.process_and_fetch(arguments, custom_processor="collect_remaining")
+    assert not unknown, f"DIALS doesn't know {unknown}"
+    return scope.extract()
+
+
+def _select(data_set: DataSet, scan_range: tuple[int, int] | None) -> Any:
+    """Return the experiments of some images: each still has its own, a rotation sweep has one."""
+    experiments = data_set.experiments
+    if scan_range is None:
+        return experiments
+    first, last = scan_range
+    if len(experiments) == 1:
+        return experiments
+    if not 1 <= first <= last <= len(experiments):
+        raise ImageUnreadable(f"{data_set.file} has images 1 to {len(experiments)}, asked for were {first} to {last}")
+    return experiments[first - 1 : last]

@@ -1,0 +1,125 @@
+"""Previews: a diffraction image as a JPEG in shades of grey, dark spots on white, as `dials.export_bitmaps` shows it.
+
+The scale is that of DIALS: the 90th percentile of the counts comes out at 0.4 × brightness of full black, and pixels
+are binned by their maximum, so that a spot of one pixel is still seen in a small picture. Pillow makes the picture,
+at a tenth of the cost.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from dxtbx import flumpy
+from PIL import Image
+
+from blocks.errors import PlazaError
+from tasks.atomic_file import write_atomically
+from tasks.diffraction.data_sets import DataSet, DataSets, ImageUnreadable
+from tasks.diffraction.requests import PreviewRequest
+
+THUMBNAIL_SIZE = 256
+SMALLEST_PREVIEW = 400
+GAP_SHADE = 176
+"""Pixels without a sensor or without trust: a grey that no background has."""
+
+_MASKED = -1
+
+
+def draw_preview(request: PreviewRequest, data_sets: DataSets) -> tuple[str, str]:
+    """Write an image's preview and thumbnail; they have their names once they are complete.
+
+    Returns
+    -------
+    tuple[str, str]
+        The two files.
+
+    Raises
+    ------
+    ImageUnreadable
+        The file is missing or incomplete, or has no such image.
+    """
+    counts = _read_counts(data_sets.open(request.file), request.index)
+    correction = _correction(counts, request.brightness)
+    for output, binning in (
+        (request.output, preview_binning(max(counts.shape), request.binning)),
+        (request.thumbnail, -(-max(counts.shape) // THUMBNAIL_SIZE)),
+    ):
+        picture = Image.fromarray(shade(bin_by_maximum(counts, binning), correction), mode="L")
+        buffer = io.BytesIO()
+        picture.save(buffer, format="JPEG", quality=request.quality)
+        write_atomically(Path(output), buffer.getvalue())
+    return request.output, request.thumbnail
+
+
+def preview_binning(longest_side: int, binning: int) -> int:
+    """Return the binning of a preview: less than asked for where a small detector's picture would be a stamp.
+
+    >>> preview_binning(2527, 4), preview_binning(619, 4)
+    (4, 1)
+    """
+    while binning > 1 and longest_side // binning < SMALLEST_PREVIEW:
+        binning //= 2
+    return binning
+
+
+def bin_by_maximum(counts: np.ndarray[Any, Any], binning: int) -> np.ndarray[Any, Any]:
+    """Reduce blocks of `binning` × `binning` pixels to their highest; pixels that fill no block are left out."""
+    height, width = (size // binning for size in counts.shape)
+    blocks = counts[: height * binning, : width * binning].reshape(height, binning, width, binning)
+    return blocks.max(axis=3).max(axis=1)
+
+
+def shade(counts: np.ndarray[Any, Any], correction: float) -> np.ndarray[Any, Any]:
+    """Turn counts into shades, 255 (white) to 0, by DIALS's formula; masked pixels get their own."""
+    shades = np.clip(256.0 * (1.0 - counts * correction), 0, 255).astype(np.uint8)
+    shades[counts <= _MASKED] = GAP_SHADE
+    return shades
+
+
+def _correction(counts: np.ndarray[Any, Any], brightness: float) -> float:
+    """Return what a count is multiplied by: 1 is black. As `global_bright_contrast` of iotbx/detectors/display.h."""
+    flat = counts.ravel()
+    nth = int(0.9 * flat.size)
+    percentile = float(np.partition(flat, nth)[nth])
+    return brightness / 100 * (0.4 / percentile if percentile > 0 else 0.2)
+
+
+def _read_counts(data_set: DataSet, index: int) -> np.ndarray[Any, Any]:
+    """Return an image (1-based) as it lies on the detector, pixels that aren't trusted as -1."""
+    imageset = data_set.imageset
+    if not 1 <= index <= len(imageset):
+        raise ImageUnreadable(f"{data_set.file} has images 1 to {len(imageset)}; asked for was {index}")
+    try:
+        panels = imageset.get_raw_data(index - 1)
+        masks = imageset.get_mask(index - 1)
+    except PlazaError:
+        raise
+    except Exception as error:
+        raise ImageUnreadable(
+            f"DIALS can't read image {index} of {data_set.file}: {error or type(error).__name__}"
+        ) from error
+    images = [_mask_counts(counts, mask) for counts, mask in zip(panels, masks, strict=True)]
+    return images[0] if len(images) == 1 else _lay_out(imageset.get_detector(), images)
+
+
+def _mask_counts(panel: Any, mask: Any) -> np.ndarray[Any, Any]:
+    counts = flumpy.to_numpy(panel)
+    # A saturated pixel isn't trusted either, but it is black, not a gap.
+    return np.where(flumpy.to_numpy(mask) | (counts > 0), counts, _MASKED)
+
+
+def _lay_out(detector: Any, images: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """Put panels where they lie in the detector's readout; one below the other where the format doesn't tell."""
+    offsets = [panel.get_raw_image_offset()[::-1] for panel in detector]
+    if len(set(offsets)) < len(offsets):
+        tops = np.cumsum([0, *(image.shape[0] for image in images)])
+        offsets = [(int(top), 0) for top in tops[:-1]]
+    placed = list(zip(offsets, images, strict=True))
+    shape = tuple(max(corner[axis] + image.shape[axis] for corner, image in placed) for axis in (0, 1))
+    whole = np.full(shape, _MASKED, dtype=images[0].dtype)
+    for (top, left), image in placed:
+        whole[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return whole

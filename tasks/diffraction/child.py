@@ -1,0 +1,202 @@
+"""DIALS in a process of its own: a crash or a hang of native code costs one image, not the Dask worker.
+
+Each answer comes as soon as it's there, so that after a crash it's known which image was being worked on. An ordinary
+process pool forks or re-imports its parent's `__main__` and loses a whole batch with its worker; this is a plain
+program at the end of a pipe, that ends by itself when its parent is gone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+from blocks.errors import PlazaError
+from tasks.diffraction.requests import Failure, Outcome, Request
+
+logger = logging.getLogger(__name__)
+
+START_LIMIT_S = 120.0
+TRIES = 2
+"""Times that an image is tried which ends its process: a process may be killed for want of memory, by no fault of the image."""
+
+
+class ChildDied(Exception):
+    """The DIALS process ended in the midst of its work."""
+
+
+class ChildHung(ChildDied):
+    """The DIALS process was ended because it gave no answer for too long."""
+
+
+class DialsUnavailable(PlazaError):
+    """No DIALS process can be started."""
+
+
+class Child:
+    """A DIALS process. It starts at once; the first request waits until DIALS is imported."""
+
+    def __init__(self) -> None:
+        self._connection, theirs = Pipe()
+        # -P: a module of the current folder must not stand in for one of DIALS or of the standard library.
+        command = [sys.executable, "-P", "-m", "tasks.diffraction.child_main", str(theirs.fileno())]
+        # What DIALS prints goes to standard error: standard output belongs to whoever started us.
+        with theirs:
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2)
+        self._ready = False
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def wait_until_ready(self) -> None:
+        """Wait until DIALS is imported.
+
+        Raises
+        ------
+        DialsUnavailable
+            It can't be.
+        """
+        if self._ready:
+            return
+        try:
+            answer = self._receive(START_LIMIT_S)
+        except ChildDied as error:
+            raise DialsUnavailable(f"the DIALS process did not start: {error}") from error
+        if isinstance(answer, Failure):
+            raise DialsUnavailable(answer.reason)
+        self._ready = True
+
+    def answer(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        """Yield each request's outcome, in order, as soon as it's there.
+
+        Raises
+        ------
+        ChildDied
+            While it worked on the next request.
+        """
+        self.wait_until_ready()
+        try:
+            self._connection.send(tuple(requests))
+        except OSError as error:
+            raise ChildDied(self._how_it_ended()) from error
+        for request in requests:
+            yield self._receive(request.time_limit_s)
+
+    def _receive(self, limit_s: float) -> Outcome:
+        try:
+            if self._connection.poll(limit_s):
+                return self._connection.recv()  # type: ignore[no-any-return]
+        except (EOFError, OSError) as error:
+            raise ChildDied(self._how_it_ended()) from error
+        self.kill()
+        raise ChildHung(f"it gave no answer for {limit_s:g} s and was ended")
+
+    def _how_it_ended(self) -> str:
+        self._connection.close()
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return "it closed its connection"
+        return f"it was ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with exit code {code}"
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """Let the process end, by force if it doesn't within a second."""
+        self._connection.close()
+        try:
+            self._process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+class ChildPool:
+    """The DIALS processes of this process: as many as threads ask for at the same time."""
+
+    _idle: list[Child]
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Have no processes: those of a parent from which this process was forked are not its own."""
+        self._idle = []
+        self._lock = threading.Lock()
+
+    def meet(self, requests: Sequence[Request]) -> list[Outcome]:
+        """Have requests met, in order, by one DIALS process (by several, if it dies).
+
+        Raises
+        ------
+        DialsUnavailable
+            No DIALS process can be started.
+        """
+        outcomes: list[Outcome] = []
+        tries = 0
+        while len(outcomes) < len(requests):
+            started = len(outcomes)
+            try:
+                with self._borrow() as child:
+                    for outcome in child.answer(requests[started:]):
+                        outcomes.append(outcome)
+            except ChildDied as death:
+                tries = tries + 1 if len(outcomes) == started else 1
+                request = requests[len(outcomes)]
+                logger.warning("The DIALS process died at %s (try %d of %d): %s", request.file, tries, TRIES, death)
+                if tries >= TRIES or isinstance(death, ChildHung):
+                    outcomes.append(Failure(f"the DIALS process died while it worked on {request.file}: {death}"))
+                    tries = 0
+        return outcomes
+
+    @contextmanager
+    def _borrow(self) -> Iterator[Child]:
+        with self._lock:
+            child = self._idle.pop() if self._idle else None
+        if child is not None and not child.is_alive:
+            child.close()
+            child = None
+        child = child or Child()
+        try:
+            yield child
+        except BaseException:
+            child.kill()  # it may be in the midst of an answer
+            raise
+        with self._lock:
+            self._idle.append(child)
+
+    def prestart(self, count: int = 1) -> None:
+        """Start processes, without waiting until they are ready."""
+        with self._lock:
+            self._idle.extend(Child() for _ in range(count))
+
+    def close(self) -> None:
+        """End the idle processes."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for child in idle:
+            child.close()
+
+
+CHILDREN = ChildPool()
+atexit.register(CHILDREN.close)
+os.register_at_fork(after_in_child=CHILDREN.forget)

@@ -1,0 +1,85 @@
+"""A DIALS process: `python -m tasks.diffraction.child_main FD` meets the requests that come in on a connection.
+
+It says READY once DIALS is imported. Then each message is a tuple of requests, each of which is answered with one
+outcome as soon as it's met. It ends when its parent closes the connection, or is gone.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import signal
+import sys
+import time
+import traceback
+from multiprocessing.connection import Connection
+
+from blocks.errors import PlazaError
+from tasks.diffraction.requests import Done, Failure, ImageRequest, Outcome, PreviewRequest, Request, SpotFindingOptions
+
+READY = "ready"
+_ANALYSERS = 8
+
+
+def main() -> None:
+    """Serve until the parent hangs up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the connection
+    # DIALS reports each step of each image at INFO, and formats what nobody reads.
+    logging.disable(logging.INFO)
+    with Connection(int(sys.argv[1])) as connection:
+        try:
+            workshop = Workshop()
+        except Exception:
+            connection.send(Failure(f"DIALS can't be imported by {sys.executable}:\n{traceback.format_exc()}"))
+            return
+        connection.send(READY)
+        gc.freeze()
+        serve(connection, workshop)
+
+
+def serve(connection: Connection, workshop: Workshop) -> None:
+    """Answer requests, one outcome each."""
+    try:
+        while True:
+            for request in connection.recv():
+                connection.send(workshop.meet(request))
+    except (EOFError, ConnectionError):
+        return
+
+
+class Workshop:
+    """What is kept from one request to the next: data sets, and analysers with their options."""
+
+    def __init__(self) -> None:
+        from tasks.diffraction import analyser, bitmaps
+        from tasks.diffraction.data_sets import DataSets
+
+        self._make_analyser = analyser.Analyser
+        self._draw_preview = bitmaps.draw_preview
+        self._data_sets = DataSets()
+        self._analysers: dict[SpotFindingOptions, analyser.Analyser] = {}
+
+    def meet(self, request: Request) -> Outcome:
+        """Meet a request, or say why it can't be met."""
+        start = time.perf_counter()
+        try:
+            return Done(self._do(request), time.perf_counter() - start)
+        except PlazaError as error:
+            return Failure(str(error))
+        except Exception as error:
+            logging.getLogger(__name__).exception("%s", request)
+            return Failure(f"{type(error).__name__}: {error} ({request.file})")
+
+    def _do(self, request: Request) -> object:
+        if isinstance(request, PreviewRequest):
+            return self._draw_preview(request, self._data_sets)
+        assert isinstance(request, ImageRequest)
+        if request.options not in self._analysers:
+            if len(self._analysers) >= _ANALYSERS:
+                self._analysers.pop(next(iter(self._analysers)))
+            self._analysers[request.options] = self._make_analyser(request.options, self._data_sets)
+        return self._analysers[request.options].analyse(request.file, request.scan_range)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""Send requests to the analysis cluster as Dask futures, and take the results as they come.
+
+What a Dask task costs (some milliseconds) is shared by the images of a chunk, but nobody waits for a chunk to fill: an
+image that comes alone goes out alone. Chunks grow only out of what waits because all workers are busy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import CancelledError as FutureCancelled
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from blocks.analysis_cluster import AnalysisClusterUnavailable
+from blocks.errors import MessageRefused, PlazaError
+from tasks.diffraction.requests import Chunk, Done, Failure, Outcome, Request
+from tasks.step import Message, StepContext
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+CHUNK_S = 0.2
+LARGEST_CHUNK = 16
+CHUNKS_PER_WORKER = 2
+"""Chunks in flight for each worker: one at work, and the next at hand when it's done."""
+TRIES = 6
+FIRST_PAUSE_S = 0.5
+WORKER_COUNT_INTERVAL_S = 5.0
+
+
+class AnalysisFailed(PlazaError):
+    """DIALS can't analyse or draw an image; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A message, and what is asked of the cluster for it."""
+
+    message: Message
+    request: Request
+
+
+def chunk_size(waiting: int, workers: int, seconds_per_image: float | None) -> int:
+    """Choose how many of the waiting images go into the next chunk.
+
+    As many as take CHUNK_S, but never so many that some workers are idle at the end while another has a full chunk.
+
+    Parameters
+    ----------
+    waiting
+        Images that wait.
+    workers
+        Workers of the cluster.
+    seconds_per_image
+        As measured; None before the first result.
+
+    >>> chunk_size(100, workers=2, seconds_per_image=0.02), chunk_size(1, workers=2, seconds_per_image=0.02)
+    (10, 1)
+    >>> chunk_size(8, workers=2, seconds_per_image=0.02), chunk_size(100, workers=2, seconds_per_image=2.0)
+    (2, 1)
+    """
+    if seconds_per_image is None:
+        return 1
+    fitting = round(CHUNK_S / max(seconds_per_image, 1e-4))
+    fair = math.ceil(waiting / (2 * workers))
+    return max(1, min(fitting, fair, LARGEST_CHUNK))
+
+
+class FanOut:
+    """Meets the requests of a stream of messages on the analysis cluster.
+
+    It takes no more from the inbox than the workers will soon need, and holds no result longer than it takes to pass
+    it on.
+
+    Parameters
+    ----------
+    context
+        The step's context: the cluster's client, and where messages go that can't be met.
+    make_request
+        Makes the request of a message; raises MessageRefused or ValueError for one that can't be used.
+    """
+
+    def __init__(self, context: StepContext, make_request: Callable[[Message], Request]) -> None:
+        self._context = context
+        self._make_request = make_request
+        self._waiting: deque[Job] = deque()
+        self._running: dict[asyncio.Task[list[Outcome]], tuple[Job, ...]] = {}
+        self._seconds_per_image: float | None = None
+        self._workers = 1
+        self._workers_counted = -math.inf
+
+    async def results(self, inbox: AsyncIterator[Message]) -> AsyncIterator[tuple[Message, Any]]:
+        """Yield each message with its result, as they complete; refuse the messages that have none."""
+        arrival: asyncio.Task[Message] | None = None
+        closed = False
+        try:
+            while True:
+                await self._start_chunks()
+                if arrival is None and not closed and len(self._waiting) < self._most_waiting:
+                    arrival = asyncio.create_task(_next(inbox))
+                pending = {*self._running, *([arrival] if arrival else [])}
+                if not pending:
+                    return
+                done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                if arrival in done:
+                    try:
+                        self._accept(arrival.result())
+                    except StopAsyncIteration:
+                        closed = True
+                    arrival = None
+                for task in [task for task in done if task in self._running]:
+                    for result in self._finish(task):
+                        yield result
+        finally:
+            await _cancel([*self._running, *([arrival] if arrival else [])])
+
+    @property
+    def _most_waiting(self) -> int:
+        return 2 * self._workers * LARGEST_CHUNK
+
+    def _accept(self, message: Message) -> None:
+        try:
+            self._waiting.append(Job(message, self._make_request(message)))
+        except (MessageRefused, ValueError) as error:
+            self._context.refuse(message, error)
+
+    async def _start_chunks(self) -> None:
+        if self._waiting:
+            await self._count_workers()
+        while self._waiting and len(self._running) < CHUNKS_PER_WORKER * self._workers:
+            size = chunk_size(len(self._waiting), self._workers, self._seconds_per_image)
+            jobs = tuple(self._waiting.popleft() for _ in range(size))
+            task = asyncio.create_task(self._meet(Chunk(tuple(job.request for job in jobs))))
+            self._running[task] = jobs
+
+    async def _count_workers(self) -> None:
+        """Learn how many workers there are, now and then: a cluster may grow. With none, two chunks wait for the first."""
+        now = asyncio.get_running_loop().time()
+        if now - self._workers_counted < WORKER_COUNT_INTERVAL_S:
+            return
+        self._workers_counted = now
+        with suppress(*_cluster_faults()):
+            client = await self._context.resources.analysis_client()
+            threads = sum((await client.nthreads()).values())
+            if threads == 0:
+                self._context.logger.warning("The analysis cluster has no worker yet; images wait for the first")
+            self._workers = max(1, threads)
+
+    def _finish(self, task: asyncio.Task[list[Outcome]]) -> list[tuple[Message, Any]]:
+        jobs = self._running.pop(task)
+        try:
+            outcomes = task.result()
+        except Exception as error:
+            for job in jobs:
+                self._context.refuse(job.message, error)
+            return []
+        results = []
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if isinstance(outcome, Failure):
+                self._context.refuse(job.message, AnalysisFailed(outcome.reason))
+            else:
+                self._learn(outcome)
+                results.append((job.message, outcome.value))
+        return results
+
+    def _learn(self, outcome: Done) -> None:
+        last = self._seconds_per_image
+        self._seconds_per_image = outcome.seconds if last is None else 0.8 * last + 0.2 * outcome.seconds
+
+    async def _meet(self, chunk: Chunk) -> list[Outcome]:
+        """Have a chunk met by a worker; again, if the worker or the cluster is lost.
+
+        Raises
+        ------
+        AnalysisClusterUnavailable
+            It's lost for good.
+        """
+        from tasks.diffraction.worker import meet_requests
+
+        client: Client | None = None
+        pause = FIRST_PAUSE_S
+        for attempt in range(1, TRIES + 1):
+            try:
+                broken = client if client is not None and client.status != "running" else None
+                client = await self._context.resources.analysis_client(instead_of=broken)
+                return await client.submit(meet_requests, chunk, pure=False)  # type: ignore[no-any-return]
+            except _cluster_faults() as error:
+                fault = f"{type(error).__name__}: {error}"
+                self._context.logger.warning(
+                    "The analysis cluster lost %d images (try %d of %d): %s", len(chunk.requests), attempt, TRIES, fault
+                )
+            await asyncio.sleep(pause)
+            pause *= 2
+        raise AnalysisClusterUnavailable(f"the analysis cluster failed {TRIES} times, lastly with {fault}")
+
+
+def _cluster_faults() -> tuple[type[Exception], ...]:
+    """Return what may be raised when a worker, the scheduler or the way to it is lost."""
+    from distributed import KilledWorker
+    from distributed.client import ClosedClientError
+    from distributed.comm import CommClosedError
+
+    return (AnalysisClusterUnavailable, KilledWorker, ClosedClientError, CommClosedError, FutureCancelled, OSError)
+
+
+async def _next(inbox: AsyncIterator[Message]) -> Message:
+    return await anext(inbox)
+
+
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

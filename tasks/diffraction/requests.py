@@ -1,0 +1,129 @@
+"""What is asked of a DIALS process and what it answers. Light: steps, Dask workers and DIALS processes import it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
+
+from pydantic import field_validator
+
+from tasks.step import StepParameters
+
+MASTER_SUFFIXES = (".h5", ".nxs", ".hdf5", ".cxi")
+
+# What a recipe's placeholder leaves behind when nothing is known.
+_UNSET = ("", "None")
+
+
+class SpotFindingOptions(StepParameters):
+    """How spots are found and counted; Zocalo's names and defaults."""
+
+    d_min: float | None = None
+    d_max: float | None = 40.0
+    threshold_algorithm: Literal["dispersion", "dispersion_extended", "radial_profile"] = "dispersion"
+    disable_parallax_correction: bool = True
+    filter_ice: bool = True
+    ice_rings_width: float = 0.004
+
+    @field_validator("d_min", "d_max", mode="before")
+    @classmethod
+    def _unset_is_none(cls, value: Any) -> Any:
+        return None if value in _UNSET else value
+
+
+class AnalysisParameters(SpotFindingOptions):
+    """Parameters of per-image analysis: the options, and which images of a file (1-based, both ends included)."""
+
+    scan_range: tuple[int, int] | None = None
+
+    @field_validator("scan_range", mode="before")
+    @classmethod
+    def _read_range(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return None if value in _UNSET else tuple(value.split(","))
+        return value
+
+    @property
+    def options(self) -> SpotFindingOptions:
+        """The options alone: equal for all images of a data set."""
+        return SpotFindingOptions.model_validate(self.model_dump(exclude={"scan_range"}))
+
+
+@dataclass(frozen=True, slots=True)
+class ImageStatistics:
+    """What DIALS says of one image (or of a range of images, merged).
+
+    Resolutions are in Å; -1 where there are too few spots for an estimate.
+    """
+
+    d_min_distl_method_1: float
+    d_min_distl_method_2: float
+    estimated_d_min: float
+    n_spots_4A: int  # noqa: N815 - the name that ISPyB and GDA know
+    n_spots_no_ice: int
+    n_spots_total: int
+    noisiness_method_1: float
+    noisiness_method_2: float
+    total_intensity: float
+
+    def as_payload(self) -> dict[str, Any]:
+        """Return the nine statistics by Zocalo's names."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """Analyse an image: a file of one image, images `scan_range` of a master, or a whole file merged into one record."""
+
+    file: str
+    options: SpotFindingOptions
+    scan_range: tuple[int, int] | None = None
+
+    @property
+    def time_limit_s(self) -> float:
+        """Seconds after which the DIALS process is taken to hang; an Eiger 16M takes 1.5 s an image."""
+        if self.scan_range is not None:
+            return 120.0 + 5.0 * (self.scan_range[1] - self.scan_range[0])
+        return 7200.0 if self.file.lower().endswith(MASTER_SUFFIXES) else 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewRequest:
+    """Draw an image, given by its 1-based index in the file, as a JPEG and a thumbnail beside it."""
+
+    file: str
+    index: int
+    output: str
+    thumbnail: str
+    brightness: float = 60.0
+    binning: int = 4
+    quality: int = 95
+    time_limit_s: float = 120.0
+
+
+Request: TypeAlias = ImageRequest | PreviewRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A request that was met: its value, and the seconds that it took."""
+
+    value: Any
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that can't be met, and why."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Done | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Requests that one Dask task meets. A class of its own, so that Dask doesn't look into it for futures."""
+
+    requests: tuple[Request, ...]

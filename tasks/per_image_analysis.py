@@ -1,0 +1,61 @@
+"""Per-image analysis: what DIALS says of each image, as soon as it's there (Zocalo's per_image_analysis)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from blocks.errors import MessageRefused
+from tasks.diffraction.fan_out import FanOut
+from tasks.diffraction.requests import AnalysisParameters, ImageRequest, ImageStatistics
+from tasks.step import Message, Send, StepContext, stream_step
+
+
+@stream_step(queue="per_image_analysis", parameters=AnalysisParameters, outputs=("result",), default_output="result")
+async def analyse_images(
+    parameters: AnalysisParameters, inbox: AsyncIterator[Message], context: StepContext
+) -> AsyncIterator[Send]:
+    """Analyse each image with DIALS on the analysis cluster; results go out in the order in which they are ready.
+
+    A message names the `file`; its `parameters`, if any, go before the recipe's (the file watcher sends the
+    `scan_range` of an image of a master so). The result has DIALS's statistics, and what the message says of the file.
+    """
+
+    def make_request(message: Message) -> ImageRequest:
+        return read_request(message.payload, parameters)
+
+    done = 0
+    async for message, statistics in FanOut(context, make_request).results(inbox):
+        done += 1
+        context.progress(done, None)
+        yield Send(make_result(message.payload, statistics), output="result", environment=message.environment)
+
+
+def read_request(payload: Any, parameters: AnalysisParameters) -> ImageRequest:
+    """Read what a message asks for.
+
+    Raises
+    ------
+    MessageRefused
+        It names no file, or its parameters are wrong.
+    """
+    file = payload.get("file") if isinstance(payload, Mapping) else None
+    if not isinstance(file, str) or file in ("", "None"):
+        raise MessageRefused(f"per-image analysis needs the path of an image as `file`; the message is {payload!r}")
+    own = payload.get("parameters") or {}
+    if not isinstance(own, Mapping):
+        raise MessageRefused(f"the `parameters` of a message must be an object; those of {file} are {own!r}")
+    if own:
+        try:
+            parameters = AnalysisParameters.model_validate(parameters.model_dump() | dict(own))
+        except ValidationError as error:
+            faults = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors(include_url=False))
+            raise MessageRefused(f"the parameters of the message for {file} are wrong: {faults}") from error
+    return ImageRequest(file, parameters.options, parameters.scan_range)
+
+
+def make_result(payload: Mapping[str, Any], statistics: ImageStatistics) -> dict[str, Any]:
+    """Return DIALS's nine statistics with every key of the message that starts with `file`."""
+    return statistics.as_payload() | {key: value for key, value in payload.items() if key.startswith("file")}
