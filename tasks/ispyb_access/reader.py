@@ -92,9 +92,9 @@ def read_run_status(engine: Engine, dcid: int) -> str | None:
 
 
 def _joined(dcid: int) -> Select[Any]:
-    # The collection's own session and sample have no foreign key; the group's are used where they aren't set.
-    session = func.coalesce(COLLECTION.c.SESSIONID, GROUP.c.sessionId)
-    sample = func.coalesce(COLLECTION.c.BLSAMPLEID, GROUP.c.blSampleId)
+    # The collection's own session and sample have no foreign key and 0 may stand for none: then the group's are used.
+    session = func.coalesce(func.nullif(COLLECTION.c.SESSIONID, 0), GROUP.c.sessionId)
+    sample = func.coalesce(func.nullif(COLLECTION.c.BLSAMPLEID, 0), GROUP.c.blSampleId)
     tables: FromClause = COLLECTION
     for table, condition in (
         (GROUP, GROUP.c.dataCollectionGroupId == COLLECTION.c.dataCollectionGroupId),

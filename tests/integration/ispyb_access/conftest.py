@@ -1,0 +1,116 @@
+"""An ISPyB of its own for each test, and a small facility in it."""
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ispyb import sqlalchemy as models
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from blocks.ispyb_connection import connect, open_engine
+from blocks.settings import Settings
+from tasks.ispyb_access.schema import create_schema
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr("blocks.ispyb_connection._has_prefect_api", lambda: False)
+    return Settings(home=tmp_path / "home", ispyb_url=None)
+
+
+@pytest.fixture(scope="session")
+def empty_ispyb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make all tables once: copies of the file are much quicker."""
+    file = tmp_path_factory.mktemp("ispyb") / "ispyb.sqlite"
+    engine = open_engine(f"sqlite:///{file}")
+    create_schema(engine)
+    engine.dispose()
+    return file
+
+
+@pytest.fixture
+def engine(settings: Settings, empty_ispyb: Path) -> Iterator[Engine]:
+    settings.home.mkdir()
+    shutil.copy(empty_ispyb, settings.home / "ispyb.sqlite")
+    engine = connect(settings)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def facility(engine: Engine) -> SimpleNamespace:
+    """A session mx12345-1 on i03 with a sample of thaumatin."""
+    with Session(engine) as session:
+        person = models.Person(familyName="Crowfoot", login="dch")
+        proposal = models.Proposal(Person=person, proposalCode="mx", proposalNumber="12345", title="Sweet protein")
+        visit = models.BLSession(Proposal=proposal, beamLineName="i03", visit_number=1)
+        protein = models.Protein(
+            Proposal=proposal, acronym="thau", name="Thaumatin", sequence="ATFEIVNRCS", externalId=b"\x01" * 16
+        )
+        cell = {"cell_a": 57.8, "cell_b": 57.8, "cell_c": 150.2, "cell_alpha": 90, "cell_beta": 90, "cell_gamma": 90}
+        crystal = models.Crystal(Protein=protein, spaceGroup="P41212", **cell)
+        plan = models.DiffractionPlan(anomalousScatterer="S", requiredResolution=1.5, centringMethod="xray")
+        container = models.Container(code="puck-1")
+        sample = models.BLSample(
+            name="x1",
+            Crystal=crystal,
+            DiffractionPlan=plan,
+            Container=container,
+            location="3",
+            SMILES="CCO",
+            loopType="nylon",
+        )
+        detector = models.Detector(detectorModel="Eiger2 XE 16M")
+        session.add_all([visit, sample, detector])
+        session.commit()
+        return SimpleNamespace(
+            session=visit.sessionId, sample=sample.blSampleId, container=container.containerId,
+            crystal=crystal.crystalId, detector=detector.detectorId,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def add_group(engine: Engine, facility: SimpleNamespace) -> Callable[..., int]:
+    """Add a data collection group and return its id."""
+
+    def add(**columns: Any) -> int:
+        with Session(engine) as session:
+            group = models.DataCollectionGroup(sessionId=facility.session, **({"experimentType": "SAD"} | columns))
+            session.add(group)
+            session.commit()
+            return group.dataCollectionGroupId
+
+    return add
+
+
+@pytest.fixture
+def add_collection(engine: Engine, facility: SimpleNamespace, add_group: Callable[..., int]) -> Callable[..., int]:
+    """Add a data collection, by default a rotation of 1800 images on CBF, and return its dcid."""
+    numbers = itertools.count(1)
+
+    def add(**columns: Any) -> int:
+        number = next(numbers)
+        defaults: dict[str, Any] = {
+            "SESSIONID": facility.session, "BLSAMPLEID": facility.sample, "detectorId": facility.detector,
+            "startTime": datetime(2024, 5, 1, 12, 30, 15), "imageDirectory": "/dls/i03/data/2024/mx12345-1/lys/x1/",
+            "imagePrefix": "lys", "dataCollectionNumber": number, "fileTemplate": f"lys_{number}_#####.cbf",
+            "startImageNumber": 1, "numberOfImages": 1800, "overlap": 0.0, "axisRange": 0.1, "axisStart": 0.0,
+            "wavelength": 0.9763, "flux": 1.5e12,
+        }  # fmt: skip
+        values = defaults | columns
+        if "dataCollectionGroupId" not in values:
+            values["dataCollectionGroupId"] = add_group()
+        with Session(engine) as session:
+            collection = models.DataCollection(**values)
+            session.add(collection)
+            session.commit()
+            return collection.dataCollectionId
+
+    return add
