@@ -70,9 +70,10 @@ def format_dropfile(visit: str, beamline: str, dataset: str, files: Iterable[Dat
     root.set("xsi:noNamespaceSchemaLocation", "icatXSD.xsd")
     investigation = ET.SubElement(ET.SubElement(root, "study"), "investigation")
     visit_id = visit.upper()
+    # an XML comment: ICAT's schema knows no element of that name
+    investigation.append(ET.Comment("Producer: Plaza archiver"))
     _add(
         investigation,
-        comment="Producer: Plaza archiver",
         inv_number=visit_id.split("-")[0],
         visit_id=visit_id,
         instrument=beamline,

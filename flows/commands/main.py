@@ -8,6 +8,7 @@ import sys
 import typer
 
 from blocks.errors import PlazaError
+from flows.commands import demo, deploy, ispyb, prefect_client, service, simulate, step
 
 app = typer.Typer(
     name="plaza",
@@ -15,19 +16,22 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-
-def _hang_in() -> None:
-    """Hang in the commands; each imports what it needs when it's called."""
-    from flows.commands import step
-
-    app.add_typer(step.app, name="step")
+app.command()(demo.demo)
+app.command()(service.up)
+app.command()(service.down)
+app.command()(service.status)
+app.command()(deploy.deploy)
+app.command()(simulate.simulate)
+app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    prefect_client.prefect
+)
+app.add_typer(ispyb.app, name="ispyb")
+app.add_typer(step.app, name="step")
 
 
 def main() -> None:
     """Run the command line; an error of Plaza's own is a line, not a traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    _hang_in()
     try:
         app()
     except PlazaError as error:

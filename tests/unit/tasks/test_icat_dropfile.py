@@ -11,7 +11,7 @@ GOLDEN = b"""<?xml version="1.0" ?>
 <icat version="1.0 RC6" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:noNamespaceSchemaLocation="icatXSD.xsd">
   <study>
     <investigation>
-      <comment>Producer: Plaza archiver</comment>
+      <!--Producer: Plaza archiver-->
       <inv_number>MX12345</inv_number>
       <visit_id>MX12345-6</visit_id>
       <instrument>i03</instrument>
