@@ -20,9 +20,6 @@ from tasks.resources import Resources
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
-DEPLOYMENTS: dict[str, dict[str, Any]] = {"start": {"event": "start"}, "end": {"event": "end"}}
-"""Name of each deployment of the flow, with the parameters that it sets."""
-
 
 class LaunchFailed(PlazaError):
     """Prefect's API refused to run recipes that Mimas asked for."""

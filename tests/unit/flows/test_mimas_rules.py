@@ -1,6 +1,8 @@
 """The decision table of Mimas, line by line."""
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 
@@ -284,3 +286,9 @@ def test_explanation_names_the_predicate_that_said_no():
 
 def test_rules_have_names_of_their_own():
     assert len({rule.name for rule in RULES}) == len(RULES)
+
+
+def test_deciding_needs_no_prefect_database_or_cctbx():
+    code = "import sys, flows.mimas.rules; print({'prefect', 'sqlalchemy', 'cctbx'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
