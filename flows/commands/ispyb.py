@@ -18,16 +18,11 @@ def create(
     on_server: Annotated[bool, typer.Option("--on-server", help="Make tables on a database server too.")] = False,
 ) -> None:
     """Make the tables that are missing, and fill the look-up tables."""
-    from blocks.errors import PlazaError
     from blocks.ispyb_connection import connect, describe, open_engine
     from blocks.settings import get_settings
     from tasks.ispyb_access.schema import METADATA, create_schema
 
-    try:
-        engine = open_engine(url) if url else connect(get_settings())
-        create_schema(engine, on_server=on_server)
-    except PlazaError as error:
-        typer.echo(f"plaza ispyb create: {error}", err=True)
-        raise typer.Exit(1) from error
+    engine = open_engine(url) if url else connect(get_settings())
+    create_schema(engine, on_server=on_server)
     typer.echo(f"ISPyB at {describe(engine)} has its {len(METADATA.tables)} tables.")
     engine.dispose()

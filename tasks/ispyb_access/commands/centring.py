@@ -39,7 +39,7 @@ class CentringResult(CommandParameters):
             "numberOfVoxels": self.n_voxels,
             "totalCount": self.total_count,
             "status": "success" if self.status in {"ok", "success"} else "failure",
-            "blSampleId": self.sample_id,
+            "blSampleId": self.sample_id or None,  # 0 stands for none in DataCollection, which it comes from
         }
 
 

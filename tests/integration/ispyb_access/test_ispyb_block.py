@@ -26,7 +26,7 @@ def test_block_gives_the_address_if_the_settings_do_not(prefect_server, tmp_path
 
         assert asyncio.run(within_a_flow()) == f"{tmp_path}/of-the-block.sqlite"
     finally:
-        ISPyBDatabase.delete("ispyb-database/plaza")
+        ISPyBDatabase.delete("plaza")
 
 
 def test_block_does_not_show_the_password():

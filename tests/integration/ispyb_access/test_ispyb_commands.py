@@ -296,7 +296,13 @@ def test_centring_of_a_grid_is_written_and_replaced(engine, run, row, add_collec
 def test_centring_that_found_nothing_is_a_failure(engine, run, add_collection):
     dcid = add_collection()
     add_grid(engine, dcid)
-    nothing = {"status": "fail", "message": "No good images found", "centre_of_mass": None, "max_voxel": None}
+    nothing = {
+        "status": "fail",
+        "message": "No good images found",
+        "centre_of_mass": None,
+        "max_voxel": None,
+        "sample_id": 0,
+    }
     run("insert_xray_centring", dcid=dcid, type="2d", status="success", results=[nothing])
     (found,) = read_written_rows(engine, dcid).centrings
     assert (found.status, found.centre_x) == ("failure", None)
