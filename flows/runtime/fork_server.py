@@ -26,10 +26,16 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 from uuid import UUID
 
+import setproctitle
+
 from flows.runtime.process_ties import end_with_parent
+
+TITLE = "plaza: fork server"
+_UNFIT = ("dxtbx", "h5py")  # HDF5 and DIALS
 
 
 def preload(modules: Sequence[str]) -> None:
@@ -40,15 +46,23 @@ def preload(modules: Sequence[str]) -> None:
     ImportError
         A module is missing or fails.
     RuntimeError
-        A module started a thread: a child would inherit its locks without the thread that frees them.
+        A module started a thread, in Python or in a library: a child would inherit its locks without the thread that
+        frees them. Or it brought in a library whose state doesn't survive a fork.
     """
     for module in modules:
         importlib.import_module(module)
-    threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    threads = len(list(Path("/proc/self/task").iterdir())) - 1
     if threads:
+        names = ", ".join(thread.name for thread in threading.enumerate()[1:]) or "of a library"
         raise RuntimeError(
-            f"importing {', '.join(modules)} started threads ({', '.join(threads)}), which don't survive a fork: "
+            f"importing {', '.join(modules)} started {threads} threads ({names}), which don't survive a fork: "
             "start them where they're first used"
+        )
+    unfit = [module for module in _UNFIT if module in sys.modules]
+    if unfit:
+        raise RuntimeError(
+            f"importing {', '.join(modules)} brought in {', '.join(unfit)}, which doesn't survive a fork: "
+            "import it where it's used"
         )
     gc.collect()
     gc.freeze()
@@ -154,8 +168,6 @@ def _live(request: dict[str, Any], server: int) -> NoReturn:
 
 def _settle(request: dict[str, Any], server: int) -> None:
     """Give a fresh child its own session, environment, folder, output and name."""
-    import setproctitle
-
     os.setsid()
     end_with_parent(server, signal.SIGKILL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -174,6 +186,7 @@ def main(descriptor: int, modules: Sequence[str]) -> int:
     """Preload and serve on an inherited socket."""
     from flows.runtime._prefect_private import ENGINE_MODULES
 
+    setproctitle.setproctitle(TITLE)  # now: once a child has a new environment, the room for it can't be found
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the worker's to handle
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with socket.socket(fileno=descriptor) as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -16,9 +17,17 @@ from blocks.errors import ConfigurationError, PlazaError
 
 logger = logging.getLogger(__name__)
 
-# what the site's flows come from; without DIALS and HDF5, which have threads and state of their own
-FLOW_MODULES = ("flows.mimas.flow", "flows.recipe.catalogue", "flows.recipe.flow")
+# what the site's flows import sooner or later; nothing that has DIALS or HDF5, whose state doesn't survive a fork
+FLOW_MODULES = (
+    "distributed",
+    "flows.mimas.flow",
+    "flows.recipe.catalogue",
+    "flows.recipe.flow",
+    "tasks.ispyb_access.connector",
+    "tasks.ispyb_access.reader",
+)
 
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # numpy's, which it starts when it's imported
 _LOST = -9  # what a child's exit status is taken for when nobody is left to tell it
 _LOG_LIMIT = 10_000_000  # bytes
 
@@ -83,8 +92,10 @@ class Forker:
             ours, theirs = socket.socketpair()
             with theirs:
                 command = [sys.executable, "-m", "flows.runtime.fork_server", str(theirs.fileno()), *self._modules]
-                # not an asyncio process: a session of its own, and its end is seen on the socket
-                self._server = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
+                # not an asyncio process: its end is seen on the socket
+                self._server = subprocess.Popen(
+                    command, pass_fds=[theirs.fileno()], start_new_session=True, env={**os.environ, **_ONE_THREAD}
+                )
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 20)
             first = json.loads(await reader.readline() or b'{"failed": "it ended without a word"}')
             if "ready" not in first:

@@ -2,7 +2,7 @@
 
     python -m flows.runtime.worker_service --preload MODULE…
 
-It waits for the API and its work pool, then runs flow runs of the site's work pool until SIGTERM, which ends them and reports them.
+It waits for the API and the site's work pool, then runs flow runs until SIGTERM, which ends them and reports them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,45 @@
+"""`plaza deploy`: make the site's deployments those of the files."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def deploy(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only see that all that the files name is there; needs no server.")
+    ] = False,
+) -> None:
+    """Apply deployments/*.yaml and a deployment for each recipe file to the running site.
+
+    Deployments of files that went away are removed. Exit status 1 if a file can't be used.
+    """
+    if check:
+        _check()
+        return
+    from flows.runtime.running_site import use_running_site
+
+    use_running_site()
+
+    from flows.runtime.deploy import deploy as apply
+
+    changes = apply()
+    for change in changes:
+        typer.echo(str(change))
+    if any(change.what == "refused" for change in changes):
+        raise typer.Exit(1)
+
+
+def _check() -> None:
+    from blocks.settings import get_settings
+    from flows.runtime.deploy import DEPLOYMENTS
+    from flows.runtime.deployment_check import check as find_faults
+
+    faults = find_faults(DEPLOYMENTS, get_settings().recipe_directory)
+    for fault in faults:
+        typer.echo(fault, err=True)
+    if faults:
+        raise typer.Exit(1)
+    typer.echo("All entrypoints, work pools, queues and blocks are there.")

@@ -1,0 +1,33 @@
+"""A whole site of its own, on free ports, for the tests of the runtime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from site_under_test import SiteUnderTest
+
+from blocks.settings import Settings
+from flows.runtime.services import down, up
+
+SITE_FILES = Path(__file__).parent / "site"
+
+
+@pytest.fixture(scope="session")
+def runtime_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteUnderTest]:
+    """A site whose flows are those of `site/runtime_flows.py`; no analysis cluster, no recipes."""
+    folder = tmp_path_factory.mktemp("site")
+    recipes = folder / "recipes"
+    recipes.mkdir()
+    settings = Settings(
+        home=folder / "home", recipe_directory=recipes, server_port=0, dask_scheduler="tcp://127.0.0.1:1"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(SITE_FILES), *filter(None, [os.environ.get("PYTHONPATH")])]))
+        try:
+            site = up(settings, deployments=SITE_FILES, modules=["runtime_flows"])
+            yield SiteUnderTest(settings, site, folder)
+        finally:
+            down(settings)
