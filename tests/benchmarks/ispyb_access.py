@@ -41,9 +41,15 @@ def fill(engine: Engine) -> None:
     """Add data collections, four to a group."""
     tables = METADATA.tables
     sweep = {
-        "SESSIONID": 1, "imageDirectory": "/dls/i03/data/2024/mx1-1/x/", "imagePrefix": "x", "fileTemplate": "x_####.cbf",
-        "startImageNumber": 1, "numberOfImages": 900, "overlap": 0, "axisRange": 0.1,
-    }  # fmt: skip
+        "SESSIONID": 1,
+        "imageDirectory": "/dls/i03/data/2024/mx1-1/x/",
+        "imagePrefix": "x",
+        "fileTemplate": "x_####.cbf",
+        "startImageNumber": 1,
+        "numberOfImages": 900,
+        "overlap": 0,
+        "axisRange": 0.1,
+    }
     rows = {
         "Person": [{"personId": 1}],
         "Proposal": [{"proposalId": 1, "personId": 1, "proposalCode": "mx", "proposalNumber": "1"}],
