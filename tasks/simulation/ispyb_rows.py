@@ -133,7 +133,7 @@ def _describe(sweep: Sweep, folder: Path) -> dict[str, Any]:
     return {
         "dataCollectionNumber": sweep.number,
         "startTime": _now(),
-        "rotationAxis": "omega",
+        "rotationAxis": "Omega",
         "axisStart": sweep.start_deg,
         "axisEnd": sweep.start_deg + turned,
         "axisRange": sweep.width_deg,
