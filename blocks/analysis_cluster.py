@@ -18,6 +18,10 @@ WORKER_PRELOAD = "tasks.diffraction.worker"
 """Module that Dask workers load at their start, so that DIALS is ready when the first image comes."""
 
 
+# Dask's profiler looks at every thread a hundred times a second; here they all wait for DIALS.
+WORKER_CONFIGURATION = {"distributed.worker.profile.enabled": False}
+
+
 class AnalysisClusterUnavailable(PlazaError):
     """The Dask cluster for per-image analysis can't be reached; it may be tried again."""
 
@@ -69,16 +73,18 @@ async def connect_to_scheduler(address: str) -> AsyncIterator[Client]:
 @asynccontextmanager
 async def connect_locally(workers: int = 0) -> AsyncIterator[Client]:
     """Yield an asynchronous client of a cluster within this process, of one-thread workers; 0: one per core."""
+    import dask
     from distributed import Client, LocalCluster
 
-    cluster = LocalCluster(
-        n_workers=workers or len(os.sched_getaffinity(0)),
-        threads_per_worker=1,
-        processes=False,
-        asynchronous=True,
-        dashboard_address=None,
-        memory_limit=0,  # images are in the DIALS processes: watching this process's memory would be idle
-        preload=[WORKER_PRELOAD],
-    )
+    with dask.config.set(WORKER_CONFIGURATION):
+        cluster = await LocalCluster(
+            n_workers=workers or len(os.sched_getaffinity(0)),
+            threads_per_worker=1,
+            processes=False,
+            asynchronous=True,
+            dashboard_address=None,
+            memory_limit=0,  # images are in the DIALS processes: watching this process's memory would be idle
+            preload=[WORKER_PRELOAD],
+        )
     async with cluster, Client(cluster, asynchronous=True, set_as_default=False) as client:
         yield client

@@ -13,9 +13,10 @@ import os
 import signal
 import sys
 
+import dask
 from distributed import Nanny, Scheduler
 
-from blocks.analysis_cluster import WORKER_PRELOAD
+from blocks.analysis_cluster import WORKER_CONFIGURATION, WORKER_PRELOAD
 
 HOST = "127.0.0.1"
 
@@ -59,13 +60,14 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=0, help="worker processes; 0: one per core")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    dask.config.set(WORKER_CONFIGURATION)  # nannies pass it on
     try:
         asyncio.run(run_cluster(arguments.port, arguments.workers or len(os.sched_getaffinity(0))))
     except (OSError, RuntimeError) as error:  # Dask wraps the one in the other
         if not isinstance(error.__cause__ or error, OSError):
             raise
         logger.error(
-            "The analysis cluster can't listen on %s:%d: %s. Choose another port (PLAZA_DASK_PORT), or stop what uses it",
+            "The analysis cluster can't listen on %s:%d: %s. Choose another port (PLAZA_DASK_PORT) or free this one",
             HOST,
             arguments.port,
             error.__cause__ or error,

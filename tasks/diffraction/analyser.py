@@ -75,7 +75,7 @@ class Analyser:
             self._phil.spotfinder.filter.min_spot_size = 3 if detector[0].get_type() == "SENSOR_PAD" else 6
         finder = SpotFinderFactory.from_parameters(experiments=experiments, params=self._phil)
         finder.scan_range = [scan_range] if scan_range else None
-        # Without resolution limits (they are applied to the spots) the generated mask depends on the panels' sizes only.
+        # Resolution limits are applied to the spots, so the generated mask depends on the panels' sizes only.
         sizes = tuple(panel.get_image_size() for panel in detector)
         if self._mask[0] != sizes:
             self._mask = (sizes, finder.mask_generator(experiments[0].imageset))
@@ -96,7 +96,7 @@ class Analyser:
 
 
 def _read_phil(options: SpotFindingOptions) -> Any:
-    """Return DIALS's spot finding parameters; resolution limits are left out, as `work()` does, to be applied to spots."""
+    """Return DIALS's spot finding parameters, without resolution limits: as `work()` does, spots are chosen by them."""
     arguments = [
         f"spotfinder.threshold.algorithm={options.threshold_algorithm}",
         f"spotfinder.filter.disable_parallax_correction={options.disable_parallax_correction}",

@@ -15,18 +15,18 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 
 from blocks.errors import PlazaError
 from tasks.diffraction.requests import Failure, Outcome, Request
 
 logger = logging.getLogger(__name__)
 
+PROGRAM = ("-m", "tasks.diffraction.child_main")
 START_LIMIT_S = 120.0
 TRIES = 2
-"""Times that an image is tried which ends its process: a process may be killed for want of memory, by no fault of the image."""
+"""Times that an image is tried which ends its process: some processes are killed by no fault of their image."""
 
 
 class ChildDied(Exception):
@@ -42,12 +42,18 @@ class DialsUnavailable(PlazaError):
 
 
 class Child:
-    """A DIALS process. It starts at once; the first request waits until DIALS is imported."""
+    """A DIALS process. It starts at once; the first request waits until DIALS is imported.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    program
+        What Python runs, with the number of the connection's file as argument.
+    """
+
+    def __init__(self, program: Sequence[str] = PROGRAM) -> None:
         self._connection, theirs = Pipe()
         # -P: a module of the current folder must not stand in for one of DIALS or of the standard library.
-        command = [sys.executable, "-P", "-m", "tasks.diffraction.child_main", str(theirs.fileno())]
+        command = [sys.executable, "-P", *program, str(theirs.fileno())]
         # What DIALS prints goes to standard error: standard output belongs to whoever started us.
         with theirs:
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2)
@@ -100,7 +106,7 @@ class Child:
     def _receive(self, limit_s: float) -> Outcome:
         try:
             if self._connection.poll(limit_s):
-                return self._connection.recv()  # type: ignore[no-any-return]
+                return self._connection.recv()
         except (EOFError, OSError) as error:
             raise ChildDied(self._how_it_ended()) from error
         self.kill()
@@ -135,7 +141,8 @@ class ChildPool:
 
     _idle: list[Child]
 
-    def __init__(self) -> None:
+    def __init__(self, program: Sequence[str] = PROGRAM) -> None:
+        self._program = program
         self.forget()
 
     def forget(self) -> None:
@@ -175,7 +182,7 @@ class ChildPool:
         if child is not None and not child.is_alive:
             child.close()
             child = None
-        child = child or Child()
+        child = child or Child(self._program)
         try:
             yield child
         except BaseException:
@@ -187,7 +194,7 @@ class ChildPool:
     def prestart(self, count: int = 1) -> None:
         """Start processes, without waiting until they are ready."""
         with self._lock:
-            self._idle.extend(Child() for _ in range(count))
+            self._idle.extend(Child(self._program) for _ in range(count))
 
     def close(self) -> None:
         """End the idle processes."""

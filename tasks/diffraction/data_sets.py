@@ -12,7 +12,7 @@ from typing import Any
 import dials.array_family.flex  # noqa: F401 - without it dxtbx's C++ can't return reflection tables
 from dxtbx.format.Format import Format
 from dxtbx.format.image import ImageBool  # noqa: F401 - registers the type of external masks
-from dxtbx.model.experiment_list import ExperimentList, ExperimentListFactory
+from dxtbx.model.experiment_list import ExperimentListFactory
 
 from blocks.errors import PlazaError
 from tasks.diffraction.hdf5_frames import FrameReader, UnmappedLayout, read_frame_map, reads_plain_frames
@@ -52,7 +52,7 @@ def open_data_set(file: str) -> DataSet:
     """
     _forget_last_file()
     try:
-        experiments = ExperimentListFactory.from_filenames([file])
+        experiments: Any = ExperimentListFactory.from_filenames([file])
         if not experiments:
             raise ValueError("no format of dxtbx's knows it")
     except Exception as error:
@@ -66,7 +66,7 @@ def open_data_set(file: str) -> DataSet:
     return _read_frames_directly(file, experiments)
 
 
-def _read_frames_directly(file: str, experiments: ExperimentList) -> DataSet:
+def _read_frames_directly(file: str, experiments: Any) -> DataSet:
     """Replace the reader of a NXmx master's images by a FrameReader, where the master's layout allows."""
     imageset = experiments[0].imageset
     format_class = imageset.get_format_class()
@@ -83,10 +83,10 @@ def _read_frames_directly(file: str, experiments: ExperimentList) -> DataSet:
 
 
 def _forget_last_file() -> None:
-    """Empty dxtbx's cache of the last file, which it knows by name: a file that has since been replaced or completed."""
+    """Empty dxtbx's cache of the last file: it goes by the name, also when the file was since replaced or completed."""
     cache = Format.get_cache_controller()
     cache._cache_tag = cache._cache = None  # noqa: SLF001 - dxtbx has no public way
-    pending = [Format]
+    pending: list[Any] = [Format]
     while pending:
         format_class = pending.pop()
         pending.extend(format_class.__subclasses__())

@@ -112,8 +112,8 @@ class FanOut:
                     except StopAsyncIteration:
                         closed = True
                     arrival = None
-                for task in [task for task in done if task in self._running]:
-                    for result in self._finish(task):
+                for chunk in self._running.keys() & done:
+                    for result in self._finish(chunk):
                         yield result
         finally:
             await _cancel([*self._running, *([arrival] if arrival else [])])
@@ -138,7 +138,7 @@ class FanOut:
             self._running[task] = jobs
 
     async def _count_workers(self) -> None:
-        """Learn how many workers there are, now and then: a cluster may grow. With none, two chunks wait for the first."""
+        """Learn now and then how many workers there are: a cluster may grow. If none, two chunks wait for the first."""
         now = asyncio.get_running_loop().time()
         if now - self._workers_counted < WORKER_COUNT_INTERVAL_S:
             return
@@ -187,7 +187,7 @@ class FanOut:
             try:
                 broken = client if client is not None and client.status != "running" else None
                 client = await self._context.resources.analysis_client(instead_of=broken)
-                return await client.submit(meet_requests, chunk, pure=False)  # type: ignore[no-any-return]
+                return await client.submit(meet_requests, chunk, pure=False)
             except _cluster_faults() as error:
                 fault = f"{type(error).__name__}: {error}"
                 self._context.logger.warning(

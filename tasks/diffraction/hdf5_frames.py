@@ -192,7 +192,7 @@ class FrameReader:
         return self.frames.blocks[-1].end
 
     def copy(self, paths: object, count: int | None = None) -> FrameReader:
-        """Return the reader for a part of the images: itself, since dxtbx asks for frames by their number in the file."""
+        """Return the reader of some of the images: itself, since dxtbx asks for frames by their number in the file."""
         return self
 
     def paths(self) -> list[str]:
@@ -222,7 +222,7 @@ def _is_written(dataset: h5py.Dataset, frame: int) -> bool:
 
 
 def _same_as_int32(stored: np.dtype[Any], mapped: np.dtype[Any] | None) -> bool:
-    """Tell whether the master's type (None: the data file's own) makes no difference once numbers are 32-bit integers."""
+    """Tell whether the master's type (None: the data file's) makes no difference to 32-bit integers in the end."""
     return mapped in (None, stored) or (stored.kind in "iu" and mapped.kind in "iu" and np.can_cast(stored, mapped))
 
 

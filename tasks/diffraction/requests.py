@@ -73,7 +73,7 @@ class ImageStatistics:
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """Analyse an image: a file of one image, images `scan_range` of a master, or a whole file merged into one record."""
+    """Analyse an image: a file of one, images `scan_range` of a master, or a whole file merged into one record."""
 
     file: str
     options: SpotFindingOptions

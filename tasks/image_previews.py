@@ -1,0 +1,128 @@
+"""Previews and thumbnails of diffraction images (Zocalo's images service)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict
+
+from blocks.errors import MessageRefused
+from tasks.diffraction.fan_out import FanOut
+from tasks.diffraction.requests import AnalysisParameters, PreviewRequest
+from tasks.step import Message, Send, StepContext, StepParameters, stream_step
+
+COMMAND = "diffraction"
+ONE_IMAGE = re.compile(r"\.cbf(\.gz|\.bz2)?$")
+VISIT = re.compile(r"/[a-z]{2}[0-9]{4,}-[0-9]+/")
+
+
+class PreviewParameters(StepParameters):
+    """What the step may be told by the recipe; each may come with the message, which then goes first."""
+
+    model_config = ConfigDict(extra="allow")
+
+    image_command: str | None = None
+    file: str | None = None
+    input: str | None = None
+    output: str | None = None
+
+
+@stream_step(queue="images", parameters=PreviewParameters)
+async def make_preview(
+    parameters: PreviewParameters, inbox: AsyncIterator[Message], context: StepContext
+) -> AsyncIterator[Send]:
+    """Draw images as JPEG, with a thumbnail beside each: `name.jpeg` and `namet.jpeg`. Nothing is sent.
+
+    The images are drawn on the analysis cluster, in the DIALS processes: reading a master's images in this process,
+    where a file watcher may have the data files open, could silently give the wrong image.
+    """
+    done = 0
+    recipe = parameters.model_dump(exclude_none=True)
+    async for _, files in FanOut(context, lambda message: read_request(message.payload, recipe)).results(inbox):
+        done += 1
+        context.progress(done, None)
+        context.logger.info("Wrote the preview %s and its thumbnail", files[0])
+    return
+    yield  # a stream step is a generator, though this one sends nothing
+
+
+def read_request(payload: Any, recipe: Mapping[str, Any]) -> PreviewRequest:
+    """Read which image is wanted, and where.
+
+    Raises
+    ------
+    MessageRefused
+        The command isn't `diffraction`, or no file is named.
+    """
+    wanted = dict(recipe)
+    if isinstance(payload, Mapping):
+        wanted |= {key: value for key, value in payload.items() if value}
+    command = wanted.get("image_command")
+    if command != COMMAND:
+        raise MessageRefused(f"the only `image_command` is {COMMAND!r}; seen {command!r}")
+    file, index = _find_image(wanted)
+    output = wanted.get("output") or default_output(file, index)
+    return PreviewRequest(file, index, output, thumbnail_of(output))
+
+
+def _find_image(wanted: Mapping[str, Any]) -> tuple[str, int]:
+    """Return the file and the index in it, from `file` and what the file watcher says of it, else from `input`."""
+    file = wanted.get("file")
+    if file and file != "None":
+        return str(file), 1 if ONE_IMAGE.search(str(file)) else _number_of(wanted)
+    source = wanted.get("input")
+    if source and source != "None":
+        return split_input(str(source))
+    raise MessageRefused(f"a preview needs `file` or `input` (path:index); seen file {file!r}, input {source!r}")
+
+
+def _number_of(wanted: Mapping[str, Any]) -> int:
+    """Return the image's number in a master as the file watcher gives it with an item of a master; 1 by default."""
+    own = wanted.get("parameters")
+    if isinstance(own, Mapping) and own.get("scan_range"):
+        scan_range = AnalysisParameters.model_validate({"scan_range": own["scan_range"]}).scan_range
+        if scan_range:
+            return scan_range[0]
+    return int(wanted["hdf5-index"]) + 1 if "hdf5-index" in wanted else 1
+
+
+def split_input(source: str) -> tuple[str, int]:
+    """Split xia2's `path:index[:x]`; a CBF file has one image only.
+
+    >>> split_input("/data/a_master.h5:7:9"), split_input("/data/a_0007.cbf:7"), split_input("/data/a_master.h5")
+    (('/data/a_master.h5', 7), ('/data/a_0007.cbf', 1), ('/data/a_master.h5', 1))
+    """
+    path, index = re.fullmatch(r"(.*?)(?::(\d+)(?::\d+)?)?", source, re.DOTALL).groups()  # type: ignore[union-attr]
+    return path, 1 if ONE_IMAGE.search(path) else int(index or 1)
+
+
+def default_output(file: str, index: int = 1) -> str:
+    """Return where an image's preview belongs: in `jpegs`, right below the visit's folder.
+
+    >>> default_output("/dls/i03/data/2026/cm1234-5/xtal/a_0001.cbf")
+    '/dls/i03/data/2026/cm1234-5/jpegs/xtal/a_0001.jpeg'
+
+    Raises
+    ------
+    MessageRefused
+        The path has no visit's folder.
+    """
+    visit = VISIT.search(file)
+    if visit is None:
+        raise MessageRefused(f"{file} is below no visit's folder, such as /cm1234-5/: name the preview by `output`")
+    path = Path(f"{file[: visit.end()]}jpegs/{file[visit.end() :]}")
+    stem = ONE_IMAGE.sub("", path.name) if ONE_IMAGE.search(path.name) else path.stem
+    return str(path.with_name(f"{stem}.jpeg" if index == 1 else f"{stem}_{index}.jpeg"))
+
+
+def thumbnail_of(preview: str) -> str:
+    """Return the name of a preview's thumbnail, as ISPyB's users know it.
+
+    >>> thumbnail_of("/jpegs/a_0001.jpeg")
+    '/jpegs/a_0001t.jpeg'
+    """
+    path = Path(preview)
+    return str(path.with_name(f"{path.stem}t{path.suffix}"))

@@ -1,0 +1,177 @@
+"""What per-image analysis costs beside DIALS: a bare loop, the step on a Dask cluster, and `work()`, in one run.
+
+    python tests/benchmarks/per_image_analysis.py [--images 200] [--detector 300k|2m|6m] [--format cbf|nxs] [--json]
+
+All three use as many processes as there are cores, on the same images in the same order, after a warm-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psutil
+
+from blocks.settings import Settings
+from tasks.diffraction.requests import AnalysisParameters, SpotFindingOptions
+from tasks.per_image_analysis import analyse_images
+from tasks.resources import Resources
+from tasks.simulation.collection import render
+from tasks.simulation.geometry import DetectorSize, Geometry
+from tasks.simulation.plan import CollectionPlan, ImageFormat
+from tasks.step import Message, StepContext
+from tasks.step_runner import run_step
+
+Image = tuple[str, tuple[int, int] | None]
+
+CORES = len(os.sched_getaffinity(0))
+RENDERED = 40
+"""Images that are made; they are gone through again and again."""
+
+_analyse: Callable[[Image], Any]
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--detector", choices=[size.value for size in DetectorSize], default="300k")
+    parser.add_argument("--format", choices=[kind.value for kind in ImageFormat], default="cbf")
+    parser.add_argument("--rounds", type=int, default=2, help="times that each is measured, in turn; the best counts")
+    parser.add_argument("--scheduler", help="address of a Dask scheduler; without: a cluster within this process")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    with TemporaryDirectory(prefix="plaza-benchmark-") as folder:
+        images = make_images(Path(folder), arguments.detector, arguments.format, arguments.images)
+        report = measure(images, arguments.rounds, arguments.scheduler) | {
+            "detector": arguments.detector,
+            "format": arguments.format,
+        }
+    sys.stdout.write(json.dumps(report) + "\n" if arguments.json else describe(report))
+
+
+def make_images(folder: Path, detector: str, image_format: str, count: int) -> list[Image]:
+    """Render images of a rotation and return them, repeated, as file and image range."""
+    rendered = min(count, RENDERED if detector == "300k" else 8)
+    plan = CollectionPlan.rotation(
+        images=rendered,
+        width_deg=0.5,
+        image_format=ImageFormat(image_format),
+        geometry=Geometry.of(DetectorSize(detector), 0.9795, 120.0 if detector == "300k" else 200.0),
+    )
+    sweep = asyncio.run(render(plan, folder))
+    place = Path(sweep.folder)
+    if image_format == "nxs":
+        master = str(place / plan.template)
+        one_by_one: list[Image] = [(master, (number, number)) for number in range(1, rendered + 1)]
+    else:
+        one_by_one = [(str(place / name), None) for name in sweep.file_names()]
+    return [one_by_one[index % rendered] for index in range(count)]
+
+
+def measure(images: Sequence[Image], rounds: int, scheduler: str | None) -> dict[str, Any]:
+    """Return images/s of each way: the best of some rounds, since other programs only ever slow one down."""
+    best = {"bare loop": 0.0, "step on Dask": 0.0, "work()": 0.0}
+    with (
+        multiprocessing.get_context("spawn").Pool(CORES, _prepare_analyser) as bare,
+        multiprocessing.get_context("spawn").Pool(CORES, _prepare_work) as work,
+    ):
+        bare.map(_run, images[: 4 * CORES], chunksize=1)
+        work.map(_run, images[: 4 * CORES], chunksize=1)
+        loop = asyncio.new_event_loop()
+        resources = Resources(Settings(dask_scheduler=scheduler))
+        try:
+            loop.run_until_complete(_time_step(resources, images[: 8 * CORES]))
+            for _ in range(rounds):
+                best["bare loop"] = max(best["bare loop"], _time_pool(bare, images))
+                best["step on Dask"] = max(best["step on Dask"], loop.run_until_complete(_time_step(resources, images)))
+                best["work()"] = max(best["work()"], _time_pool(work, images))
+        finally:
+            loop.run_until_complete(resources.__aexit__())
+            loop.close()
+    return {
+        "images": len(images),
+        "processes": CORES,
+        "images_per_s": {name: round(rate, 2) for name, rate in best.items()},
+        "step_to_bare_loop": round(best["step on Dask"] / best["bare loop"], 3),
+        "step_to_work": round(best["step on Dask"] / best["work()"], 3),
+        "load_before": [round(load, 1) for load in psutil.getloadavg()],
+    }
+
+
+def _time_pool(pool: Any, images: Sequence[Image]) -> float:
+    start = time.perf_counter()
+    for _ in pool.imap_unordered(_run, images, chunksize=4):
+        pass
+    return len(images) / (time.perf_counter() - start)
+
+
+async def _time_step(resources: Resources, images: Sequence[Image]) -> float:
+    refused: list[Exception] = []
+    context = StepContext({"parameters": {}}, "benchmark", resources, refuse=lambda _, error: refused.append(error))
+    start = time.perf_counter()
+    results = [send async for send in run_step(analyse_images, _inbox(images), context)]
+    seconds = time.perf_counter() - start
+    assert len(results) == len(images), refused
+    return len(images) / seconds
+
+
+async def _inbox(images: Sequence[Image]) -> AsyncIterator[Message]:
+    for number, (file, scan_range) in enumerate(images, 1):
+        own = {"parameters": {"scan_range": "{},{}".format(*scan_range)}} if scan_range else {}
+        yield Message({"file": file, "file-number": number, "file-seen-at": time.time(), **own}, {"ID": "benchmark"})
+
+
+def _run(image: Image) -> Any:
+    return _analyse(image)
+
+
+def _prepare_analyser() -> None:
+    global _analyse
+    from tasks.diffraction.analyser import Analyser
+
+    analyser = Analyser(AnalysisParameters().options)
+    _analyse = lambda image: analyser.analyse(*image)  # noqa: E731
+
+
+def _prepare_work() -> None:
+    global _analyse
+    import hdf5plugin  # noqa: F401
+    from dials.command_line.find_spots_server import work
+
+    options = SpotFindingOptions()
+    arguments = [
+        f"spotfinder.filter.d_max={options.d_max}",
+        f"spotfinder.filter.disable_parallax_correction={options.disable_parallax_correction}",
+        f"spotfinder.threshold.algorithm={options.threshold_algorithm}",
+    ]
+
+    def analyse(image: Image) -> Any:
+        file, scan_range = image
+        return work(file, arguments + ["spotfinder.scan_range={},{}".format(*scan_range)] * bool(scan_range))
+
+    _analyse = analyse
+
+
+def describe(report: dict[str, Any]) -> str:
+    """Write a report for people."""
+    lines = [f"{report['images']} images, {report['detector']} {report['format']}, {report['processes']} processes"]
+    lines += [f"  {name:<14}{rate:8.2f} images/s" for name, rate in report["images_per_s"].items()]
+    lines += [
+        f"  step : bare loop  {report['step_to_bare_loop']:.2f}",
+        f"  step : work()     {report['step_to_work']:.2f}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

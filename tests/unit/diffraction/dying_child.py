@@ -1,0 +1,37 @@
+"""A child process as `tasks.diffraction.child_main`, without DIALS, which does to itself what a file's name says."""
+
+import os
+import signal
+import sys
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from tasks.diffraction.child_main import READY, serve
+from tasks.diffraction.requests import Done, Failure
+
+
+class Obedient:
+    def meet(self, request):
+        match request.file.split("/")[0]:
+            case "segfault":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case "exit":
+                os._exit(3)
+            case "hang":
+                time.sleep(600)
+            case "once" if not (mark := Path(request.file.removeprefix("once"))).exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "bad":
+                return Failure("it is bad")
+        return Done((request.file, os.getpid()), 0.001)
+
+
+if __name__ == "__main__":
+    with Connection(int(sys.argv[1])) as connection:
+        if "unable" in sys.argv[0]:
+            connection.send(Failure("no DIALS here"))
+        else:
+            connection.send(READY)
+            serve(connection, Obedient())

@@ -1,0 +1,108 @@
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from tasks.diffraction.child import ChildPool, DialsUnavailable
+from tasks.diffraction.requests import Done, Failure, PreviewRequest
+
+PROGRAM = (str(Path(__file__).with_name("dying_child.py")),)
+
+
+@pytest.fixture
+def pool():
+    pool = ChildPool(PROGRAM)
+    yield pool
+    pool.close()
+
+
+def meet(pool, *files):
+    return pool.meet([PreviewRequest(file, 1, "", "", time_limit_s=0.3 if file == "hang" else 20.0) for file in files])
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        ("segfault", "while it worked on segfault: it was ended by SIGSEGV"),
+        ("exit", "while it worked on exit: it ended with exit code 3"),
+        ("hang", "while it worked on hang: it gave no answer for 0.3 s and was ended"),
+    ],
+)
+def test_image_that_ends_its_process_fails_alone(pool, file, reason):
+    before, dying, after = meet(pool, "a", file, "b")
+    assert isinstance(before, Done)
+    assert isinstance(after, Done)
+    assert isinstance(dying, Failure)
+    assert reason in dying.reason
+
+
+def test_several_dying_images_in_a_row_fail_each_for_itself(pool):
+    outcomes = meet(pool, "segfault", "exit", "a", "segfault")
+    assert [type(outcome) for outcome in outcomes] == [Failure, Failure, Done, Failure]
+
+
+def test_image_whose_process_is_killed_once_is_analysed_after_all(pool, tmp_path):
+    [outcome] = meet(pool, f"once{tmp_path / 'killed'}")
+    assert isinstance(outcome, Done)
+
+
+def test_failed_image_does_not_cost_the_process(pool):
+    first, bad, last = meet(pool, "a", "bad", "b")
+    assert bad == Failure("it is bad")
+    assert first.value[1] == last.value[1]
+
+
+def test_process_is_kept_from_one_chunk_to_the_next(pool):
+    assert meet(pool, "a")[0].value[1] == meet(pool, "b")[0].value[1]
+
+
+def test_process_that_died_while_idle_is_replaced(pool):
+    pid = meet(pool, "a")[0].value[1]
+    os.kill(pid, signal.SIGKILL)
+    assert meet(pool, "b")[0].value[1] != pid
+
+
+def test_threads_have_processes_of_their_own(pool):
+    pids = []
+    together = threading.Barrier(2)
+
+    def work():
+        with pool._borrow() as child:
+            together.wait(timeout=20)
+            pids.append(child.pid)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(pids)) == 2
+
+
+def test_closed_pool_leaves_no_process(pool):
+    pid = meet(pool, "a")[0].value[1]
+    pool.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_prestarted_process_meets_the_first_request(pool):
+    pool.prestart(1)
+    [child] = pool._idle
+    assert meet(pool, "a")[0].value[1] == child.pid
+
+
+def test_missing_dials_is_said(tmp_path):
+    program = tmp_path / "unable.py"
+    program.write_text(Path(PROGRAM[0]).read_text())
+    with pytest.raises(DialsUnavailable, match="no DIALS here"):
+        meet(ChildPool((str(program),)), "a")
+
+
+def test_process_that_dies_at_its_start_is_said(tmp_path):
+    program = tmp_path / "short.py"
+    program.write_text("raise SystemExit(4)")
+    with pytest.raises(DialsUnavailable, match="did not start: it ended with exit code 4"):
+        meet(ChildPool((str(program),)), "a")
