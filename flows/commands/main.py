@@ -8,7 +8,7 @@ import sys
 import typer
 
 from blocks.errors import PlazaError
-from flows.commands import demo, deploy, ispyb, prefect_client, service, simulate, step
+from flows.commands import demo, deploy, ispyb_tables, prefect_client, service, simulate, step
 
 app = typer.Typer(
     name="plaza",
@@ -25,7 +25,7 @@ app.command()(simulate.simulate)
 app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     prefect_client.prefect
 )
-app.add_typer(ispyb.app, name="ispyb")
+app.add_typer(ispyb_tables.app, name="ispyb")
 app.add_typer(step.app, name="step")
 
 

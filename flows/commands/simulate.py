@@ -44,7 +44,9 @@ def simulate(
     image_format: Annotated[ImageFormat, typer.Option("--format", help="Pilatus CBF or Eiger NXmx.")] = ImageFormat.CBF,
     rate: Annotated[float, typer.Option(min=0.01, help="Images a second.")] = 10.0,
     beamline: Annotated[str, typer.Option(help="Beamline.")] = "i03",
-    visit: Annotated[str, typer.Option(help="Visit.")] = "mx12345-1",
+    visit: Annotated[
+        str | None, typer.Option(help="Visit, as in mx12345-1; unset: the beamline's own simulated one.")
+    ] = None,
     directory: Annotated[
         Path | None, typer.Option(help="Root of the beamlines' folders; unset: `data` in the home folder.")
     ] = None,
@@ -89,7 +91,7 @@ async def _simulate(
     grid: tuple[int, int] | None,
     rate_hz: float,
     beamline: str,
-    visit_name: str,
+    visit_name: str | None,
     directory: Path | None,
     events: bool,
     json_output: bool,
@@ -102,7 +104,11 @@ async def _simulate(
     if events and "PREFECT_API_URL" not in os.environ:
         use_running_site()
     settings = get_settings()
-    visit = Visit.parse(visit_name, beamline=beamline, root=directory or settings.home / "data")
+    root = directory or settings.home / "data"
+    if visit_name is None:
+        visit = Visit.simulated(beamline, root)
+    else:
+        visit = Visit.parse(visit_name, beamline=beamline, root=root)
 
     from flows.simulation import announce_to_mimas, check_mimas, collect_all, keep_to_itself
     from tasks.simulation.collection import find_sweeps, render

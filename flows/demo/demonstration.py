@@ -121,7 +121,7 @@ async def _collect(
     from flows.simulation import announce_to_mimas, collect_all
 
     sweep = planned.sweep
-    visit = Visit.parse("mx12345-1", beamline=planned.beamline, root=settings.home / "beamlines")
+    visit = Visit.simulated(planned.beamline, settings.home / "data")
     taken = 0
 
     def begin(_: object, dcid: int, folder: Path) -> None:

@@ -57,14 +57,14 @@ async def summarise(
 
 
 async def _show_decisions(console: Console, record: CollectionRecord) -> None:
-    from flows.mimas.reading import read_outcome
+    from flows.mimas.publishing import read_outcome
 
     table = Table(title="What Mimas decided", title_justify="left")
     for column in ("event", "because of the rules", "started", "asked for, not installed here"):
         table.add_column(column, overflow="fold")
     for event in ("start", "end"):
         outcome = await read_outcome(record.dcid, event)
-        table.add_row(*_decision_row(outcome))
+        table.add_row(*(_decision_row(outcome) if outcome else (event, "[red]no decision[/red]", "", "")))
     console.print(table)
 
 

@@ -1,4 +1,7 @@
-"""Follow the flow runs of some data collections on Prefect's server."""
+"""Follow the flow runs of some data collections on Prefect's server.
+
+Prefect is imported when it's asked: it reads its environment then, and that is known once the site is up.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
-
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    ArtifactFilterKey,
-    FlowRunFilter,
-    FlowRunFilterExpectedStartTime,
-)
-from prefect.client.schemas.sorting import FlowRunSort
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -49,6 +43,9 @@ class WatchedRun:
 
 async def read_runs(client: PrefectClient, since: datetime, dcids: Collection[int]) -> tuple[WatchedRun, ...]:
     """Read the flow runs of the data collections, in the order in which they were asked for."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterExpectedStartTime
+    from prefect.client.schemas.sorting import FlowRunSort
+
     runs = await client.read_flow_runs(
         flow_run_filter=FlowRunFilter(expected_start_time=FlowRunFilterExpectedStartTime(after_=since)),
         sort=FlowRunSort.EXPECTED_START_TIME_ASC,
@@ -59,6 +56,8 @@ async def read_runs(client: PrefectClient, since: datetime, dcids: Collection[in
 
 
 async def _read_progress(client: PrefectClient, runs: list[UUID]) -> dict[UUID, float]:
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+
     if not runs:
         return {}
     artifacts = await client.read_artifacts(

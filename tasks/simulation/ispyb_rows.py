@@ -19,6 +19,7 @@ from ispyb.sqlalchemy import (
 from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.orm import Session
 
+from blocks.errors import ConfigurationError
 from blocks.ispyb_connection import retry_transaction
 from tasks.simulation.plan import CollectionKind
 from tasks.simulation.sweep import Sweep
@@ -31,7 +32,7 @@ STOPPED = "DataCollection Stopped"
 EXPERIMENT_TYPES = {
     CollectionKind.ROTATION: "SAD",
     CollectionKind.GRID: "Mesh",
-    CollectionKind.SCREENING: "Characterization",
+    CollectionKind.SCREENING: "OSC",
 }
 
 Row = TypeVar("Row")
@@ -187,8 +188,13 @@ def _find_session(session: Session, visit: Visit) -> BLSession:
     person = _find(session, Person, login="simulated", familyName="Beamline", givenName="Simulated")
     names = {"proposalCode": visit.code, "proposalNumber": str(visit.proposal)}
     proposal = _find(session, Proposal, names, personId=person.personId, title="Simulated data collections")
-    key = {"proposalId": proposal.proposalId, "visit_number": visit.number, "beamLineName": visit.beamline}
-    return _find(session, BLSession, key, startDate=_now(), scheduled=1)
+    key = {"proposalId": proposal.proposalId, "visit_number": visit.number}
+    found = _find(session, BLSession, key, beamLineName=visit.beamline, startDate=_now(), scheduled=1)
+    if found.beamLineName != visit.beamline:
+        raise ConfigurationError(
+            f"visit {visit.name} is at {found.beamLineName}, not at {visit.beamline}: name another visit (--visit)"
+        )
+    return found
 
 
 def _find_sample(session: Session, beam_time: BLSession) -> BLSample:

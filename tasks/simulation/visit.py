@@ -45,6 +45,12 @@ class Visit(BaseModel):
             root=root.expanduser().absolute(),
         )
 
+    @classmethod
+    def simulated(cls, beamline: str, root: Path) -> Self:
+        """Return the beamline's own simulated visit: a visit is at one beamline only."""
+        digits = "".join(character for character in beamline if character.isdigit()).lstrip("0")
+        return cls.parse(f"mx12345-{digits or 1}", beamline=beamline, root=root)
+
     @property
     def name(self) -> str:
         """The name by which it's known."""
