@@ -54,6 +54,8 @@ class Renderer:
     """Renders any image of a data collection; what all its images share is made once."""
 
     plan: CollectionPlan
+    starts_deg: tuple[float, ...]
+    strengths: tuple[float, ...]
     reflections: Reflections
     background: npt.NDArray[np.float64]
     gaps: npt.NDArray[np.bool_]
@@ -61,12 +63,19 @@ class Renderer:
     @classmethod
     def of(cls, plan: CollectionPlan, reflections: Reflections) -> "Renderer":
         """Make what the images of a plan share."""
-        return cls(plan, reflections, scatter_background(plan.geometry), find_gaps(plan.geometry))
+        return cls(
+            plan,
+            plan.starts_deg(),
+            plan.strengths(),
+            reflections,
+            scatter_background(plan.geometry),
+            find_gaps(plan.geometry),
+        )
 
     def render(self, index: int) -> npt.NDArray[np.int32]:
         """Return the image of an index from 0: counts, -1 in gaps. The same each time."""
         spots, plan = self.reflections, self.plan
-        start_deg, strength = plan.starts_deg()[index], plan.strengths()[index]
+        start_deg, strength = self.starts_deg[index], self.strengths[index]
         near = np.abs(spots.phi_deg - start_deg - plan.width_deg / 2) < plan.width_deg / 2 + 4.5 * spots.spread_deg
         reflecting = spots.select(near)
         counts = strength * reflecting.counts * partiality(reflecting, start_deg, plan.width_deg)
