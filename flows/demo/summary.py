@@ -59,22 +59,24 @@ async def summarise(
 async def _show_decisions(console: Console, record: CollectionRecord) -> None:
     from flows.mimas.publishing import read_outcome
 
-    table = Table(title="What Mimas decided", title_justify="left")
-    for column in ("event", "because of the rules", "started", "asked for, not installed here"):
-        table.add_column(column, overflow="fold")
+    console.print("[bold]What Mimas decided, and why[/bold]")
     for event in ("start", "end"):
         outcome = await read_outcome(record.dcid, event)
-        table.add_row(*(_decision_row(outcome) if outcome else (event, "[red]no decision[/red]", "", "")))
-    console.print(table)
+        console.print(_decision(outcome) if outcome else f"at its {event}: [red]no decision[/red]")
 
 
-def _decision_row(outcome: MimasOutcome) -> tuple[str, ...]:
-    return (
-        f"{outcome.event} ({outcome.dc_class}, {outcome.beamline})",
-        "\n".join(outcome.matched) or "none applies",
-        "\n".join(launched.recipe for launched in outcome.launched) or "nothing",
-        "\n".join(dict.fromkeys(outcome.not_installed)),
-    )
+def _decision(outcome: MimasOutcome) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_row(f"at its {outcome.event}", f"{outcome.dc_class} on {outcome.beamline}")
+    if not outcome.matched:
+        table.add_row("", "[dim]no rule applies[/dim]")
+        return table
+    table.add_row("  because", ", ".join(outcome.matched))
+    table.add_row("  started", "[green]" + ", ".join(launched.recipe for launched in outcome.launched) + "[/green]")
+    if outcome.not_installed:
+        missing = ", ".join(dict.fromkeys(outcome.not_installed))
+        table.add_row("  not installed here", f"[dim]{missing}[/dim]")
+    return table
 
 
 def _show_runs(console: Console, runs: Sequence[WatchedRun]) -> None:

@@ -1,5 +1,6 @@
 """A recipe file as a Prefect flow, on a real Prefect server."""
 
+import asyncio
 import json
 import socket
 
@@ -37,10 +38,15 @@ def run_recipe(tmp_path, monkeypatch):
     get_settings.cache_clear()
 
 
-async def task_runs(flow_run_id):
-    async with get_client() as client:
-        runs = await client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
-    return {run.name: run.state.type.value for run in runs}
+async def task_runs(flow_run_id, expected):
+    """Names and final states of a run's task runs; the server learns of them by events, so a little later."""
+    async with asyncio.timeout(20), get_client() as client:
+        while True:
+            runs = await client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
+            states = {run.name: run.state.type.value for run in runs if run.state is not None and run.state.is_final()}
+            if len(states) == len(runs) >= expected:
+                return states
+            await asyncio.sleep(0.1)
 
 
 def watching(files, port, **outputs):
@@ -65,7 +71,7 @@ async def test_every_node_that_gets_a_message_is_a_task_run(run_recipe, control_
     state, flow_run_id = await run_recipe(recipe, t=5)
     assert state.is_failed()  # the file watcher's payload has no image number in list mode, which GDA needs
     assert "step 2 · notify_gda: 2 of 2 messages refused" in state.message
-    assert await task_runs(flow_run_id) == {"1 · watch_files": "COMPLETED", "2 · notify_gda": "FAILED"}
+    assert await task_runs(flow_run_id, 2) == {"1 · watch_files": "COMPLETED", "2 · notify_gda": "FAILED"}
     kept = get_settings().home / "recipe-runs" / str(flow_run_id) / "refused.jsonl"
     assert [json.loads(line)["payload"]["file"] for line in kept.read_text().splitlines()] == files
 
@@ -101,4 +107,4 @@ async def test_a_recipe_that_can_not_run_says_why_and_runs_nothing(run_recipe, d
     state, flow_run_id = await run_recipe(document, t={})
     assert state.is_failed()
     assert complaint in state.message
-    assert await task_runs(flow_run_id) == {}
+    assert await task_runs(flow_run_id, 0) == {}
