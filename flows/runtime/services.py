@@ -245,7 +245,7 @@ def _wait_until_ready(
     if deploying.returncode != 0:
         raise ServiceFailed(f"the deployments could not be applied:\n{output.strip()}")
     for line in output.splitlines():
-        logger.info("%s", line)
+        logger.log(logging.WARNING if line.startswith("refused") else logging.INFO, "%s", line)
 
 
 def _wait_for(name: str, is_ready: Callable[[], bool], supervisor: Supervisor, deadline: float) -> None:

@@ -1,0 +1,82 @@
+"""Measure how soon a flow runs: a site of its own, one run after another, from asking for it to its first line.
+
+    .venv/bin/python tests/benchmarks/measure_start_latency.py [--runs 15]
+
+Prints the time that the site takes to come up, first with a database to make and then with one that's there, median
+and maximum of the latency, and the CPU time of each service per run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+RUNTIME_TESTS = Path(__file__).parents[1] / "integration" / "runtime"
+sys.path.insert(0, str(RUNTIME_TESTS))
+
+from site_under_test import SiteUnderTest  # noqa: E402
+
+from blocks.settings import Settings  # noqa: E402
+from flows.runtime.running_site import SERVICE_MARK  # noqa: E402
+from flows.runtime.services import down, running_site, status, up  # noqa: E402
+
+FILES = {"deployments": RUNTIME_TESTS / "site", "modules": ["runtime_flows"]}
+
+
+def _cpu_s(site: SiteUnderTest) -> dict[str, float]:
+    """CPU seconds of each service so far, its ended children included."""
+    used: dict[str, float] = {}
+    for service in status(site.settings).services:
+        tree = [psutil.Process(service.pid), *psutil.Process(service.pid).children(recursive=True)]
+        used[service.name] = sum(sum(process.cpu_times()[:4]) for process in tree)
+    return used
+
+
+def _measure(site: SiteUnderTest, runs: int) -> None:
+    latencies = []
+    for number in range(runs + 1):
+        if number == 1:  # the first run warms caches
+            before = _cpu_s(site)
+        diary = site.diaries / str(number)
+        asked = time.time()
+        run = site.start("note-start/trial", diary=str(diary))
+        site.wait_for_state(run, "Completed")
+        if number:
+            latencies.append(float(diary.read_text().split()[0]) - asked)
+    after = _cpu_s(site)
+    print(f"first line after {statistics.median(latencies):.2f} s (median of {runs}), at most {max(latencies):.2f} s")
+    for name in after:
+        print(f"CPU time of {name}: {(after[name] - before[name]) / runs:.2f} s per run")
+
+
+def main(runs: int) -> None:
+    """Bring a site up twice and measure."""
+    assert SERVICE_MARK not in os.environ
+    os.environ["PYTHONPATH"] = str(RUNTIME_TESTS / "site")
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(
+            home=Path(folder) / "home", recipe_directory=Path(folder), server_port=0, dask_scheduler="tcp://127.0.0.1:1"
+        )
+        started = time.monotonic()
+        up(settings, **FILES)
+        print(f"up after {time.monotonic() - started:.1f} s with a new database")
+        started = time.monotonic()
+        down(settings)
+        print(f"down after {time.monotonic() - started:.1f} s")
+        started = time.monotonic()
+        with running_site(settings, **FILES) as site:
+            print(f"up after {time.monotonic() - started:.1f} s; load {os.getloadavg()[0]:.1f}")
+            _measure(SiteUnderTest(settings, site, Path(folder)), runs)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--runs", type=int, default=15)
+    main(parser.parse_args().runs)
