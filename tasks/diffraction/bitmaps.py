@@ -41,8 +41,8 @@ def draw_preview(request: PreviewRequest, data_sets: DataSets) -> tuple[str, str
     ImageUnreadable
         The file is missing or incomplete, or has no such image.
     """
-    counts = _read_counts(data_sets.open(request.file), request.index)
-    correction = _correction(counts, request.brightness)
+    counts = read_counts(data_sets.open(request.file), request.index)
+    correction = correction_of(counts, request.brightness)
     for output, binning in (
         (request.output, preview_binning(max(counts.shape), request.binning)),
         (request.thumbnail, -(-max(counts.shape) // THUMBNAIL_SIZE)),
@@ -79,7 +79,7 @@ def shade(counts: np.ndarray[Any, Any], correction: float) -> np.ndarray[Any, An
     return shades
 
 
-def _correction(counts: np.ndarray[Any, Any], brightness: float) -> float:
+def correction_of(counts: np.ndarray[Any, Any], brightness: float) -> float:
     """Return what a count is multiplied by: 1 is black. As `global_bright_contrast` of iotbx/detectors/display.h."""
     flat = counts.ravel()
     nth = int(0.9 * flat.size)
@@ -87,7 +87,7 @@ def _correction(counts: np.ndarray[Any, Any], brightness: float) -> float:
     return brightness / 100 * (0.4 / percentile if percentile > 0 else 0.2)
 
 
-def _read_counts(data_set: DataSet, index: int) -> np.ndarray[Any, Any]:
+def read_counts(data_set: DataSet, index: int) -> np.ndarray[Any, Any]:
     """Return an image (1-based) as it lies on the detector, pixels that aren't trusted as -1."""
     imageset = data_set.imageset
     if not 1 <= index <= len(imageset):
