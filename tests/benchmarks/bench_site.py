@@ -1,0 +1,110 @@
+"""A site of its own for benchmarks of whole recipe runs, and collections whose images lie ready."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import UUID
+
+import psutil
+
+from blocks.settings import Settings
+from flows.runtime.running_site import use_running_site
+from flows.runtime.services import running_site
+from tasks.simulation.sweep import Sweep
+from tasks.simulation.visit import Visit
+
+CORES = len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def bench_site() -> Iterator[Settings]:
+    """Have a site in a temporary folder, and this process as its client."""
+    with TemporaryDirectory(prefix="plaza-bench-") as home:
+        settings = Settings(home=Path(home), server_port=0, dask_port=0, analysis_workers=CORES)
+        with running_site(settings):
+            use_running_site(settings)
+            yield settings
+
+
+def repeat_images(sweep: Sweep, count: int, folder: Path, **changes: Any) -> Sweep:
+    """Make a longer CBF sweep of the images of a short one, as hard links."""
+    folder.mkdir(parents=True)
+    longer = sweep.model_copy(update={"folder": folder, "images": count, "recorded": count, **changes})
+    names = sweep.file_names()
+    for index, name in enumerate(longer.file_names()):
+        (folder / name).hardlink_to(sweep.folder / names[index % len(names)])
+    return longer
+
+
+def register(settings: Settings, sweep: Sweep, beamline: str = "i24") -> int:
+    """Write a data collection's rows as if it had just ended, its images where they lie, and return its dcid."""
+    from blocks.ispyb_connection import connect
+    from tasks.ispyb_access.schema import create_schema
+    from tasks.simulation import ispyb_rows
+
+    engine = connect(settings)
+    create_schema(engine)
+    visit = Visit.simulated(beamline, settings.home / "data")
+    dcid, _ = ispyb_rows.begin_collection(engine, sweep, visit, sweep.folder, None)
+    ispyb_rows.end_collection(engine, dcid, ispyb_rows.SUCCESSFUL, None)
+    engine.dispose()
+    return dcid
+
+
+async def start_recipe(recipe: str, dcid: int) -> UUID:
+    """Start a recipe run and return its id."""
+    from prefect.deployments import run_deployment
+
+    run = await run_deployment(f"{recipe}/live", parameters={"dcid": dcid}, timeout=0)  # type: ignore[misc]
+    return run.id
+
+
+async def await_run(run_id: UUID, timeout_s: float = 600) -> Any:
+    """Wait until a flow run has ended; return it.
+
+    Raises
+    ------
+    RuntimeError
+        It didn't complete.
+    """
+    from prefect.client.orchestration import get_client
+
+    async with asyncio.timeout(timeout_s), get_client() as client:
+        while True:
+            run = await client.read_flow_run(run_id)
+            if run.state is not None and run.state.is_final():
+                if not run.state.is_completed():
+                    raise RuntimeError(f"{run.name}: {run.state.name}: {run.state.message}")
+                return run
+            await asyncio.sleep(0.2)
+
+
+def run_seconds(run: Any) -> float:
+    """How long a flow run took, from its first line to its end."""
+    return (run.end_time - run.start_time).total_seconds()
+
+
+def flow_processes() -> list[psutil.Process]:
+    """Processes of flow runs that are under way: their titles say so."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if "flow run" in " ".join(process.info["cmdline"] or []):
+            found.append(process)
+    return found
+
+
+def load() -> list[float]:
+    """The machine's load."""
+    return [round(value, 1) for value in psutil.getloadavg()]
+
+
+def now() -> float:
+    """Seconds since the epoch."""
+    return time.time()
