@@ -8,7 +8,7 @@ import sys
 import typer
 
 from blocks.errors import PlazaError
-from flows.commands import demo, deploy, ispyb_tables, prefect_client, service, simulate, step
+from flows.commands import demo, deploy, ispyb_tables, prefect_client, service, settings, simulate, step
 
 app = typer.Typer(
     name="plaza",
