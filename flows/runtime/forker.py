@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 
 from blocks.errors import ConfigurationError, PlazaError
+from tasks.registry import STEPS
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +24,8 @@ FLOW_MODULES = (
     "flows.mimas.flow",
     "flows.recipe.catalogue",
     "flows.recipe.flow",
-    "tasks.ispyb_access.connector",
     "tasks.ispyb_access.reader",
+    *sorted({step.partition(":")[0] for step in STEPS.values()}),
 )
 
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # numpy's, which it starts when it's imported

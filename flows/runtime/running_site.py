@@ -73,7 +73,7 @@ def site_environment(settings: Settings, site: RunningSite | None = None) -> dic
         Its addresses; None: those of the site that runs in the home folder.
     """
     site = site or read_running_site(settings)
-    home = settings.home
+    home = site.home
     return _settings_environment(settings) | {
         "PLAZA_HOME": str(home),
         "PLAZA_DASK_SCHEDULER": site.scheduler_address,

@@ -122,7 +122,8 @@ def _start(supervisor: Supervisor, settings: Settings, modules: Sequence[str], e
     if scheduler is None:
         dask_port = claim_port(settings.dask_port, "the analysis cluster", "PLAZA_DASK_PORT")
         scheduler = f"tcp://{LOOPBACK}:{dask_port}"
-        services.append(Service("analysis-cluster", ("flows.runtime.analysis_cluster", "--port", str(dask_port)), 30))
+        options = ("--port", str(dask_port), "--workers", str(settings.analysis_workers))
+        services.append(Service("analysis-cluster", ("flows.runtime.analysis_cluster", *options), 30))
     ui_url = f"http://{LOOPBACK}:{server_port}"
     site = RunningSite(settings.home, f"{ui_url}/api", ui_url, scheduler)
     mark = {SERVICE_MARK: str(settings.home), "SPT_NOENV": "1"}  # titles of processes must not overwrite the mark

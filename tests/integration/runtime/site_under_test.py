@@ -14,12 +14,12 @@ from blocks.settings import Settings
 from flows.runtime.running_site import RunningSite
 
 
-def wait_for(condition: Callable[[], Any], what: str, timeout: float = 60) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, timeout: float = 60, pause: float = 0.02) -> Any:
     """Wait until a condition holds and return its value."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
-        time.sleep(0.02)
+        time.sleep(pause)
     return value
 
 
