@@ -25,6 +25,7 @@ app.command()(simulate.simulate)
 app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     prefect_client.prefect
 )
+app.command()(settings.settings)
 app.add_typer(ispyb_tables.app, name="ispyb")
 app.add_typer(step.app, name="step")
 
