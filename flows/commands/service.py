@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def up(
-    wait: Annotated[bool, typer.Option(help="Return when everything is ready, not as soon as it's been started.")] = True,
+    wait: Annotated[
+        bool, typer.Option(help="Return when everything is ready, not as soon as it's been started.")
+    ] = True,
 ) -> None:
     """Start Prefect's server, its database, the analysis cluster and the worker, and apply the deployments."""
     from flows.runtime import services
