@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -173,6 +174,8 @@ def down(settings: Settings | None = None, timeout: float = _DOWN_TIMEOUT_S) -> 
     _end_leftovers(home)
     for file in (site_file(home), home / "run" / "supervisord.pid", socket_folder(home) / "supervisor.sock"):
         file.unlink(missing_ok=True)
+    if socket_folder(home) != home / "run":
+        shutil.rmtree(socket_folder(home))
     return bool(processes)
 
 

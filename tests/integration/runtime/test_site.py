@@ -161,3 +161,4 @@ def test_ordinary_user_with_a_long_home_can_run_a_site():
         assert result.returncode == 0, result.stderr
         assert result.stdout.startswith("http://127.0.0.1:")
         assert (home / "postgres").stat().st_uid == 65534
+        assert not list(Path(tempfile.gettempdir()).glob("plaza-65534-*"))
