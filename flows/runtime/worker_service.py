@@ -91,7 +91,6 @@ async def _work(worker: WarmWorker) -> None:
 def main(modules: Sequence[str]) -> None:
     """Serve with an environment that makes runs start soon."""
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "0.2")
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads would not survive the fork
     asyncio.run(serve(modules))
 
 

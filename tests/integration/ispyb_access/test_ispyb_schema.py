@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_connection import open_engine, transaction
-from flows.commands.ispyb import app
+from flows.commands.ispyb_tables import app
 from tasks.ispyb_access.schema import METADATA, PIPELINES, create_schema
 
 

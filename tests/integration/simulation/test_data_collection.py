@@ -131,7 +131,7 @@ async def test_screening_overlaps(engine, visit, mimas, make_sweep):
     (row,) = read(engine, DataCollection)
     assert (row.numberOfImages, row.overlap, row.axisEnd) == (3, -44.5, 90.5)
     (group,) = read(engine, DataCollectionGroup)
-    assert group.experimentType == "Characterization"
+    assert group.experimentType == "OSC"
 
 
 async def test_second_data_collection_shares_what_is_there(engine, visit, mimas, make_sweep):
