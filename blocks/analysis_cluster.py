@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,8 +19,12 @@ WORKER_PRELOAD = "tasks.diffraction.worker"
 """Module that Dask workers load at their start, so that DIALS is ready when the first image comes."""
 
 
-# Dask's profiler looks at every thread a hundred times a second; here they all wait for DIALS.
-WORKER_CONFIGURATION = {"distributed.worker.profile.enabled": False}
+# Dask looks at its threads a hundred times a second and at its event loops fifty times; here all wait for DIALS.
+DASK_CONFIGURATION = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+}
 
 
 class AnalysisClusterUnavailable(PlazaError):
@@ -76,13 +81,16 @@ async def connect_locally(workers: int = 0) -> AsyncIterator[Client]:
     import dask
     from distributed import Client, LocalCluster
 
-    with dask.config.set(WORKER_CONFIGURATION):
+    # How a scheduler and its workers greet each other within a process is of no interest to a recipe run's log.
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+    with dask.config.set(DASK_CONFIGURATION):
         cluster = await LocalCluster(
             n_workers=workers or len(os.sched_getaffinity(0)),
             threads_per_worker=1,
             processes=False,
             asynchronous=True,
             dashboard_address=None,
+            silence_logs=False,
             memory_limit=0,  # images are in the DIALS processes: watching this process's memory would be idle
             preload=[WORKER_PRELOAD],
         )

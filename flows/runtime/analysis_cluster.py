@@ -16,7 +16,7 @@ import sys
 import dask
 from distributed import Nanny, Scheduler
 
-from blocks.analysis_cluster import WORKER_CONFIGURATION, WORKER_PRELOAD
+from blocks.analysis_cluster import DASK_CONFIGURATION, WORKER_PRELOAD
 
 HOST = "127.0.0.1"
 
@@ -60,7 +60,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=0, help="worker processes; 0: one per core")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    dask.config.set(WORKER_CONFIGURATION)  # nannies pass it on
+    dask.config.set(DASK_CONFIGURATION)  # nannies pass it on
     try:
         asyncio.run(run_cluster(arguments.port, arguments.workers or len(os.sched_getaffinity(0))))
     except (OSError, RuntimeError) as error:  # Dask wraps the one in the other

@@ -23,7 +23,7 @@ from tasks.step import Message, StepContext
 if TYPE_CHECKING:
     from distributed import Client
 
-CHUNK_S = 0.2
+CHUNK_S = 0.25
 LARGEST_CHUNK = 16
 CHUNKS_PER_WORKER = 2
 """Chunks in flight for each worker: one at work, and the next at hand when it's done."""
