@@ -91,7 +91,8 @@ def count_images(master: Path) -> dict[str, int | None]:
     import h5py
 
     try:
-        with h5py.File(master, "r", swmr=True) as file:
+        # Without a lock, which would keep a writer from opening the file again.
+        with h5py.File(master, "r", swmr=True, locking=False) as file:
             data = file.get("/entry/data")
             if not isinstance(data, h5py.Group):
                 raise MessageRefused(f"{master} should be a NeXus file with a group /entry/data, and has none")

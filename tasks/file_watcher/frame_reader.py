@@ -1,10 +1,13 @@
 """Say how many frames of an HDF5 master are stored. A program: its lines in and out are JSON.
 
 It imports nothing of Plaza, so that it starts quickly. It keeps handles of data files only: the master is opened to
-read the layout of its virtual dataset, and closed again.
+read the layout of its virtual dataset, and closed again. It holds no locks: a reader's lock would keep a detector
+from opening its own file again.
 """
 
+import fcntl
 import json
+import os
 import sys
 from bisect import bisect_right
 from dataclasses import asdict, dataclass
@@ -21,7 +24,6 @@ _PASSING = (
     "file is already open for write",
     "bad object header version number",
     "SWMR read access flag not the same",
-    "unable to lock file",
 )
 
 
@@ -127,6 +129,7 @@ class DataFile:
         import h5py
 
         self.block = block
+        _check_unlocked(block.file)
         self._file = h5py.File(block.file, "r", swmr=True)
         try:
             self._dataset = self._find_dataset()
@@ -175,7 +178,7 @@ class DataFile:
 
 def is_passing(error: Exception) -> bool:
     """Tell whether an error of HDF5 is one that a file in the making gives."""
-    return isinstance(error, NotYetError | BlockingIOError) or any(text in str(error) for text in _PASSING)
+    return isinstance(error, NotYetError) or any(text in str(error) for text in _PASSING)
 
 
 def read_layout(master: Path) -> tuple[Block, ...]:
@@ -188,6 +191,7 @@ def read_layout(master: Path) -> tuple[Block, ...]:
     """
     import h5py
 
+    _check_unlocked(master)
     with h5py.File(master, "r", swmr=True) as file:
         data = file.get(DATA)
         if not isinstance(data, h5py.Dataset) or not data.is_virtual:
@@ -204,6 +208,17 @@ def read_layout(master: Path) -> tuple[Block, ...]:
     if not blocks:
         raise UnusableFileError(f"{master}: {DATA} maps no images")
     return tuple(blocks)
+
+
+def _check_unlocked(path: Path) -> None:
+    """Raise NotYetError if a writer that doesn't use SWMR has the file open: it locks the file till it's done."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NotYetError("its writer has locked it") from None
+        except OSError:
+            return  # a file system without locks
 
 
 def _extent(space: Any, master: Path, all_of: int | None = None) -> tuple[int, int]:
@@ -238,6 +253,7 @@ def _locate(file: Any, master: Path, source: Any) -> tuple[Path, str]:
 
 def main() -> None:
     """Answer questions, one JSON line each, until there are no more: when the asker is gone, so is this."""
+    os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
     reader = FrameReader(sys.argv[1])
     for line in sys.stdin:
         try:

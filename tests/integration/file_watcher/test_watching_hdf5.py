@@ -181,11 +181,26 @@ async def test_a_file_that_its_writer_locks_is_waited_for(tmp_path, detector, im
         with h5py.File(tmp_path / "scan_1.h5", "w") as writer:
             writer.flush()
             assert await images.look(0, 100) == 0
-            assert "can't be read yet" in images.waiting_for
+            assert "its writer has locked it" in images.waiting_for
             writer["data"] = np.ones((3, 8, 8))
             del writer["data"]
             writer.create_dataset("data", data=np.ones((3, 8, 8)), chunks=(1, 8, 8))
         assert await images.look(0, 100) == 3
+    finally:
+        await images.close()
+
+
+async def test_a_watched_data_file_can_be_opened_by_its_writer_again(tmp_path, detector, images):
+    scan = detector()
+    try:
+        scan.do("master", "open 1", "write 1 1", "close 1")
+        assert await images.look(0, 100) == 1
+        with h5py.File(tmp_path / "scan_1.h5", "r+", libver=("v110", "v110")) as writer:
+            writer.swmr_mode = True
+            writer["data"].resize(2, axis=0)
+            writer["data"][1] = 2
+            writer["data"].flush()
+            assert await images.look(1, 100) == 1
     finally:
         await images.close()
 
