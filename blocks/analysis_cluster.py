@@ -20,10 +20,12 @@ WORKER_PRELOAD = "tasks.diffraction.worker"
 
 
 # Dask looks at its threads a hundred times a second and at its event loops fifty times; here all wait for DIALS.
+# Its logs of messages hold their content: 1,000 each make tens of MB in a recipe run.
 DASK_CONFIGURATION = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
     "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.low-level-log-length": 100,
 }
 
 
@@ -60,10 +62,12 @@ async def connect_to_scheduler(address: str) -> AsyncIterator[Client]:
     AnalysisClusterUnavailable
         Nothing answers within some seconds.
     """
+    import dask
     from distributed import Client
 
     try:
-        client = await Client(address, asynchronous=True, timeout=CONNECT_LIMIT_S, set_as_default=False)
+        with dask.config.set(DASK_CONFIGURATION):
+            client = await Client(address, asynchronous=True, timeout=CONNECT_LIMIT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise AnalysisClusterUnavailable(
             f"no Dask scheduler answers at {address} ({type(error).__name__}: {error}). Start one with `plaza up`, or "
@@ -94,5 +98,8 @@ async def connect_locally(workers: int = 0) -> AsyncIterator[Client]:
             memory_limit=0,  # images are in the DIALS processes: watching this process's memory would be idle
             preload=[WORKER_PRELOAD],
         )
-    async with cluster, Client(cluster, asynchronous=True, set_as_default=False) as client:
-        yield client
+    async with cluster:
+        with dask.config.set(DASK_CONFIGURATION):
+            client = await Client(cluster, asynchronous=True, set_as_default=False)
+        async with client:
+            yield client

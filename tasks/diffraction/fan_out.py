@@ -14,6 +14,7 @@ from concurrent.futures import CancelledError as FutureCancelled
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from blocks.analysis_cluster import AnalysisClusterUnavailable
 from blocks.errors import MessageRefused, PlazaError
@@ -59,7 +60,7 @@ def chunk_size(waiting: int, workers: int, seconds_per_image: float | None) -> i
         As measured; None before the first result.
 
     >>> chunk_size(100, workers=2, seconds_per_image=0.02), chunk_size(1, workers=2, seconds_per_image=0.02)
-    (10, 1)
+    (12, 1)
     >>> chunk_size(8, workers=2, seconds_per_image=0.02), chunk_size(100, workers=2, seconds_per_image=2.0)
     (2, 1)
     """
@@ -90,6 +91,8 @@ class FanOut:
         self._waiting: deque[Job] = deque()
         self._running: dict[asyncio.Task[list[Outcome]], tuple[Job, ...]] = {}
         self._seconds_per_image: float | None = None
+        # Dask keeps a record for ever of each group of tasks, and a key that is a plain string is a group of its own.
+        self._name = f"images-{uuid4().hex}"
         self._workers = 1
         self._workers_counted = -math.inf
 
@@ -187,7 +190,7 @@ class FanOut:
             try:
                 broken = client if client is not None and client.status != "running" else None
                 client = await self._context.resources.analysis_client(instead_of=broken)
-                return await client.submit(meet_requests, chunk, pure=False)
+                return await client.submit(meet_requests, chunk, key=(self._name, uuid4().hex), pure=False)
             except _cluster_faults() as error:
                 fault = f"{type(error).__name__}: {error}"
                 self._context.logger.warning(

@@ -24,7 +24,7 @@ def test_chunk_is_never_more_than_what_waits_or_than_its_limit(waiting, workers,
     [
         (1, 2, 0.02, 1),  # images trickle in
         (100, 2, None, 1),  # nothing is known yet
-        (100, 2, 0.02, 10),  # a fifth of a second
+        (100, 2, 0.02, 12),  # a quarter of a second
         (100, 2, 0.5, 1),  # large images
         (100, 2, 0.0001, 16),  # not more, whatever the speed
         (8, 2, 0.001, 2),  # the end of a scan is shared out
@@ -55,7 +55,7 @@ class Cluster:
     async def nthreads(self):
         return {str(number): 1 for number in range(self.workers)}
 
-    async def submit(self, function, chunk, pure):
+    async def submit(self, function, chunk, key, pure):
         self.chunks.append(len(chunk.requests))
         self.working += 1
         self.most_working = max(self.most_working, self.working)
