@@ -49,5 +49,8 @@ class Resources:
         from blocks.analysis_cluster import connect
 
         async with self._connecting:  # two steps of a run share one client
-            client = self._client = self._client or await self._stack.enter_async_context(connect(self.settings))
+            client = self._client
+            if client is None or client is instead_of:
+                client = await self._stack.enter_async_context(connect(self.settings))
+                self._client = client
         return client

@@ -174,9 +174,12 @@ async def _report_progress(name: str, run: RecipeRun, finished: asyncio.Event) -
 
 
 def _percent(records: Mapping[int, NodeRecord]) -> float | None:
-    expected = max((record.expected or 0 for record in records.values()), default=0)
-    counting = [record.done for record in records.values() if record.expected]
-    return round(100 * min(counting) / expected, 1) if expected else None
+    """How far the images have come: what share of them is there, and what share of those has been handled."""
+    there = [record.done / record.expected for record in records.values() if record.expected]
+    if not there:
+        return None
+    handled = [record.done / record.received for record in records.values() if record.done and not record.expected]
+    return round(100 * min(there) * min(handled, default=1.0), 1)
 
 
 async def _report(records: Mapping[int, NodeRecord]) -> None:

@@ -16,6 +16,7 @@ import atexit
 import gc
 import importlib
 import json
+import logging
 import os
 import selectors
 import signal
@@ -33,6 +34,7 @@ from uuid import UUID
 import setproctitle
 
 from flows.runtime.process_ties import end_with_parent
+from flows.runtime.running_site import PLAZA_LOGGERS
 
 TITLE = "plaza: fork server"
 _UNFIT = ("dxtbx", "h5py")  # HDF5 and DIALS
@@ -186,6 +188,8 @@ def main(descriptor: int, modules: Sequence[str]) -> int:
     """Preload and serve on an inherited socket."""
     from flows.runtime._prefect_private import ENGINE_MODULES
 
+    for name in PLAZA_LOGGERS:  # Prefect gives them its handlers, but leaves them at WARNING
+        logging.getLogger(name).setLevel(logging.INFO)
     setproctitle.setproctitle(TITLE)  # now: once a child has a new environment, the room for it can't be found
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the worker's to handle
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -18,6 +18,7 @@ from blocks.errors import ConfigurationError
 from blocks.settings import Settings, get_settings
 
 WORK_POOL = "plaza"
+PLAZA_LOGGERS = ("flows", "tasks", "blocks")
 SERVICE_MARK = "PLAZA_SERVICE_OF"  # in the environment of every process of a site, so that none is overlooked
 _LONGEST_SOCKET = 107 - len("/postgres/.s.PGSQL.5432.lock")
 
@@ -81,7 +82,7 @@ def site_environment(settings: Settings, site: RunningSite | None = None) -> dic
         "PREFECT_API_SSL_CERT_FILE": str(one_certificate(home)),
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_PROFILES_PATH": str(home / "prefect" / "profiles.toml"),
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks,blocks",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": ",".join(PLAZA_LOGGERS),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "DO_NOT_TRACK": "1",

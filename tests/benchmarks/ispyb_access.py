@@ -69,12 +69,12 @@ def main() -> None:
     """Print the figures."""
     with tempfile.TemporaryDirectory() as folder:
         engine = open_engine(f"sqlite:///{folder}/ispyb.sqlite")
-        print(f"{len(METADATA.tables)} tables made: {seconds(lambda: create_schema(engine)):.2f} s")  # noqa: T201
+        print(f"{len(METADATA.tables)} tables made: {seconds(lambda: create_schema(engine)):.2f} s")
         for what in ("new", "already there"):
-            print(f"per-image results, {what}: {IMAGES / seconds(lambda: write_images(engine)):,.0f} rows/s")  # noqa: T201
+            print(f"per-image results, {what}: {IMAGES / seconds(lambda: write_images(engine)):,.0f} rows/s")
         fill(engine)
         read = [seconds(lambda dcid=n: read_data_collection(engine, dcid, "run")) for n in range(1, READS + 1)]
-        print(f"a data collection among {COLLECTIONS:,}: {1000 * statistics.median(read):.1f} ms")  # noqa: T201
+        print(f"a data collection among {COLLECTIONS:,}: {1000 * statistics.median(read):.1f} ms")
         engine.dispose()
 
 
