@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# what an example may find, not how long it takes on a busy machine
+settings.register_profile("plaza", deadline=None)
+settings.load_profile("plaza")
 
 
 @pytest.fixture(scope="session")
