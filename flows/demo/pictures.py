@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-PLOT_COLUMNS, PLOT_ROWS = 76, 15
+PLOT_COLUMNS, PLOT_ROWS = 76, 13
 
 
 def plot_file(path: Path, title: str, images: Sequence[int], spots: Sequence[int], d_min: Sequence[float]) -> Path:
@@ -34,14 +34,14 @@ def plot_file(path: Path, title: str, images: Sequence[int], spots: Sequence[int
     return path
 
 
-def plot_text(title: str, images: Sequence[int], spots: Sequence[int]) -> Text:
-    """Plot spots by image number for the terminal."""
+def plot_text(title: str, images: Sequence[int], values: Sequence[float]) -> Text:
+    """Plot one value an image for the terminal, as bars."""
     import plotext
 
     figure = plotext.figure
     figure.clear()
     figure.plot_size(PLOT_COLUMNS, PLOT_ROWS)
-    figure.draw(figure.bar(list(images), list(spots), width=0.6))
+    figure.draw(figure.bar(list(images), list(values), width=0.6))
     figure.title(title)
     return Text(Text.from_ansi(str(figure.build())).plain, style="cyan")  # its own colours assume a white terminal
 

@@ -90,15 +90,20 @@ def _show_runs(console: Console, runs: Sequence[WatchedRun]) -> None:
 
 
 def _show_images(console: Console, settings: Settings, record: CollectionRecord, rows: WrittenRows) -> None:
+    import numpy as np
+
     quality = rows.image_quality
     if not len(quality.image_number):
         console.print("ISPyB holds no per-image results.")
         return
     images, spots = quality.image_number.tolist(), quality.spots_total.astype(int).tolist()
-    console.print(plot_text(f"spots per image, data collection {record.dcid}", images, spots))
-    resolutions = quality.d_min_a[quality.d_min_a > 0]
-    if resolutions.size:
-        console.print(f"estimated resolution: best {resolutions.min():.2f} Å, median {_median(resolutions):.2f} Å")
+    console.print(plot_text("spots per image", images, spots))
+    told = quality.d_min_a > 0  # -1: too few spots to tell
+    if told.any():
+        resolutions = quality.d_min_a[told]
+        best, median = resolutions.min(), np.median(resolutions)
+        title = f"estimated resolution / Å (best {best:.2f}, median {median:.2f})"
+        console.print(plot_text(title, quality.image_number[told].tolist(), resolutions.tolist()))
     plot = plot_file(
         settings.home / "demo" / f"spots-{record.dcid}.png",
         f"Data collection {record.dcid}: {record.sweep.kind.value}",
@@ -106,26 +111,20 @@ def _show_images(console: Console, settings: Settings, record: CollectionRecord,
         spots,
         quality.d_min_a.tolist(),
     )
-    console.print(f"the plot with resolutions: {plot}", soft_wrap=True, highlight=False)
+    console.print(f"both as a picture: {plot}", soft_wrap=True, highlight=False)
     previews = sorted(_visit_folder(record).glob("jpegs/**/*.jpeg"))
-    previews = [path for path in previews if path.with_name(f"{path.stem}t.jpeg").exists() and record_of(path, record)]
+    previews = [path for path in previews if path.with_name(f"{path.stem}t.jpeg").exists() and is_of(path, record)]
     if previews:
         if console.is_terminal:
             console.print(picture_text(previews[0].with_name(f"{previews[0].stem}t.jpeg")))
         console.print(f"the preview: {previews[0]}", soft_wrap=True, highlight=False)
 
 
-def _median(values: object) -> float:
-    import numpy as np
-
-    return float(np.median(values))  # type: ignore[call-overload]
-
-
 def _visit_folder(record: CollectionRecord) -> Path:
     return next(folder for folder in record.directory.parents if folder.name == record.visit)
 
 
-def record_of(preview: Path, record: CollectionRecord) -> bool:
+def is_of(preview: Path, record: CollectionRecord) -> bool:
     """Whether a preview is of this data collection: the folders below `jpegs` are those of its images."""
     visit = _visit_folder(record)
     return preview.parent == visit / "jpegs" / record.directory.relative_to(visit)
@@ -161,11 +160,26 @@ def _modified(path: Path) -> float:
 def _show_rows(
     console: Console, settings: Settings, record: CollectionRecord, rows: WrittenRows, gda: ControlComputer
 ) -> None:
-    where = settings.home / "ispyb.sqlite" if settings.ispyb_url is None else "ISPyB"
-    quality = len(rows.image_quality.image_number)
-    console.print(
-        f"{where}: {quality} rows of image quality, {len(rows.centrings)} of X-ray centring; "
-        f"GDA has heard of {gda.images_of(record.dcid)} images",
-        soft_wrap=True,
-        highlight=False,
-    )
+    table = Table(title=f"In ISPyB ({'another database' if settings.ispyb_url else settings.home / 'ispyb.sqlite'})")
+    table.title_justify = "left"
+    for column in ("table", "rows", "such as"):
+        table.add_column(column, overflow="fold")
+    quality = rows.image_quality
+    if len(quality.image_number):
+        best = int(quality.spots_total.argmax())
+        table.add_row(
+            "ImageQualityIndicators",
+            str(len(quality.image_number)),
+            f"image {quality.image_number[best]}: {quality.spots_total[best]:.0f} spots, "
+            f"{quality.spots_no_ice[best]:.0f} without ice, {quality.d_min_a[best]:.2f} Å, "
+            f"total intensity {quality.total_intensity[best]:.0f}",
+        )
+    for centring in rows.centrings:
+        table.add_row(
+            "XrayCentring, XrayCentringResult",
+            "1",
+            f"{centring.type}, {centring.status}: x {centring.centre_x}, y {centring.centre_y}",
+        )
+    console.print(table)
+    if heard := gda.images_of(record.dcid):
+        console.print(f"GDA has heard of {heard} images, each when it was analysed")

@@ -22,6 +22,7 @@ from prefect.states import Completed, Failed
 
 from blocks.errors import PlazaError, RecipeError
 from blocks.settings import get_settings
+from flows.ispyb_reading import read_parameters
 from flows.recipe.engine import NodeRecord, RecipeRun
 from flows.recipe.language import read_recipe
 from flows.recipe.substitution import fill_recipe
@@ -105,10 +106,7 @@ async def _recipe_parameters(
     """Join the parameters that were handed over with those of the data collection, for this recipe run."""
     known = dict(parameters)
     if dcid is not None and "ispyb_dc_info" not in known:
-        from tasks.ispyb_access.reader import read_data_collection
-
-        collection = await asyncio.to_thread(read_data_collection, resources.ispyb, dcid, recipe_run)
-        known = {**collection.recipe_parameters(), **known}
+        known = {**await read_parameters(resources, dcid, recipe_run), **known}
     site = resources.settings.recipe_parameters()
     return {**site, **_for_recipe_run(known, recipe_run), "guid": recipe_run}
 

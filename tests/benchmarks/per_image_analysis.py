@@ -89,11 +89,11 @@ def measure(images: Sequence[Image], rounds: int, scheduler: str | None) -> dict
     spawn = multiprocessing.get_context("spawn")
     loop = asyncio.new_event_loop()
     resources = Resources(Settings(dask_scheduler=scheduler))
-    with spawn.Pool(CORES, _prepare_analyser) as bare, spawn.Pool(CORES, _prepare_work) as work:
+    with spawn.Pool(CORES, prepare_analyser) as bare, spawn.Pool(CORES, _prepare_work) as work:
         ways: dict[str, Callable[[Sequence[Image]], None]] = {
-            "bare loop": lambda images: _run_in_pool(bare, images),
+            "bare loop": lambda images: run_in_pool(bare, images),
             "step on Dask": lambda images: loop.run_until_complete(_run_step(resources, images)),
-            "work()": lambda images: _run_in_pool(work, images),
+            "work()": lambda images: run_in_pool(work, images),
         }
         try:
             for run in ways.values():
@@ -124,7 +124,7 @@ def _cpu_seconds() -> float:
     return sum(used.user + used.system for used in times)
 
 
-def _run_in_pool(pool: Any, images: Sequence[Image]) -> None:
+def run_in_pool(pool: Any, images: Sequence[Image]) -> None:
     for _ in pool.imap_unordered(_run, images, chunksize=4):
         pass
 
@@ -148,7 +148,7 @@ def _run(image: Image) -> Any:
     return _analyse(image)
 
 
-def _prepare_analyser() -> None:
+def prepare_analyser() -> None:
     global _analyse
     from tasks.diffraction.analyser import Analyser
 

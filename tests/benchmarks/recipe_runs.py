@@ -12,10 +12,11 @@ import argparse
 import asyncio
 import multiprocessing
 import sys
+import time
 from pathlib import Path
 
 from bench_site import CORES, await_run, bench_site, load, register, run_seconds, start_recipe
-from per_image_analysis import _prepare_analyser, _run, _time_pool
+from per_image_analysis import prepare_analyser, run_in_pool
 
 from tasks.simulation.collection import render
 from tasks.simulation.geometry import DetectorSize, Geometry
@@ -45,11 +46,13 @@ def main() -> None:
         )
         sweep = asyncio.run(render(plan, settings.home / "simulated"))
         bare, recipe = [], []
-        with multiprocessing.get_context("spawn").Pool(CORES, _prepare_analyser) as pool:
-            pool.map(_run, _images(sweep)[: 4 * CORES], chunksize=1)
+        with multiprocessing.get_context("spawn").Pool(CORES, prepare_analyser) as pool:
+            run_in_pool(pool, _images(sweep)[: 8 * CORES])
             asyncio.run(_run_recipe(arguments.format, register(settings, sweep)))  # warms everything up
             for _ in range(arguments.rounds):
-                bare.append(_time_pool(pool, _images(sweep)))
+                start = time.perf_counter()
+                run_in_pool(pool, _images(sweep))
+                bare.append(arguments.images / (time.perf_counter() - start))
                 seconds = asyncio.run(_run_recipe(arguments.format, register(settings, sweep)))
                 recipe.append(arguments.images / seconds)
     ratios = sorted(run / loop for run, loop in zip(recipe, bare, strict=True))
