@@ -6,10 +6,8 @@ Knows nothing of Prefect, unless a Prefect API is configured and no URL is set: 
 
 from __future__ import annotations
 
-import os
 import random
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +20,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from blocks.errors import ConfigurationError, DatabaseUnavailable
 
 if TYPE_CHECKING:
-    from blocks.settings import Settings
+    from blocks.prefect_api import has_prefect_api
+from blocks.settings import Settings
 
 Result = TypeVar("Result")
 
@@ -62,7 +61,7 @@ def connect(settings: Settings) -> Engine:
     DatabaseUnavailable
         The Prefect API, which may hold the URL, doesn't answer.
     """
-    url = settings.ispyb_url or (_block_url() if _has_prefect_api() else None)
+    url = settings.ispyb_url or (_block_url() if has_prefect_api() else None)
     if url is None:
         settings.home.mkdir(parents=True, exist_ok=True)
         return open_engine(URL.create("sqlite", database=str(settings.home / SQLITE_FILE)))
@@ -203,16 +202,6 @@ def _begin_sqlite(connection: Connection) -> None:
     # A transaction that reads and then writes fails at once if another writer came between; IMMEDIATE waits its turn.
     read_only = connection.get_execution_options().get("read_only", False)
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-
-def _has_prefect_api() -> bool:
-    if os.environ.get("PREFECT_API_URL"):
-        return True
-    if "prefect" not in sys.modules:  # importing Prefect to look into its profile would cost a second
-        return False
-    from prefect.settings import PREFECT_API_URL
-
-    return bool(PREFECT_API_URL.value())
 
 
 def _block_url() -> str | None:

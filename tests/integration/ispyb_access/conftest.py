@@ -21,7 +21,7 @@ from tasks.ispyb_access.schema import create_schema
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    monkeypatch.setattr("blocks.ispyb_connection._has_prefect_api", lambda: False)
+    monkeypatch.setattr("blocks.ispyb_connection.has_prefect_api", lambda: False)
     return Settings(home=tmp_path / "home", ispyb_url=None)
 
 

@@ -37,7 +37,7 @@ def test_block_does_not_show_the_password():
 
 
 def test_prefect_that_does_not_answer_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("blocks.ispyb_connection._has_prefect_api", lambda: True)
+    monkeypatch.setattr("blocks.ispyb_connection.has_prefect_api", lambda: True)
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with (

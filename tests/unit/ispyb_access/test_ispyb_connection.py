@@ -25,7 +25,7 @@ def engine(tmp_path):
 
 @pytest.fixture
 def no_prefect(monkeypatch):
-    monkeypatch.setattr("blocks.ispyb_connection._has_prefect_api", lambda: False)
+    monkeypatch.setattr("blocks.ispyb_connection.has_prefect_api", lambda: False)
 
 
 def numbers(engine):
