@@ -18,10 +18,10 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
+from blocks.prefect_api import has_prefect_api
 
 if TYPE_CHECKING:
-    from blocks.prefect_api import has_prefect_api
-from blocks.settings import Settings
+    from blocks.settings import Settings
 
 Result = TypeVar("Result")
 
