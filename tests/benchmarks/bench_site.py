@@ -91,13 +91,10 @@ def run_seconds(run: Any) -> float:
     return (run.end_time - run.start_time).total_seconds()
 
 
-def flow_processes() -> list[psutil.Process]:
-    """Processes of flow runs that are under way: their titles say so."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if "flow run" in " ".join(process.info["cmdline"] or []):
-            found.append(process)
-    return found
+def flow_processes(recipe: str) -> list[psutil.Process]:
+    """Processes of a recipe's runs that are under way: their titles say so."""
+    processes = psutil.process_iter(["cmdline"])
+    return [process for process in processes if f"plaza: {recipe} /" in " ".join(process.info["cmdline"] or [])]
 
 
 def load() -> list[float]:

@@ -45,11 +45,10 @@ async def _sample(settings: Settings, sweep: Sweep) -> list[tuple[int, float]]:
     samples: list[tuple[int, float]] = []
     while not running.done():
         await asyncio.wait([running], timeout=0.5)
-        for process in flow_processes():
-            if "gridscan" in " ".join(process.cmdline()):
-                memory = process.memory_full_info().uss / 2**20
-                done = await asyncio.to_thread(read_written_rows, engine, dcid)
-                samples.append((len(done.image_quality.image_number), memory))
+        for process in flow_processes("per-image-analysis-gridscan"):
+            memory = process.memory_full_info().uss / 2**20
+            done = await asyncio.to_thread(read_written_rows, engine, dcid)
+            samples.append((len(done.image_quality.image_number), memory))
     await running
     return samples
 
