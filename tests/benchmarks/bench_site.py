@@ -43,7 +43,12 @@ def repeat_images(sweep: Sweep, count: int, folder: Path, **changes: Any) -> Swe
     return longer
 
 
-def register(settings: Settings, sweep: Sweep, beamline: str = "i24") -> int:
+def visit_of(settings: Settings) -> Visit:
+    """The visit in whose folder the images lie ready: where previews go follows from it."""
+    return Visit.simulated("i24", settings.home / "data")
+
+
+def register(settings: Settings, sweep: Sweep) -> int:
     """Write a data collection's rows as if it had just ended, its images where they lie, and return its dcid."""
     from blocks.ispyb_connection import connect
     from tasks.ispyb_access.schema import create_schema
@@ -51,8 +56,7 @@ def register(settings: Settings, sweep: Sweep, beamline: str = "i24") -> int:
 
     engine = connect(settings)
     create_schema(engine)
-    visit = Visit.simulated(beamline, settings.home / "data")
-    dcid, _ = ispyb_rows.begin_collection(engine, sweep, visit, sweep.folder, None)
+    dcid, _ = ispyb_rows.begin_collection(engine, sweep, visit_of(settings), sweep.folder, None)
     ispyb_rows.end_collection(engine, dcid, ispyb_rows.SUCCESSFUL, None)
     engine.dispose()
     return dcid

@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import sys
 
-from bench_site import await_run, bench_site, flow_processes, load, register, repeat_images, start_recipe
+from bench_site import await_run, bench_site, flow_processes, load, register, repeat_images, start_recipe, visit_of
 
 from blocks.settings import Settings
 from tasks.simulation.collection import render
@@ -26,7 +26,7 @@ def main() -> None:
     with bench_site() as settings:
         small = asyncio.run(render(CollectionPlan.grid_scan(Grid(steps_x=5, steps_y=4)), settings.home / "simulated"))
         grid = Grid(steps_x=columns, steps_y=rows)
-        sweep = repeat_images(small, grid.size, settings.home / "grid", grid=grid)
+        sweep = repeat_images(small, grid.size, visit_of(settings).folder / "grid", grid=grid)
         samples = asyncio.run(_sample(settings, sweep))
     for share in (0.1, 0.25, 0.5, 0.75, 1.0):
         images, megabytes = samples[min(len(samples) - 1, int(share * len(samples)))]

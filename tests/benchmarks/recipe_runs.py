@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench_site import CORES, await_run, bench_site, load, register, run_seconds, start_recipe
+from bench_site import CORES, await_run, bench_site, load, register, run_seconds, start_recipe, visit_of
 from per_image_analysis import prepare_analyser, run_in_pool
 
 from tasks.simulation.collection import render
@@ -44,7 +44,7 @@ def main() -> None:
             ),
             resolution_a=1.9,
         )
-        sweep = asyncio.run(render(plan, settings.home / "simulated"))
+        sweep = asyncio.run(render(plan, visit_of(settings).folder))
         bare, recipe = [], []
         with multiprocessing.get_context("spawn").Pool(CORES, prepare_analyser) as pool:
             run_in_pool(pool, _images(sweep)[: 8 * CORES])
