@@ -1,9 +1,10 @@
 """Run a step on an inbox, whichever kind of step it is. The engine and `plaza step run` share this."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -30,7 +31,7 @@ def read_parameters(step: Step, node: Mapping[str, Any]) -> StepParameters:
         raise MessageRefused(f"the parameters of {step.queue} are wrong: {faults}") from error
 
 
-async def run_step(step: Step, inbox: AsyncIterator[Message], context: StepContext) -> AsyncIterator[Send]:
+async def run_step(step: Step, inbox: AsyncIterator[Message], context: StepContext) -> AsyncGenerator[Send, None]:
     """Feed an inbox to a step and yield what it sends, each with its environment filled in.
 
     A message that a message step refuses goes to `context.refuse`, and the next one is taken.
@@ -43,25 +44,30 @@ async def run_step(step: Step, inbox: AsyncIterator[Message], context: StepConte
             context.refuse(message, error)
         return
     if step.stream_function is not None:
-        async for send in step.stream_function(parameters, inbox, context):
-            yield send if send.environment is not None else replace(send, environment={})
+        sends = cast("AsyncGenerator[Send, None]", step.stream_function(parameters, inbox, context))
+        async with aclosing(sends):  # at once, not when it's collected: it may hold files and processes
+            async for send in sends:
+                yield send if send.environment is not None else replace(send, environment={})
         return
     assert step.message_function is not None, f"{step.queue} has neither a message nor a stream function"
     async for message in inbox:
         try:
-            sends = await asyncio.to_thread(_call, step, parameters, message, context)
+            results = await asyncio.to_thread(_call, step, parameters, message, context)
         except Exception as error:
             context.refuse(message, error)
             continue
-        for send in sends:
+        for send in results:
             yield send if send.environment is not None else replace(send, environment=message.environment)
 
 
 def _call(step: Step, parameters: StepParameters, message: Message, context: StepContext) -> list[Send]:
     # A list, so that generators run to their end in the thread: all that a message causes is sent, or nothing.
     assert step.message_function is not None
-    sends: Iterable[Send] = step.message_function(parameters, message, context)
-    return list(sends or ())
+    try:
+        sends: Iterable[Send] = step.message_function(parameters, message, context)
+        return list(sends or ())
+    except (StopIteration, SystemExit) as error:  # a future can't carry the one; the other would end the process
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Final
 
 from tasks.step import Message
@@ -17,47 +18,52 @@ class Channel:
     """
 
     def __init__(self, feeders: int, capacity: int = CAPACITY) -> None:
-        self._queue: asyncio.Queue[Message | None] = asyncio.Queue(capacity)
+        self._messages: deque[Message] = deque()
+        self._capacity = capacity
         self._feeders = feeders
-        self._delayed: set[asyncio.Task[None]] = set()
-        self._closed = False
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
 
     async def put(self, message: Message, delay: float = 0) -> None:
         """Deliver a message, `delay` seconds from now; waits for room unless it's delayed."""
+        while delay <= 0 and len(self._messages) >= self._capacity:
+            self._room.clear()
+            await self._room.wait()
+        self.post(message, delay)
+
+    def post(self, message: Message, delay: float = 0) -> None:
+        """Deliver a message, `delay` seconds from now, whether there's room or not."""
         if delay > 0:
-            task = asyncio.create_task(self._put_later(message, delay))
-            self._delayed.add(task)
-            task.add_done_callback(self._delayed.discard)
-        elif not self._queue.full():
-            self._queue.put_nowait(message)
+            timer: asyncio.TimerHandle
+            timer = asyncio.get_running_loop().call_later(delay, lambda: self._arrive(message, timer))
+            self._timers.add(timer)
         else:
-            await self._queue.put(message)
+            self._messages.append(message)
+            self._news.set()
 
-    async def _put_later(self, message: Message, delay: float) -> None:
-        await asyncio.sleep(delay)
-        await self._queue.put(message)
+    def _arrive(self, message: Message, timer: asyncio.TimerHandle) -> None:
+        self._timers.discard(timer)
+        self.post(message)
 
-    async def feeder_finished(self) -> None:
+    def feeder_finished(self) -> None:
         """Say that one of the feeders sends no more; the last one closes the channel, after what it has delayed."""
         self._feeders -= 1
-        if self._feeders == 0:
-            while self._delayed:
-                await asyncio.wait(self._delayed)
-            await self._queue.put(None)
+        self._news.set()
 
     def __aiter__(self) -> Channel:
         return self
 
     async def __anext__(self) -> Message:
-        if self._closed:
-            raise StopAsyncIteration
-        message = await self._queue.get()
-        if message is None:
-            self._closed = True
-            raise StopAsyncIteration
-        return message
+        while not self._messages:
+            if self._feeders <= 0 and not self._timers:
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
+        self._room.set()
+        return self._messages.popleft()
 
     def cancel(self) -> None:
         """Forget what is still delayed: the run is being abandoned."""
-        for task in self._delayed:
-            task.cancel()
+        for timer in self._timers:
+            timer.cancel()

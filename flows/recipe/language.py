@@ -7,7 +7,7 @@ that its outputs lead to; `start` lists the messages that set it going.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,3 +149,15 @@ def _links_below(path: tuple[str, ...], value: Any) -> Iterator[Link]:
         yield from (Link(path, target) for target in value if target is not None)
     elif value is not None:
         yield Link(path, value)
+
+
+def reachable(recipe: Recipe, entries: Iterable[int]) -> set[int]:
+    """Return the nodes that output and error links lead to from some nodes, these included."""
+    reached: set[int] = set()
+    waiting = list(entries)
+    while waiting:
+        node = waiting.pop()
+        if node not in reached:
+            reached.add(node)
+            waiting += [link.target for link in links(recipe.nodes[node])]
+    return reached

@@ -1,9 +1,11 @@
-"""Where a node's messages go: named outputs, default channels, the same target twice."""
+"""Where a node's messages go: named outputs, default channels, the same target twice, error links."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from flows.recipe.language import ERROR, Recipe, links, reachable
 
 
 class Routes:
@@ -34,6 +36,21 @@ class Routes:
     def targets(self) -> set[int]:
         """All nodes that this one may send to."""
         return {target for targets in self._routes.values() for target in targets}
+
+
+def error_targets(recipe: Recipe) -> dict[int, tuple[int, ...]]:
+    """Return where each node's failed messages go.
+
+    That is along its own error links, and to the recipe's error nodes unless they lead to the node itself.
+    """
+    handlers = reachable(recipe, recipe.error)
+    return {
+        number: (
+            *(link.target for link in links(node) if link.path[0] == ERROR),
+            *(() if number in handlers else recipe.error),
+        )
+        for number, node in recipe.nodes.items()
+    }
 
 
 def _targets(links: Any) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blocks.errors import RecipeError
-from flows.recipe.language import Recipe, links
+from flows.recipe.language import Recipe, links, reachable
 
 
 def validate(recipe: Recipe) -> None:
@@ -79,11 +79,5 @@ def _cycles(recipe: Recipe) -> list[str]:
 
 
 def _unreachable(recipe: Recipe) -> list[str]:
-    reached: set[int] = set()
-    waiting = _entries(recipe)
-    while waiting:
-        node = waiting.pop()
-        if node not in reached:
-            reached.add(node)
-            waiting += [link.target for link in links(recipe.nodes[node])]
+    reached = reachable(recipe, _entries(recipe))
     return [f"node {node} can't be reached from 'start'" for node in recipe.nodes if node not in reached]
