@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from blocks.ispyb_connection import connect, transaction
 from blocks.settings import get_settings
-from flows.mimas import reading
+from flows import ispyb_reading as reading
 from flows.mimas.flow import mimas
 from flows.mimas.publishing import read_outcome, read_outcome_of_run
 from tasks.ispyb_access.schema import create_schema
