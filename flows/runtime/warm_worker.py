@@ -6,6 +6,7 @@ for each run, takes 3 s to 8 s. Prefect finds this worker through the entry poin
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,6 +88,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         self.forker = Forker(modules, output or get_settings().home / "logs" / "flow-runs.log")
         self._supervision = RunSupervision()
         self._is_ending = False
+        self._looking = asyncio.Lock()
 
     async def setup(self) -> None:
         """Warm up, then connect to the API."""
@@ -107,8 +109,9 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
             await self.forker.stop(grace)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
-        """Poll for runs, except while the worker is ending."""
-        return [] if self._is_ending else await super().get_and_submit_flow_runs()
+        """Look for runs, except while the worker is ending; one look at a time, so that none is taken twice."""
+        async with self._looking:
+            return [] if self._is_ending else await super().get_and_submit_flow_runs()
 
     async def run(
         self,

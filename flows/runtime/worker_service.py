@@ -84,13 +84,19 @@ async def serve(modules: Sequence[str]) -> None:
 
 async def _work(worker: WarmWorker) -> None:
     """Warm up while the API starts, then take runs."""
+    from flows.runtime.announcements import hear_of_scheduled_runs
+
     await asyncio.gather(worker.forker.start(), wait_for_work_pool())
-    await worker.start()
+    hearing = asyncio.create_task(hear_of_scheduled_runs(worker.get_and_submit_flow_runs))
+    try:
+        await worker.start()
+    finally:
+        hearing.cancel()
 
 
 def main(modules: Sequence[str]) -> None:
-    """Serve with an environment that makes runs start soon."""
-    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "0.2")
+    """Serve; runs are announced, so asking for them is only for announcements that were lost."""
+    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "2")
     asyncio.run(serve(modules))
 
 
