@@ -48,8 +48,8 @@ def queue_of(number: int, node: Mapping[str, Any]) -> str:
         The node names neither, or one that no step serves.
     """
     queue, service = node.get("queue"), node.get("service")
-    if queue in STEPS:
-        return str(queue)
+    if isinstance(queue, str) and queue in STEPS:
+        return queue
     label = re.sub(r"[\s_-]|^dls", "", str(service).lower())
     if queue is None and label in SERVICES:
         return SERVICES[label]

@@ -68,7 +68,7 @@ def parse_recipe(text: str) -> Recipe:
     """
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"not JSON: {error}") from error
     return recipe_from_document(document)
 

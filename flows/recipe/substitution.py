@@ -46,10 +46,17 @@ def fill(value: Any, parameters: Mapping[str, Any]) -> Any:
     if isinstance(value, str):
         return _fill_text(value, parameters)
     if isinstance(value, Mapping):
-        return {fill(key, parameters): fill(below, parameters) for key, below in value.items()}
+        return {_fill_key(key, parameters): fill(below, parameters) for key, below in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(fill(item, parameters) for item in value)
     return value
+
+
+def _fill_key(key: Any, parameters: Mapping[str, Any]) -> Any:
+    filled = fill(key, parameters)
+    if isinstance(key, str) and not isinstance(filled, str):
+        raise RecipeError(f"key {key!r}: expected text to take its place, seen {filled!r}")
+    return filled
 
 
 def _fill_text(text: str, parameters: Mapping[str, Any]) -> Any:
@@ -71,10 +78,12 @@ def _fill_field(field: str, spec: str, conversion: str | None, parameters: Mappi
     name = _TOP_NAME.match(field)[0]  # type: ignore[index]  # the pattern matches the empty string
     if not name or name.isdigit():
         raise ValueError(f"'{{{field}}}' has no name; a literal brace is written twice")
+    if name == "$REPLACE":
+        raise ValueError("{$REPLACE:name[key]} must be all of the text, with a name in it")
     if name not in parameters:
-        if spec or conversion or "." in field:
+        if spec or "." in _KEYS.sub("", field):
             raise ValueError(f"{name!r} is unknown, so it can't be formatted; known: {', '.join(sorted(parameters))}")
-        return f"{{{field}}}"
+        return f"{{{field}!{conversion}}}" if conversion else f"{{{field}}}"
     value, _ = _FORMATTER.get_field(field, (), parameters)
     return format(_FORMATTER.convert_field(value, conversion), _fill_text(spec, parameters))
 

@@ -23,6 +23,22 @@ def test_numeric_keys_become_integers_and_a_single_output_a_list():
     assert parsed.start == ((1, "payload"),)
 
 
+def test_what_zocalo_takes_is_taken():
+    parsed = recipe(
+        **{"n-1": {"service": "label only", "queue": "q", "topic": "t", "gridinfo": {"steps_x": 2}, "comment": "any"}},
+        start=[[-1, None], [-1, {"any": ["JSON"]}]],
+        error=-1,
+    )
+    validate(parsed)
+    assert parsed.nodes[-1]["comment"] == "any"
+    assert parsed.start == ((-1, None), (-1, {"any": ["JSON"]}))
+    assert parsed.error == (-1,)
+
+
+def test_a_single_error_link_stays_as_it_is():
+    assert recipe(n1={"error": 2}, n2={}, start=[[1, []]]).nodes[1] == {"error": 2}
+
+
 def test_of_a_key_that_stands_twice_the_last_counts():
     parsed = parse_recipe('{"1": ["a comment"], "1": {"queue": "images"}, "start": [[1, []]]}')
     assert parsed.nodes[1] == {"queue": "images"}
@@ -39,6 +55,12 @@ def test_of_a_key_that_stands_twice_the_last_counts():
         ('{"1": {}, "start": []}', "'start' is missing or empty"),
         ('{"1": {}, "start": [[1]]}', "pair"),
         ('{"1": {}, "start": [["start", 1]]}', "pair"),
+        ('{"1": {}, "start": [[true, 1]]}', "pair"),
+        ('{"1": {}, "start": {"1": []}}', "'start' is missing"),
+        pytest.param("[" * 100_000, "not JSON", id="too deep"),
+        ('\ufeff{"1": {}, "start": [[1, 1]]}', "BOM"),
+        ('{"1": {}, "start": [[1, 1]], "error": {"a": 1}}', "'error'"),
+        ('{"1": {}, "start": [[1, 1]], "error": ["error"]}', "'error'"),
         ('{"x": {}, "start": [[1, 1]]}', "'x' is not numeric"),
         ('{"0": {}, "start": [[0, 1]]}', "'0' is not numeric"),
         ('{"1": [], "start": [[1, 1]]}', "node 1: expected a JSON object"),
@@ -58,6 +80,12 @@ def test_what_is_no_recipe_is_refused(text, complaint):
         ({"n1": {"output": [[2]]}, "n2": {}}, "Invalid link"),
         ({"n1": {"output": {"a": {"b": 2}}}, "n2": {}}, r"Invalid link 2 in output\.a\.b"),
         ({"n1": {"output": {"every": 7}}}, r"node 1: output\.every leads to node 7, which doesn't exist"),
+        ({"n1": {"output": True}}, "Invalid link True"),
+        ({"n1": {"error": "2"}, "n2": {}}, "node 1: Invalid link '2' in error"),
+        ({"n1": {"output": ["start"]}}, "Invalid link 'start'"),
+        ({"n1": {"error": {"a": 7}}}, r"node 1: error\.a leads to node 7"),
+        ({"n1": {}, "error": [7]}, "'error' leads to node 7"),
+        ({"n1": {}, "n2": {"output": 3}, "n3": {"output": 2}, "error": [2]}, "cycle: 2 -> 3 -> 2"),
         ({"n1": {"output": 1}}, "cycle: 1 -> 1"),
         ({"n1": {"output": 2}, "n2": {"error": [3]}, "n3": {"output": 1}}, "cycle: 1 -> 2 -> 3 -> 1"),
         ({"n1": {}, "n2": {}}, "node 2 can't be reached"),
@@ -112,6 +140,9 @@ PARAMETERS = {"name": "lyso", "number": 7, "nothing": None, "list": [1, 2], "inf
         ("{info[deep][0][x]}", "1"),
         ("{list[1]}", "2"),
         ("{unknown}", "{unknown}"),
+        ("{unknown!r}", "{unknown!r}"),
+        ("{unknown[a.b][-1]}", "{unknown[a.b][-1]}"),
+        ("{number:>{number}}", "      7"),
         ("a {unknown[key][0]} b", "a {unknown[key][0]} b"),
         ("{{literal}}", "{literal}"),
         ("no braces", "no braces"),
@@ -129,7 +160,8 @@ def test_placeholders_are_filled(text, filled):
     "text",
     [
         "{info[absent]}", "{list[9]}", "{number[key]}", "{unknown:04d}", "{unknown.attribute}", "{}", "{0}", "{", "}",
-        "x {$REPLACE:list}", "{$REPLACE:list[9]}", "{name:04d}",
+        "x {$REPLACE:list}", "{$REPLACE:list[9]}", "{name:04d}", "{unknown[key].attribute}", "{0[key]}", "{$REPLACE:}",
+        "{$REPLACE:number[key]}", "{$REPLACE:info.dir}", "{nothing:04d}", "{name!x}",
     ],
 )  # fmt: skip
 def test_what_can_not_be_filled_is_refused(text):
@@ -143,6 +175,11 @@ def test_keys_nested_values_and_start_payloads_are_filled_and_the_recipe_stays_a
     assert filled.nodes[1] == {"lyso": {"list": ["7", 5, None]}}
     assert filled.start == ((1, {"dc": "7"}),)
     assert original.start == ((1, {"dc": "{number}"}),)
+
+
+def test_a_key_can_not_become_a_structure():
+    with pytest.raises(RecipeError, match=r"key '\{\$REPLACE:list\}': expected text"):
+        fill({"{$REPLACE:list}": 1}, PARAMETERS)
 
 
 def test_a_replaced_structure_is_a_copy():
