@@ -51,6 +51,8 @@ def open_data_set(file: str) -> DataSet:
         It's missing or no format of dxtbx's reads it.
     """
     _forget_last_file()
+    if Path(file).is_dir():  # DIALS would search it and take whatever image it finds first
+        raise ImageUnreadable(f"{file} is a folder; expected the path of an image file")
     try:
         experiments: Any = ExperimentListFactory.from_filenames([file])
         if not experiments:

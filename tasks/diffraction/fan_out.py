@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from blocks.analysis_cluster import AnalysisClusterUnavailable
-from blocks.errors import MessageRefused, PlazaError
+from blocks.errors import PlazaError
 from tasks.diffraction.requests import Chunk, Done, Failure, Outcome, Request
 from tasks.step import Message, StepContext
 
@@ -82,7 +82,7 @@ class FanOut:
     context
         The step's context: the cluster's client, and where messages go that can't be met.
     make_request
-        Makes the request of a message; raises MessageRefused or ValueError for one that can't be used.
+        Makes the request of a message; raises for one that can't be used.
     """
 
     def __init__(self, context: StepContext, make_request: Callable[[Message], Request]) -> None:
@@ -128,7 +128,7 @@ class FanOut:
     def _accept(self, message: Message) -> None:
         try:
             self._waiting.append(Job(message, self._make_request(message)))
-        except (MessageRefused, ValueError) as error:
+        except Exception as error:  # a message that can't be read costs none of the others
             self._context.refuse(message, error)
 
     async def _start_chunks(self) -> None:

@@ -189,6 +189,7 @@ def test_replaced_files_are_read_anew(pictures, analyser, tmp_path):
         ("/nowhere/a_0001.cbf", None, "the image file /nowhere/a_0001.cbf does not exist"),
         ("/nowhere/a.nxs", (1, 1), "the image file /nowhere/a.nxs does not exist"),
         ("/etc/hostname", None, "DIALS can't read /etc/hostname"),
+        (str(Path(__file__).parent), None, "is a folder"),
         ("rotation_master", (7, 7), "within image range 1..6"),
         ("rotation_master", (0, 1), "0 to 1"),
         ("rotation_master", (3, 2), "3 to 2"),

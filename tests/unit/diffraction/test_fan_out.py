@@ -80,6 +80,8 @@ async def run(cluster, payloads, refused):
     def make_request(message):
         if message.payload == "wrong":
             raise MessageRefused("wrong")
+        if message.payload == "odd":
+            raise TypeError("a list where a number belongs")
         return message.payload
 
     async def inbox():
@@ -135,8 +137,9 @@ async def test_inbox_is_left_alone_while_the_cluster_is_busy():
 
 
 async def test_failed_and_wrong_messages_are_refused_and_the_others_go_on(refused):
-    assert sorted(await run(Cluster(), ["a", "bad", "wrong", "b"], refused)) == ["A", "B"]
-    assert {payload: type(error) for payload, error in refused} == {"bad": AnalysisFailed, "wrong": MessageRefused}
+    assert sorted(await run(Cluster(), ["a", "bad", "wrong", "odd", "b"], refused)) == ["A", "B"]
+    faults = {payload: type(error) for payload, error in refused}
+    assert faults == {"bad": AnalysisFailed, "wrong": MessageRefused, "odd": TypeError}
 
 
 async def test_chunk_of_a_lost_worker_is_done_again(refused):
