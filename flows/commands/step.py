@@ -43,7 +43,7 @@ def run(
 def _read_node(path: Path) -> dict[str, Any]:
     try:
         node = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecipeError(f"node file {path} can't be read as JSON: {error}") from error
     if not isinstance(node, dict):
         raise RecipeError(f"node file {path}: expected a JSON object, seen a {type(node).__name__}")
@@ -55,14 +55,15 @@ def _read_payloads(path: Path | None) -> list[Any]:
         return [{}]
     payloads = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines(): JSON text may hold separators of other kinds, such as U+2028, as they are.
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"message file {path} can't be read: {error}") from error
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
                 payloads.append(json.loads(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise RecipeError(f"message file {path}, line {number}: not JSON: {error}") from error
     return payloads
 

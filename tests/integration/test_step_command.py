@@ -65,6 +65,8 @@ def test_a_refused_message_is_told_and_the_others_are_handled(run_node):
     [
         ("no json", "can't be read as JSON"),
         ("[]", "expected a JSON object"),
+        ("[" * 100_000, "can't be read as JSON"),
+        ({"queue": ["filewatcher"]}, "asks for queue ['filewatcher']"),
         ({"queue": "tea.making"}, "node 1 asks for queue 'tea.making'"),
         ({"queue": "filewatcher", "parameters": NO_FIELD, "output": {"every": 2}}, "exactly one"),
         ({"queue": "archive.pattern", "parameters": {}}, "visit"),
@@ -87,6 +89,21 @@ def test_a_message_file_that_is_no_json_is_named_with_its_line(run_node):
     status, _, errors = run_node({"queue": "images"}, lines='{"a": 1}\nnot json\n')
     assert status == 1
     assert "line 2" in errors
+
+
+def test_a_message_that_nests_too_deep_is_no_crash(run_node):
+    status, _, errors = run_node({"queue": "images"}, lines="[" * 100_000 + "\n")
+    assert status == 1
+    assert "line 1" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_message_ends_at_the_end_of_its_line_only(run_node):
+    node = {"queue": "nexusparser.find_related_files", "parameters": {}}
+    message = json.dumps({"file": "/no\u2028\x85.nxs"}, ensure_ascii=False)
+    status, sent, errors = run_node(node, lines=f"{message}\r\n\n")
+    assert status == 0, errors
+    assert [line["payload"] for line in sent] == ["File /no\u2028\x85.nxs not found"]
 
 
 @pytest.mark.dials
