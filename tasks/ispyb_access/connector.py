@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from blocks.errors import DatabaseUnavailable, MessageRefused
 from blocks.ispyb_connection import pauses, transaction
@@ -119,6 +120,9 @@ async def _write_each(prepared: list[Prepared], name: str, context: StepContext)
     for message, parameters in prepared:
         try:
             value = await _persist(context, _command(name).write, parameters)
+        except IntegrityError as error:
+            reason = f"ISPyB refuses what {name} would write: {error.orig}; check the ids in the message"
+            context.refuse(message, MessageRefused(reason))
         except Exception as error:
             context.refuse(message, error)
         else:
