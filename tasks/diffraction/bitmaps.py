@@ -28,6 +28,10 @@ GAP_SHADE = 176
 _MASKED = -1
 
 
+class PreviewUnwritable(PlazaError):
+    """A preview can't be written where it belongs."""
+
+
 def draw_preview(request: PreviewRequest, data_sets: DataSets) -> tuple[str, str]:
     """Write an image's preview and thumbnail; they have their names once they are complete.
 
@@ -40,6 +44,8 @@ def draw_preview(request: PreviewRequest, data_sets: DataSets) -> tuple[str, str
     ------
     ImageUnreadable
         The file is missing or incomplete, or has no such image.
+    PreviewUnwritable
+        The folder can't be made or written to.
     """
     counts = read_counts(data_sets.open(request.file), request.index)
     correction = correction_of(counts, request.brightness)
@@ -50,7 +56,12 @@ def draw_preview(request: PreviewRequest, data_sets: DataSets) -> tuple[str, str
         picture = Image.fromarray(shade(bin_by_maximum(counts, binning), correction), mode="L")
         buffer = io.BytesIO()
         picture.save(buffer, format="JPEG", quality=request.quality)
-        write_atomically(Path(output), buffer.getvalue())
+        try:
+            write_atomically(Path(output), buffer.getvalue())
+        except OSError as error:
+            raise PreviewUnwritable(
+                f"the preview {output} can't be written: {error}; its folder has to be one that can be made and written to"
+            ) from error
     return request.output, request.thumbnail
 
 

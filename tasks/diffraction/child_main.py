@@ -32,14 +32,14 @@ def main() -> None:
         except Exception:
             connection.send(Failure(f"DIALS can't be imported by {sys.executable}:\n{traceback.format_exc()}"))
             return
-        connection.send(READY)
         gc.freeze()
         serve(connection, workshop)
 
 
 def serve(connection: Connection, workshop: Workshop) -> None:
-    """Answer requests, one outcome each."""
+    """Say that all is ready, then answer requests, one outcome each."""
     try:
+        connection.send(READY)
         while True:
             for request in connection.recv():
                 connection.send(workshop.meet(request))

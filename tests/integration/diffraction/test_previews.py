@@ -86,3 +86,13 @@ def test_image_that_is_not_there_is_an_error(pictures, draw, file, index, compla
     with pytest.raises(ImageUnreadable, match=complaint):
         draw(getattr(pictures, file, file), index)
     assert not (Path(tmp_path) / "jpegs").exists()
+
+
+def test_place_that_can_not_be_written_to_is_named(pictures, tmp_path):
+    from tasks.diffraction.bitmaps import PreviewUnwritable, draw_preview
+    from tasks.diffraction.data_sets import DataSets
+
+    (tmp_path / "file").touch()
+    output = f"{tmp_path}/file/a.jpeg"
+    with pytest.raises(PreviewUnwritable, match=f"{output} can't be written"):
+        draw_preview(PreviewRequest(pictures.grid_master, 1, output, output), DataSets())

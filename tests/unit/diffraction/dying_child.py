@@ -7,7 +7,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tasks.diffraction.child_main import READY, serve
+from tasks.diffraction.child_main import serve
 from tasks.diffraction.requests import Done, Failure
 
 
@@ -33,5 +33,4 @@ if __name__ == "__main__":
         if "unable" in sys.argv[0]:
             connection.send(Failure("no DIALS here"))
         else:
-            connection.send(READY)
             serve(connection, Obedient())

@@ -1,11 +1,13 @@
 import os
 import signal
 import threading
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
 
 from tasks.diffraction.child import ChildPool, DialsUnavailable
+from tasks.diffraction.child_main import serve
 from tasks.diffraction.requests import Done, Failure, PreviewRequest
 
 PROGRAM = (str(Path(__file__).with_name("dying_child.py")),)
@@ -106,3 +108,10 @@ def test_process_that_dies_at_its_start_is_said(tmp_path):
     program.write_text("raise SystemExit(4)")
     with pytest.raises(DialsUnavailable, match="did not start: it ended with exit code 4"):
         meet(ChildPool((str(program),)), "a")
+
+
+def test_process_ends_quietly_if_its_parent_is_gone_before_it_is_ready():
+    ours, theirs = Pipe()
+    ours.close()
+    with theirs:
+        serve(theirs, workshop=None)
