@@ -109,8 +109,9 @@ async def _write_batch(prepared: list[Prepared], name: str, context: StepContext
     rows = [parameters for _, parameters in prepared if isinstance(parameters, PerImageResult)]
     try:
         await _persist(context, store_per_image_results, rows)
-    except Exception:
-        context.logger.warning("a batch of %d per-image results failed; writing them singly", len(rows), exc_info=True)
+    except Exception as error:
+        fault = type(error).__name__  # no more: the text has all rows in it, and the row at fault tells its own
+        context.logger.warning("a batch of %d per-image results failed (%s); writing them singly", len(rows), fault)
         return await _write_each(prepared, name, context)
     return [(message, 1) for message, _ in prepared]
 

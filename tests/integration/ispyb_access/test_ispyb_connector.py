@@ -116,7 +116,7 @@ async def test_image_that_lacks_something_is_refused_and_the_others_are_stored(r
     assert "n_spots_total" in str(outcome.refused[0][1])
 
 
-async def test_row_that_the_database_rejects_spoils_no_other(resources, engine):
+async def test_row_that_the_database_rejects_spoils_no_other(resources, engine, caplog):
     with engine.begin() as connection:
         connection.execute(
             text(
@@ -129,6 +129,8 @@ async def test_row_that_the_database_rejects_spoils_no_other(resources, engine):
     ((message, error),) = outcome.refused
     assert message.payload["file-number"] == 2
     assert "not this one" in str(error)
+    assert "batch of 3" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 async def test_nothing_is_lost_while_the_database_is_away(resources, engine, caplog, monkeypatch):
