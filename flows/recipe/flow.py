@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from prefect import Flow, Task
 from prefect.artifacts import (
     acreate_progress_artifact,
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PROGRESS_INTERVAL_S = 1.0
+API_PATIENCE_S = 1800.0
+API_PAUSE_S = 1.0  # beside the minute for which Prefect's client tries by itself
 
 
 def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
@@ -162,13 +166,17 @@ async def _report_progress(name: str, run: RecipeRun, finished: asyncio.Event) -
         percent = _percent(run.records)
         if percent is None or (finished.is_set() and artifact is None) or percent == shown:
             continue  # nothing to count, or over before anybody could look
-        if artifact is None:
-            artifact = await acreate_progress_artifact(
-                percent, key="recipe-progress", description=f"Images handled by {name}"
-            )
+        try:
+            if artifact is None:
+                artifact = await acreate_progress_artifact(
+                    percent, key="recipe-progress", description=f"Images handled by {name}"
+                )
+            else:
+                await aupdate_progress_artifact(artifact, percent)
+        except httpx.HTTPError as error:  # the work goes on, seen or not
+            logger.warning("the progress of %s can't be shown: %s", name, error)
         else:
-            await aupdate_progress_artifact(artifact, percent)
-        shown = percent
+            shown = percent
 
 
 def _percent(records: Mapping[int, NodeRecord]) -> float | None:
@@ -181,7 +189,26 @@ def _percent(records: Mapping[int, NodeRecord]) -> float | None:
 
 
 async def _report(records: Mapping[int, NodeRecord]) -> None:
-    table = [
+    """Publish what each step did.
+
+    Waits for Prefect's API if it's away: the work is done, but the run's end, which comes next, has to be told there.
+    """
+    deadline = time.monotonic() + API_PATIENCE_S
+    while True:
+        try:
+            await acreate_table_artifact(
+                _step_table(records), key="recipe-steps", description="What each step of the recipe did"
+            )
+        except httpx.HTTPError as error:
+            logger.warning("what the steps did can't be published: %s", error)
+            if isinstance(error, httpx.TransportError) and time.monotonic() < deadline:
+                await asyncio.sleep(API_PAUSE_S)
+                continue
+        return
+
+
+def _step_table(records: Mapping[int, NodeRecord]) -> list[dict[str, Any]]:
+    return [
         {
             "step": record.label,
             "state": record.state,
@@ -192,7 +219,6 @@ async def _report(records: Mapping[int, NodeRecord]) -> None:
         }
         for record in records.values()
     ]
-    await acreate_table_artifact(table, key="recipe-steps", description="What each step of the recipe did")
 
 
 def _keep_refused(recipe_run: str, run: RecipeRun) -> Path | None:

@@ -4,11 +4,13 @@ import asyncio
 import json
 import socket
 
+import httpx
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
 
 from blocks.settings import get_settings
+from flows.recipe import flow as recipe_flow_module
 from flows.recipe.flow import recipe_flow
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
@@ -108,3 +110,34 @@ async def test_a_recipe_that_can_not_run_says_why_and_runs_nothing(run_recipe, d
     assert state.is_failed()
     assert complaint in state.message
     assert await task_runs(flow_run_id, 0) == {}
+
+
+async def test_the_work_is_done_and_told_though_prefect_s_api_is_away_for_a_while(
+    run_recipe, control_computer, tmp_path, monkeypatch
+):
+    told = recipe_flow_module.acreate_table_artifact
+    calls = []
+
+    async def away(*args, **options):
+        calls.append(options["key"])
+        if options["key"] == "recipe-steps" and calls.count("recipe-steps") == 3:
+            return await told(*args, **options)
+        raise httpx.ConnectError("All connection attempts failed")
+
+    monkeypatch.setattr(recipe_flow_module, "acreate_progress_artifact", away)
+    monkeypatch.setattr(recipe_flow_module, "acreate_table_artifact", away)
+    monkeypatch.setattr(recipe_flow_module, "PROGRESS_INTERVAL_S", 0.02)
+    monkeypatch.setattr(recipe_flow_module, "API_PAUSE_S", 0.02)
+    recipe = watching([], control_computer.getsockname()[1], every=2)
+    recipe["1"]["parameters"] = {"pattern": f"{tmp_path}/x_%03d.cbf", "pattern-start": "1", "pattern-end": "2"}
+    del recipe["3"]
+    (tmp_path / "x_001.cbf").write_text("image")
+    running = asyncio.create_task(run_recipe(recipe))
+    async with asyncio.timeout(20):
+        while "recipe-progress" not in calls:
+            await asyncio.sleep(0.01)
+    (tmp_path / "x_002.cbf").write_text("image")
+    state, _ = await running
+    assert state.is_completed(), state.message
+    assert [control_computer.recv(200).decode("latin-1").split(":")[2] for _ in range(2)] == ["1", "2"]
+    assert calls.count("recipe-steps") == 3
