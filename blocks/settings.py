@@ -4,8 +4,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from blocks.errors import ConfigurationError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -26,12 +28,16 @@ class Settings(BaseSettings):
         None, description="Address of the Dask scheduler for per-image analysis; unset: a cluster within the process"
     )
     analysis_workers: int = Field(0, ge=0, description="Dask workers of the local analysis cluster; 0: one per core")
-    server_port: int = Field(4200, ge=0, description="Port of Prefect's server that `plaza up` starts; 0: any free one")
-    dask_port: int = Field(8786, ge=0, description="Port of the Dask scheduler that `plaza up` starts; 0: any free one")
+    server_port: int = Field(
+        4200, ge=0, le=65535, description="Port of Prefect's server that `plaza up` starts; 0: any free one"
+    )
+    dask_port: int = Field(
+        8786, ge=0, le=65535, description="Port of the Dask scheduler that `plaza up` starts; 0: any free one"
+    )
     smtp_host: str | None = Field(
         None, description="Mail server; unset: the block mail-server/plaza, else mails are kept in the home folder"
     )
-    smtp_port: int = Field(25, description="Port of the mail server")
+    smtp_port: int = Field(25, ge=1, le=65535, description="Port of the mail server")
     mail_sender: str = Field("plaza@localhost", description="Sender of mails whose recipe names none")
     archiver_allowed_industrial_visits: tuple[str, ...] = Field(
         (), description="Industrial visits to archive all the same: visits, proposals or two-letter codes, as JSON"
@@ -42,7 +48,12 @@ class Settings(BaseSettings):
     gda_host: str = Field(
         "mx-control", description="Host that hears of every analysed image: `{gda_host}` in recipes; mx-control: nobody"
     )
-    gda_port: int = Field(9876, description="UDP port of gda_host: `{gda_port}` in recipes")
+    gda_port: int = Field(9876, ge=1, le=65535, description="UDP port of gda_host: `{gda_port}` in recipes")
+
+    @field_validator("home", "recipe_directory")
+    @classmethod
+    def _from_here(cls, folder: Path) -> Path:
+        return folder.absolute()  # services and flow runs work in other folders
 
     def recipe_parameters(self) -> dict[str, Any]:
         """Return what recipes may say of the site in placeholders."""
@@ -54,5 +65,19 @@ def get_settings() -> Settings:
     """Return the settings of this process, read once.
 
     Tests and child processes that change the environment call `get_settings.cache_clear()`.
+
+    Raises
+    ------
+    ConfigurationError
+        One can't be used; the message names its variable.
     """
-    return Settings()
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "; ".join(
+            f"PLAZA_{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}, seen {fault['input']!r}"
+            for fault in error.errors(include_url=False)
+        )
+        raise ConfigurationError(
+            f"settings can't be used: {faults}. Mend them in the environment or in {CHECKOUT / 'plaza.env'}"
+        ) from error

@@ -37,17 +37,18 @@ async def announce_to_mimas(event: Event, dcid: int) -> None:
     from prefect.deployments.flow_runs import arun_deployment
     from prefect.exceptions import ObjectNotFound
 
-    key = f"{dcid}-{event}"
+    again = f"plaza prefect deployment run mimas/{event} --param dcid={dcid}"
     try:
         run = await arun_deployment(
-            f"mimas/{event}", parameters={"dcid": dcid}, timeout=0, idempotency_key=key, as_subflow=False
+            f"mimas/{event}", parameters={"dcid": dcid}, timeout=0, idempotency_key=f"{dcid}-{event}", as_subflow=False
         )
     except ObjectNotFound as error:
         raise MimasUnreachable(
-            f"Prefect's server has no deployment mimas/{event}: make it with `plaza deploy` (`plaza up` does so too)"
+            f"Prefect's server has no deployment mimas/{event}: make it with `plaza deploy` (`plaza up` does so too), "
+            f"then tell Mimas with `{again}`"
         ) from error
     except (HTTPError, RuntimeError) as error:
-        raise _unreachable(error) from error
+        raise MimasUnreachable(f"{_unreachable(error)}, then tell Mimas with `{again}`") from error
     logger.info("%s of data collection %d: flow run %s", event, dcid, run.id)
 
 

@@ -98,12 +98,13 @@ async def _simulate(
 ) -> None:
     from blocks.settings import get_settings
     from flows.commands.simulate_output import JsonLines, Terminal
-    from flows.runtime.running_site import use_running_site
+    from flows.runtime.running_site import usable_folder, use_running_site
     from tasks.simulation.visit import Visit
 
     if events and "PREFECT_API_URL" not in os.environ:
         use_running_site()
     settings = get_settings()
+    usable_folder(settings.home)
     root = directory or settings.home / "data"
     if visit_name is None:
         visit = Visit.simulated(beamline, root)

@@ -132,8 +132,10 @@ def read_deployment_files(deployments: Path, recipes: Path) -> DeploymentFiles:
     Raises
     ------
     ConfigurationError
-        A file is missing or has an unknown or unfit key.
+        A file or the recipes' folder is missing, or a file has an unknown or unfit key.
     """
+    if not recipes.is_dir():  # not "no recipes": all their deployments would be removed
+        raise ConfigurationError(f"there is no folder {recipes} of recipe files: set PLAZA_RECIPE_DIRECTORY")
     pools = _read(deployments / "work_pools.yaml", WorkPools).pools
     file = deployments / "prefect.yaml"
     from_project = tuple(

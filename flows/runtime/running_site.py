@@ -5,6 +5,7 @@ Nothing here imports Prefect, since Prefect reads its environment when it's firs
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -138,6 +139,25 @@ def one_certificate(home: Path) -> Path:
     return file
 
 
+def usable_folder(folder: Path) -> Path:
+    """Make a folder of the home folder unless it's there, and return it.
+
+    Raises
+    ------
+    ConfigurationError
+        It can't be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ConfigurationError(
+            f"the folder {folder} can't be used ({error.strerror}): make it writable, or set PLAZA_HOME to another one"
+        ) from error
+    return folder
+
+
 def socket_folder(home: Path) -> Path:
     """Return the folder of the site's sockets, whose names the system limits to 107 bytes.
 
@@ -146,12 +166,11 @@ def socket_folder(home: Path) -> Path:
     Raises
     ------
     ConfigurationError
-        The folder in the temporary folder is another user's.
+        The folder can't be written, or the one in the temporary folder is another user's.
     """
     folder = home / "run"
     if len(os.fsencode(folder)) <= _LONGEST_SOCKET:
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return usable_folder(folder)
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:10]
     folder = Path(tempfile.gettempdir()) / f"plaza-{os.getuid()}-{digest}"
     folder.mkdir(mode=0o755, exist_ok=True)

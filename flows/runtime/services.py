@@ -33,6 +33,7 @@ from flows.runtime.running_site import (
     site_environment,
     site_file,
     socket_folder,
+    usable_folder,
 )
 from flows.runtime.supervision import Service, ServiceFailed, ServiceState, Supervisor, tail
 
@@ -191,8 +192,7 @@ def status(settings: Settings | None = None) -> SiteStatus:
 
 @contextmanager
 def _one_at_a_time(home: Path) -> Iterator[None]:
-    (home / "run").mkdir(parents=True, exist_ok=True)
-    with (home / "run" / "up.lock").open("w") as lock:
+    with (usable_folder(home / "run") / "up.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -20,7 +20,7 @@ def no_server():
 
 
 async def test_a_server_that_is_not_there_is_named_with_what_to_do(no_server):
-    with pytest.raises(MimasUnreachable, match=f"{no_server}.*plaza up"):
+    with pytest.raises(MimasUnreachable, match=rf"{no_server}.*plaza up.*mimas/start --param dcid=1"):
         await announce_to_mimas("start", 1)
     with pytest.raises(MimasUnreachable, match=f"{no_server}.*plaza up"):
         await check_mimas()

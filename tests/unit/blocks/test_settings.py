@@ -1,0 +1,28 @@
+"""Settings from the environment."""
+
+from pathlib import Path
+
+import pytest
+
+from blocks.errors import ConfigurationError
+from blocks.settings import get_settings
+
+
+@pytest.fixture(autouse=True)
+def read_anew():
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+@pytest.mark.parametrize(("variable", "value"), [("PLAZA_SERVER_PORT", "soon"), ("PLAZA_DASK_PORT", "70000")])
+def test_a_setting_that_can_not_be_used_is_named(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=rf"{variable}: .*seen '{value}'"):
+        get_settings()
+
+
+def test_folders_are_absolute_since_runs_work_in_others(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PLAZA_HOME", "home")
+    assert get_settings().home == Path.cwd() / "home"
