@@ -59,9 +59,8 @@ def draw_preview(request: PreviewRequest, data_sets: DataSets) -> tuple[str, str
         try:
             write_atomically(Path(output), buffer.getvalue())
         except OSError as error:
-            raise PreviewUnwritable(
-                f"the preview {output} can't be written: {error}; its folder has to be one that can be made and written to"
-            ) from error
+            reason = f"the preview {output} can't be written: {error}; make {Path(output).parent} writable"
+            raise PreviewUnwritable(reason) from error
     return request.output, request.thumbnail
 
 
