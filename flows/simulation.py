@@ -40,7 +40,12 @@ async def announce_to_mimas(event: Event, dcid: int) -> None:
     again = f"plaza prefect deployment run mimas/{event} --param dcid={dcid}"
     try:
         run = await arun_deployment(
-            f"mimas/{event}", parameters={"dcid": dcid}, timeout=0, idempotency_key=f"{dcid}-{event}", as_subflow=False
+            f"mimas/{event}",
+            parameters={"dcid": dcid},
+            flow_run_name=f"mimas {event} · dcid {dcid}",
+            timeout=0,
+            idempotency_key=f"{dcid}-{event}",
+            as_subflow=False,
         )
     except ObjectNotFound as error:
         raise MimasUnreachable(

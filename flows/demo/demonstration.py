@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack, nullcontext
+from collections.abc import Coroutine, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 
@@ -16,12 +17,15 @@ from flows.demo.display import Display
 from flows.demo.gda import ControlComputer, listen
 from flows.demo.plans import PlannedCollection, real_collections, synthetic_collections
 from flows.runtime.running_site import RunningSite, use_running_site
-from flows.runtime.services import running_site, up
+from flows.runtime.services import down, running_site, up
 from tasks.simulation.collection import CollectionRecord
 from tasks.simulation.visit import Visit
 
 if TYPE_CHECKING:
     from flows.demo.watching import WatchedRun
+
+First = TypeVar("First")
+Second = TypeVar("Second")
 
 PATIENCE_S = 120.0  # without any change on Prefect's server
 
@@ -52,7 +56,7 @@ async def demonstrate(console: Console, settings: Settings, options: DemoOptions
     """Run the demo and return whether every run completed."""
     transport, gda = await listen()
     settings = _demo_settings(settings, gda)
-    with ExitStack() as stack:
+    with ExitStack() as stack, _said_when_interrupted(console, options):
         stack.callback(transport.close)
         console.print("[bold]Plaza[/bold]: starting Prefect's server, a worker and the analysis cluster …")
         # in a thread: both wait for processes, and the control computer shall go on listening
@@ -70,9 +74,24 @@ async def demonstrate(console: Console, settings: Settings, options: DemoOptions
     return completed
 
 
+@contextmanager
+def _said_when_interrupted(console: Console, options: DemoOptions) -> Iterator[None]:
+    try:
+        yield
+    except asyncio.CancelledError:
+        console.print(
+            "Interrupted: " + ("stop the rest with ./plaza down" if options.keep else "stopping everything …")
+        )
+        raise
+
+
 async def _enter(stack: ExitStack, settings: Settings) -> RunningSite:
     site = running_site(settings)
-    entered = await asyncio.to_thread(site.__enter__)
+    try:
+        entered = await asyncio.to_thread(site.__enter__)
+    except asyncio.CancelledError:
+        down(settings)  # or the thread would go on until everything is up
+        raise
     stack.push(site)
     return entered
 
@@ -99,20 +118,32 @@ async def _collect_and_follow(
 
     dcids: list[int] = []
     collected = asyncio.Event()
-    async with get_client() as client, asyncio.TaskGroup() as group:
-        following = group.create_task(
-            follow(
-                client,
-                started,
-                dcids,
-                events_expected=lambda: 2 * len(planned) if collected.is_set() else 0,
-                show=display.runs,
-                timeout_s=PATIENCE_S,
-            )
-        )
+
+    async def collect_all_planned() -> list[CollectionRecord]:
         records = [await _collect(collection, settings, options, display, dcids) for collection in planned]
         collected.set()
-        return records, await following
+        return records
+
+    async with get_client() as client:
+        following = follow(
+            client,
+            started,
+            dcids,
+            events_expected=lambda: 2 * len(planned) if collected.is_set() else 0,
+            show=display.runs,
+            timeout_s=PATIENCE_S,
+        )
+        return await both(collect_all_planned(), following)
+
+
+async def both(first: Coroutine[Any, Any, First], second: Coroutine[Any, Any, Second]) -> tuple[First, Second]:
+    """Wait for two things that go on together; the first that fails ends the other and is raised by itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = group.create_task(first), group.create_task(second)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return tasks[0].result(), tasks[1].result()
 
 
 async def _collect(

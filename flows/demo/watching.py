@@ -6,16 +6,27 @@ Prefect is imported when it's asked: it reads its environment then, and that is 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import httpx
+
+from blocks.errors import PlazaError
+
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
+logger = logging.getLogger(__name__)
+
 POLL_S = 0.5
+
+
+class NothingHappens(PlazaError, TimeoutError):
+    """Runs that were asked for don't get on."""
 
 
 @dataclass(frozen=True)
@@ -104,13 +115,17 @@ async def follow(
 
     Raises
     ------
-    TimeoutError
+    NothingHappens
         Nothing has changed for `timeout_s`; the message says what still runs.
     """
     loop = asyncio.get_running_loop()
     seen, changed = None, loop.time()
     while True:
-        runs = await read_runs(client, since, dcids)
+        try:
+            runs = await read_runs(client, since, dcids)
+        except httpx.HTTPError as error:  # the site starts its server again
+            logger.warning("Prefect's server doesn't answer: %s", error)
+            runs = seen or ()
         if runs != seen:
             seen, changed = runs, loop.time()
             show(runs)
@@ -119,5 +134,8 @@ async def follow(
             return runs
         if loop.time() - changed > timeout_s:
             waiting = ", ".join(f"{run.name} ({run.state})" for run in runs if not run.is_final) or "no run at all"
-            raise TimeoutError(f"nothing has happened for {timeout_s:.0f} s; not yet ended: {waiting}")
+            raise NothingHappens(
+                f"nothing has happened for {timeout_s:.0f} s; not yet ended: {waiting}. See `plaza status`, and the "
+                "folder logs of the home folder"
+            )
         await asyncio.sleep(POLL_S)

@@ -162,3 +162,19 @@ def test_ordinary_user_with_a_long_home_can_run_a_site():
         assert result.stdout.startswith("http://127.0.0.1:")
         assert (home / "postgres").stat().st_uid == 65534
         assert not list(Path(tempfile.gettempdir()).glob("plaza-65534-*"))
+
+
+def test_interrupted_demo_says_so_and_leaves_nothing(settings):
+    """Ctrl-C while everything starts: no traceback, and no waiting until all is up."""
+    environment = os.environ | {"PLAZA_HOME": str(settings.home), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-c", "from flows.commands import main; main()", "demo"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        wait_for(lambda: (settings.home / "site.json").exists(), "a site that starts")
+        processes = _processes(settings)
+        demo.send_signal(signal.SIGINT)
+        output, errors = demo.communicate(timeout=60)
+    assert demo.returncode == 130
+    assert "Interrupted: stopping everything" in output
+    assert "Traceback" not in errors
+    assert not any(is_alive(process) for process in processes)
+    assert not _processes(settings)
