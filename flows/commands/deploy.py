@@ -42,4 +42,4 @@ def _check() -> None:
         typer.echo(fault, err=True)
     if faults:
         raise typer.Exit(1)
-    typer.echo("All entrypoints, work pools, queues and blocks are there.")
+    typer.echo("All entrypoints, work pools, queues, blocks and steps are there, and the recipes obey the rules.")

@@ -1,4 +1,4 @@
-"""Whether all that the deployment files name is there: entrypoints, work pools, queues, blocks. Needs no server."""
+"""Whether all that the deployment files name is there: entrypoints, work pools, queues, blocks, the recipes' steps."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blocks.errors import ConfigurationError
+from blocks.errors import ConfigurationError, RecipeError, UnknownStep
+from flows.recipe.language import read_recipe
 from flows.runtime.deployment_files import DeploymentFiles, read_deployment_files
+from tasks.registry import load_step, queue_of
 
 if TYPE_CHECKING:
     from prefect.blocks.core import Block
@@ -19,7 +21,7 @@ _BLOCK = re.compile(r"prefect\.blocks\.([\w-]+)\.([\w-]+)")
 
 
 def check(deployments: Path, recipes: Path) -> list[str]:
-    """Resolve every entrypoint, work pool, queue and block that the files name; needs no server.
+    """Resolve every entrypoint, work pool, queue and block that the files name, and check the recipes; needs no server.
 
     Returns
     -------
@@ -30,7 +32,22 @@ def check(deployments: Path, recipes: Path) -> list[str]:
         files = read_deployment_files(deployments, recipes)
     except ConfigurationError as error:
         return [str(error)]
-    return [*_check_pools(files), *_check_flows(files), *_check_blocks(deployments)]
+    return [*_check_pools(files), *_check_flows(files), *_check_blocks(deployments), *_check_recipes(recipes)]
+
+
+def _check_recipes(recipes: Path) -> Iterator[str]:
+    """Hold every recipe against the rules of the language, and find its steps."""
+    for file in sorted(recipes.glob("*.json")):
+        try:
+            nodes = read_recipe(file).nodes
+        except RecipeError as error:
+            yield str(error)
+            continue
+        for number, node in nodes.items():
+            try:
+                load_step(queue_of(number, node))
+            except UnknownStep as error:
+                yield f"{file}: {error}"
 
 
 def _check_pools(files: DeploymentFiles) -> list[str]:

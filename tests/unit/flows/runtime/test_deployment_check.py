@@ -81,3 +81,16 @@ def test_missing_file_is_named(folder):
     (folder / "work_pools.yaml").unlink()
     (fault,) = check(folder, folder)
     assert "work_pools.yaml is missing" in fault
+
+
+@pytest.mark.parametrize(
+    ("recipe", "fault"),
+    [
+        ('{"1": {"queue": "images", "output": 1}, "start": [[1, []]]}', "tried.json: cycle: 1 -> 1"),
+        ('{"1": {"queue": "tea.making"}, "start": [[1, []]]}', "tried.json: node 1 asks for queue 'tea.making'"),
+        ("{", "tried.json: not JSON"),
+    ],
+)
+def test_faulty_recipe_is_named(folder, recipe, fault):
+    (folder / "tried.json").write_text(recipe)
+    assert fault in "\n".join(check(folder, folder))
