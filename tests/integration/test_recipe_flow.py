@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 
 import httpx
@@ -30,10 +31,10 @@ def run_recipe(tmp_path, monkeypatch):
     monkeypatch.setenv("PLAZA_HOME", str(tmp_path / "home"))
     get_settings.cache_clear()
 
-    async def run(document, **parameters):
+    async def run(document, dcid=None, **parameters):
         path = tmp_path / "tried-recipe.json"
         path.write_text(json.dumps(document))
-        state = await recipe_flow("tried-recipe", path)(dcid=None, parameters=parameters, return_state=True)
+        state = await recipe_flow("tried-recipe", path)(dcid=dcid, parameters=parameters, return_state=True)
         return state, state.state_details.flow_run_id
 
     yield run
@@ -110,6 +111,33 @@ async def test_a_recipe_that_can_not_run_says_why_and_runs_nothing(run_recipe, d
     assert state.is_failed()
     assert complaint in state.message
     assert await task_runs(flow_run_id, 0) == {}
+
+
+async def test_a_pattern_without_a_field_refuses_the_message_and_names_the_pattern(run_recipe):
+    watcher = {"queue": "filewatcher", "parameters": {"pattern": "/x.cbf", "pattern-start": "1", "pattern-end": "2"}}
+    state, _ = await run_recipe(
+        {"1": {**watcher, "output": {"every": 2}}, "2": {"queue": "images"}, "start": [[1, []]]}
+    )
+    assert state.is_failed()
+    assert "/x.cbf" in state.message
+
+
+@pytest.mark.parametrize(
+    ("file", "complaint"),
+    [
+        ("no-such-folder/ispyb.sqlite", "DatabaseUnavailable: ISPyB at .* unable to open database file"),
+        ("without-tables.sqlite", "ConfigurationError: .* lacks a table.*plaza ispyb create"),
+    ],
+)
+async def test_a_database_that_can_not_be_used_fails_the_run_with_what_to_do(
+    run_recipe, tmp_path, monkeypatch, file, complaint
+):
+    monkeypatch.setenv("PLAZA_ISPYB_URL", f"sqlite:///{tmp_path}/{file}")
+    monkeypatch.setattr("flows.ispyb_reading.OUTAGE_PATIENCE_S", 0.1)
+    get_settings.cache_clear()
+    state, _ = await run_recipe({"1": {"queue": "images"}, "start": [[1, []]]}, dcid=1)
+    assert state.is_failed()
+    assert re.search(complaint, state.message)
 
 
 async def test_the_work_is_done_and_told_though_prefect_s_api_is_away_for_a_while(
