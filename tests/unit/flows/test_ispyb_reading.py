@@ -3,7 +3,7 @@
 import pytest
 
 from blocks.errors import DatabaseUnavailable, UnknownDataCollection
-from flows.mimas import reading
+from flows import ispyb_reading as reading
 from tasks.ispyb_access import reader
 
 
