@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PROGRESS_INTERVAL_S = 1.0
+PROGRESS_INTERVAL_S = 2.0  # a change costs the server some 30 ms
 API_PATIENCE_S = 1800.0
 API_PAUSE_S = 1.0  # beside the minute for which Prefect's client tries by itself
 
@@ -146,7 +146,7 @@ async def _as_task_run(record: NodeRecord, work: Callable[[], Awaitable[None]]) 
 
 @asynccontextmanager
 async def _progress_artifact(name: str, run: RecipeRun) -> AsyncIterator[None]:
-    """Keep a progress artifact that follows the step which has the most to do, at most once a second."""
+    """Keep a progress artifact that follows the step which has the most to do, now and then."""
     finished = asyncio.Event()
     reporter = asyncio.create_task(_report_progress(name, run, finished))
     try:

@@ -87,7 +87,7 @@ async def await_run(run_id: UUID, timeout_s: float = 600) -> Any:
                 if not run.state.is_completed():
                     raise RuntimeError(f"{run.name}: {run.state.name}: {run.state.message}")
                 return run
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(1.0)  # seldom: each question costs the server what is measured here
 
 
 def run_seconds(run: Any) -> float:
