@@ -1,14 +1,12 @@
 """ISPyB's address as a Prefect block, so that a site sets it once for all processes."""
 
-import httpx
 from prefect.blocks.core import Block
-from prefect.client.orchestration import get_client
-from prefect.exceptions import ObjectNotFound
 from pydantic import Field, SecretStr
 from sqlalchemy import Engine
 
 from blocks.errors import DatabaseUnavailable
 from blocks.ispyb_connection import open_engine
+from blocks.saved_blocks import find_block
 
 
 class ISPyBDatabase(Block):
@@ -30,22 +28,12 @@ class ISPyBDatabase(Block):
 def find_url(name: str) -> str | None:
     """Return the URL that a saved block holds; None if there is no such block.
 
-    It asks synchronously and by itself, so it works within an event loop too (`Block.load` would return a coroutine).
-
     Raises
     ------
     DatabaseUnavailable
         Prefect's API doesn't answer.
     """
-    try:
-        # The API that is configured, never a server that Prefect would start for us.
-        with get_client(sync_client=True) as client:
-            document = client.read_block_document_by_name(name, ISPyBDatabase.get_block_type_slug())
-    except ObjectNotFound:
-        return None
-    except httpx.HTTPError as error:
-        raise DatabaseUnavailable(
-            f"Prefect's API doesn't answer ({error}), so the block ispyb-database/{name} can't be asked for ISPyB's "
-            "address; start Prefect's server, or set PLAZA_ISPYB_URL"
-        ) from error
-    return ISPyBDatabase.model_validate(document.data).url.get_secret_value()
+    block = find_block(
+        ISPyBDatabase, name, holds="ISPyB's address", setting="PLAZA_ISPYB_URL", away=DatabaseUnavailable
+    )
+    return None if block is None else block.url.get_secret_value()

@@ -1,12 +1,10 @@
 """The mail server as a Prefect block, so that a site sets it once for all processes."""
 
-import httpx
 from prefect.blocks.core import Block
-from prefect.client.orchestration import get_client
-from prefect.exceptions import ObjectNotFound
 from pydantic import Field, SecretStr
 
 from blocks.errors import ConfigurationError
+from blocks.saved_blocks import find_block
 from blocks.smtp_server import SmtpServer
 
 
@@ -39,15 +37,4 @@ def find_mail_server(name: str) -> MailServer | None:
     ConfigurationError
         Prefect's API doesn't answer.
     """
-    try:
-        # The API that is configured, never a server that Prefect would start for us.
-        with get_client(sync_client=True) as client:
-            document = client.read_block_document_by_name(name, MailServer.get_block_type_slug())
-    except ObjectNotFound:
-        return None
-    except httpx.HTTPError as error:
-        raise ConfigurationError(
-            f"Prefect's API doesn't answer ({error}), so the block mail-server/{name} can't be asked for the mail "
-            "server; start Prefect's server, or set PLAZA_SMTP_HOST"
-        ) from error
-    return MailServer.model_validate(document.data)
+    return find_block(MailServer, name, holds="the mail server", setting="PLAZA_SMTP_HOST", away=ConfigurationError)

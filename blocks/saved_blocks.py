@@ -1,0 +1,43 @@
+"""Find a block that the site has saved in Prefect."""
+
+from typing import TypeVar
+
+import httpx
+from prefect.blocks.core import Block
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
+
+from blocks.errors import PlazaError
+
+SavedBlock = TypeVar("SavedBlock", bound=Block)
+
+
+def find_block(
+    block_type: type[SavedBlock], name: str, *, holds: str, setting: str, away: type[PlazaError]
+) -> SavedBlock | None:
+    """Return a saved block; None if there is no such block.
+
+    It asks synchronously and by itself, so it works within an event loop too (`Block.load` would return a coroutine).
+
+    Parameters
+    ----------
+    block_type, name
+        Which block.
+    holds, setting
+        What the block is asked for, and the setting that says it instead: for the error's text.
+    away
+        The error to raise when Prefect's API doesn't answer.
+    """
+    slug = block_type.get_block_type_slug()
+    try:
+        # The API that is configured, never a server that Prefect would start for us.
+        with get_client(sync_client=True) as client:
+            document = client.read_block_document_by_name(name, slug)
+    except ObjectNotFound:
+        return None
+    except httpx.HTTPError as error:
+        raise away(
+            f"Prefect's API doesn't answer ({error}), so the block {slug}/{name} can't be asked for {holds}; "
+            f"start Prefect's server, or set {setting}"
+        ) from error
+    return block_type.model_validate(document.data)
