@@ -27,3 +27,7 @@ class UnknownStep(PlazaError):
 
 class MessageRefused(PlazaError):
     """A step can't use a message or its parameters: Zocalo's `nack`. The rest of the stream goes on."""
+
+
+class UnknownRecipeRun(PlazaError):
+    """There is no record of this recipe run, or its id is ambiguous."""
