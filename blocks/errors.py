@@ -9,6 +9,10 @@ class ConfigurationError(PlazaError):
     """A setting, block or site file is missing or contradicts itself."""
 
 
+class PassingFault(PlazaError):
+    """Something that may succeed when it's tried again a little later, with the same input."""
+
+
 class DatabaseUnavailable(PlazaError):
     """ISPyB can't be reached; the write or read may be tried again."""
 
@@ -31,3 +35,7 @@ class MessageRefused(PlazaError):
 
 class UnknownRecipeRun(PlazaError):
     """There is no record of this recipe run, or its id is ambiguous."""
+
+
+class RecipeRunBusy(PlazaError):
+    """The recipe run is at work in a process, so it can't be taken up by another."""

@@ -3,6 +3,11 @@
 A *message step* takes one message at a time. A *stream step* takes the whole inbox, an async iterator,
 and may send at any time: a watcher, a buffer, a fan-in. Steps know nothing of Prefect or of recipes;
 the engine (`flows.recipe.engine`) and `plaza step run` call them.
+
+A recipe run that was killed goes on with the messages that were not done. A message step's message is done when the
+function returns. A stream step says when: by a send that `completes` messages, or by `context.done(message)`.
+What it doesn't speak of is done when it returns. A message that comes again has the same number as before,
+by which a step can tell what it has done for it already (`context.key(message)`).
 """
 
 from __future__ import annotations
@@ -13,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
+
+from tasks.retrying import USUAL_RETRIES, Retries
 
 if TYPE_CHECKING:
     from tasks.resources import Resources
@@ -30,10 +37,20 @@ class StepParameters(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a step receives: a JSON value, and the environment that travels along the recipe with it."""
+    """What a step receives: a JSON value, and the environment that travels along the recipe with it.
+
+    Parameters
+    ----------
+    number
+        Which message of its recipe run this is; the same when it comes again after a crash.
+    sent_at
+        When it was sent, in seconds since the epoch; the same when it comes again.
+    """
 
     payload: Any
     environment: Mapping[str, Any] = field(default_factory=dict)
+    number: int = 0
+    sent_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +65,31 @@ class Send:
         Name of the output; None for the unnamed one (a step's default output, where it has one, receives it).
     environment
         The environment of the message that this one follows from, with what the step adds to it.
-        None where the step doesn't say: a message step's own input is taken.
+        None where the step doesn't say: that of `follows`.
     delay
         Seconds before it's delivered; None: the target node's `transport-delay`.
+    follows
+        The message that it's the answer to; None: a message step's input. A stream step that is taken up again, and
+        sends anew what it had sent on an output before it was done with the message, is not heard twice: so many are
+        dropped. It has to send in the same order for that.
+    completes
+        Messages that are done with this send, all at once: after a crash either none of them comes again or all do.
     """
 
     payload: Any
     output: str | None = None
     environment: Mapping[str, Any] | None = None
     delay: float | None = None
+    follows: Message | None = None
+    completes: tuple[Message, ...] = ()
 
 
 def _no_progress(done: int, expected: int | None) -> None:
     """Ignore progress: nobody watches a step that is run by hand."""
+
+
+def _nothing_to_keep(message: Message) -> None:
+    """Ignore that a message is done: a step that is run by hand isn't taken up again."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +108,8 @@ class StepContext:
         Called as `refuse(message, error)` by stream steps for a message that they can't use; a message step raises.
     progress
         Called as `progress(done, expected)` by stream steps; cheap, call it as often as you like.
+    done
+        Called as `done(message)` by stream steps for a message that needs no answer, when its effect is there.
     """
 
     node: Mapping[str, Any]
@@ -86,7 +117,12 @@ class StepContext:
     resources: Resources
     refuse: Callable[[Message, Exception], None]
     progress: Callable[[int, int | None], None] = _no_progress
+    done: Callable[[Message], None] = _nothing_to_keep
     logger: logging.Logger | logging.LoggerAdapter[Any] = field(default_factory=lambda: logging.getLogger("tasks"))
+
+    def key(self, message: Message) -> str:
+        """Return what names a message among all of all recipe runs, the same when it comes again after a crash."""
+        return f"{self.recipe_run}/{message.number}"
 
 
 class MessageFunction(Protocol):
@@ -119,6 +155,8 @@ class Step:
         Names it may send on; `*` stands for digits (`select-*`, `*`).
     default_output
         The output that also feeds unnamed links (Zocalo's default channel); None: the step always names its output.
+    retries
+        How often a message is tried again, and after which faults.
     """
 
     queue: str
@@ -127,6 +165,7 @@ class Step:
     default_output: str | None
     message_function: MessageFunction | None = None
     stream_function: StreamFunction | None = None
+    retries: Retries = USUAL_RETRIES
 
     @property
     def name(self) -> str:
@@ -136,14 +175,24 @@ class Step:
 
 
 def message_step(
-    *, queue: str, parameters: type[StepParameters], outputs: tuple[str, ...] = (), default_output: str | None = None
+    *,
+    queue: str,
+    parameters: type[StepParameters],
+    outputs: tuple[str, ...] = (),
+    default_output: str | None = None,
+    retries: Retries = USUAL_RETRIES,
 ) -> Callable[[MessageFunction], Step]:
     """Make a step of a function `(parameters, message, context) -> Iterable[Send]`."""
-    return lambda function: Step(queue, parameters, outputs, default_output, message_function=function)
+    return lambda function: Step(queue, parameters, outputs, default_output, message_function=function, retries=retries)
 
 
 def stream_step(
-    *, queue: str, parameters: type[StepParameters], outputs: tuple[str, ...] = (), default_output: str | None = None
+    *,
+    queue: str,
+    parameters: type[StepParameters],
+    outputs: tuple[str, ...] = (),
+    default_output: str | None = None,
+    retries: Retries = USUAL_RETRIES,
 ) -> Callable[[StreamFunction], Step]:
     """Make a step of an async generator `(parameters, inbox, context) -> AsyncIterator[Send]`."""
-    return lambda function: Step(queue, parameters, outputs, default_output, stream_function=function)
+    return lambda function: Step(queue, parameters, outputs, default_output, stream_function=function, retries=retries)

@@ -1,7 +1,8 @@
 """Run a step on an inbox, whichever kind of step it is. The engine and `plaza step run` share this."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -31,7 +32,15 @@ def read_parameters(step: Step, node: Mapping[str, Any]) -> StepParameters:
         raise MessageRefused(f"the parameters of {step.queue} are wrong: {faults}") from error
 
 
-async def run_step(step: Step, inbox: AsyncIterator[Message], context: StepContext) -> AsyncGenerator[Send, None]:
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What goes together: sends, and the messages that are done with them."""
+
+    sends: Sequence[Send]
+    done: Sequence[Message] = ()
+
+
+async def run_step(step: Step, inbox: AsyncIterator[Message], context: StepContext) -> AsyncGenerator[Handled, None]:
     """Feed an inbox to a step and yield what it sends, each with its environment filled in.
 
     A message that a message step refuses goes to `context.refuse`, and the next one is taken.
@@ -47,7 +56,7 @@ async def run_step(step: Step, inbox: AsyncIterator[Message], context: StepConte
         sends = cast("AsyncGenerator[Send, None]", step.stream_function(parameters, inbox, context))
         async with aclosing(sends):  # at once, not when it's collected: it may hold files and processes
             async for send in sends:
-                yield send if send.environment is not None else replace(send, environment={})
+                yield Handled((_complete(send, send.follows),), send.completes)
         return
     assert step.message_function is not None, f"{step.queue} has neither a message nor a stream function"
     async for message in inbox:
@@ -55,9 +64,14 @@ async def run_step(step: Step, inbox: AsyncIterator[Message], context: StepConte
             results = await asyncio.to_thread(_call, step, parameters, message, context)
         except Exception as error:
             context.refuse(message, error)
-            continue
-        for send in results:
-            yield send if send.environment is not None else replace(send, environment=message.environment)
+        else:
+            yield Handled([_complete(send, message) for send in results], (message,))
+
+
+def _complete(send: Send, follows: Message | None) -> Send:
+    if send.environment is not None:
+        return send
+    return replace(send, environment=follows.environment if follows else {})
 
 
 def _call(step: Step, parameters: StepParameters, message: Message, context: StepContext) -> list[Send]:
@@ -88,9 +102,9 @@ async def try_step(
     )
 
     async def inbox() -> AsyncIterator[Message]:
-        for payload in payloads:
-            yield Message(payload, {"ID": recipe_run})
+        for number, payload in enumerate(payloads, 1):
+            yield Message(payload, {"ID": recipe_run}, number, time.time())
 
-    async for send in run_step(step, inbox(), context):
-        outcome.sent.append(send)
+    async for handled in run_step(step, inbox(), context):
+        outcome.sent += handled.sends
     return outcome

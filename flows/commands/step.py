@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -83,11 +84,12 @@ async def _run(node: dict[str, Any], payloads: Iterable[Any]) -> bool:
         typer.echo(f"refused {json.dumps(message.payload)}: {type(error).__name__}: {error}", err=True)
 
     async def inbox() -> AsyncIterator[Message]:
-        for payload in payloads:
-            yield Message(payload, {"ID": "by-hand"})
+        for number, payload in enumerate(payloads, 1):
+            yield Message(payload, {"ID": "by-hand"}, number, time.time())
 
     async with Resources() as resources:
-        async for send in run_step(step, inbox(), StepContext(node, "by-hand", resources, refuse)):
-            sys.stdout.write(json.dumps({"output": send.output, "payload": send.payload}) + "\n")
+        async for handled in run_step(step, inbox(), StepContext(node, "by-hand", resources, refuse)):
+            for send in handled.sends:
+                sys.stdout.write(json.dumps({"output": send.output, "payload": send.payload}) + "\n")
             sys.stdout.flush()
     return not refused
