@@ -1,0 +1,44 @@
+"""`plaza recipe …`: look at recipe files and what becomes of them, without a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Fill, merge and check recipe files; needs no server.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(help="Recipe file; - for standard input.", show_default=False)]
+
+
+@app.callback()
+def recipes() -> None:
+    """Fill, merge and check recipe files; needs no server."""
+
+
+@app.command()
+def fill(
+    file: File,
+    parameters: Annotated[
+        Path, typer.Option(help="JSON file with an object of parameters by name; - for standard input.")
+    ],
+) -> None:
+    """Print a recipe with its placeholders filled."""
+    from flows.recipe.files import read_parameters
+    from flows.recipe.language import read_recipe
+    from flows.recipe.substitution import fill_recipe
+
+    recipe = read_recipe(file)
+    typer.echo(fill_recipe(recipe, read_parameters(parameters)).to_json(indent=2))
+
+
+@app.command()
+def merge(
+    files: Annotated[list[Path], typer.Argument(help="Recipe files; - for standard input.", show_default=False)],
+) -> None:
+    """Print the recipe that several make together, the nodes of the later ones renumbered."""
+    from flows.recipe.language import read_recipe
+    from flows.recipe.merging import merge_all
+
+    typer.echo(merge_all(read_recipe(file) for file in files).to_json(indent=2))
