@@ -39,3 +39,7 @@ class UnknownRecipeRun(PlazaError):
 
 class RecipeRunBusy(PlazaError):
     """The recipe run is at work in a process, so it can't be taken up by another."""
+
+
+class UnknownDeadLetter(PlazaError):
+    """There is no dead letter of this name, or more than one."""

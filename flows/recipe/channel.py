@@ -14,7 +14,7 @@ CAPACITY: Final = 64  # messages; small enough that a slow step soon holds back 
 class Channel:
     """An asynchronous iterator of messages that ends when all feeders have finished and the inbox is empty.
 
-    `put` waits while the inbox is full: back-pressure. Messages with a delay wait outside of it.
+    Who sends asks for room before the next message: back-pressure. Messages with a delay wait outside of it.
     """
 
     def __init__(self, feeders: int, capacity: int = CAPACITY) -> None:
@@ -25,12 +25,16 @@ class Channel:
         self._news = asyncio.Event()
         self._room = asyncio.Event()
 
-    async def put(self, message: Message, delay: float = 0) -> None:
-        """Deliver a message, `delay` seconds from now; waits for room unless it's delayed."""
-        while delay <= 0 and len(self._messages) >= self._capacity:
+    @property
+    def is_full(self) -> bool:
+        """No more should be sent for now."""
+        return len(self._messages) >= self._capacity
+
+    async def has_room(self) -> None:
+        """Wait until the inbox has room."""
+        while self.is_full:
             self._room.clear()
             await self._room.wait()
-        self.post(message, delay)
 
     def post(self, message: Message, delay: float = 0) -> None:
         """Deliver a message, `delay` seconds from now, whether there's room or not."""
@@ -51,15 +55,21 @@ class Channel:
         self._feeders -= 1
         self._news.set()
 
+    async def has_more(self) -> bool:
+        """Wait for a message or for the end, and tell whether there's a message."""
+        while not self._messages:
+            if self._feeders <= 0 and not self._timers:
+                return False
+            self._news.clear()
+            await self._news.wait()
+        return True
+
     def __aiter__(self) -> Channel:
         return self
 
     async def __anext__(self) -> Message:
-        while not self._messages:
-            if self._feeders <= 0 and not self._timers:
-                raise StopAsyncIteration
-            self._news.clear()
-            await self._news.wait()
+        if not self._messages and not await self.has_more():
+            raise StopAsyncIteration
         self._room.set()
         return self._messages.popleft()
 

@@ -1,0 +1,158 @@
+"""Where a run's messages change hands: each is numbered and written to the journal before it's delivered.
+
+Sends are gathered until the event loop is free, or until there are many: a journal that is written for each message
+would cost more than all else. What was gathered is written by one call, then delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from flows.recipe.channel import Channel
+from flows.recipe.journal import Journal
+from flows.recipe.replay import Replay
+from flows.recipe.routing import Routes
+from tasks.step import Message, Send
+from tasks.step_runner import Handled
+
+GATHERED: Final = 64  # messages
+
+
+class Exchange:
+    """Numbers, records and delivers the messages of one run.
+
+    Parameters
+    ----------
+    channels
+        The inbox of each node.
+    routes
+        Where the outputs of each node lead.
+    delays
+        Each node's `transport-delay`, in seconds.
+    environment
+        That of the start's messages.
+    journal
+        Where all is written; None: nowhere, so that the run can't be resumed.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[int, Channel],
+        routes: Mapping[int, Routes],
+        delays: Mapping[int, float],
+        environment: Mapping[str, Any],
+        journal: Journal | None,
+    ) -> None:
+        self._channels, self._routes, self._delays = channels, routes, delays
+        self._environment, self._journal = environment, journal
+        self._numbers = itertools.count(1)
+        self._heard: Counter[tuple[int, str | None]] = Counter()
+        self._gathered: list[tuple[int, Message, float]] = []
+        self._flushing: asyncio.Handle | None = None
+
+    def restore(self, state: Replay) -> None:
+        """Deliver what was waiting when the run's last process ended, and know what was sent already."""
+        self._numbers = itertools.count(state.last_number + 1)
+        self._heard = state.heard
+        now = time.time()
+        for delivery in state.waiting.values():
+            environment = self._environment if delivery.environment is None else delivery.environment
+            message = Message(delivery.payload, environment, delivery.number, delivery.sent_at)
+            self._gather(delivery.node, message, (delivery.due or now) - now)
+
+    def start(self, entries: Iterable[tuple[int, Any]]) -> None:
+        """Send a recipe's start messages."""
+        at = time.time()
+        sends = [self._address(Send(payload), (node,), at) for node, payload in entries]
+        self._record({"at": at, "node": 0, "sends": sends})
+
+    async def hand_on(self, node: int, handled: Handled, done: Sequence[int]) -> None:
+        """Send what a node has to send, and note what is done with it; waits for room where it goes."""
+        at = time.time()
+        sends: list[dict[str, Any]] = []
+        targets: list[int] = []
+        for send in handled.sends:
+            to = self._routes[node][send.output]
+            if to and (done or not self._was_heard(send)):
+                sends.append(self._address(send, to, at))
+                targets += to
+        if sends or done:
+            self._record({"at": at, "node": node, "sends": sends, "done": done})
+        if len(self._gathered) >= GATHERED:
+            self.flush()
+        for target in targets:
+            if (channel := self._channels[target]).is_full:
+                await channel.has_room()
+
+    def note_done(self, node: int, done: Sequence[int]) -> None:
+        """Note messages that are done without an answer."""
+        self._record({"at": time.time(), "node": node, "done": done})
+
+    def try_again(self, node: int, message: Message, error: str, pause_s: float) -> None:
+        """Deliver a message to its node once more, after a pause."""
+        self._record({"at": time.time(), "node": node, "tried": message.number, "error": error})
+        self._gather(node, message, pause_s)
+
+    def refuse(self, node: int, message: Message, error: str, report: Any, handlers: Sequence[int]) -> None:
+        """Note that a message is given up, and tell the nodes that error links lead to.
+
+        They are told without waiting for room, since a step can't wait where it refuses.
+        """
+        at = time.time()
+        sends = [self._address(Send(report, "error", message.environment), handlers, at)] if handlers else []
+        self._record({"at": at, "node": node, "refused": message.number, "error": error, "sends": sends})
+
+    def flush(self) -> None:
+        """Write what was gathered, then deliver it."""
+        if self._flushing:
+            self._flushing.cancel()
+            self._flushing = None
+        if self._journal:
+            self._journal.flush()
+        gathered, self._gathered = self._gathered, []
+        for node, message, delay in gathered:
+            self._channels[node].post(message, delay)
+
+    def _was_heard(self, send: Send) -> bool:
+        """Tell whether a send repeats one from before the run was taken up again."""
+        if not self._heard or send.follows is None:
+            return False
+        key = (send.follows.number, send.output)
+        if not self._heard[key]:
+            return False
+        self._heard[key] -= 1
+        return True
+
+    def _address(self, send: Send, targets: Sequence[int], at: float) -> dict[str, Any]:
+        """Give a send's messages their numbers, gather them, and return what the journal says of them."""
+        environment = send.environment if send.environment is not None else self._environment
+        to: list[tuple[int, int] | tuple[int, int, float]] = []
+        for target in targets:
+            delay = self._delays[target] if send.delay is None else send.delay
+            number = next(self._numbers)
+            to.append((target, number, at + delay) if delay > 0 else (target, number))
+            self._gather(target, Message(send.payload, environment, number, at), delay)
+        entry: dict[str, Any] = {"to": to, "output": send.output, "payload": send.payload}
+        if send.follows is not None:
+            entry["follows"] = send.follows.number
+        if environment is not self._environment:
+            entry["environment"] = environment
+        return entry
+
+    def _record(self, entry: dict[str, Any]) -> None:
+        if self._journal:
+            self._journal.record(entry)
+            self._flush_soon()
+
+    def _gather(self, node: int, message: Message, delay: float) -> None:
+        self._gathered.append((node, message, delay))
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().call_soon(self.flush)

@@ -1,0 +1,136 @@
+"""A recipe run's journal: a line of JSON for each thing that happened to its messages, kept before it takes effect.
+
+A line is written whole or not at all (a torn last line doesn't count), so that what stands in one line happened
+together: the messages that were sent, and those that are done with them. A line outlives the process that wrote it,
+however that ends; it outlives the machine as soon as the file system has stored it, some seconds later.
+
+Entries, by their keys:
+
+`began`, `ended`
+    A process took the run up, or came to its end; the value says where and how.
+`node`, `sends`, `done`
+    A node (0: the start) sent messages and was done with others. Each send has the message it `follows`, its
+    `output`, its `payload`, its `environment` (absent: that of the start), where it went `to` ([node, message, due]
+    each) and, if it brings an old message once more, which one comes `again`.
+`node`, `refused` or `tried`, `error`
+    A node refused a message for good, or failed with it and will try again. `sends` are those along error links.
+`dropped`
+    Messages that are not to be delivered any more, as their sources will send them anew.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from blocks.errors import RecipeRunBusy
+
+logger = logging.getLogger(__name__)
+
+_OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+
+
+class Journal:
+    """The journal of a run that this process carries out; only one process can have it open.
+
+    Parameters
+    ----------
+    path
+        The file; made if need be.
+
+    Raises
+    ------
+    RecipeRunBusy
+        Another process has it open.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o664)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._file)
+            raise RecipeRunBusy(f"recipe run {path.parent.name} is at work in another process") from error
+        os.ftruncate(self._file, _end_of_last_line(path))
+        self._waiting = bytearray()
+        self._is_failing = False
+
+    def record(self, entry: dict[str, Any]) -> None:
+        """Add an entry, which counts from the next `flush` on."""
+        self._waiting += encode(entry)
+
+    def flush(self) -> None:
+        """Write what was added. If that can't be, it's kept in memory and tried again next time: the work goes on."""
+        if not self._waiting:
+            return
+        try:
+            while self._waiting:
+                del self._waiting[: os.write(self._file, self._waiting)]
+        except OSError as error:
+            if not self._is_failing:
+                logger.error(
+                    "%s can't be written, so a crash now would lose what was done since: %s", self._path, error
+                )
+            self._is_failing = True
+        else:
+            if self._is_failing:
+                logger.info("%s is written again", self._path)
+            self._is_failing = False
+
+    def close(self) -> None:
+        """Write what is left and let others have the run."""
+        self.flush()
+        os.close(self._file)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield a journal's entries, in order; none if there is no journal."""
+    try:
+        lines = path.open("rb")
+    except FileNotFoundError:
+        return
+    with lines:
+        for line in lines:
+            if line.endswith(b"\n"):
+                yield decode(line)
+
+
+def encode(entry: dict[str, Any]) -> bytes:
+    """Return an entry as a line. What isn't JSON's becomes text."""
+    try:
+        return orjson.dumps(entry, default=str, option=_OPTIONS)
+    except (orjson.JSONEncodeError, TypeError):  # whole numbers beyond 64 bits, lone surrogates
+        return json.dumps(entry, default=str).encode() + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """Return the entry of a line."""
+    try:
+        entry = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        entry = json.loads(line)
+    return entry if isinstance(entry, dict) else {}
+
+
+def _end_of_last_line(path: Path) -> int:
+    """Return where a torn last line begins; the file's size if there is none."""
+    end = 0
+    with path.open("rb") as lines:
+        for line in lines:
+            if line.endswith(b"\n"):
+                end += len(line)
+    return end

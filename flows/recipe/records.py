@@ -1,0 +1,47 @@
+"""What each node of a run did so far."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass
+class NodeRecord:
+    """What one node did so far, in this process and in those that had the run before.
+
+    `done` and `expected` are what its step says of its progress (images, files …); `sent` counts by output name.
+    """
+
+    node: int
+    label: str
+    received: int = 0
+    sent: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
+    retried: int = 0
+    first_refusal: str | None = None
+    done: int = 0
+    expected: int | None = None
+    started: float | None = None
+    finished: float | None = None
+
+    @property
+    def state(self) -> str:
+        """One word for it: waiting, running, done, failed, or not needed."""
+        if self.finished is None:
+            return "waiting" if self.started is None else "running"
+        if self.refused:
+            return "failed"
+        return "done" if self.received else "not needed"
+
+    @property
+    def fault(self) -> str | None:
+        """Why the node has failed, in a line; None if it hasn't."""
+        if not self.refused:
+            return None
+        return f"{self.refused} of {self.received} messages refused; the first: {self.first_refusal}"
+
+    def refuse(self, reason: str) -> None:
+        """Count a message that is given up."""
+        self.refused += 1
+        self.first_refusal = self.first_refusal or reason

@@ -1,0 +1,131 @@
+"""What a journal says of a recipe run: which messages wait for which node, and how far each node has come."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Delivery:
+    """A message that was sent to a node.
+
+    Parameters
+    ----------
+    number
+        Which message of the run.
+    node, source
+        Where it went, and the node that sent it (0: the start, or an operator).
+    environment
+        None: that of the start.
+    sent_at, due
+        When it was sent and, if that was later, when it was to be delivered; seconds since the epoch.
+    again
+        The first message of those that bring the same content once more; its own number otherwise.
+    history
+        Its failures so far: `at` and `error` each.
+    """
+
+    number: int
+    node: int
+    source: int
+    payload: Any
+    environment: Mapping[str, Any] | None
+    sent_at: float
+    due: float | None
+    again: int
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Replay:
+    """The state of a run after some entries of its journal.
+
+    Parameters
+    ----------
+    waiting
+        Messages that were neither done nor refused nor dropped, by number, in the order in which they were sent.
+    all
+        All messages that were ever sent, by number.
+    heard
+        How many messages were sent on an output in answer to a message that wasn't done then.
+    """
+
+    waiting: dict[int, Delivery] = field(default_factory=dict)
+    all: dict[int, Delivery] = field(default_factory=dict)
+    heard: Counter[tuple[int, str | None]] = field(default_factory=Counter)
+    sent: defaultdict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    done: Counter[int] = field(default_factory=Counter)
+    refused: defaultdict[int, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    ended: dict[str, Any] | None = None
+
+    @property
+    def last_number(self) -> int:
+        """The highest number of a message so far."""
+        return max(self.all, default=0)
+
+    def received(self, node: int) -> int:
+        """How many messages a node is done with, in one way or the other."""
+        return self.done[node] + len(self.refused[node])
+
+
+def replay(entries: Iterable[Mapping[str, Any]]) -> Replay:
+    """Go through a journal's entries (see `flows.recipe.journal`)."""
+    state = Replay()
+    for entry in entries:
+        _take(state, entry)
+    return state
+
+
+def _take(state: Replay, entry: Mapping[str, Any]) -> None:
+    if "began" in entry:
+        state.attempts.append(entry["began"])
+        state.ended = None
+    if "ended" in entry:
+        state.ended = entry["ended"]
+    source, at = entry.get("node", 0), entry.get("at", 0.0)
+    for send in entry.get("sends", ()):
+        _send(state, source, at, send, is_answer_to_unfinished=not entry.get("done"))
+    for number in entry.get("done", ()):
+        if _forget(state, number):
+            state.done[source] += 1
+    for number in entry.get("dropped", ()):
+        _forget(state, number)
+    if "tried" in entry and entry["tried"] in state.all:
+        state.all[entry["tried"]].history.append({"at": at, "error": entry.get("error")})
+    if "refused" in entry and _forget(state, entry["refused"]):
+        state.refused[source][entry["refused"]] = entry.get("error", "")
+
+
+def _send(state: Replay, source: int, at: float, send: Mapping[str, Any], *, is_answer_to_unfinished: bool) -> None:
+    output = send.get("output")
+    again = send.get("again")
+    for delivery in _deliveries(source, at, send):
+        state.waiting[delivery.number] = state.all[delivery.number] = delivery
+        if again is not None and again in state.all:
+            delivery.history += state.all[again].history
+            state.refused[delivery.node].pop(again, None)  # it has another chance
+    state.sent[source][output or ""] += again is None
+    if is_answer_to_unfinished and send.get("follows") is not None:
+        state.heard[send["follows"], output] += 1
+
+
+def _deliveries(source: int, at: float, send: Mapping[str, Any]) -> Iterator[Delivery]:
+    for node, number, *due in send["to"]:
+        yield Delivery(
+            number,
+            node,
+            source,
+            send.get("payload"),
+            send.get("environment"),
+            at,
+            due[0] if due else None,
+            send.get("again") or number,
+        )
+
+
+def _forget(state: Replay, number: int) -> bool:
+    return state.waiting.pop(number, None) is not None
