@@ -24,9 +24,9 @@ from prefect.states import Completed, Failed
 
 from blocks.errors import PlazaError, RecipeError
 from blocks.settings import get_settings
-from flows.ispyb_reading import read_parameters
 from flows.recipe.engine import NodeRecord, RecipeRun
 from flows.recipe.language import read_recipe
+from flows.recipe.parameters import recipe_parameters
 from flows.recipe.substitution import fill_recipe
 from tasks.resources import Resources
 
@@ -81,7 +81,7 @@ async def _run(name: str, path: Path, dcid: int | None, parameters: Mapping[str,
     async with Resources() as resources:
         try:
             recipe = read_recipe(path)
-            known = await _recipe_parameters(dcid, parameters, recipe_run, resources)
+            known = await recipe_parameters(dcid, parameters, recipe_run, resources)
             run = RecipeRun(fill_recipe(recipe, known), recipe_run, resources, run_node=_as_task_run)
         except PlazaError as error:  # the reason is all that an operator needs, so no traceback
             logger.error("recipe %s can't start: %s", name, error)
@@ -102,30 +102,6 @@ def _recipe_run_id() -> str:
     if context is None or context.flow_run is None:
         raise RecipeError("a recipe's flow runs under Prefect only; for a single step there is `plaza step run`")
     return str(context.flow_run.id)
-
-
-async def _recipe_parameters(
-    dcid: int | None, parameters: Mapping[str, Any], recipe_run: str, resources: Resources
-) -> dict[str, Any]:
-    """Join the parameters that were handed over with those of the data collection, for this recipe run."""
-    known = dict(parameters)
-    if dcid is not None and "ispyb_dc_info" not in known:
-        known = {**await read_parameters(resources, dcid, recipe_run), **known}
-    site = resources.settings.recipe_parameters()
-    return {**site, **_for_recipe_run(known, recipe_run), "guid": recipe_run}
-
-
-def _for_recipe_run(parameters: dict[str, Any], recipe_run: str) -> dict[str, Any]:
-    """Give this run its own folders: what Mimas has read names the folders of Mimas's run."""
-    information = parameters.get("ispyb_dc_info")
-    if not isinstance(information, Mapping) or not information.get("uuid"):
-        return parameters
-    own = {
-        key: value.replace(information["uuid"], recipe_run)
-        for key, value in parameters.items()
-        if key.startswith("ispyb_") and key.endswith("_directory") and isinstance(value, str)
-    }
-    return {**parameters, **own, "ispyb_dc_info": {**information, "uuid": recipe_run}}
 
 
 async def _as_task_run(record: NodeRecord, work: Callable[[], Awaitable[None]]) -> None:
