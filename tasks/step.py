@@ -110,6 +110,9 @@ class StepContext:
         Called as `progress(done, expected)` by stream steps; cheap, call it as often as you like.
     done
         Called as `done(message)` by stream steps for a message that needs no answer, when its effect is there.
+    sent_before
+        How many times the step had sent on each output when the run was taken up again: a fan-in that has told its
+        result doesn't begin anew with messages that come late.
     """
 
     node: Mapping[str, Any]
@@ -118,6 +121,7 @@ class StepContext:
     refuse: Callable[[Message, Exception], None]
     progress: Callable[[int, int | None], None] = _no_progress
     done: Callable[[Message], None] = _nothing_to_keep
+    sent_before: Mapping[str, int] = field(default_factory=dict)
     logger: logging.Logger | logging.LoggerAdapter[Any] = field(default_factory=lambda: logging.getLogger("tasks"))
 
     def key(self, message: Message) -> str:
