@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from blocks.errors import PlazaError
+from blocks.errors import PassingFault
 from blocks.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ DASK_CONFIGURATION = {
 }
 
 
-class AnalysisClusterUnavailable(PlazaError):
+class AnalysisClusterUnavailable(PassingFault):
     """The Dask cluster for per-image analysis can't be reached; it may be tried again."""
 
 

@@ -41,10 +41,11 @@ async def make_preview(
     """
     done = 0
     recipe = parameters.model_dump(exclude_none=True)
-    async for _, files in FanOut(context, lambda message: read_request(message.payload, recipe)).results(inbox):
+    async for message, files in FanOut(context, lambda message: read_request(message.payload, recipe)).results(inbox):
         done += 1
         context.progress(done, None)
         context.logger.info("Wrote the preview %s and its thumbnail", files[0])
+        context.done(message)
     return
     yield  # a stream step is a generator, though this one sends nothing
 

@@ -30,7 +30,7 @@ async def analyse_images(
     async for message, statistics in FanOut(context, make_request).results(inbox):
         done += 1
         context.progress(done, None)
-        yield Send(make_result(message.payload, statistics), output="result", environment=message.environment)
+        yield Send(make_result(message.payload, statistics), "result", follows=message, completes=(message,))
 
 
 def read_request(payload: Any, parameters: AnalysisParameters) -> ImageRequest:

@@ -8,6 +8,7 @@ inbox ends, not after a quarter of an hour of silence.
 """
 
 import asyncio
+import itertools
 import json
 import logging
 import time
@@ -21,10 +22,12 @@ from blocks.errors import MessageRefused
 from tasks.atomic_file import link_atomically, write_atomically
 from tasks.centring_mathematics import CentringResult, draw_grid, find_centre
 from tasks.centring_models import CentringParameters, GatheredImages, GridInfo, ImageResult
+from tasks.retrying import USUAL_RETRIES
 from tasks.step import Message, Send, StepContext, stream_step
 
 SINGLE_IMAGE_COMMENT = "Diffraction grid scan of 1 by 1 images"  # has no grid information, and needs none
 NUMBERS_IN_LOG = 10
+WRITE_TRIES = 3  # seconds, not minutes: somebody waits for what comes after
 
 
 @stream_step(
@@ -36,32 +39,43 @@ NUMBERS_IN_LOG = 10
 async def centre_crystal(
     parameters: CentringParameters, inbox: AsyncIterator[Message], context: StepContext
 ) -> AsyncIterator[Send]:
-    """Send where the crystal is once all images of the grid are there; `abort` if the inbox ends before."""
+    """Send where the crystal is once all images of the grid are there; `abort` if the inbox ends before.
+
+    The images are done together, with what is sent: a run that is killed before gathers them anew.
+    """
     try:
         info = read_grid_info(parameters, context.node)
     except MessageRefused as error:
         async for message in inbox:
             context.refuse(message, error)
         return
-    images = GatheredImages(info.steps_x * info.steps_y if info else 0)
-    last: Message | None = None
+    if info is None:
+        async for message in inbox:
+            context.done(message)
+        return
+    images = GatheredImages(info.steps_x * info.steps_y)
+    gathered: list[Message] = []
+    was_told = bool(context.sent_before.get("success"))
     async for message in inbox:
-        if info is None or not _gather(message, images, context):
+        image = _read(message, context)
+        if image is None:
             continue
-        last = message
+        if was_told or not _is_new(image, images, context):
+            context.done(message)
+            continue
+        gathered.append(message)
         context.progress(len(images.counts), images.expected)
         if images.is_complete:
             result, report = await asyncio.to_thread(_find_sample, parameters, info, images)
-            try:
-                await asyncio.to_thread(_write_results, parameters, result, report)
-            except OSError as error:  # ISPyB shall have the result even so
-                reason = f"GDA can't read where the crystal is, as the result can't be written: {error}"
+            if fault := await _write_patiently(parameters, result, report):  # ISPyB shall have the result even so
+                reason = f"GDA can't read where the crystal is, as the result can't be written: {fault}"
                 context.refuse(message, MessageRefused(reason))
             _log_latency(parameters, result, time.time() - images.last_seen_at, context)
-            yield Send({"results": [asdict(result)], "status": "success", "type": "2d"}, "success", message.environment)
-    if last is not None and not images.is_complete:
+            payload = {"results": [asdict(result)], "status": "success", "type": "2d"}
+            yield Send(payload, "success", follows=message, completes=tuple(gathered))
+    if gathered and not images.is_complete:
         _log_incomplete(parameters, images, context)
-        yield Send({}, "abort", last.environment)
+        yield Send({}, "abort", follows=gathered[-1], completes=tuple(gathered))
 
 
 def read_grid_info(parameters: CentringParameters, node: Mapping[str, Any]) -> GridInfo | None:
@@ -95,14 +109,18 @@ def read_grid_info(parameters: CentringParameters, node: Mapping[str, Any]) -> G
         ) from error
 
 
-def _gather(message: Message, images: GatheredImages, context: StepContext) -> bool:
-    """Take an image's result; tell whether the grid has one more."""
+def _read(message: Message, context: StepContext) -> ImageResult | None:
+    """Read an image's result; refuse a message that has none."""
     try:
-        image = ImageResult.model_validate(message.payload)
+        return ImageResult.model_validate(message.payload)
     except ValidationError as error:
         reason = f"expected an image's analysis with its number, spots and time, seen {message.payload!r:.200}"
         context.refuse(message, MessageRefused(f"{reason} ({_explain(error)})"))
-        return False
+        return None
+
+
+def _is_new(image: ImageResult, images: GatheredImages, context: StepContext) -> bool:
+    """Take an image's result; tell whether the grid has one more."""
     try:
         images.add(image)
     except ValueError as error:
@@ -126,6 +144,20 @@ def _find_sample(parameters: CentringParameters, info: GridInfo, images: Gathere
         f"status: {result.status} ({result.message})",
     ]
     return result, "\n".join(lines) + "\n"
+
+
+async def _write_patiently(parameters: CentringParameters, result: CentringResult, report: str) -> OSError | None:
+    """Write the results, again after a pause for a fault that may pass; return what is in the way for good."""
+    for failures in itertools.count(1):
+        try:
+            await asyncio.to_thread(_write_results, parameters, result, report)
+        except OSError as error:
+            if failures >= WRITE_TRIES or not USUAL_RETRIES.may_pass(error):
+                return error
+        else:
+            return None
+        await asyncio.sleep(USUAL_RETRIES.pause_s(failures))
+    raise AssertionError("count() ended")
 
 
 def _write_results(parameters: CentringParameters, result: CentringResult, report: str) -> None:

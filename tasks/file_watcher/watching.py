@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from blocks.errors import MessageRefused
@@ -20,8 +20,16 @@ QUICKEST_POLL_S = 0.05
 SLOWEST_POLL_S = 1.0
 POLL_GROWTH = 1.25
 
-Notice = tuple[str, dict[str, Any]]
 Outcome = Literal["complete", "error", "timeout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a watch tells on an output; the last one of the watch says so, if anybody hears of its end."""
+
+    output: str
+    payload: dict[str, Any]
+    is_last: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,12 +59,14 @@ class Watch:
         self._clock = clock or Clock()
         self._log = WatchLog(source, parameters, context.logger)
         self._seen = 0
+        self._outcome: Outcome | None = None
         self._started = self._last_seen = self._clock.monotonic()
 
     async def notices(self) -> AsyncGenerator[Notice, None]:
         """Look until all items were seen, an item can't come, or none came for too long; then tell the outcome.
 
-        Yields (output, payload) for the outputs that the node names.
+        Only outputs that the node names hear of it. Which items an output hears of, and in what order, follows from
+        how many there will be: another watch of the same source tells each output the same, item by item.
 
         Raises
         ------
@@ -64,19 +74,19 @@ class Watch:
             The source turned out to be unusable.
         """
         try:
-            async with aclosing(self._all_notices()) as notices:
-                async for output, payload in notices:
-                    if output in self._outputs.named:
-                        yield output, payload
+            async with aclosing(self._items()) as items:
+                async for notice in items:
+                    yield notice
+            end = [notice for notice in self._tell_outcome() if notice.output in self._outputs.named]
+            for notice in end:
+                yield replace(notice, is_last=notice is end[-1])
         finally:
             await self._source.close()
 
-    async def _all_notices(self) -> AsyncGenerator[Notice, None]:
-        if self._source.nothing_named:
-            yield "finally", self._tally(expected=0) | {"success": True}
-            return
-        pause, outcome = QUICKEST_POLL_S, None
-        while not outcome:
+    async def _items(self) -> AsyncGenerator[Notice, None]:
+        """Tell of each item, until the outcome is known."""
+        pause = QUICKEST_POLL_S
+        while not self._source.nothing_named:
             found = await self._source.look(self._seen, self._parameters.burst_limit)
             for _ in range(found):
                 for notice in self._tell_next():
@@ -84,12 +94,11 @@ class Watch:
             if found:
                 self._last_seen, pause = self._clock.monotonic(), QUICKEST_POLL_S
             self._log.looked(self._seen, found)
-            outcome = self._outcome(found)
-            if not outcome:
-                await self._clock.sleep(self._delay(found, pause))
-                pause = min(pause * POLL_GROWTH, SLOWEST_POLL_S)
-        for notice in self._tell_outcome(outcome):
-            yield notice
+            self._outcome = self._judge(found)
+            if self._outcome:
+                return
+            await self._clock.sleep(self._delay(found, pause))
+            pause = min(pause * POLL_GROWTH, SLOWEST_POLL_S)
 
     def _tell_next(self) -> list[Notice]:
         expected = self._source.expected
@@ -100,9 +109,9 @@ class Watch:
         if not outputs:
             return []
         payload = self._source.item(self._seen) | {"file-seen-at": self._clock.epoch()}
-        return [(output, payload) for output in outputs]
+        return [Notice(output, payload) for output in outputs]
 
-    def _outcome(self, found: int) -> Outcome | None:
+    def _judge(self, found: int) -> Outcome | None:
         """Say how the watch ended; None while it goes on."""
         expected = self._source.expected
         if self._seen == expected:
@@ -125,13 +134,16 @@ class Watch:
         # Not past the deadline: the last look is then, not a second late.
         return min(max(self._parameters.burst_wait, pause), max(self._deadline - self._clock.monotonic(), 0))
 
-    def _tell_outcome(self, outcome: Outcome) -> list[Notice]:
+    def _tell_outcome(self) -> list[Notice]:
+        outcome = self._outcome
+        if outcome is None:  # there was nothing to watch for
+            return [Notice("finally", self._tally(expected=0) | {"success": True})]
         now = self._clock.monotonic()
         self._log.ended(outcome, self._seen, took=now - self._started, quiet=now - self._last_seen)
         complete, tally = outcome == "complete", self._tally(self._source.expected)
-        failure = [] if complete else [(str(outcome), self._source.missing(self._seen + 1) | {"success": False})]
-        anything = [("any", tally)] if complete or self._seen else []
-        return [*failure, *anything, ("finally", tally | {"success": complete})]
+        missing = [] if complete else [Notice(outcome, self._source.missing(self._seen + 1) | {"success": False})]
+        anything = [Notice("any", tally)] if complete or self._seen else []
+        return [*missing, *anything, Notice("finally", tally | {"success": complete})]
 
     def _tally(self, expected: int | None) -> dict[str, Any]:
         return {f"{self._source.noun}-expected": expected, f"{self._source.noun}-seen": self._seen}
@@ -150,15 +162,22 @@ async def watch_files(
 
     Watches run one after the other: what to watch stands in the node, so a second message finds everything there
     already. Only outputs that the node names are sent on. See `tasks.file_watcher.parameters` for what can be watched.
+
+    A watch that was interrupted starts again from its first item, and sends the same in the same order.
     """
     async for message in inbox:
+        is_done = False
         try:
             outputs = Notices.of_output(context.node.get("output"))
             if not outputs.named:
                 context.logger.warning("this file watcher has no named outputs, so nothing hears of what it sees")
             watch = Watch(open_source(parameters), outputs, parameters, context)
             async with aclosing(watch.notices()) as notices:
-                async for output, payload in notices:
-                    yield Send(payload, output, message.environment)
+                async for notice in notices:
+                    is_done = notice.is_last
+                    completes = (message,) if is_done else ()
+                    yield Send(notice.payload, notice.output, follows=message, completes=completes)
+            if not is_done:
+                context.done(message)
         except MessageRefused as error:
             context.refuse(message, error)

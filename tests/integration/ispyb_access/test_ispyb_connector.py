@@ -56,8 +56,8 @@ class Harness:
         self.task = asyncio.create_task(self._run(context))
 
     async def _run(self, context):
-        async for send in run_step(store_in_ispyb, self._messages(), context):
-            self.sent.append(send)
+        async for handled in run_step(store_in_ispyb, self._messages(), context):
+            self.sent += handled.sends
 
     async def _messages(self):
         while (message := await self.inbox.get()) is not None:

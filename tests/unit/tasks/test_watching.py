@@ -64,7 +64,7 @@ async def watch(parameters, context, made_up=None, output=None):
     outputs = Notices.of_output(ALL if output is None else output)
     async with asyncio.timeout(20):
         notices = Watch(open_source(model), outputs, model, context, made_up.clock).notices()
-        return [notice async for notice in notices]
+        return [(notice.output, notice.payload) async for notice in notices]
 
 
 async def test_pattern_payloads(images, context):
@@ -315,7 +315,7 @@ async def test_a_slow_file_system_is_warned_about(images, context, caplog):
     images(5)()
     model = WatchParameters()
     slow = Watch(SlowFiles(images.parameters["pattern"], 5, 1), Notices.of_output(ALL), model, context)
-    assert [output async for output, _ in slow.notices()][-1] == "finally"
+    assert [notice.output async for notice in slow.notices()][-1] == "finally"
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
         "slow file system: it took 6.5 s to look for files"
     ]
@@ -327,14 +327,12 @@ async def test_a_slow_consumer_does_not_use_up_the_patience(images, context):
     made_up = MadeUpTime()
     model = WatchParameters.model_validate({"timeout": 10} | images.parameters)
     notices = []
-    async for output, payload in Watch(
-        open_source(model), Notices.of_output(ALL), model, context, made_up.clock
-    ).notices():
-        notices.append((output, payload))
+    async for notice in Watch(open_source(model), Notices.of_output(ALL), model, context, made_up.clock).notices():
+        notices.append(notice)
         made_up.now += 0 if len(notices) > 3 else 100
         if len(notices) == 3:
             images(7)()
-    assert notices[-1][1]["success"]
+    assert notices[-1].payload["success"]
 
 
 # The step
@@ -350,8 +348,8 @@ async def test_each_message_is_a_watch_with_its_own_environment(images):
         yield Message(None, {"ID": "b"})
 
     context = StepContext(node, "test", Resources(), lambda *refused: pytest.fail(f"refused {refused}"))
-    sends = [send async for send in run_step(watch_files, inbox(), context)]
-    assert [(send.output, send.environment) for send in sends] == [
+    sends = [send async for handled in run_step(watch_files, inbox(), context) for send in handled.sends]
+    assert [(send.output, send.follows.environment) for send in sends] == [
         (output, {"ID": guid}) for guid in "ab" for output in ("first", "finally")
     ]
 

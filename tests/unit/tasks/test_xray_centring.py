@@ -87,9 +87,9 @@ async def test_centre_is_sent_before_the_inbox_ends(node, resources):
             yield Message(payload, {"ID": "run", "number": number})
         still_open = False
 
-    async for send in run_step(centre_crystal, inbox(), context):
+    async for handled in run_step(centre_crystal, inbox(), context):
         assert still_open
-        assert send.environment == {"ID": "run", "number": 6}
+        assert handled.sends[0].follows.environment == {"ID": "run", "number": 6}
         return
     pytest.fail("nothing was sent")
 
