@@ -3,15 +3,15 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from inspect import iscoroutinefunction
 from typing import Any, cast
 
 from pydantic import ValidationError
 
 from blocks.errors import MessageRefused
 from tasks.resources import Resources
-from tasks.step import Message, Send, Step, StepContext, StepParameters
+from tasks.step import Message, MessageFunction, Send, Step, StepContext, StepParameters
 
 
 def read_parameters(step: Step, node: Mapping[str, Any]) -> StepParameters:
@@ -32,16 +32,16 @@ def read_parameters(step: Step, node: Mapping[str, Any]) -> StepParameters:
         raise MessageRefused(f"the parameters of {step.queue} are wrong: {faults}") from error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Handled:
-    """What goes together: sends, and the messages that are done with them."""
+    """A message that a message step is done with, and all that it sends for it."""
 
+    message: Message
     sends: Sequence[Send]
-    done: Sequence[Message] = ()
 
 
-async def run_step(step: Step, inbox: AsyncIterator[Message], context: StepContext) -> AsyncGenerator[Handled, None]:
-    """Feed an inbox to a step and yield what it sends, each with its environment filled in.
+def run_step(step: Step, inbox: AsyncIterator[Message], context: StepContext) -> AsyncGenerator[Send | Handled, None]:
+    """Feed an inbox to a step and return what comes of it: the sends of a stream step, or messages handled.
 
     A message that a message step refuses goes to `context.refuse`, and the next one is taken.
     Wrong parameters refuse every message: none is lost and none is half done.
@@ -49,37 +49,50 @@ async def run_step(step: Step, inbox: AsyncIterator[Message], context: StepConte
     try:
         parameters = read_parameters(step, context.node)
     except MessageRefused as error:
-        async for message in inbox:
-            context.refuse(message, error)
-        return
+        return _refuse_all(inbox, context, error)
     if step.stream_function is not None:
-        sends = cast("AsyncGenerator[Send, None]", step.stream_function(parameters, inbox, context))
-        async with aclosing(sends):  # at once, not when it's collected: it may hold files and processes
-            async for send in sends:
-                yield Handled((_complete(send, send.follows),), send.completes)
-        return
-    assert step.message_function is not None, f"{step.queue} has neither a message nor a stream function"
+        return cast("AsyncGenerator[Send | Handled, None]", step.stream_function(parameters, inbox, context))
+    return _handle_each(step, parameters, inbox, context)
+
+
+def sends_of(result: Send | Handled) -> list[Send]:
+    """Return what a step sends, with the environments that it goes with."""
+    sends, message = (result.sends, result.message) if isinstance(result, Handled) else ((result,), result.follows)
+    environment = message.environment if message else {}
+    return [send if send.environment is not None else replace(send, environment=environment) for send in sends]
+
+
+async def _refuse_all(
+    inbox: AsyncIterator[Message], context: StepContext, error: MessageRefused
+) -> AsyncGenerator[Handled, None]:
+    async for message in inbox:
+        context.refuse(message, error)
+    return
+    yield
+
+
+async def _handle_each(
+    step: Step, parameters: StepParameters, inbox: AsyncIterator[Message], context: StepContext
+) -> AsyncGenerator[Handled, None]:
+    function: Any = step.message_function
+    assert function is not None, f"{step.queue} has neither a message nor a stream function"
+    is_quick = iscoroutinefunction(function)
     async for message in inbox:
         try:
-            results = await asyncio.to_thread(_call, step, parameters, message, context)
+            if is_quick:
+                sends = list(await function(parameters, message, context) or ())
+            else:
+                sends = await asyncio.to_thread(_call, function, parameters, message, context)
         except Exception as error:
             context.refuse(message, error)
         else:
-            yield Handled([_complete(send, message) for send in results], (message,))
+            yield Handled(message, sends)
 
 
-def _complete(send: Send, follows: Message | None) -> Send:
-    if send.environment is not None:
-        return send
-    return replace(send, environment=follows.environment if follows else {})
-
-
-def _call(step: Step, parameters: StepParameters, message: Message, context: StepContext) -> list[Send]:
+def _call(function: MessageFunction, parameters: StepParameters, message: Message, context: StepContext) -> list[Send]:
     # A list, so that generators run to their end in the thread: all that a message causes is sent, or nothing.
-    assert step.message_function is not None
     try:
-        sends: Iterable[Send] = step.message_function(parameters, message, context)
-        return list(sends or ())
+        return list(function(parameters, message, context) or ())
     except (StopIteration, SystemExit) as error:  # a future can't carry the one; the other would end the process
         raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
@@ -105,6 +118,6 @@ async def try_step(
         for number, payload in enumerate(payloads, 1):
             yield Message(payload, {"ID": recipe_run}, number, time.time())
 
-    async for handled in run_step(step, inbox(), context):
-        outcome.sent += handled.sends
+    async for result in run_step(step, inbox(), context):
+        outcome.sent += sends_of(result)
     return outcome

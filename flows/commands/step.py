@@ -74,7 +74,7 @@ async def _run(node: dict[str, Any], payloads: Iterable[Any]) -> bool:
     from tasks.registry import load_step, queue_of
     from tasks.resources import Resources
     from tasks.step import Message, StepContext
-    from tasks.step_runner import run_step
+    from tasks.step_runner import run_step, sends_of
 
     step = load_step(queue_of(1, node))
     refused: list[Exception] = []
@@ -88,8 +88,8 @@ async def _run(node: dict[str, Any], payloads: Iterable[Any]) -> bool:
             yield Message(payload, {"ID": "by-hand"}, number, time.time())
 
     async with Resources() as resources:
-        async for handled in run_step(step, inbox(), StepContext(node, "by-hand", resources, refuse)):
-            for send in handled.sends:
+        async for result in run_step(step, inbox(), StepContext(node, "by-hand", resources, refuse)):
+            for send in sends_of(result):
                 sys.stdout.write(json.dumps({"output": send.output, "payload": send.payload}) + "\n")
             sys.stdout.flush()
     return not refused

@@ -18,7 +18,6 @@ from flows.recipe.journal import Journal
 from flows.recipe.replay import Replay
 from flows.recipe.routing import Routes
 from tasks.step import Message, Send
-from tasks.step_runner import Handled
 
 GATHERED: Final = 64  # messages
 
@@ -63,7 +62,7 @@ class Exchange:
         for delivery in state.waiting.values():
             environment = self._environment if delivery.environment is None else delivery.environment
             message = Message(delivery.payload, environment, delivery.number, delivery.sent_at)
-            self._gather(delivery.node, message, (delivery.due or now) - now)
+            self._gathered.append((delivery.node, message, (delivery.due or now) - now))
 
     def start(self, entries: Iterable[tuple[int, Any]]) -> None:
         """Send a recipe's start messages."""
@@ -71,23 +70,28 @@ class Exchange:
         sends = [self._address(Send(payload), (node,), at) for node, payload in entries]
         self._record({"at": at, "node": 0, "sends": sends})
 
-    async def hand_on(self, node: int, handled: Handled, done: Sequence[int]) -> None:
-        """Send what a node has to send, and note what is done with it; waits for room where it goes."""
+    def hand_on(self, node: int, sends: Sequence[Send], cause: Message | None, done: Sequence[int]) -> Channel | None:
+        """Send what a node has to send because of a message, and note what is done with it.
+
+        Returns
+        -------
+        Channel | None
+            One that has no room left, if there is one: the node should wait for it.
+        """
         at = time.time()
-        sends: list[dict[str, Any]] = []
-        targets: list[int] = []
-        for send in handled.sends:
-            to = self._routes[node][send.output]
-            if to and (done or not self._was_heard(send)):
-                sends.append(self._address(send, to, at))
-                targets += to
-        if sends or done:
-            self._record({"at": at, "node": node, "sends": sends, "done": done})
+        routes, sent, full = self._routes[node], [], None
+        for send in sends:
+            targets = routes[send.output]
+            if targets and (done or not self._was_heard(send)):
+                sent.append(self._address(send, targets, at, cause))
+                for target in targets:
+                    if (channel := self._channels[target]).is_full:
+                        full = channel
+        if sent or done:
+            self._record({"at": at, "node": node, "sends": sent, "done": done})
         if len(self._gathered) >= GATHERED:
             self.flush()
-        for target in targets:
-            if (channel := self._channels[target]).is_full:
-                await channel.has_room()
+        return full
 
     def note_done(self, node: int, done: Sequence[int]) -> None:
         """Note messages that are done without an answer."""
@@ -95,8 +99,8 @@ class Exchange:
 
     def try_again(self, node: int, message: Message, error: str, pause_s: float) -> None:
         """Deliver a message to its node once more, after a pause."""
+        self._gathered.append((node, message, pause_s))
         self._record({"at": time.time(), "node": node, "tried": message.number, "error": error})
-        self._gather(node, message, pause_s)
 
     def refuse(self, node: int, message: Message, error: str, report: Any, handlers: Sequence[int]) -> None:
         """Note that a message is given up, and tell the nodes that error links lead to.
@@ -128,31 +132,27 @@ class Exchange:
         self._heard[key] -= 1
         return True
 
-    def _address(self, send: Send, targets: Sequence[int], at: float) -> dict[str, Any]:
+    def _address(self, send: Send, targets: Sequence[int], at: float, cause: Message | None = None) -> dict[str, Any]:
         """Give a send's messages their numbers, gather them, and return what the journal says of them."""
-        environment = send.environment if send.environment is not None else self._environment
+        environment = send.environment
+        if environment is None:
+            environment = cause.environment if cause else self._environment
         to: list[tuple[int, int] | tuple[int, int, float]] = []
         for target in targets:
             delay = self._delays[target] if send.delay is None else send.delay
             number = next(self._numbers)
             to.append((target, number, at + delay) if delay > 0 else (target, number))
-            self._gather(target, Message(send.payload, environment, number, at), delay)
+            self._gathered.append((target, Message(send.payload, environment, number, at), delay))
         entry: dict[str, Any] = {"to": to, "output": send.output, "payload": send.payload}
-        if send.follows is not None:
-            entry["follows"] = send.follows.number
+        if cause is not None:
+            entry["follows"] = cause.number
         if environment is not self._environment:
             entry["environment"] = environment
         return entry
 
     def _record(self, entry: dict[str, Any]) -> None:
+        """Add to the journal, and see to it that this and what was gathered is written and delivered."""
         if self._journal:
             self._journal.record(entry)
-            self._flush_soon()
-
-    def _gather(self, node: int, message: Message, delay: float) -> None:
-        self._gathered.append((node, message, delay))
-        self._flush_soon()
-
-    def _flush_soon(self) -> None:
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().call_soon(self.flush)

@@ -34,7 +34,7 @@ from blocks.errors import RecipeRunBusy
 
 logger = logging.getLogger(__name__)
 
-_OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+_OPTIONS: Final = orjson.OPT_APPEND_NEWLINE  # every further option costs, and what orjson refuses json.dumps takes
 
 
 class Journal:
@@ -113,7 +113,7 @@ def encode(entry: dict[str, Any]) -> bytes:
     """Return an entry as a line. What isn't JSON's becomes text."""
     try:
         return orjson.dumps(entry, default=str, option=_OPTIONS)
-    except (orjson.JSONEncodeError, TypeError):  # whole numbers beyond 64 bits, lone surrogates
+    except (orjson.JSONEncodeError, TypeError):  # keys that aren't text, large whole numbers, lone surrogates
         return json.dumps(entry, default=str).encode() + b"\n"
 
 

@@ -17,7 +17,7 @@ from flows.recipe.channel import Channel
 from flows.recipe.exchange import Exchange
 from flows.recipe.records import NodeRecord
 from tasks.resources import Resources
-from tasks.step import Message, Step, StepContext
+from tasks.step import Message, Send, Step, StepContext
 from tasks.step_runner import Handled, run_step
 
 logger = logging.getLogger(__name__)
@@ -82,8 +82,9 @@ class NodeRun:
             taken_before = self._taken
             try:
                 async with aclosing(run_step(self.step, _Inbox(self._channel, self._take), context)) as results:
-                    async for handled in results:
-                        await self._hand_on(handled)
+                    async for result in results:
+                        if full := self._hand_on(result):
+                            await full.has_room()
                 if self._taken == taken_before:
                     raise RuntimeError(f"the step {self.step.name} has ended without taking its messages")
             except Exception as error:
@@ -93,7 +94,7 @@ class NodeRun:
                 for message in [*self._held.values()]:
                     self._refuse(message, error)
             else:
-                self._finish(self._held.values())
+                self._finish([*self._held.values()])
 
     def _take(self, message: Message) -> None:
         self._taken += 1
@@ -101,16 +102,23 @@ class NodeRun:
         if message.number not in self._failures:
             self.record.received += 1
 
-    async def _hand_on(self, handled: Handled) -> None:
-        for send in handled.sends:
+    def _hand_on(self, result: Send | Handled) -> Channel | None:
+        """Pass on what the step sends; return an inbox that has no room left, if there is one."""
+        if isinstance(result, Send):
+            self.record.sent[result.output or ""] += 1
+            done = self._release(result.completes)
+            return self._exchange.hand_on(self.number, (result,), result.follows, done)
+        for send in result.sends:
             self.record.sent[send.output or ""] += 1
-        done = [message.number for message in handled.done if self._held.pop(message.number, None) is not None]
-        await self._exchange.hand_on(self.number, handled, done)
+        return self._exchange.hand_on(self.number, result.sends, result.message, self._release((result.message,)))
 
     def _finish(self, messages: Iterable[Message]) -> None:
-        done = [message.number for message in [*messages] if self._held.pop(message.number, None) is not None]
-        if done:
+        if done := self._release(messages):
             self._exchange.note_done(self.number, done)
+
+    def _release(self, messages: Iterable[Message]) -> list[int]:
+        """Let go of messages and return the numbers of those that were held."""
+        return [message.number for message in messages if self._held.pop(message.number, None) is not None]
 
     def _refuse(self, message: Message, error: Exception) -> None:
         """Try a message again later, or give it up."""
