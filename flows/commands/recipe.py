@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from blocks.errors import RecipeError
+
 app = typer.Typer(help="Fill, merge and check recipe files; needs no server.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Argument(help="Recipe file; - for standard input.", show_default=False)]
@@ -29,8 +31,12 @@ def fill(
     from flows.recipe.language import read_recipe
     from flows.recipe.substitution import fill_recipe
 
-    recipe = read_recipe(file)
-    typer.echo(fill_recipe(recipe, read_parameters(parameters)).to_json(indent=2))
+    recipe, known = read_recipe(file), read_parameters(parameters)
+    try:
+        filled = fill_recipe(recipe, known).to_json(indent=2)
+    except RecipeError as error:
+        raise RecipeError(f"{file}: {error}") from error
+    typer.echo(filled)
 
 
 @app.command()

@@ -10,16 +10,41 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from blocks.errors import RecipeError
+from flows.recipe.files import parse_json, read_text
+from flows.recipe.shape import (
+    ERROR,
+    START,
+    BrokenRules,
+    error_links,
+    is_node_number,
+    node_items,
+    node_number,
+    shape_faults,
+)
 
-START, ERROR = "start", "error"
+__all__ = [
+    "ERROR",
+    "START",
+    "BrokenRules",
+    "Link",
+    "Recipe",
+    "links",
+    "parse_recipe",
+    "reachable",
+    "read_recipe",
+    "recipe_from_document",
+]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recipe:
     """A recipe as it was written, with its node numbers as integers.
+
+    It equals its document and its JSON text, whichever way they write numbers and single outputs; `in` asks for
+    node numbers, "start" and "error".
 
     Parameters
     ----------
@@ -35,9 +60,57 @@ class Recipe:
     start: tuple[tuple[int, Any], ...]
     error: tuple[int, ...] = ()
 
+    def __contains__(self, key: object) -> bool:
+        if key in (START, ERROR):
+            return bool(self.start if key == START else self.error)
+        return is_node_number(key) and key in self.nodes
+
+    def __eq__(self, other: object) -> bool:
+        try:
+            if isinstance(other, str):
+                other = parse_recipe(other)
+            elif isinstance(other, Mapping):
+                other = recipe_from_document(other)
+        except RecipeError:
+            return False
+        if not isinstance(other, Recipe):
+            return NotImplemented
+        return self._parts() == other._parts() or self._is_written_like(other)
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the recipe as the JSON document that a file would hold, sharing nothing with it.
+
+        Raises
+        ------
+        RecipeError
+            It holds something that isn't JSON.
+        """
+        return json.loads(self.to_json())
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Return the recipe as JSON text (see `to_document`)."""
+        document: dict[str, Any] = {str(number): node for number, node in self.nodes.items()}
+        document[START] = self.start
+        if self.error:
+            document[ERROR] = self.error
+        try:
+            return json.dumps(document, indent=indent, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise RecipeError(f"the recipe can't be written as JSON: {error}") from error
+
+    def _parts(self) -> tuple[Any, ...]:
+        return self.nodes, self.start, self.error
+
+    def _is_written_like(self, other: Recipe) -> bool:
+        """Tell whether two recipes come to the same JSON: tuples are lists there, all keys text."""
+        try:
+            return self.to_document() == other.to_document()
+        except RecipeError:
+            return False
+
 
 def read_recipe(path: Path) -> Recipe:
-    """Read and validate a recipe file.
+    """Read and validate a recipe file; `-` is standard input.
 
     Raises
     ------
@@ -46,12 +119,11 @@ def read_recipe(path: Path) -> Recipe:
     """
     from flows.recipe.validation import validate
 
+    text = read_text(path)
     try:
-        recipe = parse_recipe(path.read_text(encoding="utf-8"))
+        recipe = parse_recipe(text)
         validate(recipe)
-    except OSError as error:
-        raise RecipeError(f"recipe file {path} can't be read: {error.strerror or error}") from error
-    except (RecipeError, UnicodeDecodeError) as error:
+    except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from error
     return recipe
 
@@ -66,69 +138,32 @@ def parse_recipe(text: str) -> Recipe:
     RecipeError
         The text isn't JSON, or isn't of a recipe's shape.
     """
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RecipeError(f"not JSON: {error}") from error
-    return recipe_from_document(document)
+    return recipe_from_document(parse_json(text))
 
 
 def recipe_from_document(document: Any) -> Recipe:
-    """Make a recipe of a parsed JSON document (see `parse_recipe`)."""
-    if not document:
-        raise RecipeError("No recipe defined: expected a JSON object with nodes and 'start'")
-    if not isinstance(document, Mapping):
-        raise RecipeError(f"a recipe is a JSON object of nodes, not a {type(document).__name__}")
-    nodes: dict[int, Mapping[str, Any]] = {}
-    for key, node in document.items():
-        if key not in (START, ERROR):
-            nodes[_node_number(key)] = _normalised(key, node)
-    return Recipe(nodes, _start_entries(document.get(START)), _error_links(document.get(ERROR)))
+    """Make a recipe of a parsed JSON document (see `parse_recipe`).
+
+    Raises
+    ------
+    BrokenRules
+        It isn't of a recipe's shape.
+    """
+    if faults := shape_faults(document):
+        raise BrokenRules(faults)
+    return Recipe(
+        {number: _normalised(node) for key, node in node_items(document) if (number := node_number(key)) is not None},
+        tuple((node, payload) for node, payload in document[START]),
+        error_links(document),
+    )
 
 
-def _node_number(key: Any) -> int:
-    try:
-        number = int(key)
-    except (TypeError, ValueError):
-        number = 0
-    if number == 0:  # Zocalo, too, takes "0" for no number
-        raise RecipeError(
-            f"node key {key!r} is not numeric: nodes are numbered, '{START}' and '{ERROR}' stand beside them"
-        )
-    return number
-
-
-def _normalised(key: Any, node: Any) -> Mapping[str, Any]:
-    if not isinstance(node, Mapping):
-        raise RecipeError(f"node {key}: expected a JSON object, seen a {type(node).__name__}")
+def _normalised(node: Mapping[str, Any]) -> Mapping[str, Any]:
     output = node.get("output")
-    return {**node, "output": [output]} if _is_node_number(output) else node
+    return {**node, "output": [output]} if is_node_number(output) else node
 
 
-def _start_entries(entries: Any) -> tuple[tuple[int, Any], ...]:
-    if not isinstance(entries, list | tuple) or not entries:
-        raise RecipeError(f"'{START}' is missing or empty: expected a list of [node, payload] pairs")
-    for entry in entries:
-        if not isinstance(entry, list | tuple) or len(entry) != 2 or not _is_node_number(entry[0]):
-            raise RecipeError(f"'{START}' entry {entry!r}: expected a pair [node number, payload]")
-    return tuple((node, payload) for node, payload in entries)
-
-
-def _error_links(links: Any) -> tuple[int, ...]:
-    if links is None:
-        return ()
-    links = [links] if _is_node_number(links) else links
-    if not isinstance(links, list | tuple) or not all(_is_node_number(link) for link in links):
-        raise RecipeError(f"recipe-level '{ERROR}' {links!r}: expected a list of node numbers")
-    return tuple(links)
-
-
-def _is_node_number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-@dataclass(frozen=True)
-class Link:
+class Link(NamedTuple):
     """A link of a node: the path to it within the node (`output`, `first`, …) and where it leads."""
 
     path: tuple[str, ...]
@@ -136,19 +171,24 @@ class Link:
 
 
 def links(node: Mapping[str, Any]) -> Iterator[Link]:
-    """Yield a node's output and error links; None is no link."""
+    """Yield a node's output and error links; None is no link.
+
+    What stands deeper than in an object of lists is yielded as it is: it is no link that could be followed.
+    """
     for key in ("output", "error"):
-        yield from _links_below((key,), node.get(key))
+        below = node.get(key)
+        if isinstance(below, Mapping):
+            for name, targets in below.items():
+                yield from _links_along((key, str(name)), targets)
+        else:
+            yield from _links_along((key,), below)
 
 
-def _links_below(path: tuple[str, ...], value: Any) -> Iterator[Link]:
-    if isinstance(value, Mapping):
-        for name, below in value.items():
-            yield from _links_below((*path, str(name)), below)
-    elif isinstance(value, list | tuple):
-        yield from (Link(path, target) for target in value if target is not None)
-    elif value is not None:
-        yield Link(path, value)
+def _links_along(path: tuple[str, ...], targets: Any) -> Iterator[Link]:
+    if isinstance(targets, list | tuple):
+        yield from (Link(path, target) for target in targets if target is not None)
+    elif targets is not None:
+        yield Link(path, targets)
 
 
 def reachable(recipe: Recipe, entries: Iterable[int]) -> set[int]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from blocks.errors import RecipeError
-from flows.recipe.language import Recipe, links, reachable
+from collections.abc import Iterator, Mapping
+
+from flows.recipe.language import ERROR, START, BrokenRules, Link, Recipe, links
+from flows.recipe.shape import is_node_number
+from flows.recipe.values import shown
+
+Links = Mapping[int, tuple[Link, ...]]
 
 
 def validate(recipe: Recipe) -> None:
@@ -11,73 +16,102 @@ def validate(recipe: Recipe) -> None:
 
     Raises
     ------
-    RecipeError
+    BrokenRules
         Naming every rule that is broken, with the node and the path that leads there.
     """
-    faults = [*_invalid_links(recipe), *_unknown_targets(recipe)]
+    if faults := structural_faults(recipe):
+        raise BrokenRules(faults)
+
+
+def structural_faults(recipe: Recipe) -> list[str]:
+    """Return a line for every rule that a recipe breaks."""
+    if not recipe.nodes:
+        return ["No recipe defined: expected nodes"]
+    if not recipe.start:
+        return [f"'{START}' is missing or empty: expected a list of [node, payload] pairs"]
+    linked = {number: tuple(links(node)) for number, node in recipe.nodes.items()}
+    faults = [*_invalid_links(linked), *_unknown_entries(recipe), *_unknown_targets(recipe, linked)]
     if not faults:  # cycles and reachability are defined on sound links only
-        faults = [*_cycles(recipe), *_unreachable(recipe)]
-    if faults:
-        raise RecipeError("; ".join(faults))
-
-
-def _invalid_links(recipe: Recipe) -> list[str]:
-    return [
-        f"node {number}: Invalid link {link.target!r} in {'.'.join(link.path)}: expected a node number"
-        for number, node in recipe.nodes.items()
-        for link in links(node)
-        if not isinstance(link.target, int) or isinstance(link.target, bool) or len(link.path) > 2
-    ]
-
-
-def _unknown_targets(recipe: Recipe) -> list[str]:
-    known = f"known nodes: {', '.join(map(str, sorted(recipe.nodes)))}"
-    faults = [
-        f"'start' leads to node {node}, which doesn't exist; {known}"
-        for node, _ in recipe.start
-        if node not in recipe.nodes
-    ]
-    faults += [
-        f"'error' leads to node {node}, which doesn't exist; {known}"
-        for node in recipe.error
-        if node not in recipe.nodes
-    ]
-    faults += [
-        f"node {number}: {'.'.join(link.path)} leads to node {link.target!r}, which doesn't exist; {known}"
-        for number, node in recipe.nodes.items()
-        for link in links(node)
-        if isinstance(link.target, int) and link.target not in recipe.nodes
-    ]
+        faults = [*_cycles(recipe, linked), *_unreachable(recipe, linked)]
     return faults
 
 
-def _entries(recipe: Recipe) -> list[int]:
-    return [*(node for node, _ in recipe.start), *recipe.error]
+def _invalid_links(linked: Links) -> Iterator[str]:
+    for number, node_links in linked.items():
+        for path, target in node_links:
+            if isinstance(target, Mapping):  # Zocalo lets it pass, and fails when it sends
+                yield f"node {number}: Invalid link {shown(target)} in {'.'.join(path)}: names don't nest further"
+            elif not is_node_number(target):
+                yield f"node {number}: Invalid link {shown(target)} in {'.'.join(path)}: expected a node number"
 
 
-def _cycles(recipe: Recipe) -> list[str]:
+def _unknown_entries(recipe: Recipe) -> Iterator[str]:
+    for name, node in _entries(recipe):
+        if node not in recipe.nodes:
+            yield f"'{name}' leads to node {node}, which doesn't exist; {_known(recipe)}"
+
+
+def _unknown_targets(recipe: Recipe, linked: Links) -> Iterator[str]:
+    for number, node_links in linked.items():
+        for path, target in node_links:
+            if is_node_number(target) and target not in recipe.nodes:
+                yield (
+                    f"node {number}: {'.'.join(path)} leads to node {target}, which doesn't exist "
+                    f"(path {_route(recipe, linked, number)} -> {target}); {_known(recipe)}"
+                )
+
+
+def _known(recipe: Recipe) -> str:
+    return f"known nodes: {shown(sorted(recipe.nodes))[1:-1]}"
+
+
+def _entries(recipe: Recipe) -> list[tuple[str, int]]:
+    return [*((START, node) for node, _ in recipe.start), *((ERROR, node) for node in recipe.error)]
+
+
+def _came_from(recipe: Recipe, linked: Links) -> dict[int, str | int]:
+    """Return for each node that can be reached the one before it on a shortest way from start or error."""
+    before: dict[int, str | int] = {}
+    waiting: list[tuple[str | int, int]] = [*_entries(recipe)]
+    for previous, node in waiting:  # grows meanwhile
+        if node in linked and node not in before:
+            before[node] = previous
+            waiting += [(node, link.target) for link in linked[node] if is_node_number(link.target)]
+    return before
+
+
+def _route(recipe: Recipe, linked: Links, node: int) -> str:
+    """Write the way from start or error to a node; just the node if there is none."""
+    before = _came_from(recipe, linked)
+    route: list[str | int] = [node]
+    while (previous := before.get(route[-1])) is not None:  # type: ignore[arg-type]  # START is in no key
+        route.append(previous)
+    return " -> ".join(map(str, reversed(route)))
+
+
+def _cycles(recipe: Recipe, linked: Links) -> Iterator[str]:
     """Name the first cycle that a depth-first walk meets (iterative: recipes may be long)."""
     finished: set[int] = set()
-    for entry in _entries(recipe):
-        path: list[int] = []
-        stack = [(entry, iter(()) if entry in finished else iter([link.target for link in links(recipe.nodes[entry])]))]
-        path.append(entry)
-        while stack:
-            node, targets = stack[-1]
-            target = next(targets, None)
-            if target is None:
-                stack.pop()
-                path.pop()
+    for _, entry in _entries(recipe):
+        under_way = {entry: iter(linked[entry])} if entry not in finished else {}  # a path, in order
+        while under_way:
+            node, remaining = next(reversed(under_way.items()))
+            link = next(remaining, None)
+            if link is None:
                 finished.add(node)
-            elif target in path:
-                cycle = [*path[path.index(target) :], target]
-                return [f"cycle: {' -> '.join(map(str, cycle))}; a recipe must not lead back to a node it has passed"]
-            elif target not in finished:
-                path.append(target)
-                stack.append((target, iter([link.target for link in links(recipe.nodes[target])])))
-    return []
+                del under_way[node]
+            elif link.target in under_way:
+                path = list(under_way)
+                cycle = " -> ".join(map(str, [*path[path.index(link.target) :], link.target]))
+                route = _route(recipe, linked, link.target)
+                yield f"node {node}: cycle: {cycle} (path {route}); a recipe must not lead back to a node it has passed"
+                return
+            elif link.target not in finished:
+                under_way[link.target] = iter(linked[link.target])
 
 
-def _unreachable(recipe: Recipe) -> list[str]:
-    reached = reachable(recipe, _entries(recipe))
-    return [f"node {node} can't be reached from 'start'" for node in recipe.nodes if node not in reached]
+def _unreachable(recipe: Recipe, linked: Links) -> Iterator[str]:
+    reached = _came_from(recipe, linked)
+    for node in recipe.nodes:
+        if node not in reached:
+            yield f"node {node} can't be reached from '{START}' or '{ERROR}'"
