@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,6 +23,9 @@ from tasks.retrying import USUAL_RETRIES, Retries
 
 if TYPE_CHECKING:
     from tasks.resources import Resources
+
+BY_HAND: Final = "by-hand"
+"""The recipe run of steps that are run by hand: its messages are numbered anew each time, with nothing kept."""
 
 
 class StepParameters(BaseModel):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from blocks.errors import MessageRefused
 from tasks.resources import Resources
-from tasks.step import Message, MessageFunction, Send, Step, StepContext, StepParameters
+from tasks.step import BY_HAND, Message, MessageFunction, Send, Step, StepContext, StepParameters
 
 
 def read_parameters(step: Step, node: Mapping[str, Any]) -> StepParameters:
@@ -106,7 +106,7 @@ class StepOutcome:
 
 
 async def try_step(
-    step: Step, node: Mapping[str, Any], payloads: Iterable[Any], resources: Resources, recipe_run: str = "by-hand"
+    step: Step, node: Mapping[str, Any], payloads: Iterable[Any], resources: Resources, recipe_run: str = BY_HAND
 ) -> StepOutcome:
     """Run a step by itself on some payloads, to its end."""
     outcome = StepOutcome()

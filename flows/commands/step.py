@@ -73,7 +73,7 @@ async def _run(node: dict[str, Any], payloads: Iterable[Any]) -> bool:
     """Run the node; return whether every message was handled."""
     from tasks.registry import load_step, queue_of
     from tasks.resources import Resources
-    from tasks.step import Message, StepContext
+    from tasks.step import BY_HAND, Message, StepContext
     from tasks.step_runner import run_step, sends_of
 
     step = load_step(queue_of(1, node))
@@ -85,10 +85,10 @@ async def _run(node: dict[str, Any], payloads: Iterable[Any]) -> bool:
 
     async def inbox() -> AsyncIterator[Message]:
         for number, payload in enumerate(payloads, 1):
-            yield Message(payload, {"ID": "by-hand"}, number, time.time())
+            yield Message(payload, {"ID": BY_HAND}, number, time.time())
 
     async with Resources() as resources:
-        async for result in run_step(step, inbox(), StepContext(node, "by-hand", resources, refuse)):
+        async for result in run_step(step, inbox(), StepContext(node, BY_HAND, resources, refuse)):
             for send in sends_of(result):
                 sys.stdout.write(json.dumps({"output": send.output, "payload": send.payload}) + "\n")
             sys.stdout.flush()

@@ -1,6 +1,7 @@
 """Store what recipes send to ISPyB, by one command per node.
 
-Each message is a transaction; per-image results go together, many images in one.
+Each message is a transaction, with an entry in the ledger, so that a message that comes again after a crash is not
+written again. Per-image results go together, many images in one; they may be written any number of times.
 """
 
 import asyncio
@@ -15,7 +16,8 @@ from sqlalchemy.exc import IntegrityError
 from blocks.errors import DatabaseUnavailable, MessageRefused
 from blocks.ispyb_connection import pauses, transaction
 from tasks.ispyb_access.commands import COMMANDS, Command, CommandParameters, PerImageResult, store_per_image_results
-from tasks.step import Message, Send, StepContext, StepParameters, stream_step
+from tasks.ispyb_access.ledger import has_ledger, write_once
+from tasks.step import BY_HAND, Message, Send, StepContext, StepParameters, stream_step
 
 Rows = TypeVar("Rows")
 Result = TypeVar("Result")
@@ -40,7 +42,8 @@ async def store_in_ispyb(
     """Write each message to ISPyB and send its result on `output`.
 
     While ISPyB is away the step waits and tries again, so that the inbox fills and holds its senders back: nothing is
-    lost. A message that can't be written for its own fault is refused, and the next one is taken.
+    lost. A message that can't be written for its own fault is refused, and the next one is taken. A message is done
+    with its answer.
     """
     is_batched = parameters.ispyb_command == BATCH_COMMAND
     stored = 0
@@ -120,7 +123,7 @@ async def _write_each(prepared: list[Prepared], name: str, context: StepContext)
     written: Written = []
     for message, parameters in prepared:
         try:
-            value = await _persist(context, _command(name).write, parameters)
+            value = await _persist(context, _command(name).write, parameters, _entry(message, name, context))
         except IntegrityError as error:
             reason = f"ISPyB refuses what {name} would write: {error.orig}; check the ids in the message"
             context.refuse(message, MessageRefused(reason))
@@ -131,11 +134,23 @@ async def _write_each(prepared: list[Prepared], name: str, context: StepContext)
     return written
 
 
-async def _persist(context: StepContext, write: Callable[[Connection, Rows], Result], rows: Rows) -> Result:
-    """Write in a transaction, in a thread, and again for as long as ISPyB is away."""
+def _entry(message: Message, name: str, context: StepContext) -> str | None:
+    """Return what the ledger calls the message's write; None for one that it needn't or can't know."""
+    is_numbered = message.number and context.recipe_run != BY_HAND
+    return f"{context.key(message)}/{name}" if is_numbered and not _command(name).is_repeatable else None
+
+
+async def _persist(
+    context: StepContext, write: Callable[[Connection, Rows], Result], rows: Rows, entry: str | None = None
+) -> Result:
+    """Write in a transaction, in a thread, and again for as long as ISPyB is away; once under an entry's name."""
 
     def attempt() -> Result:
-        with transaction(context.resources.ispyb) as connection:
+        engine = context.resources.ispyb
+        is_entered = entry is not None and has_ledger(engine)
+        with transaction(engine) as connection:
+            if entry is not None and is_entered:
+                return write_once(connection, entry, lambda: write(connection, rows))
             return write(connection, rows)
 
     is_away = False
@@ -183,5 +198,5 @@ async def _gather(inbox: AsyncIterator[Message], size: int, patience_s: float) -
 
 
 def _result(message: Message, value: Any, store_as: str | None) -> Send:
-    environment = {**message.environment, store_as: value} if store_as else message.environment
-    return Send({"result": value}, "output", environment)
+    environment = {**message.environment, store_as: value} if store_as else None
+    return Send({"result": value}, "output", environment, follows=message, completes=(message,))

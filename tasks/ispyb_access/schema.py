@@ -15,6 +15,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex
 
 from blocks.errors import ConfigurationError
 from blocks.ispyb_connection import describe, transaction
+from tasks.ispyb_access import ledger
 
 METADATA: MetaData = Base.metadata
 
@@ -39,7 +40,7 @@ PIPELINES = {
 
 
 def create_schema(engine: Engine, *, on_server: bool = False) -> None:
-    """Make the tables that are missing and fill the look-up tables; doing it twice changes nothing.
+    """Make the tables that are missing, the ledger's too, and fill the look-up tables; twice changes nothing.
 
     Parameters
     ----------
@@ -59,6 +60,7 @@ def create_schema(engine: Engine, *, on_server: bool = False) -> None:
         )
     with transaction(engine) as connection:
         METADATA.create_all(connection)
+        connection.execute(ledger.CREATE_TABLE)
         _fill(
             connection,
             "ProcessingPipelineCategory",

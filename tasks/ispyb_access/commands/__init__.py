@@ -28,7 +28,7 @@ COMMANDS: dict[str, Command] = {
     "add_program_message": Command(ProgramMessage, add_program_message),
     "insert_xray_centring": Command(XrayCentring, insert_xray_centring),
     "register_processing": Command(RegisterProcessing, register_processing),
-    "store_per_image_analysis_results": Command(PerImageResult, store_per_image_analysis_results),
+    "store_per_image_analysis_results": Command(PerImageResult, store_per_image_analysis_results, is_repeatable=True),
     "update_processing_status": Command(UpdateProcessingStatus, update_processing_status),
 }
 

@@ -33,10 +33,21 @@ class CommandParameters(BaseModel):
 
 @dataclass(frozen=True)
 class Command:
-    """A write command: its parameters and the function that writes them within the caller's transaction."""
+    """A write command.
+
+    Parameters
+    ----------
+    parameters
+        Model of what it reads from the message and the recipe.
+    write
+        Writes that within the caller's transaction, and returns a JSON value.
+    is_repeatable
+        Written twice is the same as written once, so the ledger needn't know of it.
+    """
 
     parameters: type[CommandParameters]
     write: Callable[[Connection, Any], Any]
+    is_repeatable: bool = False
 
 
 def fit_row(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tasks.ispyb_access.summary import read_written_rows
 from tasks.registry import load_step
 from tasks.resources import Resources
 from tasks.step import Message, StepContext
-from tasks.step_runner import run_step, try_step
+from tasks.step_runner import run_step, sends_of, try_step
 
 PIA = {"ispyb_command": "store_per_image_analysis_results", "dcid": 7}
 
@@ -56,8 +56,8 @@ class Harness:
         self.task = asyncio.create_task(self._run(context))
 
     async def _run(self, context):
-        async for handled in run_step(store_in_ispyb, self._messages(), context):
-            self.sent += handled.sends
+        async for result in run_step(store_in_ispyb, self._messages(), context):
+            self.sent += sends_of(result)
 
     async def _messages(self):
         while (message := await self.inbox.get()) is not None:

@@ -25,12 +25,13 @@ from typer.testing import CliRunner
 from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_connection import open_engine, transaction
 from flows.commands.ispyb_tables import app
+from tasks.ispyb_access import ledger
 from tasks.ispyb_access.schema import METADATA, PIPELINES, create_schema
 
 
 def test_all_tables_and_indexes_are_made(engine):
     tables = inspect(engine).get_table_names()
-    assert set(tables) == set(METADATA.tables)
+    assert set(tables) == {*METADATA.tables, ledger.TABLE.name}
     with engine.connect() as connection:
         made = set(connection.scalars(text("SELECT name FROM sqlite_master WHERE type = 'index'")))
     wanted = {f"{table.name}__{index.name}" for table in METADATA.tables.values() for index in table.indexes}

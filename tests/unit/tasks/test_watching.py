@@ -16,7 +16,7 @@ from tasks.file_watcher.sources import NumberedFiles
 from tasks.file_watcher.watching import SLOWEST_POLL_S, Clock, Watch
 from tasks.resources import Resources
 from tasks.step import Message, StepContext
-from tasks.step_runner import run_step, try_step
+from tasks.step_runner import run_step, sends_of, try_step
 
 ALL = dict.fromkeys(["first", "every", "last", "any", "finally", "timeout", "error"], 2)
 
@@ -348,8 +348,8 @@ async def test_each_message_is_a_watch_with_its_own_environment(images):
         yield Message(None, {"ID": "b"})
 
     context = StepContext(node, "test", Resources(), lambda *refused: pytest.fail(f"refused {refused}"))
-    sends = [send async for handled in run_step(watch_files, inbox(), context) for send in handled.sends]
-    assert [(send.output, send.follows.environment) for send in sends] == [
+    sends = [send async for result in run_step(watch_files, inbox(), context) for send in sends_of(result)]
+    assert [(send.output, send.environment) for send in sends] == [
         (output, {"ID": guid}) for guid in "ab" for output in ("first", "finally")
     ]
 

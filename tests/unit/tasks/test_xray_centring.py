@@ -7,7 +7,7 @@ import pytest
 from blocks.settings import Settings
 from tasks.resources import Resources
 from tasks.step import Message, StepContext
-from tasks.step_runner import run_step, try_step
+from tasks.step_runner import run_step, sends_of, try_step
 from tasks.xray_centring import centre_crystal
 
 COUNTS = [1, 2, 3, 40, 50, 4]  # 3 x 2; with a snake the second row is 4, 50, 40
@@ -87,9 +87,9 @@ async def test_centre_is_sent_before_the_inbox_ends(node, resources):
             yield Message(payload, {"ID": "run", "number": number})
         still_open = False
 
-    async for handled in run_step(centre_crystal, inbox(), context):
+    async for result in run_step(centre_crystal, inbox(), context):
         assert still_open
-        assert handled.sends[0].follows.environment == {"ID": "run", "number": 6}
+        assert sends_of(result)[0].environment == {"ID": "run", "number": 6}
         return
     pytest.fail("nothing was sent")
 

@@ -1,0 +1,111 @@
+"""The ledger: which messages have been written to ISPyB, and what the answers were.
+
+An entry is written in the transaction of what it stands for, so either both are there or neither. A message that comes
+again, as its run was killed between the database's commit and the journal, finds its entry and gets the same answer.
+
+The table is Plaza's own and stands beside ISPyB's. Where it can't be made, for want of grants, writing goes on
+without it: at least once then, not exactly once.
+"""
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Column, Connection, DateTime, Engine, MetaData, String, Table, Text, insert, inspect, select
+from sqlalchemy.dialects import mysql
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.schema import CreateTable
+
+from blocks.errors import ConfigurationError, DatabaseUnavailable
+from blocks.ispyb_connection import describe, transaction
+
+logger = logging.getLogger(__name__)
+
+KEY_LENGTH = 190  # characters; an index holds as many even where a character may take four bytes
+
+TABLE = Table(
+    "plaza_ledger",
+    MetaData(),  # not ISPyB's: its tables are as they are
+    Column(
+        "entry",
+        String(KEY_LENGTH).with_variant(mysql.VARCHAR(KEY_LENGTH, collation="utf8mb4_bin"), "mysql", "mariadb"),
+        primary_key=True,
+        comment="recipe run / message / what was done",
+    ),
+    Column("answer", Text, nullable=False, comment="JSON"),
+    Column("recordTimeStamp", DateTime, nullable=False),
+    mysql_engine="InnoDB",
+    mariadb_engine="InnoDB",
+)
+CREATE_TABLE = CreateTable(TABLE, if_not_exists=True)
+
+_usable: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()
+_asking = threading.Lock()
+
+
+def write_once(connection: Connection, key: str, write: Callable[[], Any]) -> Any:
+    """Write within the caller's transaction unless that was done under this key; return the answer, new or old.
+
+    Parameters
+    ----------
+    key
+        The message's key and what is done for it: one entry for each write that a message causes.
+    write
+        Writes and returns a JSON value.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        Another process has made the entry meanwhile: the next try finds it.
+    """
+    if len(key) > KEY_LENGTH:
+        key = hashlib.sha256(key.encode()).hexdigest()
+    entry = connection.execute(select(TABLE.c.answer).where(TABLE.c.entry == key)).one_or_none()
+    if entry is not None:
+        logger.info("%s was written before; its answer is given again", key)
+        return json.loads(entry.answer)
+    answer = write()
+    row = {"entry": key, "answer": json.dumps(answer), "recordTimeStamp": datetime.now()}
+    try:
+        connection.execute(insert(TABLE).values(row))
+    except IntegrityError as error:
+        raise DatabaseUnavailable(f"{key} is being written by another process") from error
+    return answer
+
+
+def has_ledger(engine: Engine) -> bool:
+    """Tell whether a database has a ledger, after making one if it can be made; asked once for each engine.
+
+    A transaction of its own, before that of the writes: making a table would commit them on a server.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        The database can't be reached.
+    """
+    with _asking:
+        if engine not in _usable:
+            _usable[engine] = _find_or_make(engine)
+        return _usable[engine]
+
+
+def _find_or_make(engine: Engine) -> bool:
+    try:
+        with transaction(engine, read_only=True) as connection:
+            if inspect(connection).has_table(TABLE.name):
+                return True
+        with transaction(engine) as connection:
+            connection.execute(CREATE_TABLE)
+    except ConfigurationError as error:
+        logger.warning(
+            "ISPyB at %s has no table %s, and it can't be made: a message that comes again after a crash may be "
+            "written twice. `plaza ispyb create` makes it, for a user who may: %s",
+            *(describe(engine), TABLE.name, error),
+        )
+        return False
+    return True
