@@ -1,12 +1,18 @@
-"""Which step serves which queue. Modules are imported when a recipe needs them."""
+"""Which step serves which queue: Plaza's own, and those of the site. Modules are imported when a recipe needs them."""
 
+import logging
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 from blocks.errors import UnknownStep
 from tasks.step import Step
+
+logger = logging.getLogger(__name__)
+
+ENTRY_POINTS: Final = "plaza.steps"
 
 STEPS: dict[str, str] = {
     "archive.filelist": "tasks.archiver:archive_filelist",
@@ -48,15 +54,39 @@ def queue_of(number: int, node: Mapping[str, Any]) -> str:
         The node names neither, or one that no step serves.
     """
     queue, service = node.get("queue"), node.get("service")
-    if isinstance(queue, str) and queue in STEPS:
+    if isinstance(queue, str) and (queue in STEPS or queue in site_steps()):
         return queue
     label = re.sub(r"[\s_-]|^dls", "", str(service).lower())
     if queue is None and label in SERVICES:
         return SERVICES[label]
     raise UnknownStep(
         f"node {number} asks for queue {queue!r} (service {service!r}), which no step serves; "
-        f"known queues: {', '.join(sorted(STEPS))}"
+        f"known queues: {', '.join(known_queues())}"
     )
+
+
+def known_queues() -> list[str]:
+    """Return the queues that have a step, of Plaza's and of the site's own."""
+    return sorted({*STEPS, *site_steps()})
+
+
+@cache
+def site_steps() -> Mapping[str, str]:
+    """Return the queues and steps of packages that the site has installed: their entry points `plaza.steps`.
+
+    Plaza's own steps stay as they are, whatever a package says. Asked once: it takes some tens of milliseconds.
+    """
+    from importlib.metadata import entry_points
+
+    found: dict[str, str] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        rival = STEPS.get(point.name) or found.get(point.name)
+        if rival and rival != point.value:
+            package = point.dist.name if point.dist else "a package"
+            logger.warning("%s offers a step for the queue %s, which %s serves already", package, point.name, rival)
+        elif not rival:
+            found[point.name] = point.value
+    return found
 
 
 def load_step(queue: str) -> Step:
@@ -65,13 +95,30 @@ def load_step(queue: str) -> Step:
     Raises
     ------
     UnknownStep
-        No step serves it.
+        No step serves it, or the site's own can't be imported.
     """
-    try:
+    if queue in STEPS:
         module, name = STEPS[queue].split(":")
-    except KeyError:
-        raise UnknownStep(f"no step serves the queue {queue!r}; known queues: {', '.join(sorted(STEPS))}") from None
-    step = getattr(import_module(module), name)
+        step = getattr(import_module(module), name)
+        assert isinstance(step, Step), f"{STEPS[queue]} is no step"
+        return step
+    if queue in site_steps():
+        return _load_site_step(queue, site_steps()[queue])
+    raise UnknownStep(f"no step serves the queue {queue!r}; known queues: {', '.join(known_queues())}")
+
+
+def _load_site_step(queue: str, place: str) -> Step:
+    module, _, name = place.partition(":")
+    try:
+        step = getattr(import_module(module), name)
+    except Exception as error:  # whatever a package of someone else's does when it's imported
+        raise UnknownStep(
+            f"the step {place} of the queue {queue!r} can't be imported: {type(error).__name__}: {error}; correct or "
+            f"remove the package whose entry points {ENTRY_POINTS} name it"
+        ) from error
     if not isinstance(step, Step):
-        raise TypeError(f"{STEPS[queue]} is no step")
+        raise UnknownStep(
+            f"{place}, named for the queue {queue!r}, should be a step (made by `message_step` or `stream_step` of "
+            f"tasks.step), and is of type {type(step).__name__}"
+        )
     return step
