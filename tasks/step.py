@@ -23,6 +23,7 @@ from tasks.retrying import USUAL_RETRIES, Retries
 
 if TYPE_CHECKING:
     from tasks.resources import Resources
+    from tasks.step_check import NodePlan
 
 BY_HAND: Final = "by-hand"
 """The recipe run of steps that are run by hand: its messages are numbered anew each time, with nothing kept."""
@@ -170,6 +171,11 @@ class Step:
         The output that also feeds unnamed links (Zocalo's default channel); None: the step always names its output.
     retries
         How often a message is tried again, and after which faults.
+    check
+        Called as `check(parameters, plan)` before a recipe runs; raises MessageRefused if the step couldn't use any
+        message there: what its parameter model alone can't say.
+    only_sends
+        What it does is in vain where none of its outputs leads anywhere.
     """
 
     queue: str
@@ -179,6 +185,8 @@ class Step:
     message_function: MessageFunction | None = None
     stream_function: StreamFunction | None = None
     retries: Retries = USUAL_RETRIES
+    check: Callable[[Any, NodePlan], None] | None = None
+    only_sends: bool = False
 
     @property
     def name(self) -> str:
@@ -194,9 +202,20 @@ def message_step(
     outputs: tuple[str, ...] = (),
     default_output: str | None = None,
     retries: Retries = USUAL_RETRIES,
+    check: Callable[[Any, NodePlan], None] | None = None,
+    only_sends: bool = False,
 ) -> Callable[[MessageFunction], Step]:
     """Make a step of a function `(parameters, message, context) -> Iterable[Send]`."""
-    return lambda function: Step(queue, parameters, outputs, default_output, message_function=function, retries=retries)
+    return lambda function: Step(
+        queue,
+        parameters,
+        outputs,
+        default_output,
+        message_function=function,
+        retries=retries,
+        check=check,
+        only_sends=only_sends,
+    )
 
 
 def stream_step(
@@ -206,6 +225,17 @@ def stream_step(
     outputs: tuple[str, ...] = (),
     default_output: str | None = None,
     retries: Retries = USUAL_RETRIES,
+    check: Callable[[Any, NodePlan], None] | None = None,
+    only_sends: bool = False,
 ) -> Callable[[StreamFunction], Step]:
     """Make a step of an async generator `(parameters, inbox, context) -> AsyncIterator[Send]`."""
-    return lambda function: Step(queue, parameters, outputs, default_output, stream_function=function, retries=retries)
+    return lambda function: Step(
+        queue,
+        parameters,
+        outputs,
+        default_output,
+        stream_function=function,
+        retries=retries,
+        check=check,
+        only_sends=only_sends,
+    )
