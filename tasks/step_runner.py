@@ -92,7 +92,7 @@ async def _handle_each(
 def _call(function: MessageFunction, parameters: StepParameters, message: Message, context: StepContext) -> list[Send]:
     # A list, so that generators run to their end in the thread: all that a message causes is sent, or nothing.
     try:
-        return list(function(parameters, message, context) or ())
+        return list(cast("Iterable[Send]", function(parameters, message, context)) or ())
     except (StopIteration, SystemExit) as error:  # a future can't carry the one; the other would end the process
         raise RuntimeError(f"{type(error).__name__}: {error}") from error
 

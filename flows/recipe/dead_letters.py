@@ -77,7 +77,7 @@ class DeadLetters:
         files = self.folder.glob(f"{recipe_run}-*.json" if recipe_run else "*.json")
         for file in sorted(files, key=lambda file: (file.stem.rpartition("-")[0], int(file.stem.rpartition("-")[2]))):
             try:
-                yield _read(file)
+                yield read_letter(file)
             except FileNotFoundError:  # somebody else has just dealt with it
                 continue
 
@@ -96,7 +96,7 @@ class DeadLetters:
         if len(found) != 1:
             seen = ", ".join(file.stem for file in found[:5]) or "none"
             raise UnknownDeadLetter(f"expected one dead letter of the name {name!r} in {self.folder}, found {seen}")
-        return _read(found[0])
+        return read_letter(found[0])
 
     def remove(self, letter: DeadLetter) -> None:
         """Remove a letter that has been dealt with."""
@@ -109,6 +109,7 @@ class DeadLetters:
         return self.folder / f"{name}.json"
 
 
-def _read(file: Path) -> DeadLetter:
+def read_letter(file: Path) -> DeadLetter:
+    """Read a letter's file."""
     letter = decode(file.read_bytes())
     return DeadLetter(**{**letter, "history": tuple(letter["history"])})

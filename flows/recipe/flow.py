@@ -1,45 +1,43 @@
-"""A recipe as a Prefect flow: a task run per node, what it reads, what it reports."""
+"""A recipe as a Prefect flow: a task run per node, what it reads, what it keeps, what it reports."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-import httpx
 from prefect import Flow, Task
-from prefect.artifacts import (
-    acreate_progress_artifact,
-    acreate_table_artifact,
-    aupdate_progress_artifact,
-)
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
-from blocks.errors import PlazaError, RecipeError
-from blocks.settings import get_settings
-from flows.recipe.engine import NodeRecord, RecipeRun
+from blocks.errors import PlazaError, RecipeError, RecipeRunBusy
+from flows.recipe.dead_letters import DeadLetter, DeadLetters
+from flows.recipe.engine import RecipeRun
+from flows.recipe.journal import Journal
 from flows.recipe.language import read_recipe
+from flows.recipe.logbook import Logbook, digest_of, document_of, read_logbook, this_process
+from flows.recipe.node import Refusal
 from flows.recipe.parameters import recipe_parameters
+from flows.recipe.publishing import progress_artifact, publish_steps
+from flows.recipe.records import NodeRecord
+from flows.recipe.resuming import take_up
+from flows.recipe.run_folder import RunFolder, run_folder
 from flows.recipe.substitution import fill_recipe
 from tasks.resources import Resources
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from prefect.client.schemas.objects import State
+
+    from flows.recipe.replay import Replay
 
 logger = logging.getLogger(__name__)
 
-PROGRESS_INTERVAL_S = 2.0  # a change costs the server some 30 ms
-API_PATIENCE_S = 1800.0
-API_PAUSE_S = 1.0  # beside the minute for which Prefect's client tries by itself
+BUSY_PAUSE_S: Final = 0.5
 
 
 def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
@@ -55,6 +53,8 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
 
     async def run_recipe(dcid: int | None = None, parameters: dict[str, Any] | None = None) -> State[Any]:
         """Run the recipe for a data collection.
+
+        A run that is retried goes on with what had not completed, by the recipe and the parameters of its first try.
 
         Parameters
         ----------
@@ -77,24 +77,87 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
 
 
 async def _run(name: str, path: Path, dcid: int | None, parameters: Mapping[str, Any]) -> State[Any]:
-    recipe_run = _recipe_run_id()
-    async with Resources() as resources:
+    """Run the recipe, and again for as long as messages are re-injected meanwhile."""
+    folder = run_folder(_recipe_run_id())
+    folder.path.mkdir(parents=True, exist_ok=True)
+    while True:
         try:
-            recipe = read_recipe(path)
-            known = await recipe_parameters(dcid, parameters, recipe_run, resources)
-            run = RecipeRun(fill_recipe(recipe, known), recipe_run, resources, run_node=_as_task_run)
+            with await _open_journal(folder) as journal:
+                async with Resources() as resources:
+                    state = await _run_once(name, path, dcid, parameters, folder, journal, resources)
         except PlazaError as error:  # the reason is all that an operator needs, so no traceback
-            logger.error("recipe %s can't start: %s", name, error)
+            logger.error("recipe %s can't run: %s", name, error)
             return Failed(message=f"{type(error).__name__}: {error}")
-        logger.info("recipe %s for dcid %s: recipe run %s", name, dcid, recipe_run)
-        async with _progress_artifact(name, run):
-            records = await run.run()
-    await _report(records)
+        if not folder.has_reinjected:  # nobody could have the run taken up anew while this process had it
+            return state
+
+
+async def _open_journal(folder: RunFolder) -> Journal:
+    """Open the run's journal; waits while another process has the run, which was started twice then."""
+    is_told = False
+    while True:
+        try:
+            return Journal(folder.journal)
+        except RecipeRunBusy as error:
+            if not is_told:
+                logger.warning("waiting for the end of it: %s", error)
+            is_told = True
+        await asyncio.sleep(BUSY_PAUSE_S)
+
+
+async def _run_once(
+    name: str,
+    path: Path,
+    dcid: int | None,
+    parameters: Mapping[str, Any],
+    folder: RunFolder,
+    journal: Journal,
+    resources: Resources,
+) -> State[Any]:
+    """Begin the run or go on with it, to its end."""
+    letters = DeadLetters()
+    state = take_up(folder, journal, letters)
+    if state is None:
+        logbook = await _begin(path, dcid, parameters, folder, resources)
+        logger.info("recipe %s for dcid %s: recipe run %s", name, dcid, folder.recipe_run)
+    else:
+        logbook = replace(read_logbook(folder), ended=None)
+        logger.info("recipe run %s goes on: %d messages wait", folder.recipe_run, len(state.waiting))
+    logbook.write(folder)
+    run = RecipeRun(
+        logbook.filled_recipe(),
+        folder.recipe_run,
+        resources,
+        run_node=_as_task_run,
+        journal=journal,
+        give_up=_bury(letters, logbook, folder),
+    )
+    journal.record({"began": this_process()})
+    outcome = await _carry_out(run, name, state)
+    ended = {"at": time.time(), "state": outcome.name, "message": outcome.message}
+    journal.record({"ended": ended})
+    replace(logbook, ended=ended).write(folder)
+    return outcome
+
+
+async def _begin(
+    path: Path, dcid: int | None, parameters: Mapping[str, Any], folder: RunFolder, resources: Resources
+) -> Logbook:
+    """Read the recipe and what fills it."""
+    recipe = read_recipe(path)
+    known = await recipe_parameters(dcid, parameters, folder.recipe_run, resources)
+    filled = document_of(fill_recipe(recipe, known))
+    return Logbook(path.stem, str(path), digest_of(path), dcid, dict(parameters), known, filled)
+
+
+async def _carry_out(run: RecipeRun, name: str, state: Replay | None) -> State[Any]:
+    async with progress_artifact(name, run.records):
+        records = await run.run(state)
+    await publish_steps(records)
     faults = [f"step {record.label}: {record.fault}" for record in records.values() if record.fault]
     if faults:
-        kept = _keep_refused(recipe_run, run)
-        return Failed(message="; ".join(faults) + (f" (refused messages: {kept})" if kept else ""))
-    return Completed(message=f"{sum(record.started is not None for record in records.values())} steps done")
+        return Failed(message="; ".join(faults) + f" (see `plaza dlq list --run {run.recipe_run}`)")
+    return Completed(message=f"{sum(record.received > 0 for record in records.values())} steps done")
 
 
 def _recipe_run_id() -> str:
@@ -102,6 +165,33 @@ def _recipe_run_id() -> str:
     if context is None or context.flow_run is None:
         raise RecipeError("a recipe's flow runs under Prefect only; for a single step there is `plaza step run`")
     return str(context.flow_run.id)
+
+
+def _bury(letters: DeadLetters, logbook: Logbook, folder: RunFolder) -> Callable[[Refusal], None]:
+    """Return what keeps the refused messages of a run."""
+
+    def bury(refusal: Refusal) -> None:
+        letter = DeadLetter(
+            recipe_run=folder.recipe_run,
+            number=refusal.message.number,
+            recipe=logbook.recipe,
+            dcid=logbook.dcid,
+            node=refusal.node,
+            step=refusal.step.name,
+            queue=refusal.step.queue,
+            payload=refusal.message.payload,
+            environment=refusal.message.environment,
+            error=refusal.error,
+            traceback=refusal.traceback,
+            history=tuple(refusal.history),
+            at=time.time(),
+        )
+        try:
+            letters.put(letter)
+        except OSError as error:
+            logger.error("the dead letter %s can't be kept (%s); %s has it", letter.name, error, folder.journal)
+
+    return bury
 
 
 async def _as_task_run(record: NodeRecord, work: Callable[[], Awaitable[None]]) -> None:
@@ -118,94 +208,3 @@ async def _as_task_run(record: NodeRecord, work: Callable[[], Awaitable[None]]) 
         node, name=record.label, task_run_name=record.label, cache_policy=NO_CACHE, persist_result=False
     )
     await task(return_state=True)
-
-
-@asynccontextmanager
-async def _progress_artifact(name: str, run: RecipeRun) -> AsyncIterator[None]:
-    """Keep a progress artifact that follows the step which has the most to do, now and then."""
-    finished = asyncio.Event()
-    reporter = asyncio.create_task(_report_progress(name, run, finished))
-    try:
-        yield
-    finally:
-        finished.set()
-        await reporter
-
-
-async def _report_progress(name: str, run: RecipeRun, finished: asyncio.Event) -> None:
-    artifact, shown = None, -1.0
-    while not finished.is_set():
-        try:
-            await asyncio.wait_for(finished.wait(), PROGRESS_INTERVAL_S)
-        except TimeoutError:
-            logger.debug("%s goes on", name)
-        percent = _percent(run.records)
-        if percent is None or (finished.is_set() and artifact is None) or percent == shown:
-            continue  # nothing to count, or over before anybody could look
-        try:
-            if artifact is None:
-                artifact = await acreate_progress_artifact(
-                    percent, key="recipe-progress", description=f"Images handled by {name}"
-                )
-            else:
-                await aupdate_progress_artifact(artifact, percent)
-        except httpx.HTTPError as error:  # the work goes on, seen or not
-            logger.warning("the progress of %s can't be shown: %s", name, error)
-        else:
-            shown = percent
-
-
-def _percent(records: Mapping[int, NodeRecord]) -> float | None:
-    """How far the images have come: what share of them is there, and what share of those has been handled."""
-    there = [record.done / record.expected for record in records.values() if record.expected]
-    if not there:
-        return None
-    handled = [record.done / record.received for record in records.values() if record.done and not record.expected]
-    return round(100 * min(there) * min(handled, default=1.0), 1)
-
-
-async def _report(records: Mapping[int, NodeRecord]) -> None:
-    """Publish what each step did.
-
-    Waits for Prefect's API if it's away: the work is done, but the run's end, which comes next, has to be told there.
-    """
-    deadline = time.monotonic() + API_PATIENCE_S
-    while True:
-        try:
-            await acreate_table_artifact(
-                _step_table(records), key="recipe-steps", description="What each step of the recipe did"
-            )
-        except httpx.HTTPError as error:
-            logger.warning("what the steps did can't be published: %s", error)
-            if isinstance(error, httpx.TransportError) and time.monotonic() < deadline:
-                await asyncio.sleep(API_PAUSE_S)
-                continue
-        return
-
-
-def _step_table(records: Mapping[int, NodeRecord]) -> list[dict[str, Any]]:
-    return [
-        {
-            "step": record.label,
-            "state": record.state,
-            "messages in": record.received,
-            "messages out": ", ".join(f"{name or 'unnamed'} {count}" for name, count in record.sent.items()),
-            "refused": len(record.refused),
-            "seconds": round(record.finished - record.started, 2) if record.started and record.finished else "",
-        }
-        for record in records.values()
-    ]
-
-
-def _keep_refused(recipe_run: str, run: RecipeRun) -> Path | None:
-    """Write the refused messages where they can be read again: nothing that was sent is lost."""
-    refusals = list(run.refusals())
-    if not refusals:
-        return None
-    path = get_settings().home / "recipe-runs" / recipe_run / "refused.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as lines:
-        for refusal in refusals:
-            line = {"node": refusal.node, "payload": refusal.payload, "reason": refusal.reason}
-            lines.write(json.dumps(line, default=str) + "\n")
-    return path

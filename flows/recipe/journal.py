@@ -14,8 +14,8 @@ Entries, by their keys:
     each) and, if it brings an old message once more, which one comes `again`.
 `node`, `refused` or `tried`, `error`
     A node refused a message for good, or failed with it and will try again. `sends` are those along error links.
-`dropped`
-    Messages that are not to be delivered any more, as their sources will send them anew.
+`repeated`
+    Nodes that begin anew: what they did doesn't count, and what waits for them will be sent again.
 """
 
 from __future__ import annotations

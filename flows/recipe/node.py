@@ -71,14 +71,15 @@ class NodeRun:
         self._failures: Counter[int] = Counter()
         self.history: defaultdict[int, list[Mapping[str, Any]]] = defaultdict(list)
         self._taken = 0
+        self._last_breakdown: str | None = None
 
     async def work(self, recipe_run: str, resources: Resources) -> None:
         """Feed the step all messages of the inbox, to the inbox's end.
 
         A step that breaks loses what it holds to its retries or to the dead letters, and is started again for the rest.
         """
-        context = self._context(recipe_run, resources)
         while await self._channel.has_more():
+            context = self._context(recipe_run, resources)
             taken_before = self._taken
             try:
                 async with aclosing(run_step(self.step, _Inbox(self._channel, self._take), context)) as results:
@@ -88,7 +89,9 @@ class NodeRun:
                 if self._taken == taken_before:
                     raise RuntimeError(f"the step {self.step.name} has ended without taking its messages")
             except Exception as error:
-                logger.exception("step %s of recipe run %s has failed", self.record.label, recipe_run)
+                if str(error) != self._last_breakdown:  # the same again would only hide what else there is
+                    logger.exception("step %s of recipe run %s has failed", self.record.label, recipe_run)
+                self._last_breakdown = str(error)
                 if self._taken == taken_before:
                     self._take(await anext(self._channel))
                 for message in [*self._held.values()]:
@@ -158,6 +161,7 @@ class NodeRun:
             refuse=_in_this_thread(self._refuse),
             progress=progress,
             done=_in_this_thread(lambda message: self._finish([message])),
+            sent_before=dict(record.sent),
             logger=logging.getLogger(f"tasks.{self.step.name}"),
         )
 

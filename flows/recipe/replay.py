@@ -46,7 +46,7 @@ class Replay:
     Parameters
     ----------
     waiting
-        Messages that were neither done nor refused nor dropped, by number, in the order in which they were sent.
+        Messages that were neither done nor refused, by number, in the order in which they were sent.
     all
         All messages that were ever sent, by number.
     heard
@@ -92,8 +92,8 @@ def _take(state: Replay, entry: Mapping[str, Any]) -> None:
     for number in entry.get("done", ()):
         if _forget(state, number):
             state.done[source] += 1
-    for number in entry.get("dropped", ()):
-        _forget(state, number)
+    if "repeated" in entry:
+        _repeat(state, set(entry["repeated"]))
     if "tried" in entry and entry["tried"] in state.all:
         state.all[entry["tried"]].history.append({"at": at, "error": entry.get("error")})
     if "refused" in entry and _forget(state, entry["refused"]):
@@ -111,6 +111,15 @@ def _send(state: Replay, source: int, at: float, send: Mapping[str, Any], *, is_
     state.sent[source][output or ""] += again is None
     if is_answer_to_unfinished and send.get("follows") is not None:
         state.heard[send["follows"], output] += 1
+
+
+def _repeat(state: Replay, nodes: set[int]) -> None:
+    """Forget what some nodes did: all of it comes again."""
+    state.waiting = {number: delivery for number, delivery in state.waiting.items() if delivery.node not in nodes}
+    for node in nodes:
+        state.sent.pop(node, None)
+        state.refused.pop(node, None)
+        del state.done[node]
 
 
 def _deliveries(source: int, at: float, send: Mapping[str, Any]) -> Iterator[Delivery]:

@@ -49,6 +49,11 @@ class RunFolder:
         """Messages that wait to be handled once more (a folder; JSON files)."""
         return self.path / "reinjected"
 
+    @property
+    def has_reinjected(self) -> bool:
+        """Messages wait to be handled once more."""
+        return any(self.reinjected.glob("*.json"))
+
 
 def run_folder(recipe_run: str, home: Path | None = None) -> RunFolder:
     """Return the folder of a recipe run, whether there is one or not."""

@@ -1,0 +1,125 @@
+"""Go on with a recipe run: what had not completed, what was refused, or all from some step on.
+
+Everything is a journal entry, so that it's known afterwards, and so that a crash in between does no harm.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from blocks.errors import RecipeError, RecipeRunBusy
+from flows.recipe.dead_letters import DeadLetter, DeadLetters, read_letter
+from flows.recipe.journal import Journal, read_journal
+from flows.recipe.language import reachable
+from flows.recipe.logbook import read_logbook
+from flows.recipe.replay import Delivery, Replay, replay
+from flows.recipe.run_folder import RunFolder
+
+
+def take_up(folder: RunFolder, journal: Journal, letters: DeadLetters) -> Replay | None:
+    """Return how far a run has come, with what is to be handled once more sent again; None for a run that is new.
+
+    That is what operators have re-injected and, if the run had come to its end, what was refused in it.
+    """
+    state = replay(read_journal(folder.journal))
+    if not state.all:
+        return None
+    reinjected = sorted(folder.reinjected.glob("*.json"))
+    again = [read_letter(file) for file in reinjected]
+    refused = []
+    for letter in letters.all(folder.recipe_run):
+        if letter.number in state.waiting:  # killed before the journal knew of it
+            letters.remove(letter)
+        elif state.ended:
+            refused.append(letter)
+    if again or refused:
+        journal.record(send_again(state, [_delivery(state, letter) for letter in (*again, *refused)]))
+        journal.flush()
+        for file in reinjected:
+            file.unlink()
+        for letter in refused:
+            letters.remove(letter)
+        state = replay(read_journal(folder.journal))
+    return state
+
+
+def send_again(state: Replay, deliveries: Iterable[Delivery]) -> dict[str, Any]:
+    """Return the journal entry by which messages are sent once more, under new numbers."""
+    sends = []
+    for number, delivery in enumerate(deliveries, state.last_number + 1):
+        send = {"to": [(delivery.node, number)], "payload": delivery.payload, "again": delivery.again}
+        if delivery.environment is not None:
+            send["environment"] = delivery.environment
+        sends.append(send)
+    return {"at": time.time(), "node": 0, "sends": sends}
+
+
+def repeat_from(folder: RunFolder, node: int, changes: Mapping[str, Any], letters: DeadLetters) -> set[int]:
+    """Have a node and all that follow it begin anew when the run is next taken up; return these nodes.
+
+    Parameters
+    ----------
+    changes
+        Parameters of the node that shall be others than before.
+
+    Raises
+    ------
+    RecipeError
+        The recipe has no such node.
+    RecipeRunBusy
+        The run is at work.
+    """
+    logbook = read_logbook(folder)
+    recipe = logbook.filled_recipe()
+    if node not in recipe.nodes:
+        known = ", ".join(map(str, sorted(recipe.nodes)))
+        raise RecipeError(f"recipe {logbook.recipe} has no node {node}; its nodes: {known}")
+    with Journal(folder.journal) as journal:
+        nodes = reachable(recipe, [node])
+        state = replay(read_journal(folder.journal))
+        if changes:
+            logbook.with_changes(node, changes).write(folder)
+        journal.record({"at": time.time(), "node": 0, "repeated": sorted(nodes)})
+        journal.record(send_again(state, _inputs(state, nodes)))
+    for letter in letters.all(folder.recipe_run):
+        if letter.node in nodes:  # it'll come again, if at all
+            letters.remove(letter)
+    return nodes
+
+
+def _inputs(state: Replay, nodes: set[int]) -> list[Delivery]:
+    """Return what came to some nodes from others, each message as it was last sent."""
+    latest: dict[int, Delivery] = {}
+    for delivery in state.all.values():
+        first = state.all.get(delivery.again, delivery)
+        if delivery.node in nodes and first.source not in nodes:
+            latest[delivery.again] = delivery
+    return [*latest.values()]
+
+
+def _delivery(state: Replay, letter: DeadLetter) -> Delivery:
+    """Return a dead letter as the message that it was, with what an operator changed."""
+    old = state.all.get(letter.number)
+    return Delivery(
+        letter.number,
+        letter.node,
+        source=0,
+        payload=letter.payload,
+        environment=letter.environment,
+        sent_at=letter.at,
+        due=None,
+        again=old.again if old else letter.number,
+    )
+
+
+def is_at_work(folder: RunFolder) -> bool:
+    """Tell whether a process has the run."""
+    if not folder.journal.exists():
+        return False
+    try:
+        Journal(folder.journal).close()
+    except RecipeRunBusy:
+        return True
+    return False
