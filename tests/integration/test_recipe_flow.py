@@ -11,7 +11,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
 
 from blocks.settings import get_settings
-from flows.recipe import flow as recipe_flow_module
+from flows.recipe import publishing
+from flows.recipe.dead_letters import DeadLetters
 from flows.recipe.flow import recipe_flow
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
@@ -75,8 +76,7 @@ async def test_every_node_that_gets_a_message_is_a_task_run(run_recipe, control_
     assert state.is_failed()  # the file watcher's payload has no image number in list mode, which GDA needs
     assert "step 2 · notify_gda: 2 of 2 messages refused" in state.message
     assert await task_runs(flow_run_id, 2) == {"1 · watch_files": "COMPLETED", "2 · notify_gda": "FAILED"}
-    kept = get_settings().home / "recipe-runs" / str(flow_run_id) / "refused.jsonl"
-    assert [json.loads(line)["payload"]["file"] for line in kept.read_text().splitlines()] == files
+    assert [letter.payload["file"] for letter in DeadLetters().all(str(flow_run_id))] == files
 
 
 async def test_a_pattern_reaches_gda_image_by_image(run_recipe, control_computer, tmp_path):
@@ -143,7 +143,7 @@ async def test_a_database_that_can_not_be_used_fails_the_run_with_what_to_do(
 async def test_the_work_is_done_and_told_though_prefect_s_api_is_away_for_a_while(
     run_recipe, control_computer, tmp_path, monkeypatch
 ):
-    told = recipe_flow_module.acreate_table_artifact
+    told = publishing.acreate_table_artifact
     calls = []
 
     async def away(*args, **options):
@@ -152,10 +152,10 @@ async def test_the_work_is_done_and_told_though_prefect_s_api_is_away_for_a_whil
             return await told(*args, **options)
         raise httpx.ConnectError("All connection attempts failed")
 
-    monkeypatch.setattr(recipe_flow_module, "acreate_progress_artifact", away)
-    monkeypatch.setattr(recipe_flow_module, "acreate_table_artifact", away)
-    monkeypatch.setattr(recipe_flow_module, "PROGRESS_INTERVAL_S", 0.02)
-    monkeypatch.setattr(recipe_flow_module, "API_PAUSE_S", 0.02)
+    monkeypatch.setattr(publishing, "acreate_progress_artifact", away)
+    monkeypatch.setattr(publishing, "acreate_table_artifact", away)
+    monkeypatch.setattr(publishing, "PROGRESS_INTERVAL_S", 0.02)
+    monkeypatch.setattr(publishing, "API_PAUSE_S", 0.02)
     recipe = watching([], control_computer.getsockname()[1], every=2)
     recipe["1"]["parameters"] = {"pattern": f"{tmp_path}/x_%03d.cbf", "pattern-start": "1", "pattern-end": "2"}
     del recipe["3"]
