@@ -15,10 +15,11 @@ import numpy as np
 from dxtbx import flumpy
 from PIL import Image
 
-from blocks.errors import PlazaError
+from blocks.errors import PassingFault, PlazaError
 from tasks.atomic_file import write_atomically
 from tasks.diffraction.data_sets import DataSet, DataSets, ImageUnreadable
 from tasks.diffraction.requests import PreviewRequest
+from tasks.retrying import USUAL_RETRIES
 
 THUMBNAIL_SIZE = 256
 SMALLEST_PREVIEW = 400
@@ -46,6 +47,8 @@ def draw_preview(request: PreviewRequest, data_sets: DataSets) -> tuple[str, str
         The file is missing or incomplete, or has no such image.
     PreviewUnwritable
         The folder can't be made or written to.
+    PassingFault
+        The file system is full, or doesn't answer.
     """
     counts = read_counts(data_sets.open(request.file), request.index)
     correction = correction_of(counts, request.brightness)
@@ -59,6 +62,8 @@ def draw_preview(request: PreviewRequest, data_sets: DataSets) -> tuple[str, str
         try:
             write_atomically(Path(output), buffer.getvalue())
         except OSError as error:
+            if USUAL_RETRIES.may_pass(error):
+                raise PassingFault(f"the preview {output} can't be written now: {error}") from error
             reason = f"the preview {output} can't be written: {error}; make {Path(output).parent} writable"
             raise PreviewUnwritable(reason) from error
     return request.output, request.thumbnail

@@ -16,15 +16,20 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing import Pipe
+from typing import Any
 
 from blocks.errors import PlazaError
 from tasks.diffraction.requests import Failure, Outcome, Request
+from tasks.process_output import ProcessOutput
 
 logger = logging.getLogger(__name__)
 
-PROGRAM = ("-m", "tasks.diffraction.child_main")
+NAME = "tasks.diffraction.child_main"
+PROGRAM = ("-m", NAME)
 START_LIMIT_S = 120.0
+LAST_WORDS = 2000
 TRIES = 2
 """Times that an image is tried which ends its process: some processes are killed by no fault of their image."""
 
@@ -53,10 +58,16 @@ class Child:
     def __init__(self, program: Sequence[str] = PROGRAM) -> None:
         self._connection, theirs = Pipe()
         # -P: a module of the current folder must not stand in for one of DIALS or of the standard library.
-        command = [sys.executable, "-P", *program, str(theirs.fileno())]
-        # What DIALS prints goes to standard error: standard output belongs to whoever started us.
+        command = [sys.executable, "-uP", *program, str(theirs.fileno())]
+        self._output = ProcessOutput(NAME)
         with theirs:
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2)
+            self._process = subprocess.Popen(
+                command,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=self._output.fileno(),
+                stderr=self._output.fileno(),
+            )
         self._ready = False
 
     @property
@@ -82,7 +93,10 @@ class Child:
         try:
             answer = self._receive(START_LIMIT_S)
         except ChildDied as error:
-            raise DialsUnavailable(f"the DIALS process did not start: {error}") from error
+            words = "; ".join(line.message for line in self._output.take(self.pid))[-LAST_WORDS:]
+            said = f". It said: {words}" if words else ""
+            raise DialsUnavailable(f"the DIALS process did not start: {error}{said}") from error
+        self._log_output("its start")
         if isinstance(answer, Failure):
             raise DialsUnavailable(answer.reason)
         self._ready = True
@@ -101,15 +115,27 @@ class Child:
         except OSError as error:
             raise ChildDied(self._how_it_ended()) from error
         for request in requests:
-            yield self._receive(request.time_limit_s)
+            try:
+                outcome, said = self._receive(request.time_limit_s)
+            except ChildDied:
+                self._log_output(request.image)
+                raise
+            self._log_output(request.image, said)
+            yield outcome
+        self._output.empty()
 
-    def _receive(self, limit_s: float) -> Outcome:
+    def _log_output(self, work: str, until: int | None = None) -> None:
+        """Log what the process has said at some work; if it died of it, these are its last words."""
+        for line in self._output.take(self.pid, until):
+            logger.handle(replace(line, message=f"DIALS at {work}: {line.message}").to_record())
+
+    def _receive(self, limit_s: float) -> Any:
         try:
             if self._connection.poll(limit_s):
                 return self._connection.recv()
         except (EOFError, OSError) as error:
             raise ChildDied(self._how_it_ended()) from error
-        self.kill()
+        self._end()
         raise ChildHung(f"it gave no answer for {limit_s:g} s and was ended")
 
     def _how_it_ended(self) -> str:
@@ -117,12 +143,16 @@ class Child:
         try:
             code = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
-            self.kill()
+            self._end()
             return "it closed its connection"
         return f"it was ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with exit code {code}"
 
     def kill(self) -> None:
         """End the process at once."""
+        self._end()
+        self._output.close()
+
+    def _end(self) -> None:
         self._connection.close()
         self._process.kill()
         self._process.wait()
@@ -133,7 +163,8 @@ class Child:
         try:
             self._process.wait(timeout=1)
         except subprocess.TimeoutExpired:
-            self.kill()
+            self._end()
+        self._output.close()
 
 
 class ChildPool:

@@ -6,8 +6,10 @@ outcome as soon as it's met. It ends when its parent closes the connection, or i
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import logging
+import os
 import signal
 import sys
 import time
@@ -16,6 +18,8 @@ from multiprocessing.connection import Connection
 
 from blocks.errors import PlazaError
 from tasks.diffraction.requests import Done, Failure, ImageRequest, Outcome, PreviewRequest, Request, SpotFindingOptions
+from tasks.log_line import LogLineFormatter
+from tasks.retrying import USUAL_RETRIES
 
 READY = "ready"
 _ANALYSERS = 8
@@ -26,6 +30,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the connection
     # DIALS reports each step of each image at INFO, and formats what nobody reads.
     logging.disable(logging.INFO)
+    log_to_parent()
     with Connection(int(sys.argv[1])) as connection:
         try:
             workshop = Workshop()
@@ -36,13 +41,23 @@ def main() -> None:
         serve(connection, workshop)
 
 
+def log_to_parent() -> None:
+    """Write warnings and worse, and the stack at a crash, to standard error, which the parent reads."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(LogLineFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.captureWarnings(True)
+    faulthandler.enable()
+
+
 def serve(connection: Connection, workshop: Workshop) -> None:
-    """Say that all is ready, then answer requests, one outcome each."""
+    """Say that all is ready, then answer requests: an outcome each, and where in standard error its lines end."""
     try:
         connection.send(READY)
         while True:
             for request in connection.recv():
-                connection.send(workshop.meet(request))
+                outcome = workshop.meet(request)
+                connection.send((outcome, os.fstat(sys.stderr.fileno()).st_size))
     except (EOFError, ConnectionError):
         return
 
@@ -65,10 +80,10 @@ class Workshop:
         try:
             return Done(self._do(request), time.perf_counter() - start)
         except PlazaError as error:
-            return Failure(str(error))
+            return Failure(str(error), USUAL_RETRIES.may_pass(error))
         except Exception as error:
             logging.getLogger(__name__).exception("%s", request)
-            return Failure(f"{type(error).__name__}: {error} ({request.file})")
+            return Failure(f"{type(error).__name__}: {error} ({request.file})", USUAL_RETRIES.may_pass(error))
 
     def _do(self, request: Request) -> object:
         if isinstance(request, PreviewRequest):

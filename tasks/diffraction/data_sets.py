@@ -14,13 +14,17 @@ from dxtbx.format.Format import Format
 from dxtbx.format.image import ImageBool  # noqa: F401 - registers the type of external masks
 from dxtbx.model.experiment_list import ExperimentListFactory
 
-from blocks.errors import PlazaError
+from blocks.errors import PassingFault, PlazaError
 from tasks.diffraction.hdf5_frames import FrameReader, UnmappedLayout, read_frame_map, reads_plain_frames
 from tasks.diffraction.requests import MASTER_SUFFIXES
 
 
 class ImageUnreadable(PlazaError):
     """An image file is missing, incomplete or in no format that DIALS knows."""
+
+
+class ImageMissing(ImageUnreadable, PassingFault):
+    """An image file isn't there, or isn't seen on this machine yet."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def open_data_set(file: str) -> DataSet:
             raise ValueError("no format of dxtbx's knows it")
     except Exception as error:
         if not Path(file).exists():
-            raise ImageUnreadable(f"the image file {file} does not exist") from error
+            raise ImageMissing(f"the image file {file} does not exist") from error
         size = Path(file).stat().st_size
         raise ImageUnreadable(
             f"DIALS can't read {file} ({size} bytes): {error or type(error).__name__}. It may be incomplete, "

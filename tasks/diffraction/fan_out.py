@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from blocks.analysis_cluster import AnalysisClusterUnavailable
-from blocks.errors import PlazaError
+from blocks.errors import PassingFault, PlazaError
 from tasks.diffraction.requests import Chunk, Done, Failure, Outcome, Request
+from tasks.relayed_log import relay
 from tasks.step import Message, StepContext
+from tasks.step_identity import current_identity
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -35,6 +37,10 @@ WORKER_COUNT_INTERVAL_S = 5.0
 
 class AnalysisFailed(PlazaError):
     """DIALS can't analyse or draw an image; the message says which and why."""
+
+
+class ImageNotReady(PassingFault):
+    """An image can't be read yet, or its preview can't be written now: file systems may lag behind one another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +143,7 @@ class FanOut:
         while self._waiting and len(self._running) < CHUNKS_PER_WORKER * self._workers:
             size = chunk_size(len(self._waiting), self._workers, self._seconds_per_image)
             jobs = tuple(self._waiting.popleft() for _ in range(size))
-            task = asyncio.create_task(self._meet(Chunk(tuple(job.request for job in jobs))))
+            task = asyncio.create_task(self._meet(Chunk(tuple(job.request for job in jobs), current_identity())))
             self._running[task] = jobs
 
     async def _count_workers(self) -> None:
@@ -164,7 +170,8 @@ class FanOut:
         results = []
         for job, outcome in zip(jobs, outcomes, strict=True):
             if isinstance(outcome, Failure):
-                self._context.refuse(job.message, AnalysisFailed(outcome.reason))
+                fault = ImageNotReady if outcome.may_pass else AnalysisFailed
+                self._context.refuse(job.message, fault(outcome.reason))
             else:
                 self._learn(outcome)
                 results.append((job.message, outcome.value))
@@ -190,7 +197,9 @@ class FanOut:
             try:
                 broken = client if client is not None and client.status != "running" else None
                 client = await self._context.resources.analysis_client(instead_of=broken)
-                return await client.submit(meet_requests, chunk, key=(self._name, uuid4().hex), pure=False)
+                answer = await client.submit(meet_requests, chunk, key=(self._name, uuid4().hex), pure=False)
+                relay(answer.log)
+                return answer.outcomes
             except _cluster_faults() as error:
                 fault = f"{type(error).__name__}: {error}"
                 self._context.logger.warning(

@@ -19,10 +19,10 @@ import numpy as np
 from dxtbx import flumpy, nexus
 from dxtbx.format.FormatNXmx import FormatNXmx
 
-from blocks.errors import PlazaError
+from blocks.errors import PassingFault
 
 
-class FrameMissing(PlazaError):
+class FrameMissing(PassingFault):
     """A frame of a master has not been written, or its data file isn't there."""
 
 

@@ -7,7 +7,9 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import field_validator
 
+from tasks.log_line import LogLine
 from tasks.step import StepParameters
+from tasks.step_identity import StepIdentity
 
 MASTER_SUFFIXES = (".h5", ".nxs", ".hdf5", ".cxi")
 
@@ -80,6 +82,13 @@ class ImageRequest:
     scan_range: tuple[int, int] | None = None
 
     @property
+    def image(self) -> str:
+        """The image, or images, as people say it."""
+        if self.scan_range is None:
+            return self.file
+        return f"{self.file}, images {self.scan_range[0]}-{self.scan_range[1]}"
+
+    @property
     def time_limit_s(self) -> float:
         """Seconds after which the DIALS process is taken to hang; an Eiger 16M takes 1.5 s an image."""
         if self.scan_range is not None:
@@ -100,6 +109,11 @@ class PreviewRequest:
     quality: int = 95
     time_limit_s: float = 120.0
 
+    @property
+    def image(self) -> str:
+        """The image, as people say it."""
+        return f"{self.file}, image {self.index}"
+
 
 Request: TypeAlias = ImageRequest | PreviewRequest
 
@@ -114,9 +128,10 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A request that can't be met, and why."""
+    """A request that can't be met, why, and whether it may be met later."""
 
     reason: str
+    may_pass: bool = False
 
 
 Outcome: TypeAlias = Done | Failure
@@ -124,6 +139,15 @@ Outcome: TypeAlias = Done | Failure
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Requests that one Dask task meets. A class of its own, so that Dask doesn't look into it for futures."""
+    """Requests that one Dask task meets, and for whom. A class, so that Dask doesn't look into it for futures."""
 
     requests: tuple[Request, ...]
+    identity: StepIdentity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkAnswer:
+    """The outcomes of a chunk's requests, in order, and what was logged meanwhile."""
+
+    outcomes: list[Outcome]
+    log: list[LogLine]

@@ -1,5 +1,6 @@
 """A child process as `tasks.diffraction.child_main`, without DIALS, which does to itself what a file's name says."""
 
+import logging
 import os
 import signal
 import sys
@@ -7,7 +8,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tasks.diffraction.child_main import serve
+from tasks.diffraction.child_main import log_to_parent, serve
 from tasks.diffraction.requests import Done, Failure
 
 
@@ -15,6 +16,7 @@ class Obedient:
     def meet(self, request):
         match request.file.split("/")[0]:
             case "segfault":
+                os.write(2, b"terminate called\n")
                 os.kill(os.getpid(), signal.SIGSEGV)
             case "exit":
                 os._exit(3)
@@ -23,12 +25,19 @@ class Obedient:
             case "once" if not (mark := Path(request.file.removeprefix("once"))).exists():
                 mark.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "noisy":
+                os.write(1, b"written by native code\nin two lines\n")
+                logging.getLogger("dxtbx").warning("no detector distance", extra={"distance": None})
+                os.write(2, b"more\n")
+            case "flood":
+                os.write(2, b"x" * 10_000_000)
             case "bad":
                 return Failure("it is bad")
         return Done((request.file, os.getpid()), 0.001)
 
 
 if __name__ == "__main__":
+    log_to_parent()
     with Connection(int(sys.argv[1])) as connection:
         if "unable" in sys.argv[0]:
             connection.send(Failure("no DIALS here"))

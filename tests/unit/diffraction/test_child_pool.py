@@ -105,9 +105,42 @@ def test_missing_dials_is_said(tmp_path):
 
 def test_process_that_dies_at_its_start_is_said(tmp_path):
     program = tmp_path / "short.py"
-    program.write_text("raise SystemExit(4)")
-    with pytest.raises(DialsUnavailable, match="did not start: it ended with exit code 4"):
+    program.write_text("import sys; sys.stderr.write('no libtbx\\n'); raise SystemExit(4)")
+    with pytest.raises(DialsUnavailable, match=r"did not start: it ended with exit code 4\. It said: no libtbx"):
         meet(ChildPool((str(program),)), "a")
+
+
+def test_what_dials_says_is_logged_with_its_image_in_order(pool, caplog):
+    meet(pool, "a", "noisy", "b")
+    assert [(record.levelname, record.name, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "tasks.diffraction.child_main", "DIALS at noisy, image 1: written by native code\nin two lines"),
+        ("WARNING", "dxtbx", "DIALS at noisy, image 1: no detector distance"),
+        ("WARNING", "tasks.diffraction.child_main", "DIALS at noisy, image 1: more"),
+    ]
+    [process] = {record.process for record in caplog.records}
+    assert process == pool._idle[0].pid
+
+
+def test_last_words_of_a_process_that_crashes_are_logged(pool, caplog):
+    meet(pool, "segfault")
+    words, *_ = [record.getMessage() for record in caplog.records]
+    assert words.startswith("DIALS at segfault, image 1: terminate called\nFatal Python error: Segmentation fault")
+    assert "dying_child.py" in words
+    assert "in meet" in words
+
+
+def test_of_a_flood_the_end_is_logged(pool, caplog):
+    meet(pool, "flood", "a")
+    [record] = caplog.records
+    assert "bytes before this are left out" in record.getMessage()
+    assert len(record.getMessage()) < 70_000
+
+
+def test_closed_pool_leaves_no_file_open(pool):
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    meet(pool, "a", "segfault", "exit", "hang", "b")
+    pool.close()
+    assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
 def test_process_ends_quietly_if_its_parent_is_gone_before_it_is_ready():

@@ -10,8 +10,10 @@ from blocks.analysis_cluster import AnalysisClusterUnavailable
 from blocks.errors import MessageRefused
 from tasks.diffraction import fan_out
 from tasks.diffraction.fan_out import LARGEST_CHUNK, AnalysisFailed, FanOut, chunk_size
-from tasks.diffraction.requests import Done, Failure
+from tasks.diffraction.requests import ChunkAnswer, Done, Failure
+from tasks.log_line import LogLine
 from tasks.step import Message, StepContext
+from tasks.step_identity import StepIdentity, acting_for
 
 
 @given(st.integers(1, 10_000), st.integers(1, 100), st.none() | st.floats(0, 100))
@@ -45,6 +47,8 @@ class Cluster:
         self.working = self.most_working = 0
         self.clients = 0
         self.gate = None
+        self.log = []
+        self.identities = set()
 
     async def analysis_client(self, instead_of=None):
         if instead_of is not None:
@@ -57,6 +61,7 @@ class Cluster:
 
     async def submit(self, function, chunk, key, pure):
         self.chunks.append(len(chunk.requests))
+        self.identities.add(chunk.identity)
         self.working += 1
         self.most_working = max(self.most_working, self.working)
         await (self.gate.wait() if self.gate else asyncio.sleep(0))
@@ -66,7 +71,8 @@ class Cluster:
             if isinstance(answer, OSError):
                 self.status = "closed"
             raise answer
-        return [Failure("bad") if request == "bad" else Done(request.upper(), 0.001) for request in chunk.requests]
+        outcomes = [Failure("bad") if request == "bad" else Done(request.upper(), 0.001) for request in chunk.requests]
+        return ChunkAnswer(outcomes, self.log)
 
 
 @pytest.fixture
@@ -180,3 +186,16 @@ async def test_fault_of_the_inbox_is_raised(refused):
     with pytest.raises(ValueError, match="broken channel"):
         _ = [result async for result in FanOut(context, lambda message: message.payload).results(inbox())]
     assert refused == []
+
+
+async def test_what_workers_log_is_logged_here_as_their_own(refused, caplog):
+    run_of_step = StepIdentity("run", "per-image-analysis", 7, 2, "analyse_images")
+    cluster = Cluster()
+    cluster.log = [LogLine(1700000000.25, "WARNING", "tasks.elsewhere", "100% odd", run_of_step, "node07", 42)]
+    with acting_for(run_of_step):
+        assert await run(cluster, ["a"], refused) == ["A"]
+    assert cluster.identities == {run_of_step}
+    [record] = caplog.records
+    assert (record.name, record.getMessage(), record.levelname) == ("tasks.elsewhere", "100% odd", "WARNING")
+    assert (record.created, record.process) == (1700000000.25, 42)
+    assert LogLine.from_record(record) == cluster.log[0]
