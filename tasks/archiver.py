@@ -1,7 +1,8 @@
 """Archiver: tell the data catalogue (ICAT) which files a data collection has, by XML drop files.
 
 Both steps look at each file, split what is too much for one drop file into numbered parts and send each part's XML on
-`dropfile`. A drop file is written under a temporary name and then renamed, and never over a different one.
+`dropfile`. A drop file is written under a temporary name and then renamed, and never over a different one. Its
+timestamp is that of the message, so a message that comes again after a crash writes the same file.
 
 Differences from Zocalo, on purpose: all parts come from one message; gaps are seen across parts, and missing files
 are told once for the whole pattern; files beyond 3 TiB count as failed. `dropfile-queue` means nothing without a
@@ -9,6 +10,7 @@ message broker: it is ignored with a warning, and the output `dropfile` carries 
 """
 
 import itertools
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,16 +19,21 @@ from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt
 
-from blocks.errors import MessageRefused
+from blocks.errors import MessageRefused, PassingFault
 from tasks.atomic_file import write_atomically
 from tasks.icat_dropfile import DataFile, dataset_name, format_dropfile
+from tasks.retrying import USUAL_RETRIES
 from tasks.step import Message, Send, StepContext, StepParameters, message_step
+from tasks.step_check import Fills, NodePlan
 
 INDUSTRIAL_CODES = ("ic", "il", "in", "sw")
 UNSET_DROPFILE = "{dropfile_override}"  # what stands in a recipe when nobody asked for another place
 NAMES_IN_LOG = 10
 
+DROPFILE_FIELDS = ("visit_id", "beamline", "timestamp", "multipart")
+
 FilledIn = Annotated[str, Field(pattern=r"^[^{}]+$")]  # no placeholder left
+Template = Annotated[str | None, Fills(*DROPFILE_FIELDS)]
 
 
 class ArchiverParameters(StepParameters):
@@ -35,9 +42,9 @@ class ArchiverParameters(StepParameters):
     visit: FilledIn
     beamline: FilledIn
     limit_files: NonNegativeInt = Field(0, alias="limit-files")
-    dropfile: str | None = None
-    dropfile_dir: str | None = Field(None, alias="dropfile-dir")
-    dropfile_filename: str | None = Field(None, alias="dropfile-filename")
+    dropfile: Annotated[str | None, Fills(*DROPFILE_FIELDS, UNSET_DROPFILE.strip("{}"))] = None
+    dropfile_dir: Template = Field(None, alias="dropfile-dir")
+    dropfile_filename: Template = Field(None, alias="dropfile-filename")
     dropfile_queue: str | None = Field(None, alias="dropfile-queue")
     log_file_warnings_as_info: bool = Field(False, alias="log-file-warnings-as-info")
     log_summary_warning_as_info: bool = Field(False, alias="log-summary-warning-as-info")
@@ -55,7 +62,7 @@ class ArchiverParameters(StepParameters):
             template = str(Path(self.dropfile_dir) / self.dropfile_filename)
         if not template:
             return None
-        fields = {"visit_id": self.visit, "beamline": self.beamline, "timestamp": timestamp, "multipart": multipart}
+        fields = dict(zip(DROPFILE_FIELDS, (self.visit, self.beamline, timestamp, multipart), strict=True))
         try:
             return Path(template.format(**fields))
         except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -92,11 +99,35 @@ class Look:
         return isinstance(self.error, FileNotFoundError)
 
 
+def check_pattern(parameters: PatternParameters, plan: NodePlan) -> None:
+    """Refuse a pattern that can't be expanded, and archiving that nobody hears of."""
+    expand_pattern(parameters.pattern, 0, 0)
+    _check_dropfile(parameters, plan)
+
+
+def check_filelist(parameters: FileListParameters, plan: NodePlan) -> None:
+    """Refuse a node without files, and archiving that nobody hears of."""
+    if plan.payloads is None:
+        _check_list(parameters.filelist or ["any"])
+    for payload in plan.payloads or ():
+        _check_list(payload.get("filelist", parameters.filelist) if isinstance(payload, Mapping) else parameters.filelist)
+    _check_dropfile(parameters, plan)
+
+
+def _check_dropfile(parameters: ArchiverParameters, plan: NodePlan) -> None:
+    if parameters.dropfile_path("", "") is None and not plan.has_outputs:
+        raise MessageRefused(
+            "nothing comes of archiving: expected `dropfile`, or `dropfile-dir` and `dropfile-filename`, or a step "
+            "that the output `dropfile` leads to; seen none of them"
+        )
+
+
 @message_step(
     queue="archive.pattern",
     parameters=PatternParameters,
     outputs=("dropfile", "missing_files", "missing_files_within", "all_files_missing"),
     default_output="dropfile",
+    check=check_pattern,
 )
 def archive_pattern(parameters: PatternParameters, message: Message, context: StepContext) -> Iterable[Send]:
     """Register the files of a pattern; tell which are missing, and whether there are later ones."""
@@ -107,11 +138,17 @@ def archive_pattern(parameters: PatternParameters, message: Message, context: St
     start = _read_number(resumed, "archive-pattern-start", parameters.pattern_start)
     label = _read_number(resumed, "archive-multipart", 0)
     looks = [look_at(path) for path in expand_pattern(parameters.pattern, start, parameters.pattern_end)]
-    dropfiles = _register(parameters, looks, parameters.pattern, label, context)
+    dropfiles = _register(parameters, looks, parameters.pattern, label, message, context)
     return [*_tell_missing(looks, context), *dropfiles]
 
 
-@message_step(queue="archive.filelist", parameters=FileListParameters, outputs=("dropfile",), default_output="dropfile")
+@message_step(
+    queue="archive.filelist",
+    parameters=FileListParameters,
+    outputs=("dropfile",),
+    default_output="dropfile",
+    check=check_filelist,
+)
 def archive_filelist(parameters: FileListParameters, message: Message, context: StepContext) -> Iterable[Send]:
     """Register the files of a list."""
     if is_confidential(parameters.visit, context.resources.settings.archiver_allowed_industrial_visits):
@@ -119,12 +156,16 @@ def archive_filelist(parameters: FileListParameters, message: Message, context: 
         return []
     payload = message.payload if isinstance(message.payload, Mapping) else {"archive-multipart": 0}
     paths = payload.get("filelist", parameters.filelist)
+    _check_list(paths)
+    label = _read_number(payload, "archive-multipart", 1)
+    return _register(parameters, [look_at(path) for path in paths], paths[0], label, message, context)
+
+
+def _check_list(paths: Any) -> None:
     if not isinstance(paths, list) or not paths or not all(isinstance(path, str) and path for path in paths):
         raise MessageRefused(
             f"expected a list of file names as `filelist` of the payload or of the parameters, seen {paths!r:.200}"
         )
-    label = _read_number(payload, "archive-multipart", 1)
-    return _register(parameters, [look_at(path) for path in paths], paths[0], label, context)
 
 
 def is_confidential(visit: str, allowed: Sequence[str]) -> bool:
@@ -195,7 +236,12 @@ def _tell_missing(looks: Sequence[Look], context: StepContext) -> Iterator[Send]
 
 
 def _register(
-    parameters: ArchiverParameters, looks: Sequence[Look], pattern: str, label: int, context: StepContext
+    parameters: ArchiverParameters,
+    looks: Sequence[Look],
+    pattern: str,
+    label: int,
+    message: Message,
+    context: StepContext,
 ) -> list[Send]:
     """Write the parts' drop files, and return what goes out on `dropfile`.
 
@@ -206,7 +252,7 @@ def _register(
     label
         Number of the first part; 0: none, unless there are more.
     """
-    timestamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    timestamp = datetime.fromtimestamp(message.sent_at or time.time()).strftime("%Y%m%d-%H%M%S")
     parameters.dropfile_path(timestamp, "")  # a wrong template is refused before any part is written
     parts = split_into_parts(looks, parameters.limit_files)
     first = label or (1 if len(parts) > 1 else 0)
@@ -225,12 +271,22 @@ def _register(
 
 
 def _write_beside_others(path: Path, xml: bytes) -> Path:
-    """Write a drop file, under a numbered name if another one stands there that the catalogue hasn't taken yet."""
+    """Write a drop file, under a numbered name if another one stands there that the catalogue hasn't taken yet.
+
+    Raises
+    ------
+    PassingFault
+        The file system is full, or doesn't answer.
+    MessageRefused
+        It can't be written there.
+    """
     names = itertools.chain([path], (path.with_stem(f"{path.stem}_{number}") for number in itertools.count(2)))
     try:
         free = next(name for name in names if not name.exists() or name.read_bytes() == xml)
         write_atomically(free, xml)
     except OSError as error:
+        if USUAL_RETRIES.may_pass(error):
+            raise PassingFault(f"the drop file can't be written to {path.parent} now: {error}") from error
         raise MessageRefused(f"the drop file can't be written: {error}; make {path.parent} writable") from error
     return free
 

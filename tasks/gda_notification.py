@@ -1,4 +1,8 @@
-"""GDA notification: tell the beamline's control system (GDA) about each analysed image, by UDP."""
+"""GDA notification: tell the beamline's control system (GDA) about each analysed image, by UDP.
+
+At least once, as far as UDP arrives at all: an image is told again if the process was killed before that was noted.
+GDA draws the same point once more.
+"""
 
 import socket
 from collections.abc import Iterable
@@ -6,9 +10,11 @@ from typing import Annotated
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
-from blocks.errors import MessageRefused
+from blocks.errors import MessageRefused, PassingFault
+from tasks.retrying import Retries
 from tasks.step import Message, Send, StepContext, StepParameters, message_step
 
+RETRIES = Retries(tries=3)  # some seconds: a point that comes later is of no use at the beamline
 SILENT_HOST = "mx-control"  # a beamline without a listening GDA
 
 
@@ -37,7 +43,7 @@ class ImageQuality(BaseModel):
         return ":".join(map(str, ("PIA", dcid, self.image, *values))).encode("latin-1")
 
 
-@message_step(queue="notify_gda", parameters=GdaParameters)
+@message_step(queue="notify_gda", parameters=GdaParameters, retries=RETRIES)
 def notify_gda(parameters: GdaParameters, message: Message, context: StepContext) -> Iterable[Send]:
     """Send an image's quality indicators to GDA."""
     if "{" in parameters.host:
@@ -48,9 +54,17 @@ def notify_gda(parameters: GdaParameters, message: Message, context: StepContext
     try:
         send_datagram(parameters.host, parameters.port, datagram)
     except OSError as error:
-        raise MessageRefused(f"GDA at {parameters.host}:{parameters.port} can't be told: {error}") from error
+        fault = PassingFault if may_pass(error) else MessageRefused
+        raise fault(f"GDA at {parameters.host}:{parameters.port} can't be told: {error}") from error
     context.logger.debug("told GDA %r", datagram)
     return []
+
+
+def may_pass(error: OSError) -> bool:
+    """Tell whether a name server or the network may do its part a little later."""
+    if isinstance(error, socket.gaierror):
+        return error.errno in {socket.EAI_AGAIN, socket.EAI_SYSTEM, socket.EAI_MEMORY}
+    return RETRIES.may_pass(error)
 
 
 def send_datagram(host: str, port: int, datagram: bytes) -> None:

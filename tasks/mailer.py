@@ -2,8 +2,9 @@
 
 The mail goes to the server of the settings or of the Prefect block `mail-server/plaza`. Without one, or if it can't
 be handed over after a few tries, it's kept as a file in the home folder's `mail/`, and an error is logged: unlike
-Zocalo's, a mail is never lost. Its Message-ID follows from the recipe run and what it says, so the same
-mail sent twice can be seen to be one.
+Zocalo's, a mail is never lost. A process that is killed right after the server took the mail sends it once more; its
+Message-ID follows from the recipe run and what it says, and its date is that of the message, so the same mail sent
+twice can be seen to be one, and is kept once.
 """
 
 import hashlib
@@ -13,10 +14,11 @@ import re
 import smtplib
 import time
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import localtime, parseaddr
-from typing import Any
+from email.utils import parseaddr
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
@@ -24,8 +26,10 @@ from blocks.errors import ConfigurationError, MessageRefused
 from blocks.smtp_server import SmtpServer, find_smtp_server
 from tasks.atomic_file import write_atomically
 from tasks.step import Message, Send, StepContext, StepParameters, message_step
+from tasks.step_check import Fills, NodePlan
 
 RETRY_PAUSES_S = (1.0, 4.0)
+ANYBODY = "somebody@localhost"  # for a mail that isn't sent
 PERMANENT = range(500, 600)  # SMTP's replies to what it will never take
 
 _FIELD = re.compile(r"\{(payload|pprint_payload)\}")
@@ -38,7 +42,7 @@ class MailParameters(StepParameters):
     recipient: Any = None
     sender: str | None = Field(None, alias="from")
     subject: str = "mail notification via zocalo"
-    content: str | list[str] | None = None
+    content: Annotated[str | list[str] | None, Fills("payload", "pprint_payload")] = None
 
     @property
     def is_empty(self) -> bool:
@@ -64,13 +68,20 @@ class MailParameters(StepParameters):
         return addresses
 
 
-@message_step(queue="mailnotification", parameters=MailParameters)
+def check_mail(parameters: MailParameters, plan: NodePlan) -> None:
+    """Refuse a mail without recipients or without content, unless it comes with the messages."""
+    if not parameters.is_empty:
+        compose(parameters, None, "", ANYBODY)
+    for payload in plan.payloads or ():
+        compose(_mail_of(parameters, payload), payload, "", ANYBODY)
+
+
+@message_step(queue="mailnotification", parameters=MailParameters, check=check_mail)
 def send_mail(parameters: MailParameters, message: Message, context: StepContext) -> Iterable[Send]:
     """Send a mail, or keep it where an operator finds it."""
     settings = context.resources.settings
-    if parameters.is_empty and isinstance(message.payload, Mapping):
-        parameters = _read_simple_message(message.payload)
-    mail = compose(parameters, message.payload, context.recipe_run, settings.mail_sender)
+    parameters = _mail_of(parameters, message.payload)
+    mail = compose(parameters, message, context.recipe_run, settings.mail_sender)
     kept = settings.home / "mail" / f"{_file_stem(mail)}.eml"
     try:
         server = find_smtp_server(settings)
@@ -84,7 +95,7 @@ def send_mail(parameters: MailParameters, message: Message, context: StepContext
     return []
 
 
-def compose(parameters: MailParameters, payload: Any, recipe_run: str, default_sender: str) -> EmailMessage:
+def compose(parameters: MailParameters, message: Message, recipe_run: str, default_sender: str) -> EmailMessage:
     """Write a mail.
 
     Raises
@@ -96,7 +107,7 @@ def compose(parameters: MailParameters, payload: Any, recipe_run: str, default_s
     content = "".join(_as_list(parameters.content))
     if not content:
         raise MessageRefused("the mail has no content: expected a text or a list of texts as `content`")
-    content = fill_in(content, payload)
+    content = fill_in(content, message.payload)
     sender = parameters.sender or default_sender
     mail = EmailMessage()
     try:
@@ -107,11 +118,11 @@ def compose(parameters: MailParameters, payload: Any, recipe_run: str, default_s
         raise MessageRefused(
             f"the mail's headers can't be: {error}; recipients {recipients}, from {sender!r}"
         ) from error
-    said = json.dumps([recipients, parameters.subject, content, payload], sort_keys=True, default=str)
+    said = json.dumps([recipients, parameters.subject, content, message.payload], sort_keys=True, default=str)
     digest = hashlib.sha256(said.encode(errors="replace")).hexdigest()[:16]
     domain = parseaddr(default_sender)[1].rpartition("@")[2] or "localhost"
     mail["Message-ID"] = f"<plaza.{_plain(recipe_run)}.{digest}@{domain}>"
-    mail["Date"] = localtime()
+    mail["Date"] = datetime.fromtimestamp(message.sent_at or time.time()).astimezone()
     mail["Auto-Submitted"] = "auto-generated"  # no out-of-office replies
     mail.set_content(content)
     return mail
@@ -151,8 +162,10 @@ def is_permanent(error: OSError) -> bool:
     return isinstance(error, smtplib.SMTPNotSupportedError)
 
 
-def _read_simple_message(payload: Mapping[str, Any]) -> MailParameters:
-    """Take the whole mail from the payload: Zocalo's message without a recipe."""
+def _mail_of(parameters: MailParameters, payload: Any) -> MailParameters:
+    """Take the whole mail from the payload where the recipe says nothing of it: Zocalo's message without a recipe."""
+    if not parameters.is_empty or not isinstance(payload, Mapping):
+        return parameters
     named = payload.get("parameters")
     if not isinstance(named, Mapping):
         return MailParameters()

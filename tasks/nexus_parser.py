@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from blocks.errors import MessageRefused
+from tasks.retrying import USUAL_RETRIES
 from tasks.step import Message, Send, StepContext, StepParameters, message_step
+from tasks.step_check import NodePlan
 
 SUCCESSFUL = "DataCollection Successful"
+NO_FILE = "the NeXus parser needs the path of a file, in the parameters or in the payload; saw none"
 
 
 class RelatedFilesParameters(StepParameters):
@@ -34,11 +37,19 @@ class RelatedFilesParameters(StepParameters):
         return self.run_status is not None and self.run_status != SUCCESSFUL
 
 
+def check_master(parameters: RelatedFilesParameters, plan: NodePlan) -> None:
+    """Refuse a node that has no file to look at."""
+    if not parameters.file and not plan.may_bring("file"):
+        raise MessageRefused(NO_FILE)
+
+
 @message_step(
     queue="nexusparser.find_related_files",
     parameters=RelatedFilesParameters,
     outputs=("every", "all", "error"),
     default_output="all",
+    check=check_master,
+    only_sends=True,
 )
 def find_related_files(parameters: RelatedFilesParameters, message: Message, context: StepContext) -> Iterator[Send]:
     """Send the path of each file of a data set (`every`), then all of them (`all`), and what is missing (`error`).
@@ -50,7 +61,7 @@ def find_related_files(parameters: RelatedFilesParameters, message: Message, con
     """
     master = parameters.file or (message.payload.get("file") if isinstance(message.payload, Mapping) else None)
     if not master or not isinstance(master, str):
-        raise MessageRefused("the NeXus parser needs the path of a file, in the parameters or in the payload; saw none")
+        raise MessageRefused(NO_FILE)
     if not Path(master).exists():
         yield from _complain(f"File {master} not found", parameters, context)
         return
@@ -87,6 +98,8 @@ def count_images(master: Path) -> dict[str, int | None]:
     ------
     MessageRefused
         The file isn't HDF5, has no /entry/data, or links a file to two data sets.
+    OSError
+        The file system doesn't answer now.
     """
     import h5py
 
@@ -100,6 +113,8 @@ def count_images(master: Path) -> dict[str, int | None]:
             others = {_target(link, master) for link in _external_links(file, set())} - set(counts)
             return counts | {other: 0 if Path(other).is_file() else None for other in sorted(others)}
     except (OSError, RuntimeError, KeyError) as error:
+        if isinstance(error, OSError) and USUAL_RETRIES.may_pass(error):
+            raise
         raise MessageRefused(f"{master} can't be read as a NeXus file: {error}") from error
 
 
