@@ -110,7 +110,9 @@ def check_filelist(parameters: FileListParameters, plan: NodePlan) -> None:
     if plan.payloads is None:
         _check_list(parameters.filelist or ["any"])
     for payload in plan.payloads or ():
-        _check_list(payload.get("filelist", parameters.filelist) if isinstance(payload, Mapping) else parameters.filelist)
+        _check_list(
+            payload.get("filelist", parameters.filelist) if isinstance(payload, Mapping) else parameters.filelist
+        )
     _check_dropfile(parameters, plan)
 
 

@@ -13,6 +13,7 @@ from blocks.errors import MessageRefused
 from tasks.diffraction.fan_out import FanOut
 from tasks.diffraction.requests import AnalysisParameters, PreviewRequest
 from tasks.step import Message, Send, StepContext, StepParameters, stream_step
+from tasks.step_check import NodePlan
 
 COMMAND = "diffraction"
 ONE_IMAGE = re.compile(r"\.cbf(\.gz|\.bz2)?$")
@@ -30,7 +31,16 @@ class PreviewParameters(StepParameters):
     output: str | None = None
 
 
-@stream_step(queue="images", parameters=PreviewParameters)
+def check_preview(parameters: PreviewParameters, plan: NodePlan) -> None:
+    """Refuse what isn't a preview's command, or a preview of nothing."""
+    recipe = parameters.model_dump(exclude_none=True)
+    if plan.payloads is None:
+        _check_command(recipe.get("image_command", COMMAND))
+    for payload in plan.payloads or ():
+        read_request(payload, recipe)
+
+
+@stream_step(queue="images", parameters=PreviewParameters, check=check_preview)
 async def make_preview(
     parameters: PreviewParameters, inbox: AsyncIterator[Message], context: StepContext
 ) -> AsyncIterator[Send]:
@@ -61,12 +71,15 @@ def read_request(payload: Any, recipe: Mapping[str, Any]) -> PreviewRequest:
     wanted = dict(recipe)
     if isinstance(payload, Mapping):
         wanted |= {key: value for key, value in payload.items() if value}
-    command = wanted.get("image_command")
-    if command != COMMAND:
-        raise MessageRefused(f"the only `image_command` is {COMMAND!r}; seen {command!r}")
+    _check_command(wanted.get("image_command"))
     file, index = _find_image(wanted)
     output = wanted.get("output") or default_output(file, index)
     return PreviewRequest(file, index, output, thumbnail_of(output))
+
+
+def _check_command(command: Any) -> None:
+    if command != COMMAND:
+        raise MessageRefused(f"the only `image_command` is {COMMAND!r}; seen {command!r}")
 
 
 def _find_image(wanted: Mapping[str, Any]) -> tuple[str, int]:

@@ -71,9 +71,9 @@ class MailParameters(StepParameters):
 def check_mail(parameters: MailParameters, plan: NodePlan) -> None:
     """Refuse a mail without recipients or without content, unless it comes with the messages."""
     if not parameters.is_empty:
-        compose(parameters, None, "", ANYBODY)
+        compose(parameters, Message(None), "", ANYBODY)
     for payload in plan.payloads or ():
-        compose(_mail_of(parameters, payload), payload, "", ANYBODY)
+        compose(_mail_of(parameters, payload), Message(payload), "", ANYBODY)
 
 
 @message_step(queue="mailnotification", parameters=MailParameters, check=check_mail)

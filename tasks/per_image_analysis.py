@@ -11,9 +11,23 @@ from blocks.errors import MessageRefused
 from tasks.diffraction.fan_out import FanOut
 from tasks.diffraction.requests import AnalysisParameters, ImageRequest, ImageStatistics
 from tasks.step import Message, Send, StepContext, stream_step
+from tasks.step_check import NodePlan
 
 
-@stream_step(queue="per_image_analysis", parameters=AnalysisParameters, outputs=("result",), default_output="result")
+def check_analysis(parameters: AnalysisParameters, plan: NodePlan) -> None:
+    """Refuse a node that is started without an image."""
+    for payload in plan.payloads or ():
+        read_request(payload, parameters)
+
+
+@stream_step(
+    queue="per_image_analysis",
+    parameters=AnalysisParameters,
+    outputs=("result",),
+    default_output="result",
+    check=check_analysis,
+    only_sends=True,
+)
 async def analyse_images(
     parameters: AnalysisParameters, inbox: AsyncIterator[Message], context: StepContext
 ) -> AsyncIterator[Send]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
 
 class Fills:
     """Annotates a parameter with the names of the placeholders in it that the step itself fills.
@@ -18,6 +20,21 @@ class Fills:
         self.names = names
 
 
+class Chooses:
+    """Annotates a parameter whose value chooses what else the step reads, from its parameters and its messages alike.
+
+    Texts with a `$` in them are looked up in the message's environment.
+
+    Parameters
+    ----------
+    models
+        What is read, by the parameter's value.
+    """
+
+    def __init__(self, models: Mapping[str, type[BaseModel]]) -> None:
+        self.models = models
+
+
 @dataclass(frozen=True)
 class NodePlan:
     """What is known of a recipe's node before it runs.
@@ -26,14 +43,11 @@ class NodePlan:
     ----------
     node
         As it stands in the recipe, its placeholders filled from an example data collection.
-    examples
-        Names of the parameters that have placeholders: their values are only examples.
     payloads
         What its messages bring, where only `start` sends some; None: other steps send them, so it isn't known.
     """
 
     node: Mapping[str, Any]
-    examples: frozenset[str] = frozenset()
     payloads: tuple[Any, ...] | None = None
 
     @property

@@ -24,10 +24,21 @@ from tasks.centring_mathematics import CentringResult, draw_grid, find_centre
 from tasks.centring_models import CentringParameters, GatheredImages, GridInfo, ImageResult
 from tasks.retrying import USUAL_RETRIES
 from tasks.step import Message, Send, StepContext, stream_step
+from tasks.step_check import NodePlan
 
 SINGLE_IMAGE_COMMENT = "Diffraction grid scan of 1 by 1 images"  # has no grid information, and needs none
 NUMBERS_IN_LOG = 10
 WRITE_TRIES = 3  # seconds, not minutes: somebody waits for what comes after
+
+
+def check_centring(parameters: CentringParameters, plan: NodePlan) -> None:
+    """Refuse a scan that can't be centred, and a result that nobody hears of."""
+    read_grid_info(parameters, plan.node)
+    if not (parameters.output or parameters.log or plan.has_outputs):
+        raise MessageRefused(
+            "nothing comes of centring: expected a file as `output` or `log`, or a step that the output `success` "
+            "leads to; seen none of them"
+        )
 
 
 @stream_step(
@@ -35,6 +46,7 @@ WRITE_TRIES = 3  # seconds, not minutes: somebody waits for what comes after
     parameters=CentringParameters,
     outputs=("success", "abort"),
     default_output="success",
+    check=check_centring,
 )
 async def centre_crystal(
     parameters: CentringParameters, inbox: AsyncIterator[Message], context: StepContext

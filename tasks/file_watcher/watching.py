@@ -13,6 +13,7 @@ from tasks.file_watcher.parameters import WatchParameters, open_source
 from tasks.file_watcher.selection import Notices
 from tasks.file_watcher.sources import Source
 from tasks.step import Message, Send, StepContext, stream_step
+from tasks.step_check import NodePlan
 
 # Quick while items arrive; an idle watch costs next to nothing. Growing by a quarter keeps an item's delay below
 # a quarter of the gap before it.
@@ -149,11 +150,19 @@ class Watch:
         return {f"{self._source.noun}-expected": expected, f"{self._source.noun}-seen": self._seen}
 
 
+def check_watch(parameters: WatchParameters, plan: NodePlan) -> None:
+    """Refuse a node that names nothing to watch, or outputs that select nothing."""
+    open_source(parameters)
+    Notices.of_output(plan.node.get("output"))
+
+
 @stream_step(
     queue="filewatcher",
     parameters=WatchParameters,
     outputs=("first", "every", "last", "any", "finally", "timeout", "error", "select-*", "every-*", "*"),
     default_output=None,
+    check=check_watch,
+    only_sends=True,
 )
 async def watch_files(
     parameters: WatchParameters, inbox: AsyncIterator[Message], context: StepContext

@@ -7,7 +7,7 @@ written again. Per-image results go together, many images in one; they may be wr
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError
 from sqlalchemy import Connection
@@ -18,6 +18,7 @@ from blocks.ispyb_connection import pauses, transaction
 from tasks.ispyb_access.commands import COMMANDS, Command, CommandParameters, PerImageResult, store_per_image_results
 from tasks.ispyb_access.ledger import has_ledger, write_once
 from tasks.step import BY_HAND, Message, Send, StepContext, StepParameters, stream_step
+from tasks.step_check import Chooses
 
 Rows = TypeVar("Rows")
 Result = TypeVar("Result")
@@ -28,10 +29,13 @@ BATCH_PATIENCE_S = 0.5  # people watch the results of a scan as it goes on
 LITERAL_KEYS = frozenset({"file_name", "file_path", "importance_rank"})  # file names may have a $ in them
 
 
+CommandName = Annotated[str, Chooses({name: command.parameters for name, command in COMMANDS.items()})]
+
+
 class ConnectorParameters(StepParameters):
     """What to do with each message; the command's own parameters stand beside these."""
 
-    ispyb_command: str = Field(description="Which of the write commands")
+    ispyb_command: CommandName = Field(description="Which of the write commands")
     store_result: str | None = Field(None, description="Name under which later steps find the command's result")
 
 
