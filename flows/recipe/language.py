@@ -69,7 +69,7 @@ class Recipe:
         try:
             if isinstance(other, str):
                 other = parse_recipe(other)
-            elif isinstance(other, Mapping):
+            elif isinstance(other, dict):
                 other = recipe_from_document(other)
         except RecipeError:
             return False
@@ -177,7 +177,7 @@ def links(node: Mapping[str, Any]) -> Iterator[Link]:
     """
     for key in ("output", "error"):
         below = node.get(key)
-        if isinstance(below, Mapping):
+        if isinstance(below, dict):
             for name, targets in below.items():
                 yield from _links_along((key, str(name)), targets)
         else:
@@ -185,7 +185,7 @@ def links(node: Mapping[str, Any]) -> Iterator[Link]:
 
 
 def _links_along(path: tuple[str, ...], targets: Any) -> Iterator[Link]:
-    if isinstance(targets, list | tuple):
+    if isinstance(targets, (list, tuple)):
         yield from (Link(path, target) for target in targets if target is not None)
     elif targets is not None:
         yield Link(path, targets)

@@ -65,8 +65,8 @@ def _renumbered(node: Mapping[str, Any], numbers: Mapping[int, int]) -> dict[str
 
 
 def _renumbered_links(links: Any, numbers: Mapping[int, int]) -> Any:
-    if isinstance(links, Mapping):
+    if isinstance(links, dict):
         return {name: _renumbered_links(below, numbers) for name, below in links.items()}
-    if isinstance(links, list | tuple):
+    if isinstance(links, (list, tuple)):
         return [_renumbered_links(link, numbers) for link in links]
     return None if links is None else numbers[links]

@@ -35,7 +35,7 @@ def shape_faults(document: Any) -> list[str]:
     """Return what is wrong with a document that should be a recipe, before its links are looked at."""
     if not document:
         return [f"No recipe defined: expected a JSON object with nodes and '{START}'"]
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         return [f"a recipe is a JSON object of nodes, not a {type(document).__name__}"]
     return [*_key_faults(document), *_node_faults(document), *_start_faults(document), *_error_faults(document)]
 
@@ -52,7 +52,7 @@ def node_number(key: Any) -> int | None:
 
 def is_node_number(value: Any) -> bool:
     """Tell whether a value can be a link: an integer (of 64 bits), which true and false are not."""
-    return isinstance(value, int) and not isinstance(value, bool) and value.bit_length() < 64
+    return type(value) is int and -(2**63) <= value < 2**63
 
 
 def node_items(document: Mapping[Any, Any]) -> Iterator[tuple[Any, Any]]:
@@ -82,7 +82,7 @@ def _key_faults(document: Mapping[Any, Any]) -> Iterator[str]:
 
 def _node_faults(document: Mapping[Any, Any]) -> Iterator[str]:
     for key, node in node_items(document):
-        if not isinstance(node, Mapping):
+        if not isinstance(node, dict):
             yield f"node {shown_key(key)}: expected a JSON object, seen a {type(node).__name__}"
         elif fault := _value_fault(node):
             yield f"node {shown_key(key)}: {fault}"
@@ -90,11 +90,11 @@ def _node_faults(document: Mapping[Any, Any]) -> Iterator[str]:
 
 def _start_faults(document: Mapping[Any, Any]) -> Iterator[str]:
     entries = document.get(START)
-    if not isinstance(entries, list | tuple) or not entries:
+    if not isinstance(entries, (list, tuple)) or not entries:
         yield f"'{START}' is missing or empty: expected a list of [node, payload] pairs"
         return
     for entry in entries:
-        if not isinstance(entry, list | tuple) or len(entry) != 2:
+        if not isinstance(entry, (list, tuple)) or len(entry) != 2:
             yield f"'{START}' entry {shown(entry)}: expected a pair [node number, payload]"
         elif entry[0] == START:
             yield f"'{START}' leads to itself: expected pairs [node number, payload], seen {shown(entry)}"
@@ -106,7 +106,7 @@ def _start_faults(document: Mapping[Any, Any]) -> Iterator[str]:
 
 def _error_faults(document: Mapping[Any, Any]) -> Iterator[str]:
     links = document.get(ERROR)
-    if not (links is None or is_node_number(links) or isinstance(links, list | tuple)):
+    if not (links is None or is_node_number(links) or isinstance(links, (list, tuple))):
         yield f"recipe-level '{ERROR}' {shown(links)}: expected a list of node numbers"
         return
     for link in error_links(document):

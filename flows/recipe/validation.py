@@ -39,7 +39,7 @@ def structural_faults(recipe: Recipe) -> list[str]:
 def _invalid_links(linked: Links) -> Iterator[str]:
     for number, node_links in linked.items():
         for path, target in node_links:
-            if isinstance(target, Mapping):  # Zocalo lets it pass, and fails when it sends
+            if isinstance(target, dict):  # Zocalo lets it pass, and fails when it sends
                 yield f"node {number}: Invalid link {shown(target)} in {'.'.join(path)}: names don't nest further"
             elif not is_node_number(target):
                 yield f"node {number}: Invalid link {shown(target)} in {'.'.join(path)}: expected a node number"

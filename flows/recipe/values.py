@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import reprlib
-from collections.abc import Mapping
 from typing import Any
 
 from blocks.errors import RecipeError
@@ -29,10 +28,10 @@ def check_value(value: Any) -> None:
             if isinstance(item, str):
                 if not item.isascii():
                     _check_text(item)
-            elif isinstance(item, Mapping):
+            elif isinstance(item, dict):
                 below += item
                 below += item.values()
-            elif isinstance(item, list | tuple):
+            elif isinstance(item, (list, tuple)):
                 below += item
             elif isinstance(item, float) and not math.isfinite(item):
                 raise RecipeError(f"{item} is no JSON number: expected a finite one")
