@@ -110,9 +110,8 @@ def check_filelist(parameters: FileListParameters, plan: NodePlan) -> None:
     if plan.payloads is None:
         _check_list(parameters.filelist or ["any"])
     for payload in plan.payloads or ():
-        _check_list(
-            payload.get("filelist", parameters.filelist) if isinstance(payload, Mapping) else parameters.filelist
-        )
+        own = payload if isinstance(payload, Mapping) else {}
+        _check_list(own.get("filelist", parameters.filelist))
     _check_dropfile(parameters, plan)
 
 
