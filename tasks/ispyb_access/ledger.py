@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Column, Connection, DateTime, Engine, MetaData, String, Table, Text, insert, inspect, select
 from sqlalchemy.dialects import mysql
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.schema import CreateTable
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
@@ -101,10 +101,10 @@ def _find_or_make(engine: Engine) -> bool:
                 return True
         with transaction(engine) as connection:
             connection.execute(CREATE_TABLE)
-    except ConfigurationError as error:
+    except (ConfigurationError, DBAPIError) as error:
         logger.warning(
-            "ISPyB at %s has no table %s, and it can't be made: a message that comes again after a crash may be "
-            "written twice. `plaza ispyb create` makes it, for a user who may: %s",
+            "ISPyB at %s has no table %s that can be used, nor can it be made: a message that comes again after a "
+            "crash may be written twice. docs/how-to/use-your-own-ispyb.md tells how to make it. %s",
             *(describe(engine), TABLE.name, error),
         )
         return False
