@@ -161,7 +161,7 @@ def test_an_entry_that_another_process_made_meanwhile_is_a_passing_fault(engine)
     def write_beside_another():
         with transaction(engine) as connection:
             row = insert(TABLE).values(entry="run/1/x", answer="1", recordTimeStamp=func.now())
-            write_once(connection, "run/1/x", lambda: connection.execute(row))
+            write_once(connection, "run/1/x", lambda: connection.execute(row).rowcount)
 
     with pytest.raises(DatabaseUnavailable, match="another process"):
         write_beside_another()
