@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,6 +18,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PLAZA_", env_file=CHECKOUT / "plaza.env", extra="ignore", frozen=True)
 
     home: Path = Field(CHECKOUT / ".plaza", description="Folder of all state: databases, logs, process files")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least level of the lines that recipe runs log: DEBUG, INFO, WARNING or ERROR"
+    )
     recipe_directory: Path = Field(CHECKOUT / "recipes", description="Folder of the recipe files (*.json)")
     ispyb_url: str | None = Field(
         None,

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -90,7 +90,9 @@ class LogLine:
         """Write it as a JSON object, in one line of ASCII."""
         time = datetime.fromtimestamp(self.time, UTC).isoformat(timespec="microseconds")
         said = {"time": time, "level": self.level, "logger": self.logger, "message": self.message}
-        content = said | (asdict(self.identity) if self.identity else {}) | {"host": self.host, "pid": self.pid}
+        content = said | {"host": self.host, "pid": self.pid}
+        if self.identity:
+            content |= {name: getattr(self.identity, name) for name in IDENTITY_NAMES}
         if self.traceback:
             content["traceback"] = self.traceback
         if self.details:

@@ -8,7 +8,19 @@ import sys
 import typer
 
 from blocks.errors import PlazaError
-from flows.commands import demo, deploy, ispyb_tables, prefect_client, recipe, resume, service, settings, simulate, step
+from flows.commands import (
+    demo,
+    deploy,
+    ispyb_tables,
+    logs,
+    prefect_client,
+    recipe,
+    resume,
+    service,
+    settings,
+    simulate,
+    step,
+)
 
 app = typer.Typer(
     name="plaza",
@@ -25,6 +37,7 @@ app.command()(simulate.simulate)
 app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     prefect_client.prefect
 )
+app.command()(logs.logs)
 app.command()(resume.resume)
 app.command()(settings.settings)
 app.add_typer(ispyb_tables.app, name="ispyb")

@@ -34,7 +34,7 @@ from uuid import UUID
 import setproctitle
 
 from flows.runtime.process_ties import end_with_parent
-from flows.runtime.running_site import PLAZA_LOGGERS
+from tasks.run_log import PLAZA_LOGGERS
 
 TITLE = "plaza: fork server"
 _UNFIT = ("dxtbx", "h5py")  # HDF5 and DIALS

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from blocks.errors import ConfigurationError
 from blocks.settings import Settings, get_settings
+from tasks.run_log import PLAZA_LOGGERS
 
 WORK_POOL = "plaza"
-PLAZA_LOGGERS = ("flows", "tasks", "blocks")
 SERVICE_MARK = "PLAZA_SERVICE_OF"  # in the environment of every process of a site, so that none is overlooked
 _LONGEST_SOCKET = 107 - len("/postgres/.s.PGSQL.5432.lock")
 
