@@ -1,0 +1,225 @@
+"""A recipe run whose process is killed, anywhere: taken up again it does what is left, each thing once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import PrefectClient
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import AwaitingRetry
+
+from blocks.settings import Settings
+from flows.recipe.journal import read_journal
+from flows.recipe.run_folder import run_folder
+from flows.runtime.running_site import RunningSite, site_environment
+from flows.runtime.services import running_site
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+STEPS = ("one", "two", "three", "four", "five")
+TRIAL_STEPS = Path(__file__).resolve().parents[1] / "trial_steps"
+
+
+def chain(queue: str = "trial.effect") -> dict[str, Any]:
+    """Five steps, one after the other, each with an effect."""
+    nodes = {
+        str(number): {
+            "queue": queue,
+            "parameters": {"folder": "{folder}", "name": name},
+            "output": number + 1 if number < len(STEPS) else None,
+        }
+        for number, name in enumerate(STEPS, 1)
+    }
+    return {**nodes, "start": [[1, "{what}"]]}
+
+
+STREAM = {
+    "1": {"queue": "trial.source", "parameters": {"folder": "{folder}", "name": "source", "count": 300}, "output": 2},
+    "2": {
+        "queue": "trial.stream",
+        "parameters": {"folder": "{folder}", "name": "stream", "count": 100},
+        "output": [3, 4],
+    },
+    "3": {"queue": "trial.stream", "parameters": {"folder": "{folder}", "name": "left", "count": 9}},
+    "4": {"queue": "trial.stream", "parameters": {"folder": "{folder}", "name": "right", "count": 9}},
+    "start": [[1, None]],
+}
+
+POISON = {
+    "1": {"queue": "trial.pass", "output": 2},
+    "2": {"queue": "trial.effect", "parameters": {"folder": "{folder}", "name": "one"}, "output": 3},
+    "3": {"queue": "trial.effect", "parameters": {"folder": "{folder}", "name": "last"}},
+    "start": [[1, "a"], [1, "poison"], [1, "b"]],
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site with recipes of trial steps."""
+
+    settings: Settings
+    site: RunningSite
+
+    def plaza(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the command line."""
+        command = [sys.executable, "-c", "from flows.commands import main; main()", *words]
+        environment = {**os.environ, **site_environment(self.settings, self.site)}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+    def start(self, recipe: str, **parameters: Any) -> str:
+        """Start a recipe and return the id of its run."""
+        return asyncio.run(self._start(recipe, parameters))
+
+    async def _start(self, recipe: str, parameters: dict[str, Any]) -> str:
+        async with PrefectClient(self.site.api_url) as client:
+            deployment = await client.read_deployment_by_name(f"{recipe}/live")
+            run = await client.create_flow_run_from_deployment(deployment.id, parameters={"parameters": parameters})
+            return str(run.id)
+
+    def retry(self, run: str) -> None:
+        """Do what the UI's button Retry does."""
+        asyncio.run(self._retry(run))
+
+    async def _retry(self, run: str) -> None:
+        async with PrefectClient(self.site.api_url) as client:
+            answer = await client.set_flow_run_state(UUID(run), AwaitingRetry(message="Retry from the UI"))
+            assert answer.status.value == "ACCEPT", answer
+
+    def end_of(self, run: str) -> str:
+        """Wait for the end of a run and return its state's name and message."""
+        from flows.recipe.rescheduling import await_end
+
+        with temporary_settings({PREFECT_API_URL: self.site.api_url}):
+            ended = asyncio.run(await_end(run_folder(run, self.settings.home), 60))
+        assert ended.state is not None
+        return f"{ended.state.name}: {ended.state.message}"
+
+    def resume(self, run: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Take a run up again and wait for its end."""
+        return self.plaza("resume", run, "--wait", "--timeout", "60", *words)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site of its own, with recipes of steps that are no part of Plaza."""
+    recipes = tmp_path_factory.mktemp("recipes")
+    (recipes / "chain.json").write_text(json.dumps(chain()))
+    (recipes / "stream.json").write_text(json.dumps(STREAM))
+    (recipes / "stream-of-poison.json").write_text(json.dumps(POISON))
+    settings = Settings(
+        home=tmp_path_factory.mktemp("site"), recipe_directory=recipes, server_port=0, dask_port=0, analysis_workers=1
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(TRIAL_STEPS), prepend=os.pathsep)
+        with running_site(settings) as site:
+            yield Site(settings, site)
+
+
+def await_(condition: Callable[[], Any], timeout_s: float = 30) -> Any:
+    """Wait until a condition holds and return what it gave."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "waited for too long"
+        time.sleep(0.02)
+    return value
+
+
+def kill_at(gate: Path) -> None:
+    """Kill the process that waits at a gate, and open the gate."""
+    reached = gate.with_suffix(".reached")
+    await_(reached.exists)
+    os.kill(int(reached.read_text()), signal.SIGKILL)
+    gate.unlink()
+    reached.unlink()
+
+
+def effects(folder: Path) -> Counter[str]:
+    return Counter(file.name.split(".")[0] for file in folder.glob("*.effect"))
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_run_killed_at_any_step_has_each_effect_once(site: Site, tmp_path: Path, place: str) -> None:
+    for name in STEPS:
+        (tmp_path / f"{name}.{place}").touch()
+    run = site.start("chain", folder=str(tmp_path), what="it")
+    for name in STEPS:
+        kill_at(tmp_path / f"{name}.{place}")
+        done = site.plaza("resume", run)
+        assert done.returncode == 0, done.stderr
+    ended = site.resume(run)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "5 steps done" in ended.stdout
+    assert effects(tmp_path) == Counter(STEPS)
+    tries = Counter(line.split()[0] for line in (tmp_path / "tries.log").read_text().splitlines())
+    assert tries == dict.fromkeys(STEPS, 2 if place == "after" else 1)
+
+
+def test_a_stream_goes_on_behind_the_last_message_that_was_done(site: Site, tmp_path: Path) -> None:
+    gate = tmp_path / "stream.gate"
+    gate.touch()
+    run = site.start("stream", folder=str(tmp_path))
+    kill_at(gate)
+    ended = site.resume(run)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert effects(tmp_path) == {"stream": 300, "left": 300, "right": 300}
+    tries = Counter(line.split()[0] for line in (tmp_path / "tries.log").read_text().splitlines())
+    assert tries == {"stream": 300, "left": 300, "right": 300}
+
+
+def test_a_run_is_repeated_from_a_chosen_step_with_other_parameters(site: Site, tmp_path: Path) -> None:
+    run = site.start("chain", folder=str(tmp_path), what="it")
+    assert site.end_of(run) == "Completed: 5 steps done"
+    ended = site.resume(run, "--from", "3", "--param", "name=trois")
+    assert ended.returncode == 0, ended.stderr
+    assert "repeats nodes 3, 4, 5" in ended.stdout
+    assert effects(tmp_path) == {"one": 1, "two": 1, "three": 1, "trois": 1, "four": 2, "five": 2}
+
+
+def test_the_ui_s_retry_tries_what_was_refused_again_and_nothing_else(site: Site, tmp_path: Path) -> None:
+    run = site.start("stream-of-poison", folder=str(tmp_path))
+    assert site.end_of(run).startswith("Failed: step 2 · have_effect: 1 of 3 messages refused")
+    assert effects(tmp_path) == {"one": 2, "last": 2}
+    site.retry(run)
+    assert site.end_of(run).startswith("Failed: step 2 · have_effect: 1 of 3 messages refused")
+    assert effects(tmp_path) == {"one": 2, "last": 2}
+    refusals = [entry for entry in read_journal(run_folder(run, site.settings.home).journal) if "refused" in entry]
+    assert len(refusals) == 2
+
+
+def test_a_run_that_is_done_has_nothing_left_to_do(site: Site, tmp_path: Path) -> None:
+    run = site.start("chain", folder=str(tmp_path), what="it")
+    assert site.end_of(run) == "Completed: 5 steps done"
+    ended = site.resume(run)
+    assert "Completed: 5 steps done" in ended.stdout
+    assert len((tmp_path / "tries.log").read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["no-such-run"], "no recipe run 'no-such-run'"),
+        (["{run}", "--from", "9"], "has no node 9; its nodes: 1, 2, 3, 4, 5"),
+        (["{run}", "--param", "x=1"], "--from"),
+        (["{run}", "--from", "1", "--param", "x"], "expected NAME=VALUE"),
+    ],
+)
+def test_what_can_not_be_resumed_says_why(site: Site, tmp_path: Path, words: list[str], complaint: str) -> None:
+    run = site.start("chain", folder=str(tmp_path), what="it")
+    site.end_of(run)
+    done = site.plaza("resume", *(word.format(run=run) for word in words))
+    assert done.returncode == 1
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
