@@ -13,6 +13,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from blocks.errors import RecipeError
@@ -26,6 +27,7 @@ from flows.recipe.replay import Replay
 from flows.recipe.routing import Routes, error_targets
 from tasks.registry import load_step, queue_of
 from tasks.resources import Resources
+from tasks.step_identity import StepIdentity, acting_for, current_identity
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +154,9 @@ class RecipeRun:
         record = self.records[number]
         if await self._channels[number].has_more():
             record.started = time.time()
-            await self._run_wrapped(number)
+            run = current_identity() or StepIdentity(self.recipe_run, recipe="")
+            with acting_for(replace(run, node=number, step=self._nodes[number].step.name)):
+                await self._run_wrapped(number)
         record.finished = time.time()
         self._exchange.flush()
         for target in self._fed_by(number):

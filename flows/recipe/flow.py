@@ -16,6 +16,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
 from blocks.errors import PlazaError, RecipeError, RecipeRunBusy
+from blocks.settings import get_settings
 from flows.recipe.dead_letters import DeadLetter, DeadLetters
 from flows.recipe.engine import RecipeRun
 from flows.recipe.journal import Journal
@@ -29,6 +30,8 @@ from flows.recipe.resuming import take_up
 from flows.recipe.run_folder import RunFolder, run_folder
 from flows.recipe.substitution import fill_recipe
 from tasks.resources import Resources
+from tasks.run_log import run_log
+from tasks.step_identity import StepIdentity
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -80,16 +83,17 @@ async def _run(name: str, path: Path, dcid: int | None, parameters: Mapping[str,
     """Run the recipe, and again for as long as messages are re-injected meanwhile."""
     folder = run_folder(_recipe_run_id())
     folder.path.mkdir(parents=True, exist_ok=True)
-    while True:
-        try:
-            with await _open_journal(folder) as journal:
-                async with Resources() as resources:
-                    state = await _run_once(name, path, dcid, parameters, folder, journal, resources)
-        except PlazaError as error:  # the reason is all that an operator needs, so no traceback
-            logger.error("recipe %s can't run: %s", name, error)
-            return Failed(message=f"{type(error).__name__}: {error}")
-        if not folder.has_reinjected:  # nobody could have the run taken up anew while this process had it
-            return state
+    with run_log(folder.log, StepIdentity(folder.recipe_run, name, dcid), get_settings().log_level):
+        while True:
+            try:
+                with await _open_journal(folder) as journal:
+                    async with Resources() as resources:
+                        state = await _run_once(name, path, dcid, parameters, folder, journal, resources)
+            except PlazaError as error:  # the reason is all that an operator needs, so no traceback
+                logger.error("recipe %s can't run: %s", name, error)
+                return Failed(message=f"{type(error).__name__}: {error}")
+            if not folder.has_reinjected:  # nobody could have the run taken up anew while this process had it
+                return state
 
 
 async def _open_journal(folder: RunFolder) -> Journal:
