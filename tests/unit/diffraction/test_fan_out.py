@@ -12,6 +12,7 @@ from tasks.diffraction import fan_out
 from tasks.diffraction.fan_out import LARGEST_CHUNK, AnalysisFailed, FanOut, chunk_size
 from tasks.diffraction.requests import ChunkAnswer, Done, Failure
 from tasks.log_line import LogLine
+from tasks.retrying import USUAL_RETRIES
 from tasks.step import Message, StepContext
 from tasks.step_identity import StepIdentity, acting_for
 
@@ -199,3 +200,12 @@ async def test_what_workers_log_is_logged_here_as_their_own(refused, caplog):
     assert (record.name, record.getMessage(), record.levelname) == ("tasks.elsewhere", "100% odd", "WARNING")
     assert (record.created, record.process) == (1700000000.25, 42)
     assert LogLine.from_record(record) == cluster.log[0]
+
+
+async def test_image_that_is_not_there_yet_is_told_from_one_that_never_will_be(refused):
+    class LateImages(Cluster):
+        async def submit(self, function, chunk, key, pure):
+            return ChunkAnswer([Failure(request, may_pass=request == "late") for request in chunk.requests], [])
+
+    await run(LateImages(), ["late", "bad"], refused)
+    assert {payload: USUAL_RETRIES.may_pass(error) for payload, error in refused} == {"late": True, "bad": False}

@@ -1,3 +1,4 @@
+import errno
 import logging
 import re
 import time
@@ -5,7 +6,9 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from blocks.errors import MessageRefused, PassingFault
 from blocks.settings import Settings
+from tasks import archiver
 from tasks.archiver import (
     Look,
     archive_filelist,
@@ -320,3 +323,15 @@ async def test_a_thousand_files_take_no_time(visit):
     outcome = await archive(visit, end=1000, **{"limit-files": 1000})
     assert summary(outcome) == [("dropfile", (1000, 0))]
     assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize(("number", "error"), [(errno.ENOSPC, PassingFault), (errno.EACCES, MessageRefused)])
+async def test_a_full_disk_may_pass_and_a_forbidden_folder_may_not(number, error, visit, tmp_path, monkeypatch):
+    def fail(path, content):
+        raise OSError(number, "no")
+
+    make_images(visit, [1])
+    monkeypatch.setattr(archiver, "write_atomically", fail)
+    outcome = await archive(visit, end=1, dropfile=str(tmp_path / "drop.xml"))
+    assert type(outcome.refused[0][1]) is error
+    assert str(tmp_path) in str(outcome.refused[0][1])

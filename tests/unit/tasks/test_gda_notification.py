@@ -1,8 +1,11 @@
+import errno
 import socket
 
 import pytest
 
+from blocks.errors import MessageRefused, PassingFault
 from blocks.settings import Settings
+from tasks import gda_notification
 from tasks.gda_notification import notify_gda
 from tasks.resources import Resources
 from tasks.step_runner import try_step
@@ -75,3 +78,21 @@ async def test_payload_that_is_no_image_is_refused(payload, gda):
 async def test_beamlines_without_gda_are_left_alone():
     outcome = await notify([{"file-number": 3, "n_spots_total": 1}], dcid=77, host="mx-control", port=1)
     assert outcome.refused == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (socket.gaierror(socket.EAI_AGAIN, "temporary failure in name resolution"), PassingFault),
+        (OSError(errno.ENETUNREACH, "network is unreachable"), PassingFault),
+        (socket.gaierror(socket.EAI_NONAME, "name or service not known"), MessageRefused),
+        (PermissionError(errno.EACCES, "no"), MessageRefused),
+    ],
+)
+async def test_a_fault_of_the_network_may_pass(fault, error, monkeypatch):
+    def fail(*_):
+        raise fault
+
+    monkeypatch.setattr(gda_notification, "send_datagram", fail)
+    outcome = await notify([{"file-number": 3, "n_spots_total": 1}], dcid=77, host="gda", port=9)
+    assert type(outcome.refused[0][1]) is error

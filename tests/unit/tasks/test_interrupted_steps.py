@@ -1,6 +1,7 @@
 """Every step, killed at any moment and taken up again: what it does is what an undisturbed run does."""
 
 import asyncio
+import itertools
 import json
 import os
 from collections import Counter
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from interruptions import InterruptedRun
 
 from blocks.settings import Settings
-from tasks.diffraction.requests import Done, Failure, ImageStatistics, PreviewRequest
+from tasks.diffraction.requests import ChunkAnswer, Done, Failure, ImageStatistics, PreviewRequest
 from tasks.file_watcher import watching
 from tasks.registry import STEPS, load_step
 from tasks.resources import Resources
@@ -48,7 +49,7 @@ class Cluster:
 
     async def submit(self, function, chunk, key, pure):
         await asyncio.sleep(0)
-        return [self._answer(request) for request in chunk.requests]
+        return ChunkAnswer([self._answer(request) for request in chunk.requests], log=[])
 
     def _answer(self, request):
         self.asked.append(request.file)
@@ -67,11 +68,11 @@ def make_images(folder, numbers):
         os.utime(image, (1e9, 1e9))
 
 
-def watch_pattern(folder):
-    make_images(folder, range(1, 8))
+def watch_pattern(folder, there=7, output=ALL):
+    make_images(folder, range(1, there + 1))
     parameters = {"pattern": f"{folder}/i%d.cbf", "pattern-start": 1, "pattern-end": 7, "burst-limit": 3}
     return InterruptedRun(
-        load_step("filewatcher"), {"parameters": parameters, "output": ALL}, [{}, "again"], Resources()
+        load_step("filewatcher"), {"parameters": parameters, "output": output}, [{}, "again"], Resources()
     )
 
 
@@ -199,13 +200,39 @@ async def take_to_its_end(run, kills):
 
 
 @pytest.fixture(autouse=True)
-def same_second(monkeypatch):
-    """Have the watcher's items seen at the same time in all runs."""
+def quick_watcher(monkeypatch):
+    """Have the watcher's items seen at the same time in all runs, and have it look often."""
+    monkeypatch.setattr(watching, "QUICKEST_POLL_S", 0.001)
     monkeypatch.setattr(watching.Clock, "__init__", _with_fixed_epoch(watching.Clock.__init__))
 
 
 def _with_fixed_epoch(init):
     return lambda self, *args, **kwargs: init(self, *args, **{"epoch": lambda: 1e9, **kwargs})
+
+
+@pytest.mark.parametrize(
+    ("case", "sent", "refused", "files"),
+    [
+        (watch_pattern, 2 * 19, 0, 7),
+        (watch_list_in_vain, 9, 0, 2),
+        (watch_for_nobody, 3, 0, 2),
+        (watch_nothing, 0, 2, 0),
+        (analyse, 4, 2, 0),
+        (draw, 0, 2, 3),
+        (centre, 1, 0, 2),
+        (centre_in_vain, 1, 1, 0),
+        (centre_with_late_messages, 1, 2, 2),
+        (archive_pattern, 8, 1, 8),
+        (archive_list, 4, 1, 8),
+        (mail, 0, 0, 3),
+        (find_related_files, 4, 1, 0),
+    ],
+)
+async def test_undisturbed_runs_do_something(case, sent, refused, files, new_folder):
+    """Else the tests below would compare nothing with nothing."""
+    folder = new_folder()
+    run = await take_to_its_end(case(folder), [])
+    assert (len(run.sent), len(run.refused), len(effects(run, folder)[2])) == (sent, refused, files)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -215,3 +242,56 @@ def test_a_step_killed_anywhere_does_everything_once(case, new_folder, kills):
     undisturbed, interrupted = new_folder(), new_folder()
     expected = effects(asyncio.run(take_to_its_end(case(undisturbed), [])), undisturbed)
     assert effects(asyncio.run(take_to_its_end(case(interrupted), kills)), interrupted) == expected
+
+
+@given(kills=kills)
+@hypothesis_settings(max_examples=50)
+def test_no_image_is_analysed_again_whose_result_was_recorded(kills, new_folder):
+    async def analyse_with_kills():
+        run = analyse(new_folder())
+        for kill_at in [*kills, None]:
+            recorded = {payload["file"] for _, payload in run.sent}
+            run.resources.asked.clear()
+            await run.process(kill_at)
+            assert recorded.isdisjoint(run.resources.asked)
+
+    asyncio.run(analyse_with_kills())
+
+
+@given(kills=kills, names=st.sets(st.sampled_from(["first", "last", "any", "finally", "select-2", "every-3", "4"])))
+@hypothesis_settings(max_examples=50)
+def test_images_that_come_while_the_watcher_works_and_dies_are_told_once_and_in_order(kills, names, new_folder):
+    output = dict.fromkeys(["every", *names], 2)
+    folder, expected = new_folder(), new_folder()
+    to_come = iter(range(2, 8))
+
+    async def watch_with_kills():
+        run = watch_pattern(folder, there=1, output=output)
+        for kill_at in [*kills, None]:  # with each entry of the journal comes one more image
+            await run.process(kill_at, lambda: make_images(folder, itertools.islice(to_come, 1)))
+        return run
+
+    undisturbed = asyncio.run(take_to_its_end(watch_pattern(expected, output=output), []))
+    run = asyncio.run(watch_with_kills())
+    assert effects(run, folder) == effects(undisturbed, expected)
+    assert run.progress[-1] == (7, 7)
+
+
+@pytest.mark.parametrize("kill_at", range(6))
+def test_what_a_watch_said_of_its_end_is_not_said_twice(kill_at, new_folder):
+    """The image that it gave up comes after all, while it's dead: each output hears of one end."""
+    folder = new_folder()
+
+    async def watch_with_kill():
+        run = watch_list_in_vain(folder)
+        for moment in range(kill_at, kill_at + 9):
+            await run.process(moment)
+            make_images(folder, [3])
+        return run
+
+    run = asyncio.run(watch_with_kill())
+    assert run.is_done
+    heard = Counter(output for output, _ in run.sent)
+    assert heard["finally"] == heard["any"] == 1
+    assert heard["every"] in (2, 3)
+    assert max(count for output, count in heard.items() if output not in ("every", "select-3", "every-2")) == 1

@@ -2,6 +2,7 @@ import email
 import logging
 import smtplib
 import socket
+import time
 from email.policy import default
 
 import pytest
@@ -220,3 +221,11 @@ async def test_password_never_goes_out_in_clear(postbox, monkeypatch, settings, 
 )
 def test_permanent_refusals_are_told_from_passing_ones(error, permanent):
     assert is_permanent(error) is permanent
+
+
+async def test_mail_has_the_date_of_its_message(settings, postbox):
+    before = time.time() - 1
+    await send(settings, **MAIL)
+    date = postbox.handler.mails[0][1]["Date"].datetime
+    assert date.tzinfo is not None
+    assert before <= date.timestamp() <= time.time()

@@ -1,10 +1,14 @@
+import errno
 import json
 import logging
 import time
 
 import pytest
+from interruptions import InterruptedRun
 
 from blocks.settings import Settings
+from tasks import xray_centring
+from tasks.atomic_file import write_atomically
 from tasks.resources import Resources
 from tasks.step import Message, StepContext
 from tasks.step_runner import run_step, sends_of, try_step
@@ -244,3 +248,27 @@ async def test_slow_answer_is_logged_louder(latency_s, level, node, resources, c
     caplog.set_level(logging.INFO)
     await try_step(centre_crystal, node, images(seen_at=time.time() - latency_s), resources)
     assert [record.levelname for record in caplog.records if "after its last image" in record.getMessage()] == [level]
+
+
+async def test_full_disk_is_given_some_time(node, resources, tmp_path, monkeypatch):
+    node["parameters"]["output"] = str(tmp_path / "centre.json")
+    faults = [OSError(errno.ENOSPC, "full"), OSError(errno.ENOSPC, "full")]
+
+    def write(path, content):
+        if faults:
+            raise faults.pop()
+        write_atomically(path, content)
+
+    monkeypatch.setattr(xray_centring, "write_atomically", write)
+    monkeypatch.setattr("tasks.retrying.Retries.pause_s", lambda *_: 0)
+    outcome = await try_step(centre_crystal, node, images(), resources)
+    assert (len(outcome.sent), outcome.refused) == (1, [])
+    assert json.loads((tmp_path / "centre.json").read_text())["status"] == "ok"
+
+
+async def test_late_images_do_not_begin_a_grid_anew(node, resources):
+    run = InterruptedRun(centre_crystal, node, [*images(), *images()], resources)
+    await run.process(kill_at=1)
+    assert [output for output, _ in run.sent] == ["success"]
+    await run.process()
+    assert [output for output, _ in run.sent] == ["success"]
