@@ -1,15 +1,14 @@
-"""The recipe language: reading, its rules, filling in."""
+"""The recipe language: reading and writing, and what equals what."""
 
 import json
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
+from recipe_strategies import recipe_documents
 
 from blocks.errors import RecipeError
 from flows.recipe.catalogue import recipe_files
-from flows.recipe.language import parse_recipe, read_recipe
-from flows.recipe.substitution import fill, fill_recipe
+from flows.recipe.language import Recipe, parse_recipe, read_recipe, recipe_from_document
 from flows.recipe.validation import validate
 
 
@@ -51,62 +50,13 @@ def test_of_a_key_that_stands_twice_the_last_counts():
         ("{}", "No recipe defined"),
         ("null", "No recipe defined"),
         ("[1]", "JSON object"),
-        ('{"1": {}}', "'start' is missing"),
-        ('{"1": {}, "start": []}', "'start' is missing or empty"),
-        ('{"1": {}, "start": [[1]]}', "pair"),
-        ('{"1": {}, "start": [["start", 1]]}', "pair"),
-        ('{"1": {}, "start": [[true, 1]]}', "pair"),
-        ('{"1": {}, "start": {"1": []}}', "'start' is missing"),
         pytest.param("[" * 100_000, "not JSON", id="too deep"),
         ('\ufeff{"1": {}, "start": [[1, 1]]}', "BOM"),
-        ('{"1": {}, "start": [[1, 1]], "error": {"a": 1}}', "'error'"),
-        ('{"1": {}, "start": [[1, 1]], "error": ["error"]}', "'error'"),
-        ('{"x": {}, "start": [[1, 1]]}', "'x' is not numeric"),
-        ('{"0": {}, "start": [[0, 1]]}', "'0' is not numeric"),
-        ('{"1": [], "start": [[1, 1]]}', "node 1: expected a JSON object"),
-        ('{"1": {}, "start": [[1, 1]], "error": ["start"]}', "'error'"),
     ],
 )
 def test_what_is_no_recipe_is_refused(text, complaint):
     with pytest.raises(RecipeError, match=complaint.replace("[", r"\[")):
         parse_recipe(text)
-
-
-@pytest.mark.parametrize(
-    ("document", "complaint"),
-    [
-        ({"n1": {"output": "2"}, "n2": {}}, r"node 1: Invalid link '2' in output"),
-        ({"n1": {"output": [1.5]}}, "Invalid link 1.5"),
-        ({"n1": {"output": [[2]]}, "n2": {}}, "Invalid link"),
-        ({"n1": {"output": {"a": {"b": 2}}}, "n2": {}}, r"Invalid link \{'b': 2\} in output\.a: names don't nest"),
-        ({"n1": {"output": {"every": 7}}}, r"node 1: output\.every leads to node 7, which doesn't exist"),
-        ({"n1": {"output": True}}, "Invalid link True"),
-        ({"n1": {"error": "2"}, "n2": {}}, "node 1: Invalid link '2' in error"),
-        ({"n1": {"output": ["start"]}}, "Invalid link 'start'"),
-        ({"n1": {"error": {"a": 7}}}, r"node 1: error\.a leads to node 7"),
-        ({"n1": {}, "error": [7]}, "'error' leads to node 7"),
-        ({"n1": {}, "n2": {"output": 3}, "n3": {"output": 2}, "error": [2]}, "cycle: 2 -> 3 -> 2"),
-        ({"n1": {"output": 1}}, "cycle: 1 -> 1"),
-        ({"n1": {"output": 2}, "n2": {"error": [3]}, "n3": {"output": 1}}, "cycle: 1 -> 2 -> 3 -> 1"),
-        ({"n1": {}, "n2": {}}, "node 2 can't be reached"),
-    ],
-)
-def test_a_recipe_that_breaks_a_rule_is_refused_with_node_and_path(document, complaint):
-    with pytest.raises(RecipeError, match=complaint):
-        validate(recipe(**document, start=[[1, []]]))
-
-
-def test_diamonds_null_links_and_error_links_are_sound():
-    validate(
-        recipe(
-            n1={"output": {"a": [2, 3], "b": None}},
-            n2={"output": 4},
-            n3={"output": [4, None]},
-            n4={"error": 5},
-            n5={},
-            start=[[1, []], [1, []]],
-        )
-    )
 
 
 def test_a_recipe_file_that_is_wrong_is_named(tmp_path):
@@ -127,78 +77,102 @@ def test_every_shipped_recipe_obeys_the_rules_and_names_steps_that_exist(name):
         load_step(queue_of(number, node))
 
 
-PARAMETERS = {"name": "lyso", "number": 7, "nothing": None, "list": [1, 2], "info": {"dir": "/d/", "deep": [{"x": 1}]}}
-
-
 @pytest.mark.parametrize(
-    ("text", "filled"),
+    ("content", "complaint"),
     [
-        ("{name}_{number:04d}.cbf", "lyso_0007.cbf"),
-        ("{name!r}", "'lyso'"),
-        ("{nothing} {list}", "None [1, 2]"),
-        ("{info[dir]}x", "/d/x"),
-        ("{info[deep][0][x]}", "1"),
-        ("{list[1]}", "2"),
-        ("{unknown}", "{unknown}"),
-        ("{unknown!r}", "{unknown!r}"),
-        ("{unknown[a.b][-1]}", "{unknown[a.b][-1]}"),
-        ("{number:>{number}}", "      7"),
-        ("a {unknown[key][0]} b", "a {unknown[key][0]} b"),
-        ("{{literal}}", "{literal}"),
-        ("no braces", "no braces"),
-        ("{$REPLACE:list}", [1, 2]),
-        ("{$REPLACE:info[deep][0]}", {"x": 1}),
-        ("{$REPLACE:unknown}", None),
-        ("{$REPLACE:info[absent][further]}", None),
+        (b"", "not JSON"),
+        (b"\xff\xfe{\x00}\x00", "can't be read: 'utf-8' codec"),
+        (b'\xef\xbb\xbf{"1": {}, "start": [[1, 1]]}', "BOM"),
+        (b'{"1": {"p": NaN}, "start": [[1, 1]]}', "node 1: nan is no JSON number"),
+        (b'{"1": {"p": 1e999}, "start": [[1, 1]]}', "node 1: inf is no JSON number"),
+        (b'{"1": {"p": "\\ud800"}, "start": [[1, 1]]}', "node 1: text .* surrogate"),
+        (b'{"1": {"p": ' + b"9" * 5000 + b'}, "start": [[1, 1]]}', "not JSON: Exceeds the limit"),
+        (b'{"1": {}, "start": [[1, 1]]} {}', "not JSON: Extra data"),
     ],
 )
-def test_placeholders_are_filled(text, filled):
-    assert fill(text, PARAMETERS) == filled
+def test_a_file_that_holds_no_recipe_is_refused(tmp_path, content, complaint):
+    file = tmp_path / "recipe.json"
+    file.write_bytes(content)
+    with pytest.raises(RecipeError, match=rf"recipe\.json: .*{complaint}"):
+        read_recipe(file)
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    for path, complaint in [
+        (tmp_path, "Is a directory"),
+        (tmp_path / "\0", "null"),
+        (tmp_path / ("n" * 300), "too long"),
+    ]:
+        with pytest.raises(RecipeError, match=complaint):
+            read_recipe(path)
+
+
+DOCUMENT = {"1": {"output": 2, "p": [1, {"x": None}]}, "02": {}, "start": [[1, "a"], [1, ["b"]]], "error": [2]}
 
 
 @pytest.mark.parametrize(
-    "text",
+    "other",
     [
-        "{info[absent]}", "{list[9]}", "{number[key]}", "{unknown:04d}", "{unknown.attribute}", "{}", "{0}", "{", "}",
-        "x {$REPLACE:list}", "{$REPLACE:list[9]}", "{name:04d}", "{unknown[key].attribute}", "{0[key]}", "{$REPLACE:}",
-        "{$REPLACE:number[key]}", "{$REPLACE:info.dir}", "{nothing:04d}", "{name!x}",
+        DOCUMENT,
+        recipe_from_document(DOCUMENT),
+        json.dumps(DOCUMENT),
+        json.dumps(DOCUMENT, indent=4),
+        {1: {"output": [2], "p": [1, {"x": None}]}, 2: {}, "start": [(1, "a"), (1, ["b"])], "error": 2},
+        {"error": (2,), "start": ((1, "a"), (1, ("b",))), "2": {}, "1": {"p": (1, {"x": None}), "output": (2,)}},
+    ],
+)
+def test_a_recipe_equals_itself_its_document_and_its_text_in_any_form(other):
+    recipe = recipe_from_document(DOCUMENT)
+    assert recipe == other
+    assert other == recipe
+    assert not recipe != other  # noqa: SIM202
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        None, 5, "", "junk", "{}", {}, [], {"start": []}, object(),
+        {**DOCUMENT, "1": {"output": 2}}, {**DOCUMENT, "3": {}}, {**DOCUMENT, "error": []},
+        {**DOCUMENT, "start": [[1, "a"]]}, {**DOCUMENT, "start": [[1, ["b"]], [1, "a"]]},
+        Recipe({1: {"p": object()}}, ((1, 0),)),
     ],
 )  # fmt: skip
-def test_what_can_not_be_filled_is_refused(text):
-    with pytest.raises(RecipeError):
-        fill(text, PARAMETERS)
+def test_a_recipe_equals_nothing_else(other):
+    recipe = recipe_from_document(DOCUMENT)
+    assert recipe != other
+    assert other != recipe
 
 
-def test_keys_nested_values_and_start_payloads_are_filled_and_the_recipe_stays_as_it_was():
-    original = recipe(n1={"{name}": {"list": ["{number}", 5, None]}}, start=[[1, {"dc": "{number}"}]])
-    filled = fill_recipe(original, PARAMETERS)
-    assert filled.nodes[1] == {"lyso": {"list": ["7", 5, None]}}
-    assert filled.start == ((1, {"dc": "7"}),)
-    assert original.start == ((1, {"dc": "{number}"}),)
+def test_a_recipe_has_no_hash():
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(recipe_from_document(DOCUMENT))
 
 
-def test_a_key_can_not_become_a_structure():
-    with pytest.raises(RecipeError, match=r"key '\{\$REPLACE:list\}': expected text"):
-        fill({"{$REPLACE:list}": 1}, PARAMETERS)
+def test_in_asks_for_nodes_start_and_error():
+    recipe = recipe_from_document(DOCUMENT)
+    assert [key for key in (1, 2, 3, 0, "1", "start", "error", "x", None, True, 1.0, [], {}) if key in recipe] == [
+        1, 2, "start", "error",
+    ]  # fmt: skip
+    assert "error" not in recipe_from_document({"1": {}, "start": [[1, 1]]})
 
 
-def test_a_replaced_structure_is_a_copy():
-    copied = fill("{$REPLACE:info}", PARAMETERS)
-    copied["deep"].append(1)
-    assert PARAMETERS["info"]["deep"] == [{"x": 1}]
+@given(recipe_documents())
+def test_what_is_written_is_read_again_as_the_same_recipe(document):
+    recipe = recipe_from_document(document)
+    for text in (recipe.to_json(), recipe.to_json(indent=2), json.dumps(recipe.to_document()), json.dumps(document)):
+        again = parse_recipe(text)
+        assert again == recipe
+        assert (again == text, recipe == text, recipe == document) == (True, True, True)
+    assert recipe_from_document(recipe.to_document()) == recipe
 
 
-def test_a_placeholder_that_fails_names_its_node():
-    with pytest.raises(RecipeError, match="node 3"):
-        fill_recipe(recipe(n3={"queue": "{info[absent]}"}, start=[[3, []]]), PARAMETERS)
+def test_a_written_document_shares_nothing_with_the_recipe():
+    recipe = recipe_from_document(DOCUMENT)
+    recipe.to_document()["1"]["p"].append(1)
+    assert recipe == DOCUMENT
 
 
-@given(st.text(alphabet=st.characters(exclude_characters="{}")))
-def test_text_without_braces_is_never_changed(text):
-    assert fill(text, PARAMETERS) == text
-
-
-@given(st.text(), st.text())
-def test_doubled_braces_come_out_single_and_nothing_else_changes(before, after):
-    double = (before + "{x}" + after).replace("{", "{{").replace("}", "}}")
-    assert fill(double, PARAMETERS) == before + "{x}" + after
+@pytest.mark.parametrize("value", [object(), float("nan"), {(1, 2): 3}, {1, 2}])
+def test_what_is_no_json_can_not_be_written(value):
+    with pytest.raises(RecipeError, match="can't be written as JSON"):
+        Recipe({1: {"p": value}}, ((1, 0),)).to_json()
