@@ -29,8 +29,12 @@ class InterruptedRun:
         Those of the node's inbox, numbered.
     sent
         What the next nodes were given: (output, payload) each, in order.
+    environments
+        Those of what was sent.
     refused
         The refused messages' payloads.
+    not_spoken_of
+        Numbers of the messages that were done only because the step came to its end.
     """
 
     step: Step
@@ -43,7 +47,7 @@ class InterruptedRun:
     environments: list[Mapping[str, Any]] = field(default_factory=list)
     refused: list[Any] = field(default_factory=list)
     progress: list[tuple[int, int | None]] = field(default_factory=list)
-    moments: int = 0
+    not_spoken_of: list[int] = field(default_factory=list)
     _done: set[int] = field(default_factory=set)
     _sent_for: Counter[tuple[int, str | None]] = field(default_factory=Counter)
 
@@ -73,7 +77,6 @@ class InterruptedRun:
         def write_journal() -> None:
             nonlocal moments_left
             look_on()
-            self.moments += 1
             if moments_left is not None:
                 moments_left -= 1
                 if moments_left < 0:
@@ -115,7 +118,8 @@ class InterruptedRun:
                     self._keep(sends, done)
         except Killed:
             return
-        self._done.update(message.number for message in self.messages)  # what a step doesn't speak of
+        self.not_spoken_of = [message.number for message in self.messages if self._is_held(message)]
+        self._done.update(self.not_spoken_of)
 
     def _is_held(self, message: Message) -> bool:
         return message.number not in self._done

@@ -233,6 +233,7 @@ async def test_undisturbed_runs_do_something(case, sent, refused, files, new_fol
     folder = new_folder()
     run = await take_to_its_end(case(folder), [])
     assert (len(run.sent), len(run.refused), len(effects(run, folder)[2])) == (sent, refused, files)
+    assert run.not_spoken_of == []
 
 
 @pytest.mark.parametrize("case", CASES)
