@@ -308,7 +308,8 @@ async def test_images_are_told_as_they_come(tmp_path, detector):
             if send.output == "every":
                 scan.do(*next(orders))
     assert [send.output for send in told] == ["first", "every", "every", "every", "last", "any", "finally"]
-    assert all(send.environment == {"ID": "x"} for send in told)
+    assert all(send.follows.environment == {"ID": "x"} for send in told)
+    assert [bool(send.completes) for send in told] == [False] * 6 + [True]
     third = told[3].payload
     assert third.pop("file-seen-at") > 1e9
     assert third == {
