@@ -17,6 +17,7 @@ import pytest
 
 from blocks.settings import Settings
 from flows.demo.watching import WatchedRun, follow
+from flows.recipe.run_folder import RunFolder
 from flows.runtime.running_site import RunningSite, site_environment
 from flows.runtime.services import running_site
 from tasks.simulation.collection import CollectionRecord
@@ -58,6 +59,10 @@ class Beamline:
                 timeout_s=120,
             )
         return {run.name: run for run in runs}
+
+    def runs(self) -> list[RunFolder]:
+        """The folders of all recipe runs."""
+        return [RunFolder(path) for path in (self.settings.home / "recipe-runs").glob("*")]
 
     def artifacts(self, run: WatchedRun, key: str) -> list[Any]:
         """Return a run's artifacts of a key."""
