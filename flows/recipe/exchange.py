@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -50,16 +50,20 @@ class Exchange:
         self._channels, self._routes, self._delays = channels, routes, delays
         self._environment, self._journal = environment, journal
         self._numbers = itertools.count(1)
-        self._heard: Counter[tuple[int, str | None]] = Counter()
+        self._heard: defaultdict[int, Counter[str | None]] = defaultdict(Counter)  # of messages that aren't done
+        self._to_drop: dict[int, Counter[str | None]] = {}
         self._gathered: list[tuple[int, Message, float]] = []
         self._flushing: asyncio.Handle | None = None
 
     def restore(self, state: Replay) -> None:
         """Deliver what was waiting when the run's last process ended, and know what was sent already."""
         self._numbers = itertools.count(state.last_number + 1)
-        self._heard = state.heard
         now = time.time()
         for delivery in state.waiting.values():
+            for (first, output), count in state.heard.items():
+                if first == delivery.again:
+                    self._heard[delivery.number][output] = count
+            self._begin_anew(delivery.number)
             environment = self._environment if delivery.environment is None else delivery.environment
             message = Message(delivery.payload, environment, delivery.number, delivery.sent_at)
             self._gathered.append((delivery.node, message, (delivery.due or now) - now))
@@ -70,8 +74,15 @@ class Exchange:
         sends = [self._address(Send(payload), (node,), at) for node, payload in entries]
         self._record({"at": at, "node": 0, "sends": sends})
 
-    def hand_on(self, node: int, sends: Sequence[Send], cause: Message | None, done: Sequence[int]) -> Channel | None:
+    def hand_on(
+        self, node: int, sends: Sequence[Send], cause: Message | None, done: Sequence[int], count: Counter[str]
+    ) -> Channel | None:
         """Send what a node has to send because of a message, and note what is done with it.
+
+        Parameters
+        ----------
+        count
+            Counts the sends by output.
 
         Returns
         -------
@@ -82,13 +93,18 @@ class Exchange:
         routes, sent, full = self._routes[node], [], None
         for send in sends:
             targets = routes[send.output]
-            if targets and (done or not self._was_heard(send)):
+            if targets and not done and not self._is_news(send):
+                continue
+            count[send.output or ""] += 1
+            if targets:
                 sent.append(self._address(send, targets, at, cause))
                 for target in targets:
                     if (channel := self._channels[target]).is_full:
                         full = channel
         if sent or done:
             self._record({"at": at, "node": node, "sends": sent, "done": done})
+        for number in done:
+            self._heard.pop(number, None)
         if len(self._gathered) >= GATHERED:
             self.flush()
         return full
@@ -99,6 +115,7 @@ class Exchange:
 
     def try_again(self, node: int, message: Message, error: str, pause_s: float) -> None:
         """Deliver a message to its node once more, after a pause."""
+        self._begin_anew(message.number)
         self._gathered.append((node, message, pause_s))
         self._record({"at": time.time(), "node": node, "tried": message.number, "error": error})
 
@@ -122,15 +139,21 @@ class Exchange:
         for node, message, delay in gathered:
             self._channels[node].post(message, delay)
 
-    def _was_heard(self, send: Send) -> bool:
-        """Tell whether a send repeats one from before the run was taken up again."""
-        if not self._heard or send.follows is None:
+    def _is_news(self, send: Send) -> bool:
+        """Tell whether a step hasn't sent this before, when it had the same message for the last time."""
+        if send.follows is None:
+            return True
+        number, output = send.follows.number, send.output
+        if (to_drop := self._to_drop.get(number)) and to_drop[output]:
+            to_drop[output] -= 1
             return False
-        key = (send.follows.number, send.output)
-        if not self._heard[key]:
-            return False
-        self._heard[key] -= 1
+        self._heard[number][output] += 1
         return True
+
+    def _begin_anew(self, number: int) -> None:
+        """Expect a step to send again what it has sent in answer to a message that it wasn't done with."""
+        if number in self._heard:
+            self._to_drop[number] = Counter(self._heard[number])
 
     def _address(self, send: Send, targets: Sequence[int], at: float, cause: Message | None = None) -> dict[str, Any]:
         """Give a send's messages their numbers, gather them, and return what the journal says of them."""

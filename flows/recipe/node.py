@@ -107,13 +107,12 @@ class NodeRun:
 
     def _hand_on(self, result: Send | Handled) -> Channel | None:
         """Pass on what the step sends; return an inbox that has no room left, if there is one."""
+        sent = self.record.sent
         if isinstance(result, Send):
-            self.record.sent[result.output or ""] += 1
             done = self._release(result.completes)
-            return self._exchange.hand_on(self.number, (result,), result.follows, done)
-        for send in result.sends:
-            self.record.sent[send.output or ""] += 1
-        return self._exchange.hand_on(self.number, result.sends, result.message, self._release((result.message,)))
+            return self._exchange.hand_on(self.number, (result,), result.follows, done, sent)
+        done = self._release((result.message,))
+        return self._exchange.hand_on(self.number, result.sends, result.message, done, sent)
 
     def _finish(self, messages: Iterable[Message]) -> None:
         if done := self._release(messages):

@@ -50,7 +50,8 @@ class Replay:
     all
         All messages that were ever sent, by number.
     heard
-        How many messages were sent on an output in answer to a message that wasn't done then.
+        How many messages were sent on an output in answer to one that wasn't done then, by the first message of those
+        with its content, and output.
     """
 
     waiting: dict[int, Delivery] = field(default_factory=dict)
@@ -109,8 +110,9 @@ def _send(state: Replay, source: int, at: float, send: Mapping[str, Any], *, is_
             delivery.history += state.all[again].history
             state.refused[delivery.node].pop(again, None)  # it has another chance
     state.sent[source][output or ""] += again is None
-    if is_answer_to_unfinished and send.get("follows") is not None:
-        state.heard[send["follows"], output] += 1
+    cause = state.all.get(send.get("follows", 0))
+    if is_answer_to_unfinished and cause is not None:
+        state.heard[cause.again, output] += 1
 
 
 def _repeat(state: Replay, nodes: set[int]) -> None:
@@ -120,6 +122,8 @@ def _repeat(state: Replay, nodes: set[int]) -> None:
         state.sent.pop(node, None)
         state.refused.pop(node, None)
         del state.done[node]
+    for key in [key for key in state.heard if state.all[key[0]].node in nodes]:
+        del state.heard[key]
 
 
 def _deliveries(source: int, at: float, send: Mapping[str, Any]) -> Iterator[Delivery]:

@@ -5,11 +5,12 @@ import threading
 
 import pytest
 
-from blocks.errors import MessageRefused, RecipeError
+from blocks.errors import MessageRefused, PassingFault, RecipeError
 from flows.recipe.engine import RecipeRun
 from flows.recipe.language import recipe_from_document
 from tasks import registry
 from tasks.resources import Resources
+from tasks.retrying import Retries
 from tasks.step import Send, StepParameters, message_step, stream_step
 
 
@@ -222,3 +223,28 @@ async def test_no_thread_is_left_by_a_run(site):
     before = threading.active_count()
     await site.run({1: {"queue": "count", "output": 2}, 2: {"queue": "keep"}})
     assert threading.active_count() <= before + 1
+
+
+async def test_a_step_that_breaks_midway_and_is_tried_again_is_not_heard_twice(site):
+    tries = []
+
+    @stream_step(
+        queue="watch",
+        parameters=StepParameters,
+        outputs=("every",),
+        default_output="every",
+        retries=Retries(first_pause_s=0.01),
+    )
+    async def watch(parameters, inbox, context):
+        async for message in inbox:
+            tries.append(message.number)
+            for number in range(10):
+                if len(tries) < 3 and number == 3 * len(tries):
+                    raise PassingFault("the file system is away")
+                yield Send(number, "every", follows=message)
+            context.done(message)
+
+    records = await site.run({1: {"queue": "watch", "output": 2}, 2: {"queue": "keep"}}, watch)
+    assert [message.payload for message in site.kept] == list(range(10))
+    assert tries == [1, 1, 1]
+    assert (records[1].received, records[1].retried, records[1].sent["every"]) == (1, 2, 10)
