@@ -8,15 +8,18 @@ from typing import Annotated
 import typer
 
 from blocks.errors import RecipeError
+from flows.commands import recipe_check, recipe_show
 
-app = typer.Typer(help="Fill, merge and check recipe files; needs no server.", no_args_is_help=True)
+app = typer.Typer(help="Check, show, fill and merge recipes; needs no server.", no_args_is_help=True)
+app.command()(recipe_check.check)
+app.command()(recipe_show.show)
 
 File = Annotated[Path, typer.Argument(help="Recipe file; - for standard input.", show_default=False)]
 
 
 @app.callback()
 def recipes() -> None:
-    """Fill, merge and check recipe files; needs no server."""
+    """Check, show, fill and merge recipes; needs no server."""
 
 
 @app.command()
@@ -48,3 +51,6 @@ def merge(
     from flows.recipe.merging import merge_all
 
     typer.echo(merge_all(read_recipe(file) for file in files).to_json(indent=2))
+
+
+app.command()(recipe_check.schema)
