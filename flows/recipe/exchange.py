@@ -118,6 +118,7 @@ class Exchange:
         self._begin_anew(message.number)
         self._gathered.append((node, message, pause_s))
         self._record({"at": time.time(), "node": node, "tried": message.number, "error": error})
+        self.flush()  # now, lest the inbox be closed before the message is on its way
 
     def refuse(self, node: int, message: Message, error: str, report: Any, handlers: Sequence[int]) -> None:
         """Note that a message is given up, and tell the nodes that error links lead to.
