@@ -177,6 +177,8 @@ def links(node: Mapping[str, Any]) -> Iterator[Link]:
     """
     for key in ("output", "error"):
         below = node.get(key)
+        if below is None:
+            continue
         if isinstance(below, dict):
             for name, targets in below.items():
                 yield from _links_along((key, str(name)), targets)
