@@ -11,13 +11,19 @@ def deploy(
     check: Annotated[
         bool, typer.Option("--check", help="Only see that all that the files name is there; needs no server.")
     ] = False,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --check: a placeholder that the runs' parameters will fill; may be given again."
+        ),
+    ] = None,
 ) -> None:
     """Apply deployments/*.yaml and a deployment for each recipe file to the running site.
 
     Deployments of files that went away are removed. Exit status 1 if a file can't be used.
     """
     if check:
-        _check()
+        _check(parameter or [])
         return
     from flows.runtime.running_site import use_running_site
 
@@ -32,14 +38,14 @@ def deploy(
         raise typer.Exit(1)
 
 
-def _check() -> None:
+def _check(declared: list[str]) -> None:
     from blocks.settings import get_settings
     from flows.runtime.deploy import DEPLOYMENTS
     from flows.runtime.deployment_check import check as find_faults
 
-    faults = find_faults(DEPLOYMENTS, get_settings().recipe_directory)
+    faults = find_faults(DEPLOYMENTS, get_settings().recipe_directory, declared)
     for fault in faults:
         typer.echo(fault, err=True)
     if faults:
         raise typer.Exit(1)
-    typer.echo("All entrypoints, work pools, queues, blocks and steps are there, and the recipes obey the rules.")
+    typer.echo("All entrypoints, work pools, queues, blocks and steps are there, and the recipes fit their steps.")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blocks.errors import ConfigurationError, RecipeError, UnknownStep
-from flows.recipe.language import read_recipe
+from blocks.errors import ConfigurationError
+from flows.recipe.provided import Provided
+from flows.recipe.strict import check_file, errors
 from flows.runtime.deployment_files import DeploymentFiles, read_deployment_files
-from tasks.registry import load_step, queue_of
 
 if TYPE_CHECKING:
     from prefect.blocks.core import Block
@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 _BLOCK = re.compile(r"prefect\.blocks\.([\w-]+)\.([\w-]+)")
 
 
-def check(deployments: Path, recipes: Path) -> list[str]:
+def check(deployments: Path, recipes: Path, declared: Iterable[str] = ()) -> list[str]:
     """Resolve every entrypoint, work pool, queue and block that the files name, and check the recipes; needs no server.
+
+    Parameters
+    ----------
+    declared
+        Names of the placeholders that the runs' parameters will fill.
 
     Returns
     -------
@@ -32,22 +37,14 @@ def check(deployments: Path, recipes: Path) -> list[str]:
         files = read_deployment_files(deployments, recipes)
     except ConfigurationError as error:
         return [str(error)]
-    return [*_check_pools(files), *_check_flows(files), *_check_blocks(deployments), *_check_recipes(recipes)]
+    return [*_check_pools(files), *_check_flows(files), *_check_blocks(deployments), *_check_recipes(recipes, declared)]
 
 
-def _check_recipes(recipes: Path) -> Iterator[str]:
-    """Hold every recipe against the rules of the language, and find its steps."""
+def _check_recipes(recipes: Path, declared: Iterable[str]) -> Iterator[str]:
+    """Hold every recipe against the rules of the language and against its steps, as `plaza recipe check` does."""
+    provided = Provided(declared)
     for file in sorted(recipes.glob("*.json")):
-        try:
-            nodes = read_recipe(file).nodes
-        except RecipeError as error:
-            yield str(error)
-            continue
-        for number, node in nodes.items():
-            try:
-                load_step(queue_of(number, node))
-            except UnknownStep as error:
-                yield f"{file}: {error}"
+        yield from (f"{file}: {finding}" for finding in errors(check_file(file, provided)))
 
 
 def _check_pools(files: DeploymentFiles) -> list[str]:

@@ -86,11 +86,19 @@ def test_missing_file_is_named(folder):
 @pytest.mark.parametrize(
     ("recipe", "fault"),
     [
-        ('{"1": {"queue": "images", "output": 1}, "start": [[1, []]]}', "tried.json: cycle: 1 -> 1"),
-        ('{"1": {"queue": "tea.making"}, "start": [[1, []]]}', "tried.json: node 1 asks for queue 'tea.making'"),
+        ('{"1": {"queue": "images", "output": 1}, "start": [[1, []]]}', "tried.json: node 1: cycle: 1 -> 1"),
+        ('{"1": {"queue": "tea.making"}, "start": [[1, []]]}', "tried.json: node 1: unknown queue"),
+        ('{"1": {"queue": "images", "parameters": {"file": "{x}"}}, "start": [[1, []]]}', "unknown placeholder"),
         ("{", "tried.json: not JSON"),
     ],
 )
 def test_faulty_recipe_is_named(folder, recipe, fault):
     (folder / "tried.json").write_text(recipe)
     assert fault in "\n".join(check(folder, folder))
+
+
+def test_declared_placeholder_is_known(folder):
+    (folder / "tried.json").write_text(
+        '{"1": {"queue": "images", "parameters": {"image_command": "diffraction", "file": "{x}"}}, "start": [[1, []]]}'
+    )
+    assert not any("placeholder" in fault for fault in check(folder, folder, declared=["x"]))
