@@ -40,4 +40,5 @@ class Finding:
         ]
         place = f"{self.place}: " if self.place else ""
         meant = f"; did you mean {self.meant!r}?" if self.meant else ""
-        return place + ", ".join(part for part in parts if part) + meant
+        text = place + ", ".join(part for part in parts if part) + meant
+        return text.replace("\n", " ")  # a line, whatever a step says

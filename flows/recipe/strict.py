@@ -16,6 +16,7 @@ from flows.recipe.files import read_text
 from flows.recipe.findings import Finding
 from flows.recipe.language import BrokenRules, Recipe, links, parse_recipe
 from flows.recipe.provided import Provided, texts
+from flows.recipe.shape import is_node_number
 from flows.recipe.strict_node import NodeChecker
 from flows.recipe.validation import structural_faults
 
@@ -51,7 +52,8 @@ def check_recipe(recipe: Recipe, provided: Provided | None = None) -> list[Findi
     """Check a recipe, whose structure may be faulty, too."""
     provided = provided or Provided()
     findings = [Finding("", fault) for fault in structural_faults(recipe)]
-    fed = {link.target for node in recipe.nodes.values() for link in links(node)} | set(recipe.error)
+    targets = [link.target for node in recipe.nodes.values() for link in links(node)]
+    fed = {target for target in targets if is_node_number(target)} | set(recipe.error)
     for number, node in recipe.nodes.items():
         started = tuple(payload for target, payload in recipe.start if target == number)
         findings += NodeChecker(number, node, None if number in fed else started, provided).findings()

@@ -223,7 +223,10 @@ class NodeChecker:
     def _example_payloads(self) -> tuple[Any, ...] | None:
         if self._payloads is None:
             return None
-        return tuple(self._provided.fill(payload) for payload in self._payloads)
+        try:
+            return tuple(self._provided.fill(payload) for payload in self._payloads)
+        except RecipeError:  # which is a finding of its own
+            return None
 
 
 def _matches(name: Any, pattern: str) -> bool:
