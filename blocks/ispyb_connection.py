@@ -68,6 +68,20 @@ def connect(settings: Settings) -> Engine:
     return open_engine(url)
 
 
+def writer_kind(settings: Settings) -> str:
+    """Return how ISPyB is to be written: `sql`, unless the settings or the block that holds its URL say otherwise.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        The Prefect API, which may hold the choice, doesn't answer.
+    """
+    if settings.ispyb_writer is not None:
+        return settings.ispyb_writer
+    is_of_block = settings.ispyb_url is None and has_prefect_api()
+    return (_block_writer() if is_of_block else None) or "sql"
+
+
 def open_engine(url: str | URL) -> Engine:
     """Make an engine with time-outs, liveness check and, for SQLite, the pragmas and real transactions.
 
@@ -205,6 +219,14 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _block_url() -> str | None:
-    from blocks.ispyb_database import find_url
+    from blocks.ispyb_database import find_database
 
-    return find_url(BLOCK_NAME)
+    block = find_database(BLOCK_NAME)
+    return None if block is None else block.url.get_secret_value()
+
+
+def _block_writer() -> str | None:
+    from blocks.ispyb_database import find_database
+
+    block = find_database(BLOCK_NAME)
+    return None if block is None else block.writer

@@ -1,5 +1,7 @@
 """ISPyB's address as a Prefect block, so that a site sets it once for all processes."""
 
+from typing import Literal
+
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 from sqlalchemy import Engine
@@ -19,21 +21,21 @@ class ISPyBDatabase(Block):
     _block_type_slug = "ispyb-database"
 
     url: SecretStr = Field(description="SQLAlchemy URL: sqlite:///path or mysql+pymysql://user:password@host/ispyb")
+    writer: Literal["sql", "procedures"] = Field(
+        "sql", description="How it is written: by SQL, or by the database's procedures where grants forbid direct SQL"
+    )
 
     def connect(self) -> Engine:
         """Open the database; nothing is reached out for until the first transaction."""
         return open_engine(self.url.get_secret_value())
 
 
-def find_url(name: str) -> str | None:
-    """Return the URL that a saved block holds; None if there is no such block.
+def find_database(name: str) -> ISPyBDatabase | None:
+    """Return a saved block; None if there is no such block.
 
     Raises
     ------
     DatabaseUnavailable
         Prefect's API doesn't answer.
     """
-    block = find_block(
-        ISPyBDatabase, name, holds="ISPyB's address", setting="PLAZA_ISPYB_URL", away=DatabaseUnavailable
-    )
-    return None if block is None else block.url.get_secret_value()
+    return find_block(ISPyBDatabase, name, holds="ISPyB's address", setting="PLAZA_ISPYB_URL", away=DatabaseUnavailable)

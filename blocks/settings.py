@@ -27,6 +27,11 @@ class Settings(BaseSettings):
         repr=False,
         description="SQLAlchemy URL of ISPyB; unset: the block ispyb-database/plaza, else SQLite in the home folder",
     )
+    ispyb_writer: Literal["sql", "procedures"] | None = Field(
+        None,
+        description="How ISPyB is written: sql, or procedures (the database's own, where grants forbid direct SQL); "
+        "unset: as the block ispyb-database/plaza says, else sql",
+    )
     dask_scheduler: str | None = Field(
         None, description="Address of the Dask scheduler for per-image analysis; unset: a cluster within the process"
     )

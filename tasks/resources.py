@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from distributed import Client
     from sqlalchemy import Engine
 
+    from tasks.ispyb_access.writer import Writer
+
 
 class Resources:
     """What steps connect to. Use as an async context manager, which closes what was opened."""
@@ -37,6 +39,13 @@ class Resources:
         engine = connect(self.settings)
         self._stack.callback(engine.dispose)
         return engine
+
+    @cached_property
+    def ispyb_writer(self) -> Writer:
+        """What writes to ISPyB, as the site has chosen."""
+        from tasks.ispyb_access.writer import open_writer
+
+        return open_writer(self.settings, self.ispyb)
 
     async def analysis_client(self, instead_of: Client | None = None) -> Client:
         """Return an asynchronous Dask client of the analysis cluster.

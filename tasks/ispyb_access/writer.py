@@ -1,0 +1,112 @@
+"""What writes to ISPyB: the one interface behind which a site chooses how.
+
+`SqlWriter` is the default: whatever a message causes is one transaction, with an entry in the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError, IntegrityError
+
+from blocks.errors import ConfigurationError, MessageRefused
+from blocks.ispyb_connection import transaction, writer_kind
+from blocks.settings import Settings
+from tasks.ispyb_access.commands import COMMANDS, CommandParameters, PerImageResult, store_per_image_results
+from tasks.ispyb_access.ledger import has_ledger, write_once
+
+Answer = TypeVar("Answer")
+
+CarryOut = Callable[[str, CommandParameters], Any]
+"""Carries out a command of that name, and returns its value."""
+
+
+class Writer(Protocol):
+    """Writes to ISPyB. Its methods wait for the database: call them in a thread."""
+
+    def write(self, entry: str | None, work: Callable[[CarryOut], Answer]) -> Answer:
+        """Do some work, which carries out commands, and return its answer.
+
+        Parameters
+        ----------
+        entry
+            What names the work, always the same for the same work: done before under this name, it isn't done again
+            and has the same answer. None: it needn't or can't be known again.
+        work
+            Called with what carries out a command; returns a JSON value. It may be called again after a fault.
+
+        Raises
+        ------
+        MessageRefused
+            ISPyB can't take what a command would write.
+        DatabaseUnavailable
+            A fault that can pass; the work may be tried again from its start.
+        ConfigurationError
+            The credentials, grants or tables don't do.
+        """
+        ...
+
+    def write_images(self, results: Sequence[PerImageResult]) -> None:
+        """Write many per-image results at once; twice is the same as once. Raises as `write` does."""
+        ...
+
+
+class SqlWriter:
+    """Writes by SQL of its own: a transaction for all the work, exactly once where there is a ledger.
+
+    Parameters
+    ----------
+    engine
+        ISPyB.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def write(self, entry: str | None, work: Callable[[CarryOut], Answer]) -> Answer:
+        """Do the work in one transaction: all of it is written or nothing, and only once under an entry's name."""
+        is_entered = has_ledger(self._engine)
+        with transaction(self._engine) as connection:
+            carry_out = _Session(connection, is_entered).carry_out
+            if entry is None or not is_entered:
+                return work(carry_out)
+            answer: Answer = write_once(connection, entry, lambda: work(carry_out))
+            return answer
+
+    def write_images(self, results: Sequence[PerImageResult]) -> None:
+        """Write the results in one transaction."""
+        with transaction(self._engine) as connection:
+            store_per_image_results(connection, results)
+
+
+class _Session:
+    """The commands that are carried out in one transaction."""
+
+    def __init__(self, connection: Connection, has_ledger: bool) -> None:
+        self._connection, self._has_ledger = connection, has_ledger
+
+    def carry_out(self, name: str, parameters: CommandParameters) -> Any:
+        try:
+            return COMMANDS[name].write(self._connection, parameters)
+        except (IntegrityError, DataError) as error:
+            raise MessageRefused(
+                f"ISPyB refuses what {name} would write: {error.orig}; check the ids and values in the message"
+            ) from error
+
+
+def open_writer(settings: Settings, engine: Engine) -> Writer:
+    """Return the writer that the site has chosen.
+
+    Raises
+    ------
+    ConfigurationError
+        This version doesn't have it.
+    DatabaseUnavailable
+        The Prefect API, which may hold the choice, doesn't answer.
+    """
+    kind = writer_kind(settings)
+    if kind == "sql":
+        return SqlWriter(engine)
+    raise ConfigurationError(f"PLAZA_ISPYB_WRITER asks for the writer {kind!r}; this version has: sql")
