@@ -115,8 +115,12 @@ def _chosen_names(step: Step, parameters: Mapping[str, Any]) -> set[str]:
 
 
 def _text(value: Any) -> str:
-    """Write a value in a line, without what a terminal or XML would take for something else."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    """Write a value in a line."""
+    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal or XML would take for something else than a character to be shown."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

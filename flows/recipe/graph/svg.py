@@ -9,7 +9,7 @@ from subprocess import CalledProcessError
 from typing import TYPE_CHECKING
 
 from blocks.errors import PlazaError
-from flows.recipe.graph.model import GraphNode, Origin, RecipeGraph
+from flows.recipe.graph.model import GraphNode, Origin, RecipeGraph, printable
 from flows.recipe.language import Recipe
 
 if TYPE_CHECKING:
@@ -115,9 +115,9 @@ def _digraph(recipe: Recipe, states: Mapping[int, str], notes: Mapping[int, str]
         graph.node(_name(origin), label, id=_name(origin), tooltip=tooltip, **colours)
     for edges in recipe_graph.edges.values():
         for edge in edges:
-            label = escape(_shortened(edge.text))
+            label = escape(f" {_shortened(edge.text)} ") if edge.text else None
             colours = {"color": ERROR_RED, "fontcolor": ERROR_RED, "style": "dashed"} if edge.is_error else {}
-            graph.edge(_name(edge.origin), _name(edge.target), f" {label} " if label else None, **colours)
+            graph.edge(_name(edge.origin), _name(edge.target), label, **colours)
     return graph
 
 
@@ -161,4 +161,4 @@ def _shortened(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(text) or " "
+    return html.escape(printable(text)) or " "

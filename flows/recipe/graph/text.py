@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.text import Text
 
-from flows.recipe.graph.model import Edge, GraphNode, Origin, RecipeGraph
+from flows.recipe.graph.model import Edge, GraphNode, Origin, RecipeGraph, printable
 from flows.recipe.language import Recipe
 
 SYMBOLS = {
@@ -140,15 +140,15 @@ def _title(node: GraphNode, state: str | None, style: str, note: str | None) -> 
     if node.delay:
         text.append(f"  after {node.delay} s", "yellow")
     if state:
-        text.append(f"  {state}", style)
+        text.append(f"  {printable(state)}", style)
     if note:
-        text.append(f"  {note}")
+        text.append(f"  {printable(note)}")
     return text
 
 
 def _edge_lines(graph: RecipeGraph, edges: list[Edge], column: int, rails: _Rails) -> Iterator[_Line]:
     """Lead a node's edges to the rails of their targets; the last one takes the node's own column if it can."""
-    if len(edges) == 1 and not edges[0].text and isinstance(edges[0].origin, str):  # the rail says it all
+    if len(edges) == 1 and _is_obvious(edges[0], rails):
         rails.columns[column] = edges[0].target
         return
     for edge in edges[:-1]:
@@ -157,6 +157,11 @@ def _edge_lines(graph: RecipeGraph, edges: list[Edge], column: int, rails: _Rail
         yield _branch(graph, edges[-1], column, rails, is_last=True)
     else:
         rails.columns[column] = None
+
+
+def _is_obvious(edge: Edge, rails: _Rails) -> bool:
+    """Tell whether the rail says it all: just one thing is started, or told of what fails."""
+    return isinstance(edge.origin, str) and not edge.text and rails.column_of(edge.target) is None
 
 
 def _branch(graph: RecipeGraph, edge: Edge, column: int, rails: _Rails, *, is_last: bool) -> _Line:
