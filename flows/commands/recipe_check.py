@@ -38,7 +38,7 @@ def check(
 
 
 def _check_structure(files: list[Path]) -> None:
-    from flows.recipe.strict import check_structure
+    from flows.recipe.structure import check_structure
 
     faulty = {file: findings for file in files if (findings := check_structure(file))}
     for file, findings in faulty.items():

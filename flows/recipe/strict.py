@@ -11,14 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from blocks.errors import RecipeError
-from flows.recipe.files import read_text
 from flows.recipe.findings import Finding
-from flows.recipe.language import BrokenRules, Recipe, links, parse_recipe
+from flows.recipe.language import Recipe, links
 from flows.recipe.provided import Provided, texts
 from flows.recipe.shape import is_node_number
 from flows.recipe.strict_node import NodeChecker
-from flows.recipe.validation import structural_faults
+from flows.recipe.structure import parse_file, structural_findings
 
 
 def check_file(file: Path, provided: Provided | None = None) -> list[Finding]:
@@ -29,29 +27,14 @@ def check_file(file: Path, provided: Provided | None = None) -> list[Finding]:
     provided
         What fills its placeholders; None: ISPyB and the site's settings.
     """
-    try:
-        recipe = parse_recipe(read_text(file))
-    except BrokenRules as error:
-        return [Finding("", fault) for fault in error.faults]
-    except RecipeError as error:
-        return [Finding("", str(error).removeprefix(f"{file}: "))]
-    return check_recipe(recipe, provided)
-
-
-def check_structure(file: Path) -> list[Finding]:
-    """Hold a recipe file against the rules of the language alone; no step is imported."""
-    try:
-        return [Finding("", fault) for fault in structural_faults(parse_recipe(read_text(file)))]
-    except BrokenRules as error:
-        return [Finding("", fault) for fault in error.faults]
-    except RecipeError as error:
-        return [Finding("", str(error).removeprefix(f"{file}: "))]
+    recipe, findings = parse_file(file)
+    return findings if recipe is None else check_recipe(recipe, provided)
 
 
 def check_recipe(recipe: Recipe, provided: Provided | None = None) -> list[Finding]:
     """Check a recipe, whose structure may be faulty, too."""
     provided = provided or Provided()
-    findings = [Finding("", fault) for fault in structural_faults(recipe)]
+    findings = structural_findings(recipe)
     targets = [link.target for node in recipe.nodes.values() for link in links(node)]
     fed = {target for target in targets if is_node_number(target)} | set(recipe.error)
     for number, node in recipe.nodes.items():

@@ -115,9 +115,9 @@ def _digraph(recipe: Recipe, states: Mapping[int, str], notes: Mapping[int, str]
         graph.node(_name(origin), label, id=_name(origin), tooltip=tooltip, **colours)
     for edges in recipe_graph.edges.values():
         for edge in edges:
-            label = escape(f" {_shortened(edge.text)} ") if edge.text else None
+            text = escape(f" {_shortened(edge.text)} ") if edge.text else None
             colours = {"color": ERROR_RED, "fontcolor": ERROR_RED, "style": "dashed"} if edge.is_error else {}
-            graph.edge(_name(edge.origin), _name(edge.target), label, **colours)
+            graph.edge(_name(edge.origin), _name(edge.target), text, **colours)
     return graph
 
 

@@ -12,7 +12,8 @@ from recipe_strategies import JSON, recipe_documents
 from blocks.settings import CHECKOUT
 from flows.recipe.language import recipe_from_document
 from flows.recipe.provided import Provided
-from flows.recipe.strict import check_file, check_recipe, check_structure, errors
+from flows.recipe.strict import check_file, check_recipe, errors
+from flows.recipe.structure import check_structure
 from tasks.registry import STEPS
 from tasks.step import Step, StepParameters, message_step
 
