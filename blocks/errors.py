@@ -43,3 +43,7 @@ class RecipeRunBusy(PlazaError):
 
 class UnknownDeadLetter(PlazaError):
     """There is no dead letter of this name, or more than one."""
+
+
+class DamagedDeadLetter(PlazaError):
+    """A dead letter's file doesn't hold one: somebody has changed it."""

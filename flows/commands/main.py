@@ -9,6 +9,7 @@ import typer
 
 from blocks.errors import PlazaError
 from flows.commands import (
+    dead_letters,
     demo,
     deploy,
     ispyb_tables,
@@ -40,6 +41,7 @@ app.command(add_help_option=False, context_settings={"allow_extra_args": True, "
 app.command()(logs.logs)
 app.command()(resume.resume)
 app.command()(settings.settings)
+app.add_typer(dead_letters.app, name="dlq")
 app.add_typer(ispyb_tables.app, name="ispyb")
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(step.app, name="step")

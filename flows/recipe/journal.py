@@ -11,7 +11,8 @@ Entries, by their keys:
 `node`, `sends`, `done`
     A node (0: the start) sent messages and was done with others. Each send has the message it `follows`, its
     `output`, its `payload`, its `environment` (absent: that of the start), where it went `to` ([node, message, due]
-    each) and, if it brings an old message once more, which one comes `again`.
+    each) and, if it brings an old message once more, which one came first (`again`), which was the last to fail
+    (`replaces`) and its `history`.
 `node`, `refused` or `tried`, `error`
     A node refused a message for good, or failed with it and will try again. `sends` are those along error links.
 `repeated`

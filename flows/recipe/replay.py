@@ -25,7 +25,7 @@ class Delivery:
     again
         The first message of those that bring the same content once more; its own number otherwise.
     history
-        Its failures so far: `at` and `error` each.
+        Its failures so far, `at` and `error` each, and what operators did about them.
     """
 
     number: int
@@ -99,6 +99,7 @@ def _take(state: Replay, entry: Mapping[str, Any]) -> None:
         state.all[entry["tried"]].history.append({"at": at, "error": entry.get("error")})
     if "refused" in entry and _forget(state, entry["refused"]):
         state.refused[source][entry["refused"]] = entry.get("error", "")
+        state.all[entry["refused"]].history.append({"at": at, "error": entry.get("error")})
 
 
 def _send(state: Replay, source: int, at: float, send: Mapping[str, Any], *, is_answer_to_unfinished: bool) -> None:
@@ -107,8 +108,10 @@ def _send(state: Replay, source: int, at: float, send: Mapping[str, Any], *, is_
     for delivery in _deliveries(source, at, send):
         state.waiting[delivery.number] = state.all[delivery.number] = delivery
         if again is not None and again in state.all:
-            delivery.history += state.all[again].history
-            state.refused[delivery.node].pop(again, None)  # it has another chance
+            delivery.history += send.get("history", state.all[again].history)
+            replaced = send.get("replaces", again)  # it has another chance
+            state.refused[delivery.node].pop(replaced, None)
+            state.waiting.pop(replaced, None)
     state.sent[source][output or ""] += again is None
     cause = state.all.get(send.get("follows", 0))
     if is_answer_to_unfinished and cause is not None:

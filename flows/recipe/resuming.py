@@ -5,12 +5,13 @@ Everything is a journal entry, so that it's known afterwards, and so that a cras
 
 from __future__ import annotations
 
+import fcntl
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from blocks.errors import RecipeError, RecipeRunBusy
-from flows.recipe.dead_letters import DeadLetter, DeadLetters, read_letter
+from blocks.errors import RecipeError
+from flows.recipe.dead_letters import DeadLetter, DeadLetters, read_reinjected
 from flows.recipe.journal import Journal, read_journal
 from flows.recipe.language import reachable
 from flows.recipe.logbook import read_logbook
@@ -21,35 +22,50 @@ from flows.recipe.run_folder import RunFolder
 def take_up(folder: RunFolder, journal: Journal, letters: DeadLetters) -> Replay | None:
     """Return how far a run has come, with what is to be handled once more sent again; None for a run that is new.
 
-    That is what operators have re-injected and, if the run had come to its end, what was refused in it.
+    That is what operators have re-injected or else, if the run had come to its end, what was refused in it. A letter
+    whose message was sent once more already is a leftover of a process that was killed before it could remove it.
     """
     state = replay(read_journal(folder.journal))
     if not state.all:
         return None
-    reinjected = sorted(folder.reinjected.glob("*.json"))
-    again = [read_letter(file) for file in reinjected]
-    refused = []
-    for letter in letters.all(folder.recipe_run):
-        if letter.number in state.waiting:  # killed before the journal knew of it
-            letters.remove(letter)
-        elif state.ended:
-            refused.append(letter)
-    if again or refused:
-        journal.record(send_again(state, [_delivery(state, letter) for letter in (*again, *refused)]))
+    reinjected = read_reinjected(folder)
+    refused = list(letters.all(folder.recipe_run))
+    if reinjected:
+        chosen = [letter for letter in reinjected.values() if _is_open(state, letter)]
+    else:
+        chosen = [letter for letter in refused if state.ended and _is_open(state, letter)]
+    if chosen:
+        journal.record(send_again(state, [_delivery(state, letter) for letter in chosen]))
         journal.flush()
-        for file in reinjected:
-            file.unlink()
-        for letter in refused:
-            letters.remove(letter)
         state = replay(read_journal(folder.journal))
+    for file, letter in reinjected.items():
+        if not _is_open(state, letter):
+            file.unlink(missing_ok=True)
+    for letter in refused:
+        if not _is_open(state, letter) or letter.number in state.waiting:  # killed before the journal knew of it
+            letters.remove(letter)
     return state
+
+
+def _is_open(state: Replay, letter: DeadLetter) -> bool:
+    """Tell whether a letter's message still waits for somebody to deal with it."""
+    message = state.all.get(letter.number)
+    if message is None:  # what the journal doesn't know was sent once more if something came of it
+        return all(delivery.again != letter.number for delivery in state.all.values())
+    return letter.number in state.refused[message.node] or letter.number in state.waiting
 
 
 def send_again(state: Replay, deliveries: Iterable[Delivery]) -> dict[str, Any]:
     """Return the journal entry by which messages are sent once more, under new numbers."""
     sends = []
     for number, delivery in enumerate(deliveries, state.last_number + 1):
-        send = {"to": [(delivery.node, number)], "payload": delivery.payload, "again": delivery.again}
+        send = {
+            "to": [(delivery.node, number)],
+            "payload": delivery.payload,
+            "again": delivery.again,
+            "replaces": delivery.number,
+            "history": delivery.history,
+        }
         if delivery.environment is not None:
             send["environment"] = delivery.environment
         sends.append(send)
@@ -86,6 +102,9 @@ def repeat_from(folder: RunFolder, node: int, changes: Mapping[str, Any], letter
     for letter in letters.all(folder.recipe_run):
         if letter.node in nodes:  # it'll come again, if at all
             letters.remove(letter)
+    for file, letter in read_reinjected(folder).items():
+        if letter.node in nodes:
+            file.unlink(missing_ok=True)
     return nodes
 
 
@@ -111,15 +130,19 @@ def _delivery(state: Replay, letter: DeadLetter) -> Delivery:
         sent_at=letter.at,
         due=None,
         again=old.again if old else letter.number,
+        history=[dict(entry) for entry in letter.history],
     )
 
 
 def is_at_work(folder: RunFolder) -> bool:
     """Tell whether a process has the run."""
-    if not folder.journal.exists():
-        return False
     try:
-        Journal(folder.journal).close()
-    except RecipeRunBusy:
-        return True
+        journal = folder.journal.open("rb")  # who may read it may ask
+    except FileNotFoundError:
+        return False
+    with journal:
+        try:
+            fcntl.flock(journal, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
     return False

@@ -1,0 +1,84 @@
+"""How dead letters look in a terminal."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flows.recipe.dead_letters import DeadLetter
+from flows.recipe.letter_selection import age_text, short_names
+
+NARROWEST = 100  # columns; also for what isn't a terminal
+
+
+def letter_table(letters: Sequence[DeadLetter]) -> None:
+    """Print a line for each letter."""
+    names = short_names(letters)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("id", "age", "recipe", "dcid", "step"):
+        table.add_column(column, no_wrap=column != "recipe", overflow="fold")
+    table.add_column("error", no_wrap=True, overflow="ellipsis", ratio=1)
+    for letter in letters:
+        cells = (
+            names[letter.name],
+            age_text(time.time() - letter.at),
+            letter.recipe,
+            "" if letter.dcid is None else str(letter.dcid),
+            f"{letter.node} · {letter.step}",
+            letter.error.partition("\n")[0],
+        )
+        table.add_row(*map(one_line, cells))
+    console = Console(highlight=False)
+    console.width = max(console.width, NARROWEST)
+    console.print(table)
+
+
+def letter_text(letter: DeadLetter) -> None:
+    """Print all of a letter."""
+    console = Console(highlight=False, soft_wrap=True)
+    facts = {
+        "dead letter": letter.name,
+        "recipe": letter.recipe,
+        "dcid": "none" if letter.dcid is None else letter.dcid,
+        "recipe run": letter.recipe_run,
+        "message": letter.number,
+        "node": f"{letter.node} · {letter.step} (queue {letter.queue})",
+        "given up": f"{moment(letter.at)} on {letter.host}",
+        "cause": letter.error,
+    }
+    for name, value in facts.items():
+        console.print(Text.assemble((f"{name:<12}", "bold"), printable(str(value))))
+    for title, content in (("payload", letter.payload), ("environment", dict(letter.environment))):
+        console.print(Text(f"\n{title}", "bold"))
+        console.print(Text(printable(json.dumps(content, indent=2, ensure_ascii=False))))
+    console.print(Text("\nhistory", "bold"))
+    for entry in letter.history:
+        deed = f"{entry.get('done')} by {entry.get('by')}" if "done" in entry else str(entry.get("error"))
+        console.print(Text(f"{moment(entry.get('at'))}  {one_line(deed)}"))
+    console.print(Text("\ntraceback", "bold"))
+    console.print(Text(printable(letter.traceback)))
+
+
+def moment(seconds: Any) -> str:
+    """Return a time since the epoch as local date and time; what is none as it is."""
+    try:
+        return f"{datetime.fromtimestamp(float(seconds)):%Y-%m-%d %H:%M:%S}"
+    except (TypeError, ValueError, OverflowError, OSError):
+        return str(seconds)
+
+
+def one_line(text: str) -> str:
+    """Return text in a line, without what a terminal would take for something else."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def printable(text: str) -> str:
+    """Return text without what a terminal would take for something else; lines stay."""
+    return "\n".join(map(one_line, text.split("\n")))
