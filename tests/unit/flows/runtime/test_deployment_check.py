@@ -101,4 +101,4 @@ def test_declared_placeholder_is_known(folder):
     (folder / "tried.json").write_text(
         '{"1": {"queue": "images", "parameters": {"image_command": "diffraction", "file": "{x}"}}, "start": [[1, []]]}'
     )
-    assert not any("placeholder" in fault for fault in check(folder, folder, declared=["x"]))
+    assert not any("unknown placeholder" in fault for fault in check(folder, folder, declared=["x"]))
