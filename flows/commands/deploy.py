@@ -13,9 +13,7 @@ def deploy(
     ] = False,
     parameter: Annotated[
         list[str] | None,
-        typer.Option(
-            help="With --check: a placeholder that the runs' parameters will fill; may be given again."
-        ),
+        typer.Option(help="With --check: a placeholder that the runs' parameters will fill; may be given again."),
     ] = None,
 ) -> None:
     """Apply deployments/*.yaml and a deployment for each recipe file to the running site.
