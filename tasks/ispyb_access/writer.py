@@ -14,7 +14,13 @@ from sqlalchemy.exc import DataError, IntegrityError
 from blocks.errors import ConfigurationError, MessageRefused
 from blocks.ispyb_connection import transaction, writer_kind
 from blocks.settings import Settings
-from tasks.ispyb_access.commands import COMMANDS, CommandParameters, PerImageResult, store_per_image_results
+from tasks.ispyb_access.commands import (
+    BUFFER_COMMANDS,
+    COMMANDS,
+    CommandParameters,
+    PerImageResult,
+    store_per_image_results,
+)
 from tasks.ispyb_access.ledger import has_ledger, write_once
 
 Answer = TypeVar("Answer")
@@ -88,8 +94,12 @@ class _Session:
         self._connection, self._has_ledger = connection, has_ledger
 
     def carry_out(self, name: str, parameters: CommandParameters) -> Any:
+        command = COMMANDS.get(name) or BUFFER_COMMANDS[name]
+        entry = command.entry(parameters) if command.entry and self._has_ledger else None
         try:
-            return COMMANDS[name].write(self._connection, parameters)
+            if entry is not None:
+                return write_once(self._connection, entry, lambda: command.write(self._connection, parameters))
+            return command.write(self._connection, parameters)
         except (IntegrityError, DataError) as error:
             raise MessageRefused(
                 f"ISPyB refuses what {name} would write: {error.orig}; check the ids and values in the message"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 from sqlalchemy import Connection, Enum, String, Table, insert
@@ -31,6 +31,13 @@ class CommandParameters(BaseModel):
         return {key: value for key, value in values.items() if value is not None and value not in ("", "None")}
 
 
+class Announcement(NamedTuple):
+    """What is to be told of what a command has done, beside its value."""
+
+    output: str
+    payload: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class Command:
     """A write command.
@@ -43,11 +50,17 @@ class Command:
         Writes that within the caller's transaction, and returns a JSON value.
     is_repeatable
         Written twice is the same as written once, so the ledger needn't know of it.
+    entry
+        Returns what names the write in the ledger whichever message asks for it; None: each message has its own.
+    announce
+        Returns what to tell others, from the parameters and the value.
     """
 
     parameters: type[CommandParameters]
     write: Callable[[Connection, Any], Any]
     is_repeatable: bool = False
+    entry: Callable[[Any], str | None] | None = None
+    announce: Callable[[Any, Any], Announcement] | None = None
 
 
 def fit_row(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
