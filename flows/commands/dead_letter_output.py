@@ -9,24 +9,20 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from flows.recipe.dead_letters import DeadLetter
 from flows.recipe.letter_selection import age_text, short_names
 
-NARROWEST = 100  # columns; also for what isn't a terminal
+NARROWEST = 120  # columns; also for what isn't a terminal
+TITLES = ("id", "age", "recipe", "dcid", "step", "error")
 
 
 def letter_table(letters: Sequence[DeadLetter]) -> None:
     """Print a line for each letter."""
     names = short_names(letters)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("id", "age", "recipe", "dcid", "step"):
-        table.add_column(column, no_wrap=column != "recipe", overflow="fold")
-    table.add_column("error", no_wrap=True, overflow="ellipsis", ratio=1)
-    for letter in letters:
-        cells = (
+    rows = [
+        (
             names[letter.name],
             age_text(time.time() - letter.at),
             letter.recipe,
@@ -34,10 +30,16 @@ def letter_table(letters: Sequence[DeadLetter]) -> None:
             f"{letter.node} · {letter.step}",
             letter.error.partition("\n")[0],
         )
-        table.add_row(*map(one_line, cells))
-    console = Console(highlight=False)
-    console.width = max(console.width, NARROWEST)
-    console.print(table)
+        for letter in letters
+    ]
+    console = Console(highlight=False, soft_wrap=True)
+    widths = [max(map(len, column)) for column in zip(*rows, TITLES, strict=True)]
+    room = max(console.width, NARROWEST) - sum(width + 2 for width in widths[:-1])
+    for row in (TITLES, *rows):
+        cells = [f"{one_line(cell):{width}}" for cell, width in zip(row, widths[:-1], strict=False)]
+        error = one_line(row[-1])
+        cells.append(error if len(error) <= room else f"{error[: max(room - 1, 0)]}…")
+        console.print(Text("  ".join(cells), "bold" if row is TITLES else ""))
 
 
 def letter_text(letter: DeadLetter) -> None:
