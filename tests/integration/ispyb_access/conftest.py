@@ -1,4 +1,4 @@
-"""An ISPyB of its own for each test, and a small facility in it."""
+"""An ISPyB of its own for each test, on SQLite and on MariaDB, and a small facility in it."""
 
 import itertools
 import shutil
@@ -9,8 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from dev_mariadb import DevMariaDB, dev_mariadb, empty
 from ispyb import sqlalchemy as models
 from sqlalchemy import Engine
+from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from blocks.ispyb_connection import connect, open_engine
@@ -18,15 +20,30 @@ from blocks.settings import Settings
 from tasks.ispyb_access.schema import create_schema
 
 
+@pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb)])
+def database(request: pytest.FixtureRequest) -> str:
+    """Which database: tests that use it run on both, unless they are marked with `only_sqlite` or `only_mariadb`."""
+    return request.param
+
+
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, database: str
+) -> Settings:
+    """Settings that name an empty ISPyB with its tables, and a home folder of the test's own."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setattr("blocks.ispyb_connection.has_prefect_api", lambda: False)
-    return Settings(home=tmp_path / "home", ispyb_url=None)
+    home = tmp_path / "home"
+    home.mkdir()
+    if database == "mariadb":
+        url = request.getfixturevalue("mariadb_ispyb")
+        return Settings(home=home, ispyb_url=url.render_as_string(hide_password=False))
+    shutil.copy(request.getfixturevalue("sqlite_ispyb"), home / "ispyb.sqlite")
+    return Settings(home=home, ispyb_url=None)
 
 
 @pytest.fixture(scope="session")
-def empty_ispyb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sqlite_ispyb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make all tables once: copies of the file are much quicker."""
     file = tmp_path_factory.mktemp("ispyb") / "ispyb.sqlite"
     engine = open_engine(f"sqlite:///{file}")
@@ -35,10 +52,27 @@ def empty_ispyb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevMariaDB]:
+    """Run MariaDB."""
+    with dev_mariadb(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_tables(mariadb: DevMariaDB) -> URL:
+    """Make all tables once: emptying them is much quicker."""
+    return mariadb.make_database("ispyb")
+
+
 @pytest.fixture
-def engine(settings: Settings, empty_ispyb: Path) -> Iterator[Engine]:
-    settings.home.mkdir()
-    shutil.copy(empty_ispyb, settings.home / "ispyb.sqlite")
+def mariadb_ispyb(mariadb_tables: URL) -> URL:
+    empty(mariadb_tables)
+    return mariadb_tables
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
     engine = connect(settings)
     yield engine
     engine.dispose()

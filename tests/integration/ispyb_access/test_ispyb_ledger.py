@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from dev_mariadb import only_sqlite
 from interruptions import InterruptedRun
 from sqlalchemy import event, func, insert, inspect, select, text
 
@@ -78,13 +79,14 @@ from tasks.ispyb_access.connector import store_in_ispyb
 from tasks.resources import Resources
 
 node = {"parameters": {"ispyb_command": "register_processing", "program": "fast_dp"}}
-run = InterruptedRun(store_in_ispyb, node, [{}, {}], Resources(Settings(home=Path(sys.argv[2]), ispyb_url=None)))
+run = InterruptedRun(store_in_ispyb, node, [{}, {}], Resources(Settings(home=Path(sys.argv[2]))))
 asyncio.run(run.process(look_on=lambda: os.kill(os.getpid(), signal.SIGKILL)))
 """
 
 
 async def test_a_process_killed_after_the_commit_is_followed_by_one_that_knows(resources, engine):
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    environment["PLAZA_ISPYB_URL"] = engine.url.render_as_string(hide_password=False)
     for _ in range(2):
         died = subprocess.run(
             [sys.executable, "-c", DYING_WRITER, str(TESTS), str(resources.settings.home)],
@@ -120,6 +122,7 @@ async def test_the_ledger_is_made_when_it_is_needed(resources, engine):
     assert inspect(engine).has_table("plaza_ledger")
 
 
+@only_sqlite
 async def test_without_leave_to_make_a_ledger_writing_goes_on_and_says_so_once(resources, engine, caplog):
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE plaza_ledger"))

@@ -10,7 +10,7 @@ from flows.commands.main import app
 @pytest.fixture
 def site(engine, monkeypatch):
     """Have the command line use this test's ISPyB."""
-    monkeypatch.setenv("PLAZA_ISPYB_URL", str(engine.url))
+    monkeypatch.setenv("PLAZA_ISPYB_URL", engine.url.render_as_string(hide_password=False))
     get_settings.cache_clear()
     yield
     get_settings.cache_clear()
