@@ -8,7 +8,7 @@ from tasks.ispyb_access.commands.attachments import (
     add_program_attachment,
     add_program_message,
 )
-from tasks.ispyb_access.commands.base import Command, CommandParameters
+from tasks.ispyb_access.commands.base import Announcement, Command, CommandParameters
 from tasks.ispyb_access.commands.centring import XrayCentring, insert_xray_centring
 from tasks.ispyb_access.commands.image_quality import (
     PerImageResult,

@@ -1,0 +1,92 @@
+"""Store per-image results: many images in one transaction, soon enough for people who watch a scan."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any, Final
+
+from blocks.errors import MessageRefused
+from tasks.ispyb_access.commands import PerImageResult
+from tasks.ispyb_access.look_up import look_up
+from tasks.ispyb_access.patience import write_patiently
+from tasks.ispyb_access.requests import read_parameters
+from tasks.step import Message, StepContext
+
+COMMAND: Final = "store_per_image_analysis_results"
+BATCH_ROWS: Final = 500
+BATCH_PATIENCE_S = 0.5  # people watch the results of a scan as it goes on
+
+Prepared = tuple[Message, PerImageResult]
+
+
+async def store_images(inbox: AsyncIterator[Message], context: StepContext) -> AsyncGenerator[list[Message], None]:
+    """Write each message's image, and yield the messages whose images are there; refuse those that can't be used.
+
+    They may be written any number of times, so the ledger doesn't know of them.
+    """
+    async with aclosing(gather(inbox, BATCH_ROWS, BATCH_PATIENCE_S)) as batches:
+        async for batch in batches:
+            yield await _write_batch(_prepare(batch, context), context)
+
+
+def _prepare(messages: Sequence[Message], context: StepContext) -> list[Prepared]:
+    recipe_parameters = context.node.get("parameters") or {}
+    prepared = []
+    for message in messages:
+        payload = message.payload if isinstance(message.payload, dict) else {}
+        values = look_up(message.environment, payload, recipe_parameters)
+        try:
+            prepared.append((message, read_parameters(COMMAND, PerImageResult, values)))
+        except MessageRefused as error:
+            context.refuse(message, error)
+    return prepared
+
+
+async def _write_batch(prepared: Sequence[Prepared], context: StepContext) -> list[Message]:
+    """Write all in one transaction; if one row spoils it, one by one, so that only that one is refused."""
+    if not prepared:
+        return []
+    try:
+        await _write([result for _, result in prepared], context)
+    except Exception as error:
+        if len(prepared) == 1:
+            context.refuse(prepared[0][0], error)
+            return []
+        fault = type(error).__name__  # no more: the text has all rows in it, and the row at fault tells its own
+        context.logger.warning("a batch of %d per-image results failed (%s); writing them singly", len(prepared), fault)
+        return [message for one in prepared for message in await _write_batch([one], context)]
+    return [message for message, _ in prepared]
+
+
+async def _write(results: Sequence[PerImageResult], context: StepContext) -> None:
+    await write_patiently(context.resources, lambda writer: writer.write_images(results), context.logger)
+
+
+async def gather(inbox: AsyncIterator[Any], size: int, patience_s: float) -> AsyncGenerator[list[Any], None]:
+    """Yield messages in batches: when `size` are there, when the oldest is `patience_s` old, and at the inbox's end."""
+    loop = asyncio.get_running_loop()
+    batch: list[Any] = []
+    due: float | None = None
+    coming: asyncio.Future[Any] = asyncio.ensure_future(anext(inbox, None))
+    try:
+        while True:
+            await asyncio.wait({coming}, timeout=None if due is None else max(0.0, due - loop.time()))
+            if not coming.done():
+                yield batch
+                batch, due = [], None
+                continue
+            message = coming.result()
+            if message is None:
+                break
+            batch.append(message)
+            due = due or loop.time() + patience_s
+            if len(batch) >= size:
+                yield batch
+                batch, due = [], None
+            coming = asyncio.ensure_future(anext(inbox, None))
+        if batch:
+            yield batch
+    finally:
+        coming.cancel()
