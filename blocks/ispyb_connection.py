@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
+from blocks.ispyb_faults import explain
 from blocks.prefect_api import has_prefect_api
 
 if TYPE_CHECKING:
@@ -30,22 +32,10 @@ SQLITE_FILE = "ispyb.sqlite"
 CONNECT_TIMEOUT_S = 10
 ANSWER_TIMEOUT_S = 60  # a frozen server would otherwise hang the caller for good, pool_pre_ping included
 POOL_RECYCLE_S = 3600
+LONGEST_PAUSE_S = 3.0  # so that all goes on within 5 s of the database's return
+# Without it a server cuts text, clips numbers and turns unknown characters into "?" without a word.
+STRICT = "SET SESSION sql_mode = CONCAT_WS(',', NULLIF(@@SESSION.sql_mode, ''), 'STRICT_TRANS_TABLES')"
 SQLITE_PRAGMAS = ("busy_timeout=30000", "foreign_keys=ON", "journal_mode=WAL", "synchronous=NORMAL")
-
-# Measured by killing, freezing and overloading a server; 2055 and -1 are mysql-connector's.
-TRANSIENT_MYSQL_CODES = frozenset({-1, 1040, 1053, 1205, 1213, 1317, 1927, 2002, 2003, 2006, 2013, 2055})
-TRANSIENT_SQLITE_CODES = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_PROTOCOL,
-    }
-)
-ACCESS_MYSQL_CODES = frozenset({1044, 1045, 1049, 1142})
-MISSING_TABLE_MYSQL_CODE = 1146
 
 
 def connect(settings: Settings) -> Engine:
@@ -126,7 +116,11 @@ def transaction(engine: Engine, *, read_only: bool = False) -> Iterator[Connecti
         with engine.connect().execution_options(read_only=read_only) as connection, connection.begin():
             yield connection
     except DBAPIError as error:
-        raise _explain(engine, error) from error
+        raise explain(describe(engine), error) from error
+    except PoolTimeout as error:
+        raise DatabaseUnavailable(
+            f"all connections to ISPyB at {describe(engine)} are in use by this process: {error}"
+        ) from error
 
 
 def retry_transaction(engine: Engine, work: Callable[[Connection], Result], patience_s: float = 30.0) -> Result:
@@ -149,7 +143,7 @@ def retry_transaction(engine: Engine, work: Callable[[Connection], Result], pati
     raise AssertionError("pauses() ended")
 
 
-def pauses(first_s: float = 0.1, longest_s: float = 10.0) -> Iterator[float]:
+def pauses(first_s: float = 0.1, longest_s: float = LONGEST_PAUSE_S) -> Iterator[float]:
     """Yield waits for ever, doubling up to a limit, with jitter so that many writers don't come back at once."""
     pause = first_s
     while True:
@@ -157,40 +151,9 @@ def pauses(first_s: float = 0.1, longest_s: float = 10.0) -> Iterator[float]:
         pause = min(longest_s, 2 * pause)
 
 
-def is_transient(error: DBAPIError) -> bool:
-    """Tell by error code whether a database fault can pass by itself."""
-    if error.connection_invalidated:
-        return True
-    sqlite_code = getattr(error.orig, "sqlite_errorcode", None)
-    if sqlite_code is not None:
-        return (sqlite_code & 0xFF) in TRANSIENT_SQLITE_CODES
-    return _mysql_code(error) in TRANSIENT_MYSQL_CODES
-
-
 def describe(engine: Engine) -> str:
     """Name the database without its password."""
     return engine.url.render_as_string(hide_password=True)
-
-
-def _explain(engine: Engine, error: DBAPIError) -> Exception:
-    where, cause = describe(engine), error.orig
-    if is_transient(error):
-        return DatabaseUnavailable(
-            f"ISPyB at {where} can't be used now: {cause}. Check that it is running and can be reached from here; "
-            "writes are tried again until it answers"
-        )
-    if _mysql_code(error) in ACCESS_MYSQL_CODES:
-        return ConfigurationError(
-            f"ISPyB at {where} refuses us: {cause}. Check user, password, database name and grants"
-        )
-    if _mysql_code(error) == MISSING_TABLE_MYSQL_CODE or "no such table" in str(cause):
-        return ConfigurationError(f"ISPyB at {where} lacks a table: {cause}. Make the tables with `plaza ispyb create`")
-    return error
-
-
-def _mysql_code(error: DBAPIError) -> Any:
-    arguments = getattr(error.orig, "args", ())
-    return getattr(error.orig, "errno", None) or (arguments[0] if arguments else None)
 
 
 def _with_driver(url: URL) -> URL:
@@ -201,7 +164,12 @@ def _with_driver(url: URL) -> URL:
 def _timeouts(url: URL) -> dict[str, Any]:
     if url.get_driver_name() != "pymysql":
         return {}
-    return {"connect_timeout": CONNECT_TIMEOUT_S, "read_timeout": ANSWER_TIMEOUT_S, "write_timeout": ANSWER_TIMEOUT_S}
+    return {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "read_timeout": ANSWER_TIMEOUT_S,
+        "write_timeout": ANSWER_TIMEOUT_S,
+        "init_command": STRICT,
+    }
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -45,18 +45,22 @@ def _prepare(messages: Sequence[Message], context: StepContext) -> list[Prepared
 
 
 async def _write_batch(prepared: Sequence[Prepared], context: StepContext) -> list[Message]:
-    """Write all in one transaction; if one row spoils it, one by one, so that only that one is refused."""
+    """Write all in one transaction; if rows spoil it, each half by itself, and so on: only those rows are refused."""
     if not prepared:
         return []
     try:
         await _write([result for _, result in prepared], context)
-    except Exception as error:
+    except (MessageRefused, ValueError) as error:
         if len(prepared) == 1:
             context.refuse(prepared[0][0], error)
             return []
-        fault = type(error).__name__  # no more: the text has all rows in it, and the row at fault tells its own
-        context.logger.warning("a batch of %d per-image results failed (%s); writing them singly", len(prepared), fault)
-        return [message for one in prepared for message in await _write_batch([one], context)]
+        context.logger.info("a batch of %d per-image results is refused; each half is tried", len(prepared))
+        half = len(prepared) // 2
+        return [*await _write_batch(prepared[:half], context), *await _write_batch(prepared[half:], context)]
+    except Exception as error:
+        for message, _ in prepared:
+            context.refuse(message, error)
+        return []
     return [message for message, _ in prepared]
 
 

@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DataError, IntegrityError
 
-from blocks.errors import ConfigurationError, MessageRefused
+from blocks.errors import ConfigurationError
 from blocks.ispyb_connection import transaction, writer_kind
 from blocks.settings import Settings
 from tasks.ispyb_access.commands import (
@@ -22,6 +21,7 @@ from tasks.ispyb_access.commands import (
     store_per_image_results,
 )
 from tasks.ispyb_access.ledger import has_ledger, write_once
+from tasks.ispyb_access.refusals import named
 
 Answer = TypeVar("Answer")
 
@@ -82,9 +82,10 @@ class SqlWriter:
             return answer
 
     def write_images(self, results: Sequence[PerImageResult]) -> None:
-        """Write the results in one transaction."""
-        with transaction(self._engine) as connection:
-            store_per_image_results(connection, results)
+        """Write the results in one transaction; a refusal names the first of them."""
+        if results:
+            with transaction(self._engine) as connection, named("store_per_image_analysis_results", results[0]):
+                store_per_image_results(connection, results)
 
 
 class _Session:
@@ -96,14 +97,10 @@ class _Session:
     def carry_out(self, name: str, parameters: CommandParameters) -> Any:
         command = COMMANDS.get(name) or BUFFER_COMMANDS[name]
         entry = command.entry(parameters) if command.entry and self._has_ledger else None
-        try:
+        with named(name, parameters):
             if entry is not None:
                 return write_once(self._connection, entry, lambda: command.write(self._connection, parameters))
             return command.write(self._connection, parameters)
-        except (IntegrityError, DataError) as error:
-            raise MessageRefused(
-                f"ISPyB refuses what {name} would write: {error.orig}; check the ids and values in the message"
-            ) from error
 
 
 def open_writer(settings: Settings, engine: Engine) -> Writer:

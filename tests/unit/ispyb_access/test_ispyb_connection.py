@@ -10,7 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
-from blocks.ispyb_connection import connect, is_transient, open_engine, pauses, retry_transaction, transaction
+from blocks.ispyb_connection import connect, open_engine, pauses, retry_transaction, transaction
+from blocks.ispyb_faults import is_transient
 from blocks.settings import Settings
 
 

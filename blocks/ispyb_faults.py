@@ -1,0 +1,95 @@
+"""What a database's faults mean: which pass by themselves, and which somebody has to mend.
+
+Told by error code, since drivers raise the same fault as different classes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+
+from blocks.errors import ConfigurationError, DatabaseUnavailable
+
+# Provoked by killing, freezing, filling and overloading servers, or said by MariaDB's manual to call for another try;
+# 2055 and -1 are mysql-connector's.
+TRANSIENT_MYSQL_CODES: Final = frozenset(
+    {
+        *(-1, 2002, 2003, 2006, 2013, 2055),  # the server is away, or went away
+        *(1053, 1077, 1078, 1079, 1927, 1317),  # it shuts down, or an administrator ended the connection or statement
+        *(1040, 1041, 1135, 1203, 1226, 1637),  # it or our user has too many connections, statements or threads
+        *(1205, 1206, 1213, 1020, 1412, 1614),  # another transaction was in the way
+        *(1158, 1159, 1160, 1161, 1184),  # the network failed
+        *(1021, 1114, 1037, 1038),  # its disk or memory is full
+        *(1047, 1180, 1290, 1836),  # it isn't yet, or no longer, the one of its cluster that takes writes
+    }
+)
+NO_SPACE_MYSQL_CODES: Final = frozenset({3, 20, 1026, 1030})  # write errors, of which only a full disk's passes
+NO_SPACE: Final = ("No space left on device", "quota exceeded")
+TRANSIENT_SQLITE_CODES: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PROTOCOL,
+    }
+)
+ACCESS_MYSQL_CODES: Final = frozenset({1044, 1045, 1049, 1142, 1143, 1227, 1370, 1698})
+MISSING_COLUMN_MYSQL_CODE: Final = 1054
+MISSING_TABLE_MYSQL_CODE: Final = 1146
+
+
+def is_transient(error: DBAPIError) -> bool:
+    """Tell by error code whether a database fault can pass by itself."""
+    if error.connection_invalidated:
+        return True
+    sqlite_code = getattr(error.orig, "sqlite_errorcode", None)
+    if sqlite_code is not None:
+        return (sqlite_code & 0xFF) in TRANSIENT_SQLITE_CODES
+    code = mysql_code(error)
+    if code in NO_SPACE_MYSQL_CODES:
+        return any(sign in str(error.orig) for sign in NO_SPACE)
+    return code in TRANSIENT_MYSQL_CODES
+
+
+def explain(where: str, error: DBAPIError) -> Exception:
+    """Return what a fault means; the fault itself if it's about the values that were to be written.
+
+    Parameters
+    ----------
+    where
+        The database, without its password.
+    """
+    cause, code = error.orig, mysql_code(error)
+    if is_transient(error):
+        return DatabaseUnavailable(
+            f"ISPyB at {where} can't be used now: {cause}. Check that it is running and can be reached from here; "
+            "writes are tried again until it answers"
+        )
+    if code in ACCESS_MYSQL_CODES:
+        return ConfigurationError(
+            f"ISPyB at {where} refuses us: {cause}. Check user, password, database name and grants"
+        )
+    if code == MISSING_TABLE_MYSQL_CODE or "no such table" in str(cause):
+        return ConfigurationError(f"ISPyB at {where} lacks a table: {cause}. Make the tables with `plaza ispyb create`")
+    if code == MISSING_COLUMN_MYSQL_CODE or "no such column" in str(cause) or "has no column" in str(cause):
+        return ConfigurationError(
+            f"ISPyB at {where} lacks a column: {cause}. Bring its schema up to date with that of the package ispyb"
+        )
+    return error
+
+
+def is_of_values(error: DBAPIError) -> bool:
+    """Tell whether a fault is about the values that were to be written: it comes again whenever they do."""
+    return explain("", error) is error
+
+
+def mysql_code(error: DBAPIError) -> int | None:
+    """Return the error code of a MySQL driver; None if it's another's error."""
+    arguments = getattr(error.orig, "args", ())
+    code = getattr(error.orig, "errno", None) or (arguments[0] if arguments else None)
+    return code if isinstance(code, int) else None
