@@ -36,6 +36,10 @@ from blocks.errors import RecipeRunBusy
 logger = logging.getLogger(__name__)
 
 _OPTIONS: Final = orjson.OPT_APPEND_NEWLINE  # every further option costs, and what orjson refuses json.dumps takes
+_BY_JSON: Final = b" "
+"""Begins a line of json's, for json to read: orjson would make fractions of large whole numbers."""
+
+_CLOSED: Final = -1  # whoever still writes, such as a thread that outlives a cancelled run, shall not hit another file
 
 
 class Journal:
@@ -90,6 +94,7 @@ class Journal:
         """Write what is left and let others have the run."""
         self.flush()
         os.close(self._file)
+        self._file = _CLOSED
 
     def __enter__(self) -> Journal:
         return self
@@ -99,30 +104,36 @@ class Journal:
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield a journal's entries, in order; none if there is no journal."""
+    """Yield a journal's entries, in order; none if there is no journal.
+
+    A line that a failing disk or machine has spoilt is left out, with what it says: what's missing is done again.
+    """
     try:
         lines = path.open("rb")
     except FileNotFoundError:
         return
     with lines:
-        for line in lines:
+        for number, line in enumerate(lines, 1):
             if line.endswith(b"\n"):
-                yield decode(line)
+                try:
+                    yield decode(line)
+                except (ValueError, RecursionError) as error:
+                    logger.error("line %d of %s can't be read and is left out: %s", number, path, error)
 
 
 def encode(entry: dict[str, Any]) -> bytes:
-    """Return an entry as a line. What isn't JSON's becomes text."""
+    """Return an entry as a line. What isn't JSON's becomes text; numbers that aren't finite become null."""
     try:
         return orjson.dumps(entry, default=str, option=_OPTIONS)
     except (orjson.JSONEncodeError, TypeError):  # keys that aren't text, large whole numbers, lone surrogates
-        return json.dumps(entry, default=str).encode() + b"\n"
+        return _BY_JSON + json.dumps(entry, default=str).encode() + b"\n"
 
 
 def decode(line: bytes) -> dict[str, Any]:
     """Return the entry of a line."""
     try:
-        entry = orjson.loads(line)
-    except orjson.JSONDecodeError:
+        entry = json.loads(line) if line.startswith(_BY_JSON) else orjson.loads(line)
+    except orjson.JSONDecodeError:  # lone surrogates, of another program's writing
         entry = json.loads(line)
     return entry if isinstance(entry, dict) else {}
 
