@@ -60,10 +60,9 @@ class Exchange:
         self._numbers = itertools.count(state.last_number + 1)
         now = time.time()
         for delivery in state.waiting.values():
-            for (first, output), count in state.heard.items():
-                if first == delivery.again:
-                    self._heard[delivery.number][output] = count
-            self._begin_anew(delivery.number)
+            if delivery.again in state.heard:
+                self._heard[delivery.number] = state.heard[delivery.again]
+                self._begin_anew(delivery.number)
             environment = self._environment if delivery.environment is None else delivery.environment
             message = Message(delivery.payload, environment, delivery.number, delivery.sent_at)
             self._gathered.append((delivery.node, message, (delivery.due or now) - now))
@@ -90,7 +89,7 @@ class Exchange:
             One that has no room left, if there is one: the node should wait for it.
         """
         at = time.time()
-        routes, sent, full = self._routes[node], [], None
+        routes, sent, full, gathered = self._routes[node], [], None, len(self._gathered)
         for send in sends:
             targets = routes[send.output]
             if targets and not done and not self._is_news(send):
@@ -102,9 +101,12 @@ class Exchange:
                     if (channel := self._channels[target]).is_full:
                         full = channel
         if sent or done:
-            self._record({"at": at, "node": node, "sends": sent, "done": done})
-        for number in done:
-            self._heard.pop(number, None)
+            try:
+                self._record({"at": at, "node": node, "sends": sent, "done": done})
+            except Exception:  # what can't be written shall not be delivered either
+                del self._gathered[gathered:]
+                raise
+            self._forget(done)
         if len(self._gathered) >= GATHERED:
             self.flush()
         return full
@@ -112,6 +114,7 @@ class Exchange:
     def note_done(self, node: int, done: Sequence[int]) -> None:
         """Note messages that are done without an answer."""
         self._record({"at": time.time(), "node": node, "done": done})
+        self._forget(done)
 
     def try_again(self, node: int, message: Message, error: str, pause_s: float) -> None:
         """Deliver a message to its node once more, after a pause."""
@@ -128,6 +131,7 @@ class Exchange:
         at = time.time()
         sends = [self._address(Send(report, "error", message.environment), handlers, at)] if handlers else []
         self._record({"at": at, "node": node, "refused": message.number, "error": error, "sends": sends})
+        self._forget((message.number,))
 
     def flush(self) -> None:
         """Write what was gathered, then deliver it."""
@@ -155,6 +159,11 @@ class Exchange:
         """Expect a step to send again what it has sent in answer to a message that it wasn't done with."""
         if number in self._heard:
             self._to_drop[number] = Counter(self._heard[number])
+
+    def _forget(self, done: Iterable[int]) -> None:
+        for number in done:
+            self._heard.pop(number, None)
+            self._to_drop.pop(number, None)
 
     def _address(self, send: Send, targets: Sequence[int], at: float, cause: Message | None = None) -> dict[str, Any]:
         """Give a send's messages their numbers, gather them, and return what the journal says of them."""

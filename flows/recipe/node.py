@@ -107,20 +107,21 @@ class NodeRun:
 
     def _hand_on(self, result: Send | Handled) -> Channel | None:
         """Pass on what the step sends; return an inbox that has no room left, if there is one."""
-        sent = self.record.sent
+        sends: Sequence[Send]
         if isinstance(result, Send):
-            done = self._release(result.completes)
-            return self._exchange.hand_on(self.number, (result,), result.follows, done, sent)
-        done = self._release((result.message,))
-        return self._exchange.hand_on(self.number, result.sends, result.message, done, sent)
+            sends, cause, completed = (result,), result.follows, result.completes
+        else:
+            sends, cause, completed = result.sends, result.message, (result.message,)
+        done = [message.number for message in completed if message.number in self._held]
+        full = self._exchange.hand_on(self.number, sends, cause, done, self.record.sent)
+        for number in done:
+            self._held.pop(number, None)
+        return full
 
     def _finish(self, messages: Iterable[Message]) -> None:
-        if done := self._release(messages):
+        done = [message.number for message in messages if self._held.pop(message.number, None) is not None]
+        if done:
             self._exchange.note_done(self.number, done)
-
-    def _release(self, messages: Iterable[Message]) -> list[int]:
-        """Let go of messages and return the numbers of those that were held."""
-        return [message.number for message in messages if self._held.pop(message.number, None) is not None]
 
     def _refuse(self, message: Message, error: Exception) -> None:
         """Try a message again later, or give it up."""
@@ -143,7 +144,12 @@ class NodeRun:
         logger.error("message %d is refused: %s", message.number, fault)
         self.record.refuse(fault)
         trace = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
-        self._give_up(Refusal(self.number, self.step, message, fault, trace, history))
+        try:
+            self._give_up(Refusal(self.number, self.step, message, fault, trace, history))
+        except Exception:  # it's in the journal all the same, and the rest must go on
+            logger.exception("message %d can't be kept as a dead letter", message.number)
+        if self._error_targets:
+            self.record.sent["error"] += 1
         report = {"payload": message.payload, "error": fault, "node": self.number, "step": self.step.name}
         self._exchange.refuse(self.number, message, fault, report, self._error_targets)
 

@@ -50,13 +50,13 @@ class Replay:
     all
         All messages that were ever sent, by number.
     heard
-        How many messages were sent on an output in answer to one that wasn't done then, by the first message of those
-        with its content, and output.
+        How many messages were sent on each output in answer to one that isn't done, by the first message of those
+        with its content.
     """
 
     waiting: dict[int, Delivery] = field(default_factory=dict)
     all: dict[int, Delivery] = field(default_factory=dict)
-    heard: Counter[tuple[int, str | None]] = field(default_factory=Counter)
+    heard: defaultdict[int, Counter[str | None]] = field(default_factory=lambda: defaultdict(Counter))
     sent: defaultdict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     done: Counter[int] = field(default_factory=Counter)
     refused: defaultdict[int, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
@@ -87,19 +87,21 @@ def _take(state: Replay, entry: Mapping[str, Any]) -> None:
         state.ended = None
     if "ended" in entry:
         state.ended = entry["ended"]
+    if "repeated" in entry:
+        _repeat(state, set(entry["repeated"]))
     source, at = entry.get("node", 0), entry.get("at", 0.0)
     for send in entry.get("sends", ()):
         _send(state, source, at, send, is_answer_to_unfinished=not entry.get("done"))
     for number in entry.get("done", ()):
-        if _forget(state, number):
+        if delivery := state.waiting.pop(number, None):
             state.done[source] += 1
-    if "repeated" in entry:
-        _repeat(state, set(entry["repeated"]))
+            state.heard.pop(delivery.again, None)
     if "tried" in entry and entry["tried"] in state.all:
         state.all[entry["tried"]].history.append({"at": at, "error": entry.get("error")})
-    if "refused" in entry and _forget(state, entry["refused"]):
-        state.refused[source][entry["refused"]] = entry.get("error", "")
-        state.all[entry["refused"]].history.append({"at": at, "error": entry.get("error")})
+    if (refused := entry.get("refused")) in state.waiting:
+        del state.waiting[refused]
+        state.refused[source][refused] = entry.get("error", "")
+        state.all[refused].history.append({"at": at, "error": entry.get("error")})
 
 
 def _send(state: Replay, source: int, at: float, send: Mapping[str, Any], *, is_answer_to_unfinished: bool) -> None:
@@ -115,7 +117,7 @@ def _send(state: Replay, source: int, at: float, send: Mapping[str, Any], *, is_
     state.sent[source][output or ""] += again is None
     cause = state.all.get(send.get("follows", 0))
     if is_answer_to_unfinished and cause is not None:
-        state.heard[cause.again, output] += 1
+        state.heard[cause.again][output] += 1
 
 
 def _repeat(state: Replay, nodes: set[int]) -> None:
@@ -125,8 +127,9 @@ def _repeat(state: Replay, nodes: set[int]) -> None:
         state.sent.pop(node, None)
         state.refused.pop(node, None)
         del state.done[node]
-    for key in [key for key in state.heard if state.all[key[0]].node in nodes]:
-        del state.heard[key]
+    for delivery in state.all.values():
+        if delivery.node in nodes:
+            state.heard.pop(delivery.again, None)
 
 
 def _deliveries(source: int, at: float, send: Mapping[str, Any]) -> Iterator[Delivery]:
@@ -141,7 +144,3 @@ def _deliveries(source: int, at: float, send: Mapping[str, Any]) -> Iterator[Del
             due[0] if due else None,
             send.get("again") or number,
         )
-
-
-def _forget(state: Replay, number: int) -> bool:
-    return state.waiting.pop(number, None) is not None
