@@ -94,11 +94,10 @@ def repeat_from(folder: RunFolder, node: int, changes: Mapping[str, Any], letter
         raise RecipeError(f"recipe {logbook.recipe} has no node {node}; its nodes: {known}")
     with Journal(folder.journal) as journal:
         nodes = reachable(recipe, [node])
-        state = replay(read_journal(folder.journal))
+        state = take_up(folder, journal, letters) or Replay()  # what operators changed in a letter counts
         if changes:
             logbook.with_changes(node, changes).write(folder)
-        journal.record({"at": time.time(), "node": 0, "repeated": sorted(nodes)})
-        journal.record(send_again(state, _inputs(state, nodes)))
+        journal.record({"repeated": sorted(nodes), **send_again(state, _inputs(state, nodes))})
     for letter in letters.all(folder.recipe_run):
         if letter.node in nodes:  # it'll come again, if at all
             letters.remove(letter)
