@@ -24,10 +24,11 @@ from flows.recipe.language import read_recipe
 from flows.recipe.logbook import Logbook, digest_of, document_of, read_logbook, this_process
 from flows.recipe.node import Refusal
 from flows.recipe.parameters import recipe_parameters
-from flows.recipe.publishing import progress_artifact, publish_steps
+from flows.recipe.publishing import published
 from flows.recipe.records import NodeRecord
 from flows.recipe.resuming import take_up
 from flows.recipe.run_folder import RunFolder, run_folder
+from flows.recipe.run_page import RunPage
 from flows.recipe.substitution import fill_recipe
 from tasks.resources import Resources
 from tasks.run_log import run_log
@@ -35,8 +36,6 @@ from tasks.step_identity import StepIdentity
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
-
-    from flows.recipe.replay import Replay
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +136,9 @@ async def _run_once(
         give_up=_bury(letters, logbook, folder),
     )
     journal.record({"began": this_process()})
-    outcome = await _carry_out(run, name, state)
+    async with published(name, run.records, RunPage(logbook, folder, run.recipe)):
+        records = await run.run(state)
+    outcome = _outcome(records, folder)
     ended = {"at": time.time(), "state": outcome.name, "message": outcome.message}
     journal.record({"ended": ended})
     replace(logbook, ended=ended).write(folder)
@@ -154,13 +155,10 @@ async def _begin(
     return Logbook(path.stem, str(path), digest_of(path), dcid, dict(parameters), known, filled)
 
 
-async def _carry_out(run: RecipeRun, name: str, state: Replay | None) -> State[Any]:
-    async with progress_artifact(name, run.records):
-        records = await run.run(state)
-    await publish_steps(records)
+def _outcome(records: Mapping[int, NodeRecord], folder: RunFolder) -> State[Any]:
     faults = [f"step {record.label}: {record.fault}" for record in records.values() if record.fault]
     if faults:
-        return Failed(message="; ".join(faults) + f" (see `plaza dlq list --run {run.recipe_run}`)")
+        return Failed(message="; ".join(faults) + f" (see `plaza dlq list --run {folder.recipe_run}`)")
     return Completed(message=f"{sum(record.received > 0 for record in records.values())} steps done")
 
 

@@ -5,55 +5,92 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final, Protocol
+from uuid import UUID
 
 import httpx
-from prefect.artifacts import acreate_progress_artifact, acreate_table_artifact, aupdate_progress_artifact
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
 
 from flows.recipe.records import NodeRecord
 
 logger = logging.getLogger(__name__)
 
 PROGRESS_INTERVAL_S = 2.0  # a change costs the server some 30 ms
+FIRST_PAGE_S = 1.0  # a run that is over by then is told of once
+PAGE_INTERVAL_S = 5.0
+PAGE_SHARE: Final = 0.02  # of a run's time: a run of hours is looked at less often
 API_PATIENCE_S = 1800.0
 API_PAUSE_S = 1.0  # beside the minute for which Prefect's client tries by itself
 
 
+class Page(Protocol):
+    """What is to be read of a run, in Markdown. Its methods are called in threads."""
+
+    def prepare(self) -> None:
+        """Do what can be done before it's known how far the run will come."""
+        ...
+
+    def write(self, records: Mapping[int, NodeRecord], /) -> str:
+        """Write it, from a copy of the records."""
+        ...
+
+
 @asynccontextmanager
-async def progress_artifact(name: str, records: Mapping[int, NodeRecord]) -> AsyncIterator[None]:
-    """Keep a progress artifact that follows the step which has the most to do, now and then."""
-    finished = asyncio.Event()
-    reporter = asyncio.create_task(_report_progress(name, records, finished))
+async def published(name: str, records: Mapping[int, NodeRecord], page: Page) -> AsyncIterator[None]:
+    """Show in Prefect's UI how a run goes on and, when it's over, what each step did.
+
+    Waits at the end for Prefect's API if that is away: the work is done, but the run's end, which comes next, has to
+    be told there.
+
+    Parameters
+    ----------
+    page
+        What is to be read of the run.
+    """
+    over = asyncio.Event()
+    reporters = [
+        asyncio.create_task(_report_progress(name, records, over)),
+        asyncio.create_task(_report_page(name, records, page, over)),
+    ]
     try:
         yield
+        over.set()
+        await asyncio.gather(_publish_steps(records), *reporters)
     finally:
-        finished.set()
-        await reporter
+        for reporter in reporters:
+            reporter.cancel()
+        await asyncio.gather(*reporters, return_exceptions=True)
 
 
-async def _report_progress(name: str, records: Mapping[int, NodeRecord], finished: asyncio.Event) -> None:
+async def _report_progress(name: str, records: Mapping[int, NodeRecord], over: asyncio.Event) -> None:
+    """Keep a progress artifact that follows the step which has the most to do, now and then."""
     artifact, shown = None, -1.0
-    while not finished.is_set():
-        try:
-            await asyncio.wait_for(finished.wait(), PROGRESS_INTERVAL_S)
-        except TimeoutError:
-            logger.debug("%s goes on", name)
+    while not await _is_over(over, PROGRESS_INTERVAL_S) or artifact is not None:
         percent = percent_done(records)
-        if percent is None or (finished.is_set() and artifact is None) or percent == shown:
-            continue  # nothing to count, or over before anybody could look
-        try:
-            if artifact is None:
-                artifact = await acreate_progress_artifact(
-                    percent, key="recipe-progress", description=f"Images handled by {name}"
-                )
+        if percent is not None and percent != shown:
+            try:
+                if artifact is None:
+                    artifact = await acreate_progress_artifact(
+                        percent, key="recipe-progress", description=f"Images handled by {name}"
+                    )
+                else:
+                    await aupdate_progress_artifact(artifact, percent)
+            except httpx.HTTPError as error:  # the work goes on, seen or not
+                logger.warning("the progress of %s can't be shown: %s", name, error)
             else:
-                await aupdate_progress_artifact(artifact, percent)
-        except httpx.HTTPError as error:  # the work goes on, seen or not
-            logger.warning("the progress of %s can't be shown: %s", name, error)
-        else:
-            shown = percent
+                shown = percent
+        if over.is_set():
+            return
 
 
 def percent_done(records: Mapping[int, NodeRecord]) -> float | None:
@@ -65,23 +102,77 @@ def percent_done(records: Mapping[int, NodeRecord]) -> float | None:
     return round(100 * min(there) * min(handled, default=1.0), 1)
 
 
-async def publish_steps(records: Mapping[int, NodeRecord]) -> None:
-    """Publish what each step did.
+async def _report_page(name: str, records: Mapping[int, NodeRecord], page: Page, over: asyncio.Event) -> None:
+    """Keep the run's page up to date, now and then while something happens, and at the end."""
+    artifact: UUID | None = None
+    began, pause, shown = time.monotonic(), FIRST_PAGE_S, None
 
-    Waits for Prefect's API if it's away: the work is done, but the run's end, which comes next, has to be told there.
-    """
+    async def show() -> None:
+        nonlocal artifact
+        text = await asyncio.to_thread(page.write, _copied(records))
+        if artifact is None:
+            artifact = await acreate_markdown_artifact(
+                text, key="recipe-run", description=f"Graph, steps and parameters of {name}"
+            )
+        else:
+            async with get_client() as client:
+                await client.update_artifact(artifact, ArtifactUpdate(data=text))
+
+    try:
+        await asyncio.to_thread(page.prepare)
+        while not await _is_over(over, pause):
+            pause = max(PAGE_INTERVAL_S, PAGE_SHARE * (time.monotonic() - began))
+            if (now := _what_happened(records)) != shown:
+                try:
+                    await show()
+                except httpx.HTTPError as error:
+                    logger.warning("the page of %s can't be shown: %s", name, error)
+                else:
+                    shown = now
+        await _tell("the page of the run", show)
+    except Exception:  # whatever is wrong with the page, the run is not
+        logger.exception("the page of %s can't be shown", name)
+
+
+def _copied(records: Mapping[int, NodeRecord]) -> dict[int, NodeRecord]:
+    return {number: replace(record, sent=record.sent.copy()) for number, record in records.items()}
+
+
+def _what_happened(records: Mapping[int, NodeRecord]) -> list[tuple[object, ...]]:
+    return [(record.state, record.received, record.sent.total(), record.retried) for record in records.values()]
+
+
+async def _publish_steps(records: Mapping[int, NodeRecord]) -> None:
+    """Publish what each step did."""
+
+    async def publish() -> None:
+        await acreate_table_artifact(
+            _step_table(records), key="recipe-steps", description="What each step of the recipe did"
+        )
+
+    await _tell("what the steps did", publish)
+
+
+async def _tell(what: str, call: Callable[[], Awaitable[None]]) -> None:
+    """Tell Prefect's API something; waits for the API if it's away."""
     deadline = time.monotonic() + API_PATIENCE_S
     while True:
         try:
-            await acreate_table_artifact(
-                _step_table(records), key="recipe-steps", description="What each step of the recipe did"
-            )
+            return await call()
         except httpx.HTTPError as error:
-            logger.warning("what the steps did can't be published: %s", error)
-            if isinstance(error, httpx.TransportError) and time.monotonic() < deadline:
-                await asyncio.sleep(API_PAUSE_S)
-                continue
-        return
+            logger.warning("%s can't be published: %s", what, error)
+            if not isinstance(error, httpx.TransportError) or time.monotonic() > deadline:
+                return None
+        await asyncio.sleep(API_PAUSE_S)
+
+
+async def _is_over(over: asyncio.Event, pause_s: float) -> bool:
+    """Wait for some seconds, or until the run is over, and tell whether it is."""
+    try:
+        await asyncio.wait_for(over.wait(), pause_s)
+    except TimeoutError:
+        return False
+    return True
 
 
 def _step_table(records: Mapping[int, NodeRecord]) -> list[dict[str, Any]]:
