@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from blocks.errors import DatabaseUnavailable, PlazaError
@@ -23,20 +23,30 @@ class RunStatusMissing(PlazaError):
     """The beamline hasn't said in ISPyB how the data collection ended."""
 
 
-async def read_parameters(resources: Resources, dcid: int, guid: str) -> dict[str, Any]:
-    """Return the dispatcher's `ispyb_…` parameters of a data collection.
+async def read_parameters(resources: Resources, known: Mapping[str, Any], guid: str) -> dict[str, Any]:
+    """Add the dispatcher's `ispyb_…` parameters to those that are known: of the data collection, of the job.
+
+    Parameters
+    ----------
+    resources
+        Where ISPyB is.
+    known
+        What was handed over, as `tasks.ispyb_access.reader.complete_parameters` takes it.
+    guid
+        The run.
 
     Raises
     ------
-    UnknownDataCollection
+    UnknownDataCollection, UnknownProcessingJob
         ISPyB has none of this id.
     DatabaseUnavailable
         ISPyB has been away for ten minutes.
+    VisitFilesUnavailable
+        The visit's file system doesn't answer.
     """
-    from tasks.ispyb_access.reader import read_data_collection
+    from tasks.ispyb_access.reader import complete_parameters
 
-    collection = await _patiently(lambda: read_data_collection(resources.ispyb, dcid, guid))
-    return collection.recipe_parameters()
+    return await _patiently(lambda: complete_parameters(resources.ispyb, known, guid))
 
 
 async def await_run_status(resources: Resources, dcid: int, timeout_s: float) -> str:

@@ -52,7 +52,7 @@ async def mimas(
     async with Resources() as resources:
         if wait_for_run_status:
             await await_run_status(resources, dcid, run_status_timeout)
-        known = await read_parameters(resources, dcid, guid=str(run.id))
+        known = await read_parameters(resources, {"ispyb_dcid": dcid}, guid=str(run.id))
     scenario, warnings = scenario_from_ispyb(dcid, Event(event), known)
     await label_run(run, scenario)
     decision = decide(scenario)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flows.ispyb_reading import read_parameters
+from tasks.ispyb_access.asking import collection_to_read, job_to_read
 
 if TYPE_CHECKING:
     from tasks.resources import Resources
@@ -14,18 +15,23 @@ if TYPE_CHECKING:
 async def recipe_parameters(
     dcid: int | None, parameters: Mapping[str, Any], recipe_run: str, resources: Resources
 ) -> dict[str, Any]:
-    """Join the parameters that were handed over with those of the data collection, for this recipe run.
+    """Join the parameters that were handed over with those of the data collection and the job, for this recipe run.
+
+    What Mimas has read isn't read again. Without `dcid`, the parameters may name a data collection (`ispyb_dcid`) or a
+    processing job (`ispyb_process`), as in Zocalo's messages.
 
     Raises
     ------
-    UnknownDataCollection
+    UnknownDataCollection, UnknownProcessingJob
         ISPyB has none of this id.
     DatabaseUnavailable
         ISPyB has been away for ten minutes.
+    VisitFilesUnavailable
+        The visit's file system doesn't answer.
     """
-    known = dict(parameters)
-    if dcid is not None and "ispyb_dc_info" not in known:
-        known = {**await read_parameters(resources, dcid, recipe_run), **known}
+    known = dict(parameters) if dcid is None else {**parameters, "ispyb_dcid": dcid}
+    if job_to_read(known) is not None or collection_to_read(known) is not None:
+        known = await read_parameters(resources, known, recipe_run)
     site = resources.settings.recipe_parameters()
     return {**site, **_for_recipe_run(known, recipe_run), "guid": recipe_run}
 

@@ -10,10 +10,13 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Enum, Table, create_engine, insert
+from sqlalchemy import Column, Engine, Enum, Table, create_engine, delete, insert
 
 from tasks.ispyb_access import reader
-from tasks.ispyb_access.parameters import DispatcherParameters
+from tasks.ispyb_access.reading import rows
+from tasks.ispyb_access.reading.assembly import X_RAY_DETECTION
+from tasks.ispyb_access.reading.energy_scan import HC_EV_A
+from tasks.ispyb_access.reading.visit_files import FileAccess
 from tasks.ispyb_access.schema import METADATA
 
 _OF_TYPE: dict[type, Any] = {
@@ -27,27 +30,40 @@ _OF_TYPE: dict[type, Any] = {
     time: time(12),
 }
 
-DCID = 1  # and so are all other ids: the rows belong together
+ID = 1  # of all rows: they belong together
 
 # What has to look like something, or is no example of anything
 _VALUES: dict[Table, dict[str, Any]] = {
-    reader.PROPOSAL: {"proposalCode": "cm", "proposalNumber": "12345"},
-    reader.SESSION: {"visit_number": 1, "beamLineName": "i03"},
-    reader.DETECTOR: {"detectorModel": "EIGER2 XE 16M"},
-    reader.CRYSTAL: {"spaceGroup": "P1"},
-    reader.SAMPLE: {"loopType": "multipin", "SMILES": "C"},
-    reader.GROUP: {"experimentType": "Mesh"},
-    reader.GRID: {},
-    reader.CONTAINER: {},
-    reader.PIPELINE: {"name": "xia2/DIALS"},
-    reader.PLAN: {},
-    reader.PROTEIN: {},
-    reader.COLLECTION: {
+    rows.PROPOSAL: {"proposalCode": "cm", "proposalNumber": "12345"},
+    rows.SESSION: {"visit_number": 1, "beamLineName": "i03"},
+    rows.DETECTOR: {"detectorModel": "EIGER2 XE 16M"},
+    rows.CRYSTAL: {"spaceGroup": "P1"},
+    rows.SAMPLE: {"loopType": "multipin", "SMILES": "C"},
+    rows.GROUP: {"experimentType": "Mesh"},
+    rows.GRID: {},
+    rows.CONTAINER: {},
+    rows.PIPELINE: {"name": "xia2/DIALS"},
+    rows.PLAN: {},
+    rows.PROTEIN: {},
+    rows.ENERGY_SCAN: {"element": "Se", "peakEnergy": HC_EV_A, "inflectionEnergy": HC_EV_A - 1},
+    rows.PDB: {"code": "1abc"},
+    rows.PROTEIN_PDB: {},
+    rows.SAMPLE_GROUP: {},
+    rows.GROUPED_SAMPLE: {},
+    rows.EVENT: {},
+    rows.EVENT_TYPE: {"name": X_RAY_DETECTION},
+    rows.EVENT_CHAIN: {},
+    rows.JOB: {"recipe": "example"},
+    rows.JOB_PARAMETER: {},
+    rows.JOB_SWEEP: {},
+    rows.COLLECTION: {
         "imageDirectory": "/dls/i03/data/2026/cm12345-1/example/",
         "fileTemplate": "example_1_#####.cbf",
         "imagePrefix": "example",
         "dataCollectionNumber": 1,
         "numberOfImages": 100,
+        "overlap": 0.0,
+        "wavelength": 1.0,
         "runStatus": "DataCollection Successful",
     },
 }
@@ -55,9 +71,10 @@ _VALUES: dict[Table, dict[str, Any]] = {
 
 @cache
 def example_parameters() -> dict[str, Any]:
-    """Return the dispatcher's `ispyb_…` parameters of an example data collection; don't change them.
+    """Return the dispatcher's `ispyb_…` parameters of an example; don't change them.
 
-    Those that such a collection doesn't have are there as empty texts.
+    It is a grid scan, for the sake of its grid, with what only rotations have, and what only a processing job has. A
+    job's own parameters are empty: nobody knows their names.
     """
     engine = create_engine("sqlite://")
     try:
@@ -66,11 +83,20 @@ def example_parameters() -> dict[str, Any]:
             for table, values in _VALUES.items():
                 row = {column.name: _example(column) for column in table.columns} | values
                 connection.execute(insert(table).values(row))
-        collection = reader.read_data_collection(engine, DCID, "example")
+        grid = _read(engine)
+        with engine.begin() as connection:
+            connection.execute(delete(rows.GRID))
+        rotation = _read(engine)
+        job = reader.read_processing_job(engine, ID).recipe_parameters()
     finally:
         engine.dispose()
-    absent = {f"ispyb_{name}": "" for name in DispatcherParameters.model_fields}
-    return absent | collection.recipe_parameters()
+    open_keys: dict[str, Any] = {"ispyb_processing_parameters": {}, "ispyb_reprocessing_parameters": {}}
+    geometry = {"ispyb_reference_geometry": f"{grid['ispyb_visit_directory']}/processing/reference_geometry.expt"}
+    return rotation | grid | job | open_keys | geometry
+
+
+def _read(engine: Engine) -> dict[str, Any]:
+    return reader.read_data_collection(engine, ID, "example", FileAccess.NONE).recipe_parameters()
 
 
 def _example(column: Column[Any]) -> Any:

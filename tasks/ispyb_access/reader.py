@@ -1,50 +1,36 @@
-"""Read what a recipe needs of a data collection: one joined SELECT, then grid, group and pin."""
+"""Read what a recipe needs of a data collection or of a processing job, as Zocalo's dispatcher does."""
 
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time
-from decimal import Decimal
+import re
+from collections.abc import Mapping
 from typing import Any
 
-from ispyb.sqlalchemy import Base
-from sqlalchemy import Connection, Engine, Row, Select, Table, func, select
-from sqlalchemy.engine import RowMapping
-from sqlalchemy.sql import FromClause
+from sqlalchemy import Connection, Engine, select
 
 from blocks.errors import UnknownDataCollection
 from blocks.ispyb_connection import describe, transaction
-from tasks.ispyb_access import parameters as rules
-from tasks.ispyb_access.parameters import DispatcherParameters
-
-TABLES = Base.metadata.tables
-COLLECTION = TABLES["DataCollection"]
-GROUP = TABLES["DataCollectionGroup"]
-GRID = TABLES["GridInfo"]
-SESSION = TABLES["BLSession"]
-PROPOSAL = TABLES["Proposal"]
-DETECTOR = TABLES["Detector"]
-SAMPLE = TABLES["BLSample"]
-CRYSTAL = TABLES["Crystal"]
-PROTEIN = TABLES["Protein"]
-CONTAINER = TABLES["Container"]
-PIPELINE = TABLES["ProcessingPipeline"]
-PLAN = TABLES["DiffractionPlan"]
-
-DEFAULT_PROCESSING = "xia2/DIALS"
-CELL = ("cell_a", "cell_b", "cell_c", "cell_alpha", "cell_beta", "cell_gamma")
-SWEEP = (
-    "dataCollectionId",
-    "startImageNumber",
-    "numberOfImages",
-    "imageDirectory",
-    "fileTemplate",
-    "overlap",
-    "axisRange",
+from tasks.ispyb_access.asking import collection_to_read, job_to_read
+from tasks.ispyb_access.parameters import DispatcherParameters, JobParameters, RelatedCollections
+from tasks.ispyb_access.reading.assembly import Findings, assemble, classify, has_sweeps
+from tasks.ispyb_access.reading.collection import CollectionRow, read_collection, read_events, read_grid
+from tasks.ispyb_access.reading.energy_scan import choose_energy_scan
+from tasks.ispyb_access.reading.job import UnknownProcessingJob, read_job_parameters
+from tasks.ispyb_access.reading.related import (
+    groups_of_directories,
+    groups_of_samples,
+    read_related,
+    read_visit_directories,
 )
-PIN = ("containerId", "location", "subLocation", "loopType")
+from tasks.ispyb_access.reading.rows import COLLECTION
+from tasks.ispyb_access.reading.sample import read_energy_scans, read_pdb_rows, read_wells
+from tasks.ispyb_access.reading.visit_files import FileAccess, VisitFiles, Wanted, find_visit_files
+
+ID = re.compile(r"[0-9]{1,18}")  # longer ones are none, and no database would take them
 
 
-def read_data_collection(engine: Engine, dcid: int, guid: str) -> DispatcherParameters:
-    """Read the recipe parameters of a data collection, in at most five statements.
+def read_data_collection(
+    engine: Engine, dcid: int, guid: str, access: FileAccess = FileAccess.FULL
+) -> DispatcherParameters:
+    """Read the recipe parameters of a data collection, in at most eight statements.
 
     Parameters
     ----------
@@ -54,6 +40,8 @@ def read_data_collection(engine: Engine, dcid: int, guid: str) -> DispatcherPara
         The data collection.
     guid
         The recipe run: the last component of its directories.
+    access
+        What to do with the visit's folder.
 
     Raises
     ------
@@ -61,16 +49,81 @@ def read_data_collection(engine: Engine, dcid: int, guid: str) -> DispatcherPara
         There is none of this id.
     DatabaseUnavailable
         ISPyB can't be reached.
+    VisitFilesUnavailable
+        The visit's file system doesn't answer.
     """
     with transaction(engine, read_only=True) as connection:
-        row = connection.execute(_joined(dcid)).mappings().one_or_none()
-        if row is None:
+        collection = read_collection(connection, dcid)
+        if collection is None:
+            raise _unknown(engine, dcid)
+        findings = _findings(connection, collection)
+    # No transaction is held open for the file system, which may take its time
+    groups = groups_of_samples(findings.related)
+    files = find_visit_files(_wanted(collection, findings, has_groups=bool(groups)), access)
+    if files.groups:
+        groups = _groups_of_directories(engine, collection, files)
+    return assemble(collection, findings, files, groups, guid)
+
+
+def read_processing_job(engine: Engine, job_id: int) -> JobParameters:
+    """Read the recipe parameters of a processing job, in three statements.
+
+    Raises
+    ------
+    UnknownProcessingJob
+        There is none of this id.
+    DatabaseUnavailable
+        ISPyB can't be reached.
+    """
+    with transaction(engine, read_only=True) as connection:
+        job = read_job_parameters(connection, job_id)
+    if job is None:
+        raise UnknownProcessingJob(f"ISPyB at {describe(engine)} has no processing job {job_id}: check the job's id")
+    return job
+
+
+def complete_parameters(
+    engine: Engine, known: Mapping[str, Any], guid: str, access: FileAccess = FileAccess.FULL
+) -> dict[str, Any]:
+    """Add what ISPyB says to the parameters of a recipe run: Zocalo's dispatcher filter.
+
+    Parameters
+    ----------
+    engine
+        ISPyB.
+    known
+        What was handed over: it wins over what ISPyB says of the data collection, but not of the job. Without
+        `ispyb_dcid`, `ispyb_process` or `ispyb_reprocessing_id` there is nothing to add; nor is there for the data
+        collection if `ispyb_dc_info` is there, nor for the job if `ispyb_processing_job` is: somebody has read it.
+    guid
+        The recipe run.
+    access
+        What to do with the visit's folder.
+
+    Raises
+    ------
+    UnknownDataCollection, UnknownProcessingJob
+        There is none of this id, or the job names no data collection.
+    DatabaseUnavailable
+        ISPyB can't be reached.
+    VisitFilesUnavailable
+        The visit's file system doesn't answer.
+    """
+    parameters = dict(known)
+    if (job_id := job_to_read(known)) is not None:
+        job = read_processing_job(engine, _as_id("processing job", job_id, UnknownProcessingJob))
+        dcid = known.get("ispyb_dcid") or job.dcid
+        if dcid is None:
             raise UnknownDataCollection(
-                f"ISPyB at {describe(engine)} has no data collection {dcid}: check the dcid, and that this is the "
-                "database that the beamline writes to"
+                f"processing job {job.process} names no data collection, nor do its sweeps: expected "
+                "ProcessingJob.dataCollectionId; give the data collection's id with the job's"
             )
-        group = row[COLLECTION.c.dataCollectionGroupId]
-        return _assemble(row, _grid(connection, dcid, group), _siblings(connection, group), _pin(connection, row), guid)
+        parameters |= job.recipe_parameters() | {"ispyb_dcid": dcid}
+    if (dcid := collection_to_read(parameters)) is not None:
+        dcid = _as_id("data collection", dcid, UnknownDataCollection)
+        collection = read_data_collection(engine, dcid, guid, access)
+        parameters = collection.recipe_parameters() | parameters | {"ispyb_dcid": dcid}
+    return parameters
 
 
 def read_run_status(engine: Engine, dcid: int) -> str | None:
@@ -86,195 +139,56 @@ def read_run_status(engine: Engine, dcid: int) -> str | None:
     with transaction(engine, read_only=True) as connection:
         found = connection.execute(select(COLLECTION.c.runStatus).where(COLLECTION.c.dataCollectionId == dcid)).first()
     if found is None:
-        raise UnknownDataCollection(f"ISPyB at {describe(engine)} has no data collection {dcid}")
+        raise _unknown(engine, dcid)
     status: str | None = found.runStatus
     return status
 
 
-def _joined(dcid: int) -> Select[Any]:
-    # The collection's own session and sample have no foreign key and 0 may stand for none: then the group's are used.
-    session = func.coalesce(func.nullif(COLLECTION.c.SESSIONID, 0), GROUP.c.sessionId)
-    sample = func.coalesce(func.nullif(COLLECTION.c.BLSAMPLEID, 0), GROUP.c.blSampleId)
-    tables: FromClause = COLLECTION
-    for table, condition in (
-        (GROUP, GROUP.c.dataCollectionGroupId == COLLECTION.c.dataCollectionGroupId),
-        (SESSION, SESSION.c.sessionId == session),
-        (PROPOSAL, PROPOSAL.c.proposalId == SESSION.c.proposalId),
-        (DETECTOR, DETECTOR.c.detectorId == COLLECTION.c.detectorId),
-        (SAMPLE, SAMPLE.c.blSampleId == sample),
-        (CRYSTAL, CRYSTAL.c.crystalId == SAMPLE.c.crystalId),
-        (PROTEIN, PROTEIN.c.proteinId == CRYSTAL.c.proteinId),
-        (CONTAINER, CONTAINER.c.containerId == SAMPLE.c.containerId),
-        (PIPELINE, PIPELINE.c.processingPipelineId == CONTAINER.c.priorityPipelineId),
-        (PLAN, PLAN.c.diffractionPlanId == SAMPLE.c.diffractionPlanId),
-    ):
-        tables = tables.outerjoin(table, condition)
-    columns = (
-        *COLLECTION.c,
-        *PLAN.c,
-        *PROTEIN.c,
-        GROUP.c.experimentType,
-        SESSION.c.beamLineName,
-        SESSION.c.visit_number,
-        PROPOSAL.c.proposalCode,
-        PROPOSAL.c.proposalNumber,
-        DETECTOR.c.detectorModel,
-        SAMPLE.c.blSampleId,
-        SAMPLE.c.SMILES,
-        *(SAMPLE.c[name] for name in PIN),
-        CRYSTAL.c.spaceGroup,
-        *(CRYSTAL.c[name] for name in CELL),
-        PIPELINE.c.name,
-    )
-    return select(*columns).select_from(tables).where(COLLECTION.c.dataCollectionId == dcid)
-
-
-def _grid(connection: Connection, dcid: int, group: int | None) -> dict[str, Any]:
-    # Two indexed look-ups: OR would use neither index. Old rows know the group only.
-    for condition in (GRID.c.dataCollectionId == dcid, GRID.c.dataCollectionGroupId == group):
-        row = connection.execute(select(GRID).where(condition).order_by(GRID.c.gridInfoId).limit(1)).mappings().first()
-        if row is not None:
-            return _plain(row, GRID)
-    return {}
-
-
-def _siblings(connection: Connection, group: int | None) -> Sequence[Row[Any]]:
-    """Return the data collections of the group, the given one among them."""
-    statement = select(*(COLLECTION.c[name] for name in SWEEP)).where(COLLECTION.c.dataCollectionGroupId == group)
-    return connection.execute(statement.order_by(COLLECTION.c.dataCollectionId)).all()
-
-
-def _pin(connection: Connection, row: RowMapping) -> dict[int, int]:
-    """Return the samples of a pin with several wells, by well."""
-    if not (row[SAMPLE.c.loopType] or "").startswith("multipin"):
-        return {}
-    statement = select(SAMPLE.c.subLocation, SAMPLE.c.blSampleId).where(
-        SAMPLE.c.containerId == row[SAMPLE.c.containerId],
-        SAMPLE.c.location == row[SAMPLE.c.location],
-        SAMPLE.c.subLocation.is_not(None),
-    )
-    return {row.subLocation: row.blSampleId for row in connection.execute(statement)}
-
-
-def _assemble(
-    row: RowMapping, grid: dict[str, Any], siblings: Sequence[Row[Any]], wells: dict[int, int], guid: str
-) -> DispatcherParameters:
-    info = _plain(row, COLLECTION)
-    dcid = info["dataCollectionId"]
-    kind = rules.classify(
-        has_grid=bool(grid),
-        experiment_type=row[GROUP.c.experimentType],
-        number_of_images=info["numberOfImages"],
-        overlap=info["overlap"],
-        axis_range=info["axisRange"],
-    )
-    model, template = row[DETECTOR.c.detectorModel], info["fileTemplate"]
-    first, last = _image_range(info["startImageNumber"], info["numberOfImages"])
-    sweeps = {sibling.dataCollectionId: sweep for sibling in siblings if (sweep := _sweep(sibling))}
-    return DispatcherParameters(
-        dcid=dcid,
-        beamline=row[SESSION.c.beamLineName],
-        detectorclass=rules.detector_class(model, template),
-        detectorname=rules.detector_name(model),
-        dc_info=info | {"uuid": guid, "gridinfo": grid},
-        dc_class=kind,
-        dcg_experiment_type=row[GROUP.c.experimentType],
-        dcg_dcids=tuple(sibling.dataCollectionId for sibling in siblings if sibling.dataCollectionId != dcid),
-        diffraction_plan=_plain(row, PLAN) if row[PLAN.c.diffractionPlanId] is not None else {},
-        protein_info=_plain(row, PROTEIN) if row[PROTEIN.c.proteinId] is not None else {},
-        smiles=row[SAMPLE.c.SMILES],
-        preferred_processing=row[PIPELINE.c.name] or DEFAULT_PROCESSING,
-        space_group=row[CRYSTAL.c.spaceGroup] or "",
-        unit_cell=_unit_cell(row),
-        pin_info={name: row[SAMPLE.c[name]] for name in PIN},
-        msp_sample_ids=wells,
-        image_first=first,
-        image_last=last,
-        image_template=template,
-        image_directory=info["imageDirectory"],
-        image_pattern=None if template is None else rules.image_pattern(template),
-        image="{}:{}:{}".format(*sweeps[dcid]) if dcid in sweeps else None,
-        images=_other_sweeps(dcid, kind, info["imageDirectory"], siblings, sweeps),
-        related_sweeps=tuple((other, start, end) for other, (_, start, end) in sweeps.items()),
-        related_images=tuple((other, file) for other, (file, _, _) in sweeps.items()),
-        **_places(row, info, guid),
+def _findings(connection: Connection, collection: CollectionRow) -> Findings:
+    """Read what is worth a statement for this kind of data collection."""
+    grid = read_grid(connection, collection.dcid, collection.group)
+    kind = classify(collection, grid)
+    sample, protein, directory = collection.sample, collection.protein, collection.info["imageDirectory"]
+    scans = read_energy_scans(connection, collection.session, protein) if protein is not None else ()
+    return Findings(
+        kind=kind,
+        grid=grid,
+        related=read_related(connection, group=collection.group, sample=sample, directory=directory),
+        wells=read_wells(connection, collection.row),
+        energy_scan=choose_energy_scan(scans, sample, collection.info["wavelength"]),
+        pdb_rows=read_pdb_rows(connection, protein) if protein is not None else (),
+        events=read_events(connection, collection.dcid) if has_sweeps(kind) else (),
     )
 
 
-def _places(row: RowMapping, info: Mapping[str, Any], guid: str) -> dict[str, str | None]:
-    """Return what follows from where the images are."""
-    prefix, number, directory = info["imagePrefix"], info["dataCollectionNumber"], info["imageDirectory"]
-    session_visit = None
-    if row[PROPOSAL.c.proposalCode] is not None and row[SESSION.c.visit_number] is not None:
-        session_visit = f"{row[PROPOSAL.c.proposalCode]}{row[PROPOSAL.c.proposalNumber]}-{row[SESSION.c.visit_number]}"
-    if not directory:
-        project, crystal = rules.xia2_names(session_visit, prefix, number)
-        names = ("visit_directory", "working_directory", "results_directory", "final_directory")
-        return {"visit": session_visit, "project": project, "crystal": crystal} | dict.fromkeys(names)
-    visit, visit_directory = rules.find_visit(directory, session_visit)
-    collection = rules.collection_name(prefix, number, info["fileTemplate"])
-    working, results, final = rules.output_directories(directory, visit_directory, collection, guid)
-    project, crystal = rules.xia2_names(visit, prefix, number)
-    return {
-        "visit": visit,
-        "visit_directory": str(visit_directory),
-        "working_directory": working,
-        "results_directory": results,
-        "final_directory": final,
-        "project": project,
-        "crystal": crystal,
-    }
+def _wanted(collection: CollectionRow, findings: Findings, *, has_groups: bool) -> Wanted:
+    _, visit_directory = collection.visit
+    return Wanted(
+        visit_directory=None if visit_directory is None else str(visit_directory),
+        parts=collection.parts,
+        crystal=not collection.space_group and not collection.unit_cell,
+        groups=not has_groups and collection.session is not None,
+        pdb_rows=findings.pdb_rows,
+    )
 
 
-def _image_range(start: int | None, count: int | None) -> tuple[int | None, int | None]:
-    return start, None if start is None or count is None else start + count - 1
+def _groups_of_directories(engine: Engine, collection: CollectionRow, files: VisitFiles) -> list[RelatedCollections]:
+    _, visit_directory = collection.visit
+    with transaction(engine, read_only=True) as connection:
+        collections = read_visit_directories(connection, collection.session)
+    return groups_of_directories(files.groups, collections, str(visit_directory))
 
 
-def _sweep(sibling: Row[Any]) -> tuple[str, int, int] | None:
-    """Return first file, first and last image; None if ISPyB doesn't say."""
-    first, last = _image_range(sibling.startImageNumber, sibling.numberOfImages)
-    if first is None or last is None or not sibling.imageDirectory or not sibling.fileTemplate:
-        return None
-    return rules.image_file(sibling.imageDirectory, sibling.fileTemplate, first), first, last
+def _as_id(what: str, value: Any, error: type[Exception]) -> int:
+    """Return an id that may come as text."""
+    text = str(value).strip()
+    if isinstance(value, bool) or not ID.fullmatch(text):
+        raise error(f"{value!r} is no id of a {what}: expected a whole number")
+    return int(text)
 
 
-def _other_sweeps(
-    dcid: int,
-    kind: rules.DataCollectionClass,
-    directory: str | None,
-    siblings: Sequence[Row[Any]],
-    sweeps: Mapping[int, tuple[str, int, int]],
-) -> str | None:
-    """Return the group's other rotations, which xia2 may process together with this one; None: no question of it."""
-    if kind.grid:
-        return None
-    if kind.screen:
-        return ""
-    if not (kind.rotation or kind.serial_fixed or kind.serial_jet):
-        return None
-    if (directory or "").startswith("/dls/mx"):  # in-plate crystals: sweeps of a group are of different crystals
-        return ""
-    rotations = [s.dataCollectionId for s in siblings if s.overlap == 0 and (s.axisRange or 0) > 0]
-    return ",".join("{}:{}:{}".format(*sweeps[other]) for other in rotations if other != dcid and other in sweeps)
-
-
-def _unit_cell(row: RowMapping) -> tuple[float, float, float, float, float, float] | None:
-    a, b, c, alpha, beta, gamma = (float(row[CRYSTAL.c[name]] or 0) for name in CELL)
-    cell = (a, b, c, alpha, beta, gamma)
-    return cell if all(cell) else None
-
-
-def _plain(row: RowMapping, table: Table) -> dict[str, Any]:
-    """Return a table's columns of a row as JSON values."""
-    return {column.name: _json_value(row[column]) for column in table.columns}
-
-
-def _json_value(value: Any) -> Any:
-    match value:
-        case Decimal():
-            return float(value)
-        case datetime() | date() | time():
-            return value.isoformat()
-        case bytes():
-            return value.hex()
-    return value
+def _unknown(engine: Engine, dcid: int) -> UnknownDataCollection:
+    return UnknownDataCollection(
+        f"ISPyB at {describe(engine)} has no data collection {dcid}: check the dcid, and that this is the "
+        "database that the beamline writes to"
+    )

@@ -27,7 +27,7 @@ def answers(monkeypatch):
             return answer
 
         monkeypatch.setattr(reader, "read_run_status", read)
-        monkeypatch.setattr(reader, "read_data_collection", read)
+        monkeypatch.setattr(reader, "complete_parameters", read)
         return left
 
     monkeypatch.setattr("blocks.ispyb_connection.pauses", lambda first: iter([0.0] * 1000))
@@ -59,12 +59,9 @@ async def test_unknown_data_collection_is_not_waited_for(answers):
 
 
 async def test_reading_goes_on_when_the_database_is_back(answers, caplog):
-    class Collection:
-        def recipe_parameters(self):
-            return {"ispyb_dcid": 12}
-
-    answers(DatabaseUnavailable("ISPyB is away"), DatabaseUnavailable("ISPyB is away"), Collection())
-    assert await reading.read_parameters(Fakes(), 12, "guid") == {"ispyb_dcid": 12}
+    parameters = {"ispyb_dcid": 12, "ispyb_beamline": "i03"}
+    answers(DatabaseUnavailable("ISPyB is away"), DatabaseUnavailable("ISPyB is away"), parameters)
+    assert await reading.read_parameters(Fakes(), {"ispyb_dcid": 12}, "guid") == parameters
     assert caplog.text.count("ISPyB is away (again in 0.0 s)") == 2
 
 
@@ -72,4 +69,4 @@ async def test_a_database_that_stays_away_is_given_up(answers, monkeypatch):
     monkeypatch.setattr(reading, "OUTAGE_PATIENCE_S", -1.0)
     answers(DatabaseUnavailable("ISPyB is away"))
     with pytest.raises(DatabaseUnavailable):
-        await reading.read_parameters(Fakes(), 12, "guid")
+        await reading.read_parameters(Fakes(), {"ispyb_dcid": 12}, "guid")

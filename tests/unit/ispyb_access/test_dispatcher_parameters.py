@@ -4,17 +4,9 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from tasks.ispyb_access.parameters import (
-    classify,
-    collection_name,
-    detector_class,
-    detector_name,
-    find_visit,
-    image_file,
-    image_pattern,
-    output_directories,
-    xia2_names,
-)
+from tasks.ispyb_access.reading.classification import classify, detector_class, detector_name
+from tasks.ispyb_access.reading.image_files import collection_name, image_file, image_pattern
+from tasks.ispyb_access.reading.visit_paths import find_visit, output_directories, xia2_names
 
 
 @pytest.mark.parametrize(

@@ -4,26 +4,28 @@ import json
 
 import pytest
 
-from tasks.ispyb_access import reader
 from tasks.ispyb_access.example import example_parameters
-from tasks.ispyb_access.parameters import DispatcherParameters
+from tasks.ispyb_access.parameters import parameter_names
+from tasks.ispyb_access.reading import rows
 
-ABSENT = {"ispyb_images"}  # of the group's other rotations: a grid scan, as the example is, has none
+OPEN = {"ispyb_processing_parameters", "ispyb_reprocessing_parameters"}  # a job's own parameters have any names
+EMPTY = {"ispyb_dcg_dcids"}  # it is alone in its group
 
 
 def test_the_example_has_a_value_for_all_that_recipes_may_know():
     found = example_parameters()
-    assert set(found) == {f"ispyb_{name}" for name in DispatcherParameters.model_fields}
-    assert {name for name, value in found.items() if value in ("", None, {})} == ABSENT
+    assert set(found) == set(parameter_names())
+    assert {name for name, value in found.items() if value in ("", None, {}, [])} == OPEN | EMPTY
     json.dumps(found)
 
 
 @pytest.mark.parametrize(
     ("name", "table"),
     [
-        ("ispyb_dc_info", reader.COLLECTION),
-        ("ispyb_diffraction_plan", reader.PLAN),
-        ("ispyb_protein_info", reader.PROTEIN),
+        ("ispyb_dc_info", rows.COLLECTION),
+        ("ispyb_diffraction_plan", rows.PLAN),
+        ("ispyb_protein_info", rows.PROTEIN),
+        ("ispyb_processing_job", rows.JOB),
     ],
 )
 def test_rows_have_all_columns_with_values(name, table):
@@ -34,5 +36,5 @@ def test_rows_have_all_columns_with_values(name, table):
 
 def test_the_example_is_a_grid_scan():
     info = example_parameters()["ispyb_dc_info"]
-    assert {column.name for column in reader.GRID.columns} == set(info["gridinfo"])
+    assert {column.name for column in rows.GRID.columns} == set(info["gridinfo"])
     assert info["uuid"]
