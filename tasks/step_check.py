@@ -35,6 +35,15 @@ class Chooses:
         self.models = models
 
 
+class SpeltFreely:
+    """Base of models that know their parameters by other spellings of their names too."""
+
+    @classmethod
+    def respelt(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values by the names that the model has for them; those that it doesn't know keep theirs."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
 class NodePlan:
     """What is known of a recipe's node before it runs.

@@ -1,23 +1,22 @@
 """Files and messages that belong to a program or to a data collection."""
 
 import logging
-from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from ispyb.sqlalchemy import Base
 from pydantic import Field, field_validator
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.commands.base import CommandParameters, fit_row, insert_row
+from tasks.ispyb_access.commands.base import CommandParameters, Identity
+from tasks.ispyb_access.commands.row_parameters import table
+from tasks.ispyb_access.commands.rows import insert_once
 
 logger = logging.getLogger(__name__)
 
-PROGRAM_FILE = Base.metadata.tables["AutoProcProgramAttachment"]
-PROGRAM_MESSAGE = Base.metadata.tables["AutoProcProgramMessage"]
-COLLECTION_FILE = Base.metadata.tables["DataCollectionFileAttachment"]
+PROGRAM_FILE = table("AutoProcProgramAttachment")
+PROGRAM_MESSAGE = table("AutoProcProgramMessage")
+COLLECTION_FILE = table("DataCollectionFileAttachment")
 
 
 class FileParameters(CommandParameters):
@@ -36,7 +35,11 @@ class FileParameters(CommandParameters):
             It isn't there.
         """
         path = Path(self.file_path) / self.file_name
-        if not path.is_file():
+        try:
+            is_there = path.is_file()
+        except OSError as error:
+            raise MessageRefused(f"can't attach {path}: {error.strerror}") from error
+        if not is_there:
             raise MessageRefused(f"can't attach {path}: no such file; write it before its message is sent")
         return path
 
@@ -52,20 +55,20 @@ class FileParameters(CommandParameters):
 class ProgramAttachment(FileParameters):
     """A file that a program made."""
 
-    program_id: int
+    program_id: Identity
     importance_rank: int | None = None
 
 
 class DataCollectionAttachment(FileParameters):
     """A file that belongs to a data collection."""
 
-    dcid: int
+    dcid: Identity
 
 
 class ProgramMessage(CommandParameters):
     """Something a program has to say."""
 
-    program_id: int
+    program_id: Identity
     severity: Literal["ERROR", "WARNING", "INFO"]
     message: str | None = Field(None, description="Cut at 200 characters")
     description: str | None = None
@@ -85,8 +88,7 @@ def add_program_attachment(connection: Connection, attachment: ProgramAttachment
         "filePath": str(path.parent),
         "fileType": attachment.known_type("log", "result", "graph"),
     }
-    more = {"importanceRank": attachment.importance_rank, "recordTimeStamp": datetime.now()}
-    return _insert_once(connection, PROGRAM_FILE, row, more)
+    return insert_once(connection, PROGRAM_FILE, row, {"importanceRank": attachment.importance_rank})
 
 
 def add_datacollection_attachment(connection: Connection, attachment: DataCollectionAttachment) -> int:
@@ -96,7 +98,7 @@ def add_datacollection_attachment(connection: Connection, attachment: DataCollec
         "fileFullPath": str(attachment.existing_file()),
         "fileType": attachment.known_type("snapshot", "log", "xy", "recip", "pia"),
     }
-    return _insert_once(connection, COLLECTION_FILE, row, {"createTime": datetime.now()})
+    return insert_once(connection, COLLECTION_FILE, row)
 
 
 def add_program_message(connection: Connection, message: ProgramMessage) -> int:
@@ -107,13 +109,4 @@ def add_program_message(connection: Connection, message: ProgramMessage) -> int:
         "message": message.message,
         "description": message.description,
     }
-    return _insert_once(connection, PROGRAM_MESSAGE, row, {"recordTimeStamp": datetime.now()})
-
-
-def _insert_once(connection: Connection, table: Table, identity: Mapping[str, Any], more: Mapping[str, Any]) -> int:
-    """Insert a row unless there is one of the same identity; return its number."""
-    (key,) = table.primary_key.columns
-    fitted = fit_row(table, identity)
-    same = [table.c[name].is_not_distinct_from(value) for name, value in fitted.items()]
-    present = connection.scalar(select(key).where(*same).order_by(key).limit(1))
-    return insert_row(connection, table, {**identity, **more}) if present is None else int(present)
+    return insert_once(connection, PROGRAM_MESSAGE, row)

@@ -1,34 +1,108 @@
-"""What ISPyB's write commands have in common: parameter models, and rows that fit the columns of any database."""
+"""What ISPyB's write commands have in common: parameter models that take what recipes and programs send."""
 
-import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache, lru_cache
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
-from sqlalchemy import Connection, Enum, String, Table, insert
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from sqlalchemy import Connection
+
+from tasks.ispyb_access.commands.columns import LARGEST_INTEGER
+from tasks.step_check import SpeltFreely
+
+SEPARATORS = str.maketrans("", "", "_- ")
+DATE_FORMATS = ("%Y/%m/%d %H:%M:%S", "%Y:%m:%d %H:%M:%S", "%Y%m%d %H%M%S", "%a %b %d %H:%M:%S %Y", "%d-%b-%Y %H:%M:%S")
+COMPACT_DATE = re.compile(r"\d{14}")  # a database's way to write a time, not a number of seconds since 1970
+
+
+def _read_date(value: Any) -> Any:
+    """Read the forms of a time that aren't ISO 8601 but that databases and programs write."""
+    if isinstance(value, bool):
+        raise ValueError(f"expected a time, seen {value}")
+    if not isinstance(value, str):
+        return value
+    if COMPACT_DATE.fullmatch(value):
+        return datetime.strptime(value, "%Y%m%d%H%M%S")
+    for form in DATE_FORMATS:
+        try:
+            return datetime.strptime(value.strip(), form)
+        except ValueError:
+            continue
+    return value
 
 
 def _local_time(value: datetime) -> datetime:
-    return value.astimezone().replace(tzinfo=None) if value.tzinfo else value
+    try:
+        local = value.astimezone().replace(tzinfo=None) if value.tzinfo else value
+    except (OverflowError, OSError):
+        raise ValueError(f"expected a time that has a local one, seen {value}") from None
+    if local.year < 1970:
+        raise ValueError(f"expected a time since 1970, seen {value}")
+    return local.replace(microsecond=0)  # a database server would drop it too
 
 
-LocalTime = Annotated[datetime, AfterValidator(_local_time)]  # ISPyB's times are local and don't say their zone
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number, seen {value}")
+    return value
 
 
-class CommandParameters(BaseModel):
-    """Base of a command's parameters: unknown keys are ignored, since a message brings more than one command needs."""
+LocalTime = Annotated[datetime, BeforeValidator(_read_date), AfterValidator(_local_time)]
+"""ISPyB's times are local, to the second, and don't say their zone."""
+
+Identity = Annotated[int, BeforeValidator(_no_boolean), Field(ge=1, le=LARGEST_INTEGER)]
+"""The number of a row."""
+
+
+class CommandParameters(BaseModel, SpeltFreely):
+    """Base of a command's parameters.
+
+    Unknown keys are ignored, since a message brings more than one command needs. Names may be spelt in any case, with
+    or without `_` and `-`: senders write `phiStart`, `phi_start` and, as ISPyB's procedures, `phistart`.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True, coerce_numbers_to_str=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_absent(cls, values: Any) -> Any:
+    def _read_names(cls, values: Any) -> Any:
         """Take "", None and what a recipe's substitution makes of None as absent."""
         if not isinstance(values, Mapping):
             return values
-        return {key: value for key, value in values.items() if value is not None and value not in ("", "None")}
+        return {key: value for key, value in cls.respelt(values).items() if value is not None and value not in ABSENT}
+
+    @classmethod
+    def respelt(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values by the names that the model has for them; of several spellings the last one counts."""
+        names = _names(cls)
+        return {_name(key, names): value for key, value in values.items()}
+
+
+ABSENT = ("", "None")
+
+
+@lru_cache(maxsize=4096)
+def squash(name: str) -> str:
+    """Return a name as ISPyB's procedures would spell it: lower case, without separators."""
+    return name.translate(SEPARATORS).lower()
+
+
+def _name(key: Any, names: Mapping[str, str]) -> Any:
+    return names.get(squash(key), key) if isinstance(key, str) else key
+
+
+@cache
+def _names(model: type[BaseModel]) -> dict[str, str]:
+    """Return a model's names for its fields, by all that they may be called, squashed."""
+    names: dict[str, str] = {}
+    for field_name, field in model.model_fields.items():
+        choices = field.validation_alias.choices if isinstance(field.validation_alias, AliasChoices) else [field.alias]
+        aliases = [choice for choice in choices if isinstance(choice, str)]
+        names |= {squash(name): (aliases or [field_name])[0] for name in (field_name, *aliases)}
+    return names
 
 
 class Announcement(NamedTuple):
@@ -61,34 +135,3 @@ class Command:
     is_repeatable: bool = False
     entry: Callable[[Any], str | None] | None = None
     announce: Callable[[Any, Any], Announcement] | None = None
-
-
-def fit_row(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Make values fit their columns, alike on all databases.
-
-    Text is cut to the column's length and enumerations get the case that the schema has: MariaDB would do both
-    silently, SQLite neither, and then fail to read the row. Numbers that aren't finite become NULL.
-    """
-    return {name: _fit(table.c[name].type, value) for name, value in values.items()}
-
-
-def _fit(column_type: Any, value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if not isinstance(value, str):
-        return value
-    if isinstance(column_type, Enum):
-        for known in column_type.enums:
-            if known.lower() == value.lower():
-                return known
-        raise ValueError(f"{value!r} is none of {', '.join(column_type.enums)}")
-    if isinstance(column_type, String) and column_type.length:
-        return value[: column_type.length]
-    return value
-
-
-def insert_row(connection: Connection, table: Table, values: Mapping[str, Any]) -> int:
-    """Insert a row and return its number."""
-    (key,) = connection.execute(insert(table).values(fit_row(table, values))).inserted_primary_key or (None,)
-    assert key is not None, f"{table.name} numbers its rows"
-    return int(key)

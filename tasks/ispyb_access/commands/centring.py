@@ -4,10 +4,11 @@ from typing import Any, Literal
 
 from ispyb.sqlalchemy import Base
 from pydantic import AliasChoices, Field, field_validator
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.commands.base import CommandParameters, fit_row, insert_row
+from tasks.ispyb_access.commands.base import CommandParameters, Identity
+from tasks.ispyb_access.commands.rows import insert_row, insert_rows, update_row
 
 CENTRING = Base.metadata.tables["XrayCentring"]
 RESULT = Base.metadata.tables["XrayCentringResult"]
@@ -20,8 +21,8 @@ AXES = "XYZ"
 class CentringResult(CommandParameters):
     """A crystal that was found, in grid boxes; two numbers a place in 2-D, three in 3-D."""
 
-    centre_of_mass: tuple[float, ...] = ()
-    max_voxel: tuple[int, ...] = ()
+    centre_of_mass: tuple[float, ...] = Field((), max_length=3)
+    max_voxel: tuple[int, ...] = Field((), max_length=3)
     n_voxels: int | None = None
     total_count: float | None = None
     bounding_box: tuple[tuple[float, ...], tuple[float, ...]] | None = None
@@ -46,8 +47,8 @@ class CentringResult(CommandParameters):
 class XrayCentring(CommandParameters):
     """What centring found for one grid (2-D) or for a group of grids (3-D)."""
 
-    dcid: int | None = None
-    dcgid: int | None = Field(None, validation_alias=AliasChoices("dcid-group", "dcgid", "dcg_id"))
+    dcid: Identity | None = None
+    dcgid: Identity | None = Field(None, validation_alias=AliasChoices("dcid-group", "dcgid", "dcg_id"))
     type: Literal["2d", "3d"] = "2d"
     status: str = "success"
     results: tuple[CentringResult, ...] = ()
@@ -78,12 +79,10 @@ def insert_xray_centring(connection: Connection, centring: XrayCentring) -> int:
     if key is None:
         key = insert_row(connection, CENTRING, state)
     else:
-        connection.execute(update(CENTRING).where(CENTRING.c.xrayCentringId == key).values(fit_row(CENTRING, state)))
+        update_row(connection, CENTRING, key, state)
         connection.execute(delete(RESULT).where(RESULT.c.xrayCentringId == key))
     links = {"xrayCentringId": key, "gridInfoId": grid}
-    rows = [fit_row(RESULT, result.row() | links) for result in centring.results]
-    if rows:
-        connection.execute(insert(RESULT), rows)
+    insert_rows(connection, RESULT, [result.row() | links for result in centring.results])
     return key
 
 

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, func
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.sql.dml import Insert
 
-from tasks.ispyb_access.commands.base import CommandParameters, fit_row
+from tasks.ispyb_access.commands.base import CommandParameters, Identity
+from tasks.ispyb_access.commands.rows import fit_row
 
 TABLE = Base.metadata.tables["ImageQualityIndicators"]
 KEY = ("dataCollectionId", "imageNumber")
@@ -27,7 +28,7 @@ NOT_DETERMINED = {
 class PerImageResult(CommandParameters):
     """What per-image analysis found on one image."""
 
-    dcid: int
+    dcid: Identity
     file_pattern_index: int | None = Field(None, alias="file-pattern-index", ge=0)
     file_number: int | None = Field(None, alias="file-number", ge=0)
     n_spots_total: int | None = None
@@ -99,4 +100,4 @@ def upsert(dialect_name: str) -> Insert:
 
 
 def _columns() -> list[str]:
-    return list(PerImageResult.model_validate({"dcid": 0, "file-number": 0, "n_spots_total": 0}).row())
+    return list(PerImageResult.model_validate({"dcid": 1, "file-number": 0, "n_spots_total": 0}).row())

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 from ispyb.sqlalchemy import Base
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, select
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.commands.base import Announcement, CommandParameters, fit_row, insert_row
+from tasks.ispyb_access.commands.base import Announcement, CommandParameters
+from tasks.ispyb_access.commands.rows import insert_row, insert_rows, update_row
 
 JOB = Base.metadata.tables["ProcessingJob"]
 PARAMETER = Base.metadata.tables["ProcessingJobParameter"]
@@ -113,22 +114,13 @@ def create_ispyb_job(connection: Connection, job: CreateJob) -> int:
         "recordTimestamp": datetime.now(),
     }
     job_id = insert_row(connection, JOB, row)
-    parameters = [
-        {"processingJobId": job_id, "parameterKey": parameter.key, "parameterValue": parameter.value}
-        for parameter in job.parameters
-    ]
-    if parameters:
-        connection.execute(insert(PARAMETER), parameters)
+    of_job = {"processingJobId": job_id}
+    parameters = [of_job | {"parameterKey": one.key, "parameterValue": one.value} for one in job.parameters]
+    insert_rows(connection, PARAMETER, parameters)
     images = [
-        {
-            "processingJobId": job_id,
-            "dataCollectionId": sweep.dcid,
-            "startImage": sweep.start,
-            "endImage": sweep.end,
-        }
-        for sweep in sweeps
+        of_job | {"dataCollectionId": sweep.dcid, "startImage": sweep.start, "endImage": sweep.end} for sweep in sweeps
     ]
-    connection.execute(insert(SWEEP), images)
+    insert_rows(connection, SWEEP, images)
     return job_id
 
 
@@ -146,25 +138,19 @@ def update_ispyb_job(connection: Connection, job: UpdateJob) -> int:
     MessageRefused
         There is no such job.
     """
-    its_row = JOB.c.processingJobId == job.job_id
-    if connection.scalar(select(func.count()).where(its_row)) == 0:
-        raise MessageRefused(f"ISPyB has no processing job {job.job_id}")
-    given = {"displayName": job.displayname, "comments": job.comment, "recipe": job.recipe}
-    values = fit_row(JOB, {name: value for name, value in given.items() if value is not None})
-    if values:
-        connection.execute(update(JOB).where(its_row).values(values))
-    return job.job_id
+    values = {"displayName": job.displayname, "comments": job.comment, "recipe": job.recipe}
+    return update_row(connection, JOB, job.job_id, values)
 
 
 def _all_images(connection: Connection, dcid: int) -> JobSweep:
     columns = COLLECTION.c.startImageNumber, COLLECTION.c.numberOfImages
     images = connection.execute(select(*columns).where(COLLECTION.c.dataCollectionId == dcid)).one_or_none()
     if images is None:
-        raise MessageRefused(f"create_ispyb_job can't make a job: ISPyB has no data collection {dcid}")
+        raise MessageRefused(f"ISPyB has no data collection {dcid}")
     start, number = images
     if start is None or not number or number < 1:
         raise MessageRefused(
-            f"create_ispyb_job can't tell the images of data collection {dcid}: its startImageNumber is {start} and "
-            f"its numberOfImages {number} in ISPyB; give the sweeps"
+            f"the images of data collection {dcid} aren't known: its startImageNumber is {start} and its numberOfImages "
+            f"{number} in ISPyB; give the sweeps"
         )
     return JobSweep(DCID=dcid, start=start, end=start + number - 1)

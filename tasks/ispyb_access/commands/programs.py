@@ -1,20 +1,23 @@
 """Programs that process a data collection: their registration and how they stand."""
 
+import logging
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from ispyb.sqlalchemy import Base
-from pydantic import Field
-from sqlalchemy import Connection, func, or_, select, update
+from pydantic import Field, field_validator
+from sqlalchemy import Connection, Table, Update, func, or_, select, update
 
-from blocks.errors import MessageRefused
-from tasks.ispyb_access.commands.base import CommandParameters, LocalTime, fit_row, insert_row
+from tasks.ispyb_access.commands.base import CommandParameters, Identity, LocalTime
+from tasks.ispyb_access.commands.row_parameters import In, RowParameters, table
+from tasks.ispyb_access.commands.rows import insert_row, prepare_row, require_row
 
-PROGRAM = Base.metadata.tables["AutoProcProgram"]
-SCALING = Base.metadata.tables["AutoProcScaling"]
-AUTOPROC = Base.metadata.tables["AutoProc"]
+logger = logging.getLogger(__name__)
+
+PROGRAM = table("AutoProcProgram")
+SCALING = table("AutoProcScaling")
+AUTOPROC = table("AutoProc")
 
 # Zocalo's names of programs, with their upstream source where it has a row of its own in ProcessingPipeline.
 PIPELINE_IDS = {
@@ -33,6 +36,7 @@ PIPELINE_IDS = {
     "xia2 3dii (multi)": 16,
 }
 STATUS_CODES = {"success": 1, "failure": 0}
+MESSAGE_LENGTH = 80  # the procedure's, though the column holds more: viewers have room for that
 
 
 class RegisterProcessing(CommandParameters):
@@ -42,8 +46,10 @@ class RegisterProcessing(CommandParameters):
     cmdline: str | None = None
     environment: dict[str, Any] | str | None = None
     upstream_source: str | None = None
-    rpid: int | None = Field(None, description="Number of the processing job")
-    scaling_id: int | list[int] | None = None
+    rpid: Identity | None = Field(None, description="Number of the processing job")
+    scaling_id: Identity | list[Identity] | None = Field(
+        None, description="Of several the first one's program is the parent"
+    )
 
     @property
     def pipeline_id(self) -> int | None:
@@ -65,17 +71,36 @@ class RegisterProcessing(CommandParameters):
             value = self.environment.get("scaling_id")
         if isinstance(value, list):
             value = value[0] if value else None
-        return int(value) if value is not None and re.fullmatch(r"\d+", str(value)) else None
+        return int(value) if value is not None and re.fullmatch(r"\d{1,10}", str(value)) else None
 
 
 class UpdateProcessingStatus(CommandParameters):
     """How a program stands: a status of neither success nor failure means that it runs."""
 
-    program_id: int
-    status: str | None = None
-    message: str | None = None
-    start_time: LocalTime | None = None
-    update_time: LocalTime | None = None
+    program_id: Identity
+    status: str | None = Field(None, description="success or failure; anything else: it runs")
+    message: str | None = Field(None, description="Cut at 80 characters")
+    start_time: LocalTime | None = Field(None, description="The first one counts")
+    update_time: LocalTime | None = Field(None, description="Now if it isn't given")
+
+    @field_validator("message")
+    @classmethod
+    def _short(cls, message: str | None) -> str | None:
+        if message and len(message) > MESSAGE_LENGTH:
+            logger.warning(
+                "a status message is cut to %d of its %d characters: %s", MESSAGE_LENGTH, len(message), message
+            )
+            return message[:MESSAGE_LENGTH]
+        return message
+
+
+class UpdateProgramName(RowParameters):
+    """What a program turns out to be called."""
+
+    table: ClassVar[Table] = PROGRAM
+
+    program_id: Identity
+    program: Annotated[str, In("processingPrograms")]
 
 
 def register_processing(connection: Connection, program: RegisterProcessing) -> int:
@@ -94,7 +119,6 @@ def register_processing(connection: Connection, program: RegisterProcessing) -> 
         "processingJobId": program.rpid,
         "processingPipelineId": program.pipeline_id,
         "parentAutoProcProgramId": parent,
-        "recordTimeStamp": datetime.now(),
     }
     return insert_row(connection, PROGRAM, row)
 
@@ -102,32 +126,57 @@ def register_processing(connection: Connection, program: RegisterProcessing) -> 
 def update_processing_status(connection: Connection, update_: UpdateProcessingStatus) -> int:
     """Write how a program stands, in one conditional statement, and return its id.
 
-    Once it has ended nothing of it changes any more. News that it runs are ignored if older ones than those written;
-    the first start time and what the news doesn't say stay.
+    Once it has ended nothing of it changes any more. News that it runs are ignored if older than those written. The
+    first start time stays, as does the message if there is no new one. Times that nobody gives are now: viewers take
+    a program without a start time for one that waits.
 
     Raises
     ------
     MessageRefused
         There is no such program.
     """
-    status = STATUS_CODES.get(update_.status or "")
-    values = fit_row(
+    status, now = STATUS_CODES.get((update_.status or "").lower()), datetime.now()
+    fitted = prepare_row(
+        connection,
         PROGRAM,
         {
-            "processingStatus": status,
             "processingMessage": update_.message,
-            "processingStartTime": update_.start_time,
-            "processingEndTime": update_.update_time,
+            "processingStartTime": update_.start_time or now,
+            "processingEndTime": update_.update_time or now,
         },
     )
-    values["processingMessage"] = func.coalesce(values["processingMessage"], PROGRAM.c.processingMessage)
-    values["processingStartTime"] = func.coalesce(PROGRAM.c.processingStartTime, values["processingStartTime"])
-    values["processingEndTime"] = func.coalesce(values["processingEndTime"], PROGRAM.c.processingEndTime)
-    its_row = PROGRAM.c.autoProcProgramId == update_.program_id
-    statement = update(PROGRAM).where(its_row, PROGRAM.c.processingStatus.is_(None)).values(values)
+    columns = PROGRAM.c
+    values = {
+        "processingStatus": status,
+        "processingMessage": func.coalesce(fitted["processingMessage"], columns.processingMessage),
+        "processingStartTime": func.coalesce(columns.processingStartTime, fitted["processingStartTime"]),
+        "processingEndTime": fitted["processingEndTime"],
+    }
+    statement = _unless_ended(update_.program_id).values(values)
     if status is None and update_.update_time is not None:
-        written = PROGRAM.c.processingEndTime
+        written = columns.processingEndTime
         statement = statement.where(or_(written.is_(None), written <= update_.update_time))
-    if not connection.execute(statement).rowcount and connection.scalar(select(func.count()).where(its_row)) == 0:
-        raise MessageRefused(f"ISPyB has no program {update_.program_id}: register_processing gives the number")
-    return update_.program_id
+    return _write(connection, statement, update_.program_id)
+
+
+def update_program_name(connection: Connection, name: UpdateProgramName) -> int:
+    """Change a program's name, unless it has ended, and return its id.
+
+    Raises
+    ------
+    MessageRefused
+        There is no such program.
+    """
+    statement = _unless_ended(name.program_id).values(prepare_row(connection, PROGRAM, name.row()))
+    return _write(connection, statement, name.program_id)
+
+
+def _unless_ended(program_id: int) -> Update:
+    return update(PROGRAM).where(PROGRAM.c.autoProcProgramId == program_id, PROGRAM.c.processingStatus.is_(None))
+
+
+def _write(connection: Connection, statement: Update, program_id: int) -> int:
+    """Change a program if the statement's conditions hold; return its id."""
+    if not connection.execute(statement).rowcount:
+        require_row(connection, PROGRAM, program_id)
+    return program_id

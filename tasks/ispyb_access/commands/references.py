@@ -7,8 +7,8 @@ from ispyb.sqlalchemy import Base
 from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
-from blocks.errors import MessageRefused
 from tasks.ispyb_access.commands.base import CommandParameters
+from tasks.ispyb_access.commands.rows import require_row
 
 TABLE = Base.metadata.tables["zc_ZocaloBuffer"]
 LARGEST = 2**32 - 1
@@ -41,9 +41,7 @@ def keep_reference(connection: Connection, named: KeepReference) -> int:
     MessageRefused
         There is no such program.
     """
-    program = Base.metadata.tables["AutoProcProgram"].c.autoProcProgramId
-    if connection.scalar(select(program).where(program == named.program_id)) is None:
-        raise MessageRefused(f"ISPyB has no program {named.program_id}: register_processing gives the number")
+    require_row(connection, Base.metadata.tables["AutoProcProgram"], named.program_id)
     is_there = connection.scalar(select(TABLE.c["UUID"]).where(_is(named))) is not None
     values = {"AutoProcProgramID": named.program_id, "UUID": named.uuid, "Reference": named.reference}
     if is_there:

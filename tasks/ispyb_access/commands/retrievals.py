@@ -6,10 +6,11 @@ from typing import Any
 
 from ispyb.sqlalchemy import Base
 from pydantic import AliasChoices, Field, model_validator
-from sqlalchemy import Column, Connection, Table, select
+from sqlalchemy import Column, Connection, select
 
 from blocks.errors import MessageRefused
 from tasks.ispyb_access.commands.base import CommandParameters
+from tasks.ispyb_access.commands.rows import require_row
 
 JOB = Base.metadata.tables["ProcessingJob"]
 PROGRAM = Base.metadata.tables["AutoProcProgram"]
@@ -80,7 +81,7 @@ def retrieve_programs_for_job_id(connection: Connection, job: JobPrograms) -> li
     MessageRefused
         There is no such job.
     """
-    _check_exists(connection, JOB, job.rpid, "processing job")
+    require_row(connection, JOB, job.rpid)
     return _read(connection, PROGRAM_COLUMNS, PROGRAM.c.processingJobId, job.rpid)
 
 
@@ -92,7 +93,7 @@ def retrieve_program_attachments_for_program_id(connection: Connection, program:
     MessageRefused
         There is no such program.
     """
-    _check_exists(connection, PROGRAM, program.program_id, "program")
+    require_row(connection, PROGRAM, program.program_id)
     return _read(connection, ATTACHMENT_COLUMNS, ATTACHMENT.c.autoProcProgramId, program.program_id)
 
 
@@ -112,12 +113,6 @@ def retrieve_proposal_title(connection: Connection, name: ProposalName) -> str:
     if title is None:
         raise MessageRefused(f"ISPyB has no proposal {code}{number} with a title")
     return title
-
-
-def _check_exists(connection: Connection, table: Table, number: int, kind: str) -> None:
-    (key,) = table.primary_key.columns
-    if connection.scalar(select(key).where(key == number)) is None:
-        raise MessageRefused(f"ISPyB has no {kind} {number}")
 
 
 def _read(

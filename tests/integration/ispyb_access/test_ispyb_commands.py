@@ -5,7 +5,6 @@ from ispyb import sqlalchemy as models
 from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.dialects import mysql
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from blocks.errors import MessageRefused
@@ -13,6 +12,8 @@ from blocks.ispyb_connection import transaction
 from tasks.ispyb_access.commands import COMMANDS, PerImageResult, store_per_image_results
 from tasks.ispyb_access.commands.image_quality import upsert
 from tasks.ispyb_access.summary import read_written_rows
+
+NOW = "now"
 
 
 @pytest.fixture
@@ -162,7 +163,7 @@ def test_program_that_follows_a_scaling_has_its_program_as_parent(engine, run, r
 
 
 class TestProcessingStatus:
-    """Times are seconds of one minute."""
+    """Times are seconds of one minute; NOW is when it was written, for want of a time."""
 
     @pytest.fixture
     def program(self, run):
@@ -175,32 +176,43 @@ class TestProcessingStatus:
                 times = {k: f"2024-05-01 12:00:{v:02d}" for k, v in update.items() if k.endswith("_time")}
                 assert run("update_processing_status", program_id=program, **(update | times)) == program
             found = row(models.AutoProcProgram, program)
-            start, end = found["processingStartTime"], found["processingEndTime"]
-            return found["processingStatus"], found["processingMessage"], start and start.second, end and end.second
+            start, end = (
+                time.second if time.year == 2024 else NOW
+                for time in (found["processingStartTime"], found["processingEndTime"])
+            )
+            return found["processingStatus"], found["processingMessage"], start, end
 
         return after
 
     @pytest.mark.parametrize(
         ("updates", "expected"),
         [
-            ([{"message": "started", "start_time": 1}], (None, "started", 1, None)),
-            ([{"start_time": 1}, {"start_time": 5, "message": "again"}], (None, "again", 1, None)),
-            ([{"message": "a", "update_time": 5}, {"update_time": 6}], (None, "a", None, 6)),
-            ([{"message": "new", "update_time": 9}, {"message": "old", "update_time": 5}], (None, "new", None, 9)),
-            ([{"message": "a", "update_time": 9}, {"message": "b"}], (None, "b", None, 9)),
-            ([{"status": "success", "message": "done", "update_time": 9}], (1, "done", None, 9)),
-            ([{"status": "failure", "message": "no"}], (0, "no", None, None)),
-            ([{"update_time": 9}, {"status": "success", "update_time": 5}], (1, None, None, 5)),
+            ([{"message": "started", "start_time": 1}], (None, "started", 1, NOW)),
+            ([{"start_time": 1}, {"start_time": 5, "message": "again"}], (None, "again", 1, NOW)),
+            ([{"message": "a", "start_time": 1, "update_time": 5}, {"update_time": 6}], (None, "a", 1, 6)),
+            ([{"message": "new", "update_time": 9}, {"message": "old", "update_time": 5}], (None, "new", NOW, 9)),
+            ([{"message": "a", "update_time": 9}, {"message": "b"}], (None, "b", NOW, NOW)),
+            ([{"status": "success", "message": "done", "update_time": 9}], (1, "done", NOW, 9)),
+            ([{"status": "failure", "message": "no"}], (0, "no", NOW, NOW)),
+            ([{"update_time": 9}, {"status": "SUCCESS", "update_time": 5}], (1, None, NOW, 5)),
+            ([{"status": "success", "message": "done"}, {"status": "failure", "message": "no"}], (1, "done", NOW, NOW)),
             (
-                [{"status": "success", "message": "done"}, {"status": "failure", "message": "no"}],
-                (1, "done", None, None),
+                [{"status": "failure", "update_time": 3}, {"message": "running", "update_time": 9, "start_time": 1}],
+                (0, None, NOW, 3),
             ),
-            ([{"status": "failure"}, {"message": "running", "update_time": 9, "start_time": 1}], (0, None, None, None)),
-            ([{"status": "running", "message": "m"}], (None, "m", None, None)),
+            ([{"status": "running", "message": "m"}], (None, "m", NOW, NOW)),
+            ([{"message": "x" * 100}], (None, "x" * 80, NOW, NOW)),
         ],
     )
     def test_status_latches_and_old_news_are_ignored(self, after, updates, expected):
         assert after(*updates) == expected
+
+    def test_renaming_a_program_neither_starts_it_nor_changes_it_once_it_has_ended(self, run, row, program):
+        assert run("update_program_name", program_id=program, program="xia2 dials") == program
+        assert row(models.AutoProcProgram, program)["processingStartTime"] is None
+        run("update_processing_status", program_id=program, status="success")
+        run("update_program_name", program_id=program, program="other")
+        assert row(models.AutoProcProgram, program)["processingPrograms"] == "xia2 dials"
 
     def test_unknown_program_is_refused(self, run):
         with pytest.raises(MessageRefused, match="4711"):
@@ -243,7 +255,7 @@ def test_file_that_is_not_there_is_not_attached(run, tmp_path, command):
 
 def test_attachment_of_an_unknown_collection_is_refused(run, tmp_path):
     (tmp_path / "x.log").touch()
-    with pytest.raises(IntegrityError):
+    with pytest.raises(MessageRefused, match=r"no DataCollection 4711, which .*\.dataCollectionId names"):
         run("add_datacollection_attachment", dcid=4711, file_name="x.log", file_path=str(tmp_path))
 
 
