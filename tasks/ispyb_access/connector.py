@@ -15,7 +15,7 @@ from blocks.errors import MessageRefused
 from tasks.ispyb_access import image_batches
 from tasks.ispyb_access.patience import write_patiently
 from tasks.ispyb_access.postponed import Postponed
-from tasks.ispyb_access.requests import BUFFER, MODELS, MULTIPART, Outcome, Request, RowAwaited, fulfil
+from tasks.ispyb_access.write_requests import BUFFER, MODELS, MULTIPART, Outcome, Request, RowAwaited, fulfil
 from tasks.step import BY_HAND, Message, Send, StepContext, StepParameters, stream_step
 from tasks.step_check import Chooses, NodePlan
 

@@ -11,7 +11,7 @@ from blocks.errors import MessageRefused
 from tasks.ispyb_access.commands import PerImageResult
 from tasks.ispyb_access.look_up import look_up
 from tasks.ispyb_access.patience import write_patiently
-from tasks.ispyb_access.requests import read_parameters
+from tasks.ispyb_access.write_requests import read_parameters
 from tasks.step import Message, StepContext
 
 COMMAND: Final = "store_per_image_analysis_results"
