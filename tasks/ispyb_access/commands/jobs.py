@@ -150,7 +150,7 @@ def _all_images(connection: Connection, dcid: int) -> JobSweep:
     start, number = images
     if start is None or not number or number < 1:
         raise MessageRefused(
-            f"the images of data collection {dcid} aren't known: its startImageNumber is {start} and its numberOfImages "
-            f"{number} in ISPyB; give the sweeps"
+            f"the images of data collection {dcid} aren't known: in ISPyB its startImageNumber is {start} and its "
+            f"numberOfImages {number}; give the sweeps"
         )
     return JobSweep(DCID=dcid, start=start, end=start + number - 1)
