@@ -15,7 +15,7 @@ from blocks.errors import MessageRefused, RecipeError, UnknownStep
 from flows.recipe.findings import Finding
 from flows.recipe.language import links
 from flows.recipe.provided import Provided, closest, is_open, texts
-from flows.recipe.strict_parameters import Fault, marks, names_of, parameter_faults
+from flows.recipe.strict_parameters import Fault, knows, marks, names_of, parameter_faults
 from flows.recipe.values import shown
 from tasks.registry import SERVICES, known_queues, load_step, queue_of
 from tasks.step import Step
@@ -149,21 +149,23 @@ class NodeChecker:
             )
 
     def _parameters(self, step: Step) -> Iterator[Finding]:
-        names = names_of(step.parameters)
+        models: list[type[BaseModel]] = [step.parameters]
         faults = parameter_faults(step.parameters, self._given, self._example_parameters)
         for parameter, chooses in marks(step.parameters, Chooses):
             choice = self._given.get(parameter)
             if not isinstance(choice, str) or is_open(choice):
                 continue
             if model := chooses.models.get(choice):
-                names |= names_of(model)
+                models.append(model)
                 faults += self._chosen_faults(model)
             else:
                 expected = f"one of {', '.join(chooses.models)}"
                 yield self._finding(f"unknown {parameter}", expected, repr(choice), closest(choice, chooses.models))
-        strangers = [name for name in self._given if name not in names and not is_open(name)]
+        known = {name for name in self._given if any(knows(model, name) for model in models)}
+        strangers = [name for name in self._given if name not in known and not is_open(name)]
         for fault in faults:
             yield self._explain(fault, step, strangers)
+        names = set().union(*(names_of(model) for model in models))
         unused = names - set(self._given) - {fault.parameter for fault in faults}
         for name in strangers:
             if meant := closest(name, unused, LIKELY_TYPO):

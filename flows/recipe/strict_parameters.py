@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from flows.recipe.provided import is_open
 from flows.recipe.values import shown
-from tasks.step_check import Chooses, Fills
+from tasks.step_check import Chooses, Fills, SpeltFreely
 
 Mark = TypeVar("Mark", Chooses, Fills)
 
@@ -36,6 +36,16 @@ def names_of(model: type[BaseModel]) -> set[str]:
     return names
 
 
+def spelt(model: type[BaseModel], values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return values by the names that a model has for them, if it takes other spellings."""
+    return model.respelt(values) if issubclass(model, SpeltFreely) else values
+
+
+def knows(model: type[BaseModel], name: str) -> bool:
+    """Tell whether a model has a parameter of that name, however spelt."""
+    return not names_of(model).isdisjoint(spelt(model, {name: None}))
+
+
 def marks(model: type[BaseModel], kind: type[Mark]) -> Iterator[tuple[str, Mark]]:
     """Yield the annotations of a kind, each with the name that its parameter has in recipes."""
     for name, field in model.model_fields.items():
@@ -58,6 +68,7 @@ def parameter_faults(
     is_complete
         There will be no others: those that are missing are faults.
     """
+    given, examples = spelt(model, given), spelt(model, examples)
     try:
         model.model_validate(examples)
     except ValidationError as error:

@@ -295,6 +295,8 @@ def test_likely_typo_is_a_warning(document, expected):
         after_watcher(merged(STATUS, **{"parameters.program_id": "$ispyb_program"})),
         started(merged(STATUS, **{"parameters.program_id": "${ispyb_program}"})),
         started(STATUS, {"program_id": "4"}),
+        started(merged(STATUS, **{"parameters.programId": "${ispyb_program}"})),
+        started(STATUS, {"program-id": 4}),
         after_watcher(merged(ARCHIVE, **{"parameters.dropfile__dir": None}, output={"missing_files": 3})),
         after_watcher(merged(CENTRE, output=None, **{"parameters.log": "/tmp/log"})),
         after_watcher(
