@@ -15,16 +15,17 @@ from xml.etree import ElementTree
 from rich.console import Console
 
 from flows.recipe.graph import DrawingFailed, draw_text, to_svg
-from flows.recipe.graph.svg import LOOKS
+from flows.recipe.graph.svg import FONT, LOOKS
 from flows.recipe.language import Recipe
 from flows.recipe.records import NodeRecord
 
 logger = logging.getLogger(__name__)
 
-LARGEST_DRAWING: Final = 30_000  # bytes of SVG; a recipe of 30 nodes has some 25,000
+LARGEST_DRAWING: Final = 45_000  # bytes of SVG; a recipe of 5 nodes has 5,000, one of 30 with 60 links 44,000
 COLUMNS: Final = 110
 NOTE_WIDTH: Final = 36  # characters, as in "running · 1000 in, 1000 out"
 SVG: Final = "http://www.w3.org/2000/svg"
+_NEEDLESS = re.compile(r"<!--.*?-->|<title>.*?</title>| font-family=\"[^\"]*\"| xlink:title=\"[^\"]*\"|\n", re.DOTALL)
 _ABSCISSA = re.compile(r"(-?[\d.]+),")
 
 ElementTree.register_namespace("", SVG)
@@ -61,6 +62,7 @@ class RunDrawing:
             svg = to_svg(self._recipe, notes=placeholders, with_parameters=False)
         except DrawingFailed:
             return None
+        svg = _NEEDLESS.sub("", svg).replace("<svg ", f'<svg font-family="{FONT}" ', 1)
         return svg if len(svg) <= LARGEST_DRAWING else None
 
 

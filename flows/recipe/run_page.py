@@ -17,7 +17,7 @@ from flows.recipe.run_folder import RunFolder
 
 VALUE_CHARACTERS: Final = 160
 ROWS: Final = 100
-_MEANT_FOR_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>()#|~&$:!]")
+_MEANT_FOR_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>()#|~&$:!]")  # as Prefect's two interfaces read it
 
 
 class RunPage:
@@ -45,26 +45,22 @@ class RunPage:
                 f"# {_plain(logbook.recipe)} · dcid {'none' if logbook.dcid is None else logbook.dcid}",
                 self._drawing.markdown(records),
                 _table(("step", "state", "in", "out", "tried again", "refused", "the first refusal"), _steps(records)),
-                "## What it was asked for",
-                _parameter_table(flattened(logbook.received)),
-                "## What it read from ISPyB and the settings",
-                _parameter_table(flattened(_read(logbook))),
                 "## Where it comes from",
                 _table(("what", ""), _provenance(logbook, self._folder)),
                 f"All of it, with every message: `plaza show {run}`; what the steps say: `plaza logs {run}`",
+                "## What it was asked for",
+                _parameter_table(logbook.received),
+                "## What it read from ISPyB and the settings",
+                _parameter_table(_read(logbook)),
             ]
         )
 
 
 def flattened(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield parameters as recipes name them, such as `ispyb_dc_info[imageDirectory]`, with their values as text."""
-    for name, value in parameters.items():
-        if isinstance(value, Mapping) and value:
-            for below, text in flattened(value):
-                first, bracket, rest = below.partition("[")
-                yield f"{name}[{first}]{bracket}{rest}", text
-        else:
-            yield str(name), value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    for path, value in _paths(parameters):
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        yield path[0] + "".join(f"[{name}]" for name in path[1:]), text
 
 
 def shortened(text: str, characters: int = VALUE_CHARACTERS) -> str:
@@ -73,6 +69,14 @@ def shortened(text: str, characters: int = VALUE_CHARACTERS) -> str:
         return text
     half = characters // 2
     return f"{text[:half]} … ({len(text) - 2 * half} characters) … {text[-half:]}"
+
+
+def _paths(parameters: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, value in parameters.items():
+        if isinstance(value, Mapping) and value:
+            yield from (((str(name), *path), below) for path, below in _paths(value))
+        else:
+            yield (str(name),), value
 
 
 def _steps(records: Mapping[int, NodeRecord]) -> Iterator[Sequence[object]]:
@@ -97,8 +101,9 @@ def _provenance(logbook: Logbook, folder: RunFolder) -> Iterator[tuple[str, str]
     yield "logbook", str(folder.logbook)
 
 
-def _parameter_table(parameters: Iterable[tuple[str, str]]) -> str:
-    rows = list(parameters)
+def _parameter_table(parameters: Mapping[str, Any]) -> str:
+    """Return those that have a value; ISPyB knows many that a data collection doesn't have."""
+    rows = [(name, text) for name, text in flattened(parameters) if text != "null"]
     if not rows:
         return "Nothing."
     left_out = f"\n\n… and {len(rows) - ROWS} more" if len(rows) > ROWS else ""
@@ -114,4 +119,4 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def _plain(text: str) -> str:
     """Return text in a line that Markdown shows as it is."""
     one_line = "".join(character if character.isprintable() else " " for character in text)
-    return _MEANT_FOR_MARKDOWN.sub(lambda match: f"&#{ord(match[0])};", one_line)
+    return _MEANT_FOR_MARKDOWN.sub(r"\\\g<0>", one_line)

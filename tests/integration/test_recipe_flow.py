@@ -169,3 +169,54 @@ async def test_the_work_is_done_and_told_though_prefect_s_api_is_away_for_a_whil
     assert state.is_completed(), state.message
     assert [control_computer.recv(200).decode("latin-1").split(":")[2] for _ in range(2)] == ["1", "2"]
     assert calls.count("recipe-steps") == 3
+
+
+async def page_of(flow_run_id):
+    """The run's page; the server is asked, as the UI does."""
+    async with get_client() as client:
+        artifacts = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
+        )
+    pages = [artifact.data for artifact in artifacts if artifact.key == "recipe-run"]
+    return pages[0] if pages else ""
+
+
+async def test_a_run_has_a_page_with_its_graph_while_it_goes_on_and_when_it_is_over(
+    run_recipe, control_computer, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(publishing, "FIRST_PAGE_S", 0.1)
+    monkeypatch.setattr(publishing, "PAGE_INTERVAL_S", 0.1)
+    monkeypatch.setenv("PLAZA_ISPYB_URL", "mysql+pymysql://me:hush@localhost/ispyb")
+    get_settings.cache_clear()
+    recipe = watching([], control_computer.getsockname()[1], every=2)
+    recipe["1"]["parameters"] = {"pattern": f"{tmp_path}/x_%03d.cbf", "pattern-start": "1", "pattern-end": "2"}
+    del recipe["3"]
+    (tmp_path / "x_001.cbf").write_text("image")
+    running = asyncio.create_task(run_recipe(recipe, colour="blue|green"))
+    async with asyncio.timeout(20):
+        while not list((tmp_path / "home" / "recipe-runs").glob("*/journal.jsonl")):
+            await asyncio.sleep(0.02)
+        [folder] = (tmp_path / "home" / "recipe-runs").iterdir()
+        while "| 2 · notify\\_gda | running | 1 |" not in await page_of(folder.name):
+            await asyncio.sleep(0.05)
+    (tmp_path / "x_002.cbf").write_text("image")
+    state, flow_run_id = await running
+    assert state.is_completed(), state.message
+    page = await page_of(flow_run_id)
+    assert "data:image/svg+xml;base64," in page
+    assert "| 2 · notify\\_gda | done | 2 |" in page
+    assert "| colour | blue\\|green |" in page
+    assert f"plaza show {flow_run_id}" in page
+    assert "hush" not in page
+    assert not [file for file in folder.rglob("*") if file.is_file() and b"hush" in file.read_bytes()]
+
+
+async def test_a_page_that_can_not_be_made_leaves_the_run_alone(run_recipe, monkeypatch, tmp_path):
+    def broken(*_):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("flows.recipe.run_page.RunPage.write", broken)
+    (tmp_path / "a.cbf").write_text("image")
+    watcher = {"queue": "filewatcher", "parameters": {"list": [str(tmp_path / "a.cbf")], "timeout": 5}}
+    state, _ = await run_recipe({"1": watcher, "start": [[1, []]]})
+    assert state.is_completed(), state.message
