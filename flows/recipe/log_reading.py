@@ -46,7 +46,8 @@ class Selection:
             return False
         if self.step is None:
             return True
-        return line.identity is not None and self.step in (str(line.identity.node), line.identity.step)
+        identity = line.identity
+        return identity is not None and identity.node is not None and self.step in (str(identity.node), identity.step)
 
 
 def read_level(name: str) -> int:
