@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, lru_cache
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from sqlalchemy import Connection
@@ -53,6 +53,16 @@ def _no_boolean(value: Any) -> Any:
 LocalTime = Annotated[datetime, BeforeValidator(_read_date), AfterValidator(_local_time)]
 """ISPyB's times are local, to the second, and don't say their zone."""
 
+
+def _as_several(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+Item = TypeVar("Item")
+
+Several = Annotated[tuple[Item, ...], BeforeValidator(_as_several)]
+"""A list, or a single one that needn't be in a list."""
+
 Identity = Annotated[int, BeforeValidator(_no_boolean), Field(ge=1, le=LARGEST_INTEGER)]
 """The number of a row."""
 
@@ -72,13 +82,14 @@ class CommandParameters(BaseModel, SpeltFreely):
         """Take "", None and what a recipe's substitution makes of None as absent."""
         if not isinstance(values, Mapping):
             return values
-        return {key: value for key, value in cls.respelt(values).items() if value is not None and value not in ABSENT}
+        names = _names(cls)  # the same as respelt(), in one go: this is done for every image
+        return {names[key]: value for key, value in values.items() if value is not None and value not in ABSENT}
 
     @classmethod
     def respelt(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return values by the names that the model has for them; of several spellings the last one counts."""
         names = _names(cls)
-        return {_name(key, names): value for key, value in values.items()}
+        return {names[key]: value for key, value in values.items()}
 
 
 ABSENT = ("", "None")
@@ -90,19 +101,30 @@ def squash(name: str) -> str:
     return name.translate(SEPARATORS).lower()
 
 
-def _name(key: Any, names: Mapping[str, str]) -> Any:
-    return names.get(squash(key), key) if isinstance(key, str) else key
+class _Names(dict[Any, Any]):
+    """A model's names for its fields by how messages spell them, which is worked out once; others stay as they are."""
+
+    LIMIT = 1000  # messages bring any keys
+
+    def __init__(self, by_squashed: Mapping[str, str]) -> None:
+        super().__init__()
+        self._by_squashed = by_squashed
+
+    def __missing__(self, key: Any) -> Any:
+        name = self._by_squashed.get(squash(key), key) if isinstance(key, str) else key
+        if len(self) < self.LIMIT:
+            self[key] = name
+        return name
 
 
 @cache
-def _names(model: type[BaseModel]) -> dict[str, str]:
-    """Return a model's names for its fields, by all that they may be called, squashed."""
+def _names(model: type[BaseModel]) -> _Names:
     names: dict[str, str] = {}
     for field_name, field in model.model_fields.items():
         choices = field.validation_alias.choices if isinstance(field.validation_alias, AliasChoices) else [field.alias]
         aliases = [choice for choice in choices if isinstance(choice, str)]
         names |= {squash(name): (aliases or [field_name])[0] for name in (field_name, *aliases)}
-    return names
+    return _Names(names)
 
 
 class Announcement(NamedTuple):

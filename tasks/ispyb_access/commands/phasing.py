@@ -1,27 +1,16 @@
 """Results of experimental phasing, as fast_ep and big_ep send them: one document, many tables."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from sqlalchemy import Connection, Table
 
-from tasks.ispyb_access.commands.base import CommandParameters, Identity, LocalTime
+from tasks.ispyb_access.commands.base import CommandParameters, Identity, LocalTime, Several
 from tasks.ispyb_access.commands.row_parameters import Count, RowParameters, table
 from tasks.ispyb_access.commands.rows import insert_row, insert_rows
 
-Part = TypeVar("Part")
-
 ANALYSIS = table("PhasingAnalysis")
 SCALED = table("Phasing_has_Scaling")
-
-
-def _as_several(value: Any) -> Any:
-    """Take a single one for a list of one: programs make these documents from XML."""
-    return [value] if isinstance(value, Mapping) else value
-
-
-Several = Annotated[tuple[Part, ...], BeforeValidator(_as_several)]
 
 
 class Analysis(RowParameters):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, field_validator
 from sqlalchemy import Connection, Table, Update, func, or_, select, update
 
-from tasks.ispyb_access.commands.base import CommandParameters, Identity, LocalTime
+from tasks.ispyb_access.commands.base import CommandParameters, Identity, LocalTime, Several
 from tasks.ispyb_access.commands.row_parameters import In, RowParameters, table
 from tasks.ispyb_access.commands.rows import insert_row, prepare_row, require_row
 
@@ -47,9 +47,7 @@ class RegisterProcessing(CommandParameters):
     environment: dict[str, Any] | str | None = None
     upstream_source: str | None = None
     rpid: Identity | None = Field(None, description="Number of the processing job")
-    scaling_id: Identity | list[Identity] | None = Field(
-        None, description="Of several the first one's program is the parent"
-    )
+    scaling_id: Several[Identity] = Field((), description="The first one's program is the parent of this one")
 
     @property
     def pipeline_id(self) -> int | None:
@@ -66,9 +64,9 @@ class RegisterProcessing(CommandParameters):
     @property
     def first_scaling_id(self) -> int | None:
         """The scaling whose program is the parent of this one."""
-        value: Any = self.scaling_id
-        if value is None and isinstance(self.environment, Mapping):
-            value = self.environment.get("scaling_id")
+        if self.scaling_id:
+            return self.scaling_id[0]
+        value = self.environment.get("scaling_id") if isinstance(self.environment, Mapping) else None
         if isinstance(value, list):
             value = value[0] if value else None
         return int(value) if value is not None and re.fullmatch(r"\d{1,10}", str(value)) else None
