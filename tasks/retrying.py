@@ -34,6 +34,8 @@ PASSING_ERRNOS = frozenset(
     }
 )
 
+_DOUBLINGS = 64  # more would be too many for a float, long after the longest pause is reached
+
 
 @dataclass(frozen=True)
 class Retries:
@@ -54,7 +56,7 @@ class Retries:
     first_pause_s: float = 1.0
     longest_pause_s: float = 60.0
 
-    def may_pass(self, error: Exception) -> bool:
+    def may_pass(self, error: BaseException) -> bool:
         """Tell whether the same message may succeed later."""
         if isinstance(error, (*PASSING_FAULTS, *self.on)):
             return True
@@ -65,7 +67,8 @@ class Retries:
 
         The chance spreads the messages that failed together, for instance when a server went away.
         """
-        pause = min(self.first_pause_s * 2 ** (failures - 1), self.longest_pause_s)
+        doublings = min(failures - 1, _DOUBLINGS)
+        pause = min(self.first_pause_s * 2**doublings, self.longest_pause_s)
         return pause * random.uniform(0.5, 1.0)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -90,23 +91,23 @@ class Exchange:
         """
         at = time.time()
         routes, sent, full, gathered = self._routes[node], [], None, len(self._gathered)
-        for send in sends:
-            targets = routes[send.output]
-            if targets and not done and not self._is_news(send):
-                continue
-            count[send.output or ""] += 1
-            if targets:
-                sent.append(self._address(send, targets, at, cause))
-                for target in targets:
-                    if (channel := self._channels[target]).is_full:
-                        full = channel
-        if sent or done:
-            try:
+        try:
+            for send in sends:
+                targets = routes[send.output]
+                if targets and not done and not self._is_news(send):
+                    continue
+                count[send.output or ""] += 1
+                if targets:
+                    sent.append(self._address(send, targets, at, cause))
+                    for target in targets:
+                        if (channel := self._channels[target]).is_full:
+                            full = channel
+            if sent or done:
                 self._record({"at": at, "node": node, "sends": sent, "done": done})
-            except Exception:  # what can't be written shall not be delivered either
-                del self._gathered[gathered:]
-                raise
-            self._forget(done)
+        except Exception:  # what can't be written shall not be delivered either
+            del self._gathered[gathered:]
+            raise
+        self._forget(done)
         if len(self._gathered) >= GATHERED:
             self.flush()
         return full
@@ -174,6 +175,8 @@ class Exchange:
         for target in targets:
             delay = self._delays[target] if send.delay is None else send.delay
             number = next(self._numbers)
+            if delay == math.inf:
+                raise ValueError(f"node {target} would wait for ever: the message's delay is {delay}")
             to.append((target, number, at + delay) if delay > 0 else (target, number))
             self._gathered.append((target, Message(send.payload, environment, number, at), delay))
         entry: dict[str, Any] = {"to": to, "output": send.output, "payload": send.payload}

@@ -88,7 +88,9 @@ class NodeRun:
                             await full.has_room()
                 if self._taken == taken_before:
                     raise RuntimeError(f"the step {self.step.name} has ended without taking its messages")
-            except Exception as error:
+            except (Exception, SystemExit, asyncio.CancelledError) as error:
+                if _is_being_cancelled():  # whatever the step says to that: it isn't the messages' fault
+                    raise asyncio.CancelledError from error
                 if str(error) != self._last_breakdown:  # the same again would only hide what else there is
                     logger.exception("step %s of recipe run %s has failed", self.record.label, recipe_run)
                 self._last_breakdown = str(error)
@@ -123,7 +125,7 @@ class NodeRun:
         if done:
             self._exchange.note_done(self.number, done)
 
-    def _refuse(self, message: Message, error: Exception) -> None:
+    def _refuse(self, message: Message, error: BaseException) -> None:
         """Try a message again later, or give it up."""
         if self._held.pop(message.number, None) is None:
             return  # done, or refused already
@@ -184,6 +186,11 @@ class _Inbox:
         message = await self._channel.__anext__()
         self._note(message)
         return message
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _in_this_thread(function: Callable[..., None]) -> Callable[..., None]:
