@@ -55,7 +55,7 @@ def finished(state: Replay) -> set[int]:
     return state.all.keys() - state.waiting.keys()
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=100)
 @given(trial_recipes())
 def test_a_recipe_does_what_the_interpreter_says(document):
     expected, world = expected_of(document), World()
@@ -64,7 +64,7 @@ def test_a_recipe_does_what_the_interpreter_says(document):
     assert_came_to(records, world, expected)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=100)
 @given(trial_recipes(), st.lists(st.floats(0, 1), min_size=1, max_size=PROCESSES))
 def test_a_run_that_is_killed_anywhere_comes_to_the_same(document, fates):
     """Each process is killed when it has written a part of what an undisturbed run writes, be it within a line."""
