@@ -21,15 +21,23 @@ def logs(
     as_json: Annotated[bool, typer.Option("--json", help="Print the lines as they are kept: JSON.")] = False,
 ) -> None:
     """Print the log of a recipe run, in order of time, from all its processes and workers."""
-    from flows.recipe.log_reading import Selection, follow_log, logbook_says_ended, read_level, read_log, steps_of
+    from flows.recipe.log_reading import Selection, follow_log, read_level, read_log, steps_of
+    from flows.recipe.run_end import RunEnd
     from flows.recipe.run_folder import find_run
 
     wanted = Selection(step, read_level(level))
     folder = find_run(run)
     show = _show_json if as_json else _make_show()
     if follow:
+        end = RunEnd(folder)
         with suppress(KeyboardInterrupt):  # how one stops following
-            show(line for line in follow_log(folder.log, lambda: logbook_says_ended(folder)) if line in wanted)
+            show(line for line in follow_log(folder.log, end) if line in wanted)
+        if end.is_lost:
+            typer.echo(
+                f"plaza logs: no process has recipe run {folder.recipe_run}, which hasn't ended: it was killed, or "
+                f"never began. `plaza resume {folder.recipe_run}` takes it up",
+                err=True,
+            )
         return
     lines = read_log(folder.log)
     found = [line for line in lines if line in wanted]

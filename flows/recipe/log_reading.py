@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import json
 import logging
 import time
 from collections import deque
@@ -14,7 +13,6 @@ from io import FileIO
 from pathlib import Path
 
 from blocks.errors import PlazaError
-from flows.recipe.run_folder import RunFolder
 from tasks.log_line import LogLine
 
 POLL_S = 0.2
@@ -98,14 +96,6 @@ def follow_log(
             if ended:
                 return
             wait()
-
-
-def logbook_says_ended(folder: RunFolder) -> bool:
-    """Tell whether a run's logbook has the time of its end."""
-    try:
-        return json.loads(folder.logbook.read_bytes()).get("ended") is not None
-    except (FileNotFoundError, ValueError):  # there is none yet, or it's being written
-        return False
 
 
 class Tail:

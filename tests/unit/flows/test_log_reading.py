@@ -1,4 +1,3 @@
-import json
 import logging
 import os
 import threading
@@ -11,12 +10,10 @@ from flows.recipe.log_reading import (
     Tail,
     UnknownLevel,
     follow_log,
-    logbook_says_ended,
     read_level,
     read_log,
     steps_of,
 )
-from flows.recipe.run_folder import RunFolder
 from tasks.log_line import LogLine
 from tasks.step_identity import StepIdentity
 
@@ -177,14 +174,3 @@ def test_levels_have_names():
     assert read_level("warning") == read_level("WARNING") == logging.WARNING
     with pytest.raises(UnknownLevel, match="--level loud: expected one of NOTSET, DEBUG, INFO"):
         read_level("loud")
-
-
-@pytest.mark.parametrize(
-    ("content", "ended"),
-    [(None, False), ("", False), ('{"en', False), ("{}", False), ({"ended": None}, False), ({"ended": 5.0}, True)],
-)
-def test_logbook_says_whether_the_run_has_ended(tmp_path, content, ended):
-    folder = RunFolder(tmp_path)
-    if content is not None:
-        folder.logbook.write_text(content if isinstance(content, str) else json.dumps(content))
-    assert logbook_says_ended(folder) is ended

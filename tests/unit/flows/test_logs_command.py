@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from blocks.errors import UnknownRecipeRun
 from blocks.settings import get_settings
 from flows.commands.main import app
+from flows.recipe import run_end
 from tasks.log_line import LogLine
 from tasks.step_identity import StepIdentity
 
@@ -92,3 +93,12 @@ def test_unknown_or_ambiguous_run_is_an_error(plaza, name, complaint):
     assert done.exit_code == 1
     assert isinstance(done.exception, UnknownRecipeRun)
     assert complaint in str(done.exception)
+
+
+def test_following_a_run_that_was_killed_ends_and_says_how_to_go_on(plaza, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_end, "PATIENCE_S", 0.0)
+    (tmp_path / "recipe-runs" / "3f2a9c1b" / "logbook.json").write_text('{"ended": null}')
+    done = plaza("3f2a", "-f")
+    assert done.exit_code == 0
+    assert len(done.stdout.splitlines()) == 8
+    assert "`plaza resume 3f2a9c1b` takes it up" in done.stderr
