@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from engine_runs import Engine
@@ -135,7 +136,7 @@ async def test_pauses_are_kept(engine):
     trial = Stumbling({5: 3}, retries=Retries(tries=4, first_pause_s=0.1, longest_pause_s=0.15))
     await engine.run({1: {"queue": "quick"}}, *trial.steps)
     at = trial.at[5]
-    pauses = [after - before for before, after in zip(at, at[1:], strict=False)]
+    pauses = [after - before for before, after in pairwise(at)]
     for pause, longest in zip(pauses, (0.1, 0.15, 0.15), strict=True):
         assert longest / 2 <= pause < longest + 0.3
 

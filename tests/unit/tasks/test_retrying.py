@@ -2,6 +2,7 @@
 
 import errno
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -47,4 +48,4 @@ def test_messages_that_failed_together_are_tried_again_one_by_one(monkeypatch):
     monkeypatch.setattr(random, "uniform", random.Random(1).uniform)
     pauses = sorted(USUAL_RETRIES.pause_s(1) for _ in range(100))
     assert len(set(pauses)) == 100
-    assert max(after - before for before, after in zip(pauses, pauses[1:], strict=False)) < 0.05
+    assert max(after - before for before, after in pairwise(pauses)) < 0.05
