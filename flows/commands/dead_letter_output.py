@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from flows.commands.terminal_text import moment, one_line, printable
 from flows.recipe.dead_letters import DeadLetter
 from flows.recipe.letter_selection import age_text, short_names
 
@@ -66,21 +65,3 @@ def letter_text(letter: DeadLetter) -> None:
         console.print(Text(f"{moment(entry.get('at'))}  {one_line(deed)}"))
     console.print(Text("\ntraceback", "bold"))
     console.print(Text(printable(letter.traceback)))
-
-
-def moment(seconds: Any) -> str:
-    """Return a time since the epoch as local date and time; what is none as it is."""
-    try:
-        return f"{datetime.fromtimestamp(float(seconds)):%Y-%m-%d %H:%M:%S}"
-    except (TypeError, ValueError, OverflowError, OSError):
-        return str(seconds)
-
-
-def one_line(text: str) -> str:
-    """Return text in a line, without what a terminal would take for something else."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
-def printable(text: str) -> str:
-    """Return text without what a terminal would take for something else; lines stay."""
-    return "\n".join(map(one_line, text.split("\n")))
