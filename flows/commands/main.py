@@ -19,6 +19,7 @@ from flows.commands import (
     resume,
     service,
     settings,
+    show,
     simulate,
     step,
 )
@@ -40,6 +41,7 @@ app.command(add_help_option=False, context_settings={"allow_extra_args": True, "
 )
 app.command()(logs.logs)
 app.command()(resume.resume)
+app.command()(show.show)
 app.command()(settings.settings)
 app.add_typer(dead_letters.app, name="dlq")
 app.add_typer(ispyb_tables.app, name="ispyb")
