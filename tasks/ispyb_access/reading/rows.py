@@ -68,7 +68,7 @@ def json_value(value: Any) -> Any:
     """Return what JSON has for a database value: dates in ISO form, bytes in hexadecimal, None for infinity."""
     match value:
         case Decimal():
-            return json_value(float(value))
+            return json_value(float(value)) if value.is_finite() else None
         case float() if not math.isfinite(value):
             return None
         case datetime() | date() | time():

@@ -1,0 +1,71 @@
+"""How data collections, and what recipes know of them, look in a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from tasks.ispyb_access.collection_search import CollectionSummary
+
+INDENT = "  "
+
+# What people typed into ISPyB must not reach a terminal as escape sequences.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def print_collections(collections: Iterable[CollectionSummary], console: Console | None = None) -> None:
+    """Print a table with a row for each data collection."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("dcid", "started", "class", "type", "images", "run status", "path"):
+        table.add_column(
+            heading, justify="right" if heading in {"dcid", "images"} else "left", no_wrap=True, overflow="ignore"
+        )
+    for some in collections:
+        values = (some.start_time, ", ".join(some.classes), some.experiment_type, some.images, some.run_status)
+        started, *others = ("-" if value in (None, "") else _clean(value) for value in values)
+        table.add_row(str(some.dcid), started.replace("T", " "), *others, _clean(some.path))
+    _print(table, console)
+
+
+def print_parameters(parameters: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print parameters as a tree, without the columns that ISPyB leaves open."""
+    for name, value in parameters.items():
+        for line in _lines(name, value):
+            _print(line, console)
+
+
+def _lines(name: str, value: Any, depth: int = 0) -> Iterator[Text]:
+    start = Text(INDENT * depth).append(_clean(name), "cyan" if depth else "bold cyan")
+    if isinstance(value, Mapping) and value:
+        yield start
+        for key, below in value.items():
+            if below is not None:
+                yield from _lines(str(key), below, depth + 1)
+    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+        yield start
+        for number, item in enumerate(value, 1):
+            yield from _lines(str(number), item, depth + 1)
+    else:
+        yield start.append("  ").append(_shown(value), "dim" if value in (None, "", False) else "default")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(_shown(item) for item in value) or "none"
+    if isinstance(value, Mapping) or value in (None, ""):
+        return "none"
+    return _clean(value)
+
+
+def _clean(value: Any) -> str:
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(value))
+
+
+def _print(renderable: Text | Table, console: Console | None) -> None:
+    (console or Console(highlight=False)).print(renderable, soft_wrap=True)

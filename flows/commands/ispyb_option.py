@@ -1,0 +1,50 @@
+"""The option `--ispyb URL` of commands that look into ISPyB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from blocks.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+IspybURL = Annotated[
+    str | None,
+    typer.Option("--ispyb", metavar="URL", help="SQLAlchemy URL of ISPyB; unset: the ISPyB of the settings."),
+]
+
+
+@contextmanager
+def open_ispyb(url: str | None) -> Iterator[Engine]:
+    """Open the ISPyB of a URL, or of the settings, for reading: SQLite's file has to be there.
+
+    Raises
+    ------
+    ConfigurationError
+        The URL can't be read, or SQLite's file isn't there.
+    """
+    from blocks.ispyb_connection import connect, describe, open_engine
+    from blocks.settings import get_settings
+
+    try:
+        engine = open_engine(url) if url else connect(get_settings())
+    except ValueError:  # of a port; the message would show a part of the URL
+        raise ConfigurationError(
+            "ISPyB's URL can't be read; expected sqlite:///path or mysql+pymysql://user:password@host:port/ispyb"
+        ) from None
+    try:
+        file = engine.url.database
+        if engine.dialect.name == "sqlite" and file and file != ":memory:" and not Path(file).is_file():
+            raise ConfigurationError(
+                f"ISPyB at {describe(engine)} isn't there: make it with `plaza ispyb create`, or name another one "
+                "with --ispyb or PLAZA_ISPYB_URL"
+            )
+        yield engine
+    finally:
+        engine.dispose()
