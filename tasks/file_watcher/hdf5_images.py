@@ -7,17 +7,22 @@ a slow file system keeps it waiting, and because HDF5 can crash on a broken file
 
 import asyncio
 import json
+import logging
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from blocks.errors import MessageRefused
 from tasks.file_watcher import frame_reader
 from tasks.file_watcher.sources import is_written
+from tasks.process_output import ProcessOutput
 
 STOP_S = 2.0
+
+logger = logging.getLogger(__name__)
 
 
 class Hdf5Images:
@@ -32,6 +37,7 @@ class Hdf5Images:
         self.slowest_look_s = 0.0
         self._master = master
         self._reader: Process | None = None
+        self._output: ProcessOutput | None = None
 
     def is_barred(self, number: int) -> bool:
         """No image is barred."""
@@ -73,6 +79,9 @@ class Hdf5Images:
     async def close(self) -> None:
         """Stop the child process, which ends when it has nothing to answer."""
         reader, self._reader = self._reader, None
+        output, self._output = self._output, None
+        if output is not None:
+            output.close()
         if reader is None or reader.stdin is None:
             return
         reader.stdin.close()
@@ -87,18 +96,27 @@ class Hdf5Images:
         for _ in range(2):
             self._reader = self._reader or await self._start_reader()
             answer = await _exchange(self._reader, json.dumps(question))
+            self._log_output(self._reader.pid)
             if answer:
                 return json.loads(answer)
             await self.close()
         raise MessageRefused(
-            f"the process that reads {self._master} died twice in a row (its last words are on standard error): "
+            f"the process that reads {self._master} died twice in a row (its last words are in the log): "
             "check the file and its data files with h5ls, and the machine's memory"
         )
 
     async def _start_reader(self) -> Process:
         # By its path, so that it starts quickly with nothing but h5py; with -P, so that no module here hides a library.
         command = [sys.executable, "-P", str(Path(frame_reader.__file__)), self._master]
-        return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, start_new_session=True)
+        self._output = ProcessOutput(__name__)
+        return await asyncio.create_subprocess_exec(
+            *command, stdin=PIPE, stdout=PIPE, stderr=self._output.fileno(), start_new_session=True
+        )
+
+    def _log_output(self, pid: int) -> None:
+        """Log what the process has said; if it died, these are its last words."""
+        for line in self._output.take(pid) if self._output else ():
+            logger.handle(replace(line, message=f"reader of {self._master}: {line.message}").to_record())
 
 
 async def _exchange(process: Process, line: str) -> bytes:

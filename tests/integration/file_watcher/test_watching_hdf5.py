@@ -137,13 +137,15 @@ async def test_a_killed_reader_is_replaced_and_nothing_is_lost(detector, images)
         await images.close()
 
 
-async def test_a_reader_that_dies_at_once_refuses(tmp_path, images, monkeypatch):
+async def test_a_reader_that_dies_at_once_refuses_and_its_last_words_are_logged(tmp_path, images, monkeypatch, caplog):
     crash = tmp_path / "crash.py"
-    crash.write_text("raise SystemExit(3)")
+    crash.write_text("raise SystemExit('HDF5 is broken')")
     monkeypatch.setattr(hdf5_images.frame_reader, "__file__", str(crash))
     (tmp_path / "scan.nxs").write_text("x")
     with pytest.raises(MessageRefused, match="died twice in a row"):
         await images.look(0, 100)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"reader of {tmp_path / 'scan.nxs'}: HDF5 is broken"] * 2
 
 
 async def test_the_reader_ends_with_its_watch(detector, images):
