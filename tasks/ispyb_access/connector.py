@@ -79,10 +79,10 @@ Stored = list[tuple[Message, Outcome]]
 async def _store_images(
     parameters: ConnectorParameters, inbox: AsyncIterator[Message], context: StepContext
 ) -> AsyncGenerator[Stored, None]:
-    stored = {parameters.store_result: 1} if parameters.store_result else {}
+    outcome = Outcome([1], {parameters.store_result: 1} if parameters.store_result else {}, [])
     async with aclosing(image_batches.store_images(inbox, context)) as batches:
         async for messages in batches:
-            yield [(message, Outcome([1], stored, [])) for message in messages]
+            yield [(message, outcome) for message in messages]
 
 
 async def _store_each(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 from blocks.errors import MessageRefused
@@ -68,29 +69,44 @@ async def _write(results: Sequence[PerImageResult], context: StepContext) -> Non
     await write_patiently(context.resources, lambda writer: writer.write_images(results), context.logger)
 
 
+@dataclass
+class _End:
+    """The inbox's end, and why if it isn't over."""
+
+    error: Exception | None = None
+
+
 async def gather(inbox: AsyncIterator[Any], size: int, patience_s: float) -> AsyncGenerator[list[Any], None]:
-    """Yield messages in batches: when `size` are there, when the oldest is `patience_s` old, and at the inbox's end."""
-    loop = asyncio.get_running_loop()
-    batch: list[Any] = []
-    due: float | None = None
-    coming: asyncio.Future[Any] = asyncio.ensure_future(anext(inbox, None))
+    """Yield messages in batches: of `size`, or what came within `patience_s` of the first one, or up to the end.
+
+    One batch more comes in while one is dealt with; then the inbox is left to hold its senders back.
+    """
+    queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=size)
+    filling = asyncio.create_task(_fill(queue, inbox))  # a task for all, not a wait for each
     try:
         while True:
-            await asyncio.wait({coming}, timeout=None if due is None else max(0.0, due - loop.time()))
-            if not coming.done():
+            batch = [await queue.get()]
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    while len(batch) < size and not isinstance(batch[-1], _End):
+                        batch.append(await queue.get())
+            end = batch.pop() if isinstance(batch[-1], _End) else None
+            if batch:
                 yield batch
-                batch, due = [], None
-                continue
-            message = coming.result()
-            if message is None:
+            if end:
                 break
-            batch.append(message)
-            due = due or loop.time() + patience_s
-            if len(batch) >= size:
-                yield batch
-                batch, due = [], None
-            coming = asyncio.ensure_future(anext(inbox, None))
-        if batch:
-            yield batch
+        if end.error:
+            raise end.error
     finally:
-        coming.cancel()
+        filling.cancel()
+        await asyncio.wait({filling})
+
+
+async def _fill(queue: asyncio.Queue[Any], inbox: AsyncIterator[Any]) -> None:
+    end = _End()
+    try:
+        async for message in inbox:
+            await queue.put(message)
+    except Exception as error:
+        end.error = error
+    await queue.put(end)

@@ -18,15 +18,17 @@ def look_up(environment: Mapping[str, Any], *places: Mapping[str, Any]) -> dict[
     places
         Where the parameters stand: what an earlier place says wins.
     """
-    names = sorted(environment, key=len, reverse=True)
+    found: dict[str, Any] = {}
+    for place in reversed(places):
+        found.update(place)
+    for key, value in found.items():
+        if type(value) is str and "$" in value and key not in LITERAL_KEYS:
+            found[key] = _fill(value, environment)
+    return found
 
-    def fill(key: str, value: Any) -> Any:
-        if not isinstance(value, str) or "$" not in value or key in LITERAL_KEYS:
-            return value
-        for name in names:
-            for placeholder in (f"${{{name}}}", f"${name}"):
-                value = value.replace(placeholder, str(environment[name]))
-        return value
 
-    found = {key: value for place in reversed(places) for key, value in place.items()}
-    return {key: fill(key, value) for key, value in found.items()}
+def _fill(value: str, environment: Mapping[str, Any]) -> str:
+    for name in sorted(environment, key=len, reverse=True):
+        for placeholder in (f"${{{name}}}", f"${name}"):
+            value = value.replace(placeholder, str(environment[name]))
+    return value

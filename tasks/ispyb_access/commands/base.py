@@ -83,7 +83,11 @@ class CommandParameters(BaseModel, SpeltFreely):
         if not isinstance(values, Mapping):
             return values
         names = _names(cls)  # the same as respelt(), in one go: this is done for every image
-        return {names[key]: value for key, value in values.items() if value is not None and value not in ABSENT}
+        return {
+            names[key]: value
+            for key, value in values.items()
+            if value is not None and (type(value) is not str or value not in ABSENT)
+        }
 
     @classmethod
     def respelt(cls, values: Mapping[str, Any]) -> dict[str, Any]:
