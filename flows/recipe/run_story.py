@@ -146,7 +146,7 @@ def latest_runs(runs: Path, count: int) -> list[RunHeadline]:
 def _headline(folder: RunFolder, touched_at: float) -> RunHeadline:
     logbook = _logbook(folder, [])
     first: Mapping[str, Any] = next(_entries(folder.journal, []), {})
-    at = first.get("began", first).get("at", touched_at)
+    at = _mapping(first.get("began", first)).get("at", touched_at)
     state = _state(logbook, is_at_work(folder))
     return RunHeadline(
         folder.recipe_run, logbook.recipe if logbook else "", logbook.dcid if logbook else None, at, state
@@ -192,12 +192,16 @@ def _attempts(entries: Iterable[Mapping[str, Any]]) -> Iterator[Attempt]:
         if "began" in entry:
             if began is not None:
                 yield Attempt(began, None)
-            began = entry["began"]
+            began = _mapping(entry["began"])
         if "ended" in entry and began is not None:
-            yield Attempt(began, entry["ended"])
+            yield Attempt(began, _mapping(entry["ended"]))
             began = None
     if began is not None:
         yield Attempt(began, None)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 @dataclass
