@@ -8,6 +8,7 @@ from typing import Any
 from tasks.diffraction.child import CHILDREN
 from tasks.diffraction.requests import Chunk, ChunkAnswer
 from tasks.relayed_log import collected_lines
+from tasks.run_log import IdentityPrefix
 
 
 def meet_requests(chunk: Chunk) -> ChunkAnswer:
@@ -18,7 +19,10 @@ def meet_requests(chunk: Chunk) -> ChunkAnswer:
 
 def dask_setup(worker: Any) -> None:
     """Start the worker's DIALS processes, one a thread: the first image doesn't wait for DIALS to be imported."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # What a chunk logs goes back with its results; if the worker is lost, it's still on its standard error.
+    handler = logging.StreamHandler()
+    handler.setFormatter(IdentityPrefix(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     CHILDREN.prestart(worker.state.nthreads)
 
 
