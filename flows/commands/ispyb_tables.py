@@ -4,12 +4,15 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Look after ISPyB's tables.", no_args_is_help=True)
+from flows.commands import ispyb_run
+
+app = typer.Typer(help="Look after ISPyB: its tables, and what has to be put right.", no_args_is_help=True)
+app.command()(ispyb_run.run)
 
 
 @app.callback()
 def ispyb() -> None:
-    """Look after ISPyB's tables."""
+    """Look after ISPyB: its tables, and what has to be put right."""
 
 
 @app.command()

@@ -12,7 +12,10 @@ from flows.commands import (
     dead_letters,
     demo,
     deploy,
+    find,
     ispyb_tables,
+    job,
+    last,
     logs,
     prefect_client,
     recipe,
@@ -39,12 +42,15 @@ app.command()(simulate.simulate)
 app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     prefect_client.prefect
 )
+app.command()(find.find)
+app.command()(last.last)
 app.command()(logs.logs)
 app.command()(resume.resume)
 app.command()(show.show)
 app.command()(settings.settings)
 app.add_typer(dead_letters.app, name="dlq")
 app.add_typer(ispyb_tables.app, name="ispyb")
+app.add_typer(job.app, name="job")
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(step.app, name="step")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class LaunchFailed(PlazaError):
-    """Prefect's API refused to run recipes that Mimas asked for."""
+    """Recipes or jobs that Mimas asked for could not be launched."""
 
 
 @flow(name="mimas", flow_run_name="mimas {event} · dcid {dcid}")
@@ -53,16 +53,16 @@ async def mimas(
         if wait_for_run_status:
             await await_run_status(resources, dcid, run_status_timeout)
         known = await read_parameters(resources, {"ispyb_dcid": dcid}, guid=str(run.id))
-    scenario, warnings = scenario_from_ispyb(dcid, Event(event), known)
-    await label_run(run, scenario)
-    decision = decide(scenario)
-    outcome = await launch(decision, known, parameters or {}, warnings)
+        scenario, warnings = scenario_from_ispyb(dcid, Event(event), known)
+        await label_run(run, scenario)
+        decision = decide(scenario)
+        outcome = await launch(decision, known, parameters or {}, resources, warnings)
     await publish(outcome, decision)
     _log(outcome)
     if outcome.failed:
         faults = "; ".join(f"{fault.recipe} ({fault.reason})" for fault in outcome.failed)
         raise LaunchFailed(
-            f"Prefect's API would not run {faults}; the other recipes run. Retry this run when the cause is gone: "
+            f"could not be launched: {faults}; the others run. Retry this run when the cause is gone: "
             "what runs already isn't run twice"
         )
     return outcome
@@ -87,5 +87,8 @@ def _log(outcome: MimasOutcome) -> None:
             launched.flow_run_id,
             " of an earlier event" if launched.earlier else "",
         )
+    for job in outcome.jobs:
+        if job.job_id is not None:
+            logger.info("%s: %s", job.display_name, job.state)
     if outcome.not_installed:
         logger.warning("not installed here: %s", ", ".join(outcome.not_installed))

@@ -28,10 +28,17 @@ class LaunchedRecipe(_Record):
 
 
 class FailedLaunch(_Record):
-    """A recipe that Prefect's API wouldn't launch."""
+    """A recipe that Prefect's API wouldn't launch, or whose job couldn't be created; jobs' recipes as `ispyb-…`."""
 
     recipe: str
     reason: str
+
+
+class JobFate(_Record):
+    """A job in ISPyB, and the run of its recipe; None while it's held."""
+
+    job_id: int
+    flow_run_id: UUID | None = None
 
 
 class WantedJob(_Record):
@@ -43,6 +50,8 @@ class WantedJob(_Record):
     parameters: tuple[tuple[str, str], ...]
     sweeps: tuple[tuple[int, int, int], ...]
     state: str
+    job_id: int | None = None
+    flow_run_id: UUID | None = None
 
 
 class MimasOutcome(_Record):
@@ -63,16 +72,30 @@ class MimasOutcome(_Record):
     """Facts of ISPyB that were left out since they make no sense."""
 
 
-def describe_job(job: ISPyBJobInvocation, *, is_installed: bool) -> WantedJob:
-    """Say what becomes of a job that the rules ask for."""
+def describe_job(job: ISPyBJobInvocation, fate: JobFate | FailedLaunch | None) -> WantedJob:
+    """Say what became of a job that the rules ask for; None: its recipe isn't installed here."""
+    made = fate if isinstance(fate, JobFate) else None
     return WantedJob(
         recipe=job.recipe,
         display_name=job.display_name,
         autostart=job.autostart,
         parameters=tuple((parameter.key, parameter.value) for parameter in job.parameters),
         sweeps=tuple((sweep.dcid, sweep.start, sweep.end) for sweep in job.sweeps),
-        state="not created: jobs are created in ISPyB by a later version" if is_installed else "not installed here",
+        state=_state(fate),
+        job_id=made.job_id if made else None,
+        flow_run_id=made.flow_run_id if made else None,
     )
+
+
+def _state(fate: JobFate | FailedLaunch | None) -> str:
+    match fate:
+        case None:
+            return "not installed here"
+        case FailedLaunch():
+            return f"could not be launched: {fate.reason}"
+        case JobFate(flow_run_id=None):
+            return f"job {fate.job_id} is held: `plaza job start {fate.job_id}` starts it"
+    return f"job {fate.job_id} is launched"
 
 
 def to_markdown(outcome: MimasOutcome, decision: Decision) -> str:
@@ -138,7 +161,7 @@ def _job_row(job: WantedJob) -> Sequence[str]:
         f"{job.display_name} (`{job.recipe}`)",
         "at once" if job.autostart else "when there is room",
         parameters,
-        job.state,
+        f"[{job.state}](/runs/flow-run/{job.flow_run_id})" if job.flow_run_id else _in_cell(job.state),
     )
 
 

@@ -193,13 +193,13 @@ class _Run:
         values = []
         for number, item in enumerate(items, first):
             name = item["ispyb_command"]
-            step = f"step {number} of {first + len(items) - 1}, {name}"
+            step = f"step {number} of {first + len(items) - 1}"
             try:
                 value = self.carry_out(name, item, *places)
             except MessageRefused as error:
                 raise MessageRefused(f"{step}: {error}; nothing of the list is written") from error
             except Exception as error:
-                error.add_note(step)
+                error.add_note(f"{step}, {name}")
                 raise
             self.store(item.get("store_result"), value)
             values.append(value)

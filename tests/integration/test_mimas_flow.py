@@ -14,11 +14,18 @@ from blocks.settings import get_settings
 from flows import ispyb_reading as reading
 from flows.mimas.flow import mimas
 from flows.mimas.publishing import read_outcome, read_outcome_of_run
+from tasks.ispyb_access.job_records import list_jobs
 from tasks.ispyb_access.schema import create_schema
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
-INSTALLED = ("archive-cbfs", "per-image-analysis-gridscan", "archive-nexus", "ispyb-autoprocessing-fast-dp-eiger")
+INSTALLED = (
+    "archive-cbfs",
+    "per-image-analysis-gridscan",
+    "archive-nexus",
+    "ispyb-autoprocessing-fast-dp-eiger",
+    "ispyb-autoprocessing-autoPROC-eiger",
+)
 
 
 @pytest.fixture
@@ -154,14 +161,46 @@ async def test_what_is_not_installed_is_reported(collection):
         "processing-mmcif-gen",
         "ispyb-autoprocessing-xia2-dials-eiger",
         "ispyb-autoprocessing-xia2-3dii-eiger",
-        "ispyb-autoprocessing-autoPROC-eiger",
     )
-    assert {job.display_name: job.state for job in outcome.jobs} == {
-        "fast_dp": "not created: jobs are created in ISPyB by a later version",
-        "xia2 dials": "not installed here",
-        "xia2 3dii": "not installed here",
-        "autoPROC": "not installed here",
+    states = {job.display_name: job.state for job in outcome.jobs}
+    assert (states["xia2 dials"], states["xia2 3dii"]) == ("not installed here", "not installed here")
+
+
+@pytest.mark.usefixtures("installed")
+async def test_jobs_are_created_once_and_started_or_held(collection, ispyb):
+    dcid = collection("Eiger2 X CdTe 9M")
+    first, second = await mimas(dcid=dcid, event="end"), await mimas(dcid=dcid, event="end")
+    assert first.jobs == second.jobs
+    jobs = {job.display_name: job for job in first.jobs}
+    started, held = jobs["fast_dp"], jobs["autoPROC"]
+    assert started.state == f"job {started.job_id} is launched"
+    assert held.state == f"job {held.job_id} is held: `plaza job start {held.job_id}` starts it"
+    assert held.flow_run_id is None
+    created = {job.id: job for job in list_jobs(ispyb, dcid)}
+    assert set(created) == {started.job_id, held.job_id}
+    assert (created[held.job_id].recipe, created[held.job_id].automatic) == ("autoprocessing-autoPROC-eiger", True)
+    assert created[started.job_id].sweeps == ((dcid, 1, 20),)
+
+    (run,) = [run for run in await runs_of(dcid) if run.name.startswith("ispyb-")]
+    assert run.id == started.flow_run_id
+    assert run.name == f"ispyb-autoprocessing-fast-dp-eiger · dcid {dcid} · i24 · job {started.job_id}"
+    assert run.parameters["parameters"]["ispyb_process"] == started.job_id
+    assert run.parameters["parameters"]["ispyb_dc_info"]["dataCollectionId"] == dcid
+
+
+@pytest.mark.usefixtures("installed")
+async def test_a_job_that_can_not_be_created_fails_the_run_but_not_the_others(collection, ispyb):
+    dcid = collection("Eiger2 X CdTe 9M", numberOfImages=None)
+    state = await mimas(dcid=dcid, event="end", return_state=True)
+    assert state.is_failed()
+    assert "give the sweeps" in state.message
+    outcome = await read_outcome(dcid, "end")
+    assert [launched.recipe for launched in outcome.launched] == ["archive-nexus"]
+    assert {failure.recipe.removeprefix("ispyb-autoprocessing-") for failure in outcome.failed} == {
+        "fast-dp-eiger",
+        "autoPROC-eiger",
     }
+    assert list_jobs(ispyb) == []
 
 
 @pytest.mark.usefixtures("installed")

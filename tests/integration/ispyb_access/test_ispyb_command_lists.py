@@ -111,12 +111,12 @@ async def test_the_recipe_may_have_the_list_and_the_message_another_one(resource
         (commands(REGISTER, "text"), "step 2 of 2: there is no ISPyB command None"),
         (commands(REGISTER, {"ispyb_command": ["x"]}), "step 2 of 2: there is no ISPyB command"),
         (commands(REGISTER, commands(REGISTER, ispyb_command=MULTIPART)), "step 2 of 2: there is no ISPyB command"),
-        (commands(REGISTER, TELL, UNKNOWN_PROGRAM), "step 3 of 3, add_program_message: .*4711"),
-        (commands(REGISTER, TELL | {"program_id": "$unheard-of"}), "step 2 of 2, add_program_message: .*program_id"),
-        (commands(REGISTER, TELL | {"severity": "LOUD"}), "step 2 of 2, add_program_message: .*severity.*LOUD"),
+        (commands(REGISTER, TELL, UNKNOWN_PROGRAM), "step 3 of 3: add_program_message.*4711"),
+        (commands(REGISTER, TELL | {"program_id": "$unheard-of"}), "step 2 of 2: add_program_message.*program_id"),
+        (commands(REGISTER, TELL | {"severity": "LOUD"}), "step 2 of 2: add_program_message.*severity.*LOUD"),
         (commands(REGISTER, {"ispyb_command": "add_program_attachment", "program_id": "$program",
-                             "file_name": "x", "file_path": "/nowhere"}), "step 2 of 2, add_program_attachment: .*/x"),
-        (commands(TELL | {"program_id": 10**30}), "step 1 of 1, add_program_message"),
+                             "file_name": "x", "file_path": "/nowhere"}), "step 2 of 2: add_program_attachment.*/x"),
+        (commands(TELL | {"program_id": 10**30}), "step 1 of 1: add_program_message"),
     ],
 )  # fmt: skip
 async def test_a_list_that_fails_anywhere_is_refused_and_nothing_of_it_is_written(payload, expected, resources, count):
@@ -141,7 +141,7 @@ async def test_the_rest_of_a_list_that_zocalo_had_begun_is_accepted(resources, r
     assert (outcome.refused, len(rows("AutoProcProgramMessage"))) == ([], 1)
 
     broken = await try_step(store_in_ispyb, NODE, [payload | commands(tell, UNKNOWN_PROGRAM)], resources)
-    assert str(broken.refused[0][1]).startswith("step 4 of 4, add_program_message")
+    assert str(broken.refused[0][1]).startswith("step 4 of 4: add_program_message")
 
 
 def test_a_list_written_before_gives_the_same_outcome_again(engine, count, add_collection):

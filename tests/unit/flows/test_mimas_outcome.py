@@ -4,11 +4,24 @@ from uuid import UUID
 
 import pytest
 
-from flows.mimas.outcome import FailedLaunch, LaunchedRecipe, MimasOutcome, describe_job, from_markdown, to_markdown
+from flows.mimas.outcome import (
+    FailedLaunch,
+    JobFate,
+    LaunchedRecipe,
+    MimasOutcome,
+    describe_job,
+    from_markdown,
+    to_markdown,
+)
 from flows.mimas.rules import decide
 from flows.mimas.scenario import DCClass, DetectorClass, Event, Scenario, Sweep
 
 RUN = UUID(int=5)
+FATES = {
+    "xia2 dials": JobFate(job_id=8, flow_run_id=RUN),
+    "xia2 3dii": JobFate(job_id=9),
+    "autoPROC": FailedLaunch(recipe="ispyb-autoprocessing-autoPROC-eiger", reason="409 | Conflict"),
+}
 
 
 @pytest.fixture
@@ -30,7 +43,7 @@ def outcome(decision):
         ),
         not_installed=("processing-rlv-eiger", "ispyb-autoprocessing-fast-dp-eiger"),
         failed=(FailedLaunch(recipe="generate-diffraction-preview", reason="409 | Conflict\nfor url"),),
-        jobs=tuple(describe_job(job, is_installed="fast" not in job.recipe) for job in decision.jobs),
+        jobs=tuple(describe_job(job, FATES.get(job.display_name)) for job in decision.jobs),
         matched=decision.matched,
         warnings=("unit cell '1' in ISPyB is left out: ```json\n",),
     )
@@ -48,6 +61,12 @@ def test_page_says_what_runs_and_what_does_not(outcome, decision):
     assert "| processing-rlv-eiger | not installed here |" in lines
     assert r"| generate-diffraction-preview | **could not be launched**: 409 \| Conflict for url |" in lines
     assert "| fast_dp (`autoprocessing-fast-dp-eiger`) | at once |  | not installed here |" in lines
+    for state in (
+        f"[job 8 is launched](/runs/flow-run/{RUN})",
+        "job 9 is held: `plaza job start 9` starts it",
+        r"could not be launched: 409 \| Conflict",
+    ):
+        assert sum(line.endswith(f"| {state} |") for line in lines) == 1
 
 
 def test_page_says_why(outcome, decision):
@@ -56,9 +75,9 @@ def test_page_says_why(outcome, decision):
     assert "- **Pilatus images start**: event is START: no, it is END; detector is PILATUS: no, it is EIGER" in page
 
 
-def test_installed_job_is_said_to_come_later(decision):
-    job = describe_job(decision.jobs[-1], is_installed=True)
-    assert job.state == "not created: jobs are created in ISPyB by a later version"
+def test_a_job_is_described_with_what_it_is_to_do(decision):
+    job = describe_job(decision.jobs[-1], JobFate(job_id=7))
+    assert (job.job_id, job.flow_run_id) == (7, None)
     assert job.parameters == (("resolution.cc_half_significance_level", "0.1"),)
     assert job.sweeps == ((11, 1, 100), (12, 1, 50))
 

@@ -1,0 +1,99 @@
+"""The jobs that Mimas asks for: created in ISPyB, once however often the event comes, and started or held."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from blocks.errors import ConfigurationError, MessageRefused
+from flows import ispyb_reading
+from flows.mimas.outcome import FailedLaunch, JobFate, LaunchedRecipe
+from flows.mimas.publishing import tags
+from flows.mimas.running import Launch, launch_once, runs_by_key
+from flows.mimas.scenario import ISPyBJobInvocation, JobParameter, Scenario
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+    from tasks.resources import Resources
+
+logger = logging.getLogger(__name__)
+
+RECIPE_PREFIX = "ispyb-"
+
+
+async def carry_out(
+    client: PrefectClient, resources: Resources, job: ISPyBJobInvocation, scenario: Scenario, read: Mapping[str, Any]
+) -> JobFate | FailedLaunch:
+    """Create a job, and start its recipe unless it's held.
+
+    Parameters
+    ----------
+    read
+        The data collection's parameters as read from ISPyB: the job's recipe needn't read it again.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        ISPyB has been away for ten minutes.
+    """
+    recipe = RECIPE_PREFIX + job.recipe
+    try:
+        job_id = await _create(resources, job)
+    except (MessageRefused, ConfigurationError) as error:
+        return FailedLaunch(recipe=recipe, reason=f"the job {job.display_name!r} can't be created: {error}")
+    if not job.autostart:
+        return JobFate(job_id=job_id)
+    variables = {variable.key: variable.value for variable in job.trigger_variables}
+    parameters = {**read, **variables, "ispyb_process": job_id}
+    launched = await start(client, recipe, scenario.dcid, parameters, scenario.beamline, tags(scenario))
+    if isinstance(launched, FailedLaunch):
+        return launched.model_copy(update={"reason": f"job {job_id}: {launched.reason}"})
+    return JobFate(job_id=job_id, flow_run_id=launched.flow_run_id)
+
+
+async def start(
+    client: PrefectClient,
+    recipe: str,
+    dcid: int | None,
+    parameters: Mapping[str, Any],
+    label: str,
+    run_tags: Sequence[str] = (),
+) -> LaunchedRecipe | FailedLaunch:
+    """Launch a job's recipe, once for the job: `parameters` name it by `ispyb_process`."""
+    job_id = parameters["ispyb_process"]
+    key = f"{dcid}-job-{job_id}"  # the collection too: numbers begin anew in a new ISPyB, such as a demo's
+    name = f"{recipe} · dcid {dcid or 'none'} · {label} · job {job_id}"
+    earlier = await runs_by_key(client, [key])
+    return await launch_once(client, Launch(recipe, dcid, parameters, key, name, run_tags), earlier.get(key))
+
+
+async def _create(resources: Resources, job: ISPyBJobInvocation) -> int:
+    from tasks.ispyb_access.patience import patiently
+    from tasks.ispyb_access.write_requests import Request, fulfil
+
+    request = Request("create_ispyb_job", (as_message(job),), {})
+    outcome = await patiently(
+        lambda: fulfil(request, resources.ispyb_writer, entry=None), logger, ispyb_reading.OUTAGE_PATIENCE_S
+    )
+    return int(outcome.value)
+
+
+def as_message(job: ISPyBJobInvocation) -> dict[str, Any]:
+    """Return a job as Zocalo's Mimas sends it to ISPyB."""
+    return {
+        "DCID": job.dcid,
+        "autostart": job.autostart,
+        "recipe": job.recipe,
+        "source": job.source,
+        "comment": job.comment,
+        "displayname": job.display_name,
+        "parameters": _pairs(job.parameters),
+        "sweeps": [{"DCID": sweep.dcid, "start": sweep.start, "end": sweep.end} for sweep in job.sweeps],
+        "triggervariables": _pairs(job.trigger_variables),
+    }
+
+
+def _pairs(parameters: Iterable[JobParameter]) -> list[dict[str, str]]:
+    return [{"key": parameter.key, "value": parameter.value} for parameter in parameters]
