@@ -145,7 +145,7 @@ def retry_transaction(engine: Engine, work: Callable[[Connection], Result], pati
 
 def pauses(first_s: float = 0.1, longest_s: float = LONGEST_PAUSE_S) -> Iterator[float]:
     """Yield waits for ever, doubling up to a limit, with jitter so that many writers don't come back at once."""
-    pause = first_s
+    pause = min(first_s, longest_s)
     while True:
         yield pause * random.uniform(0.5, 1.0)
         pause = min(longest_s, 2 * pause)

@@ -83,11 +83,6 @@ def explain(where: str, error: DBAPIError) -> Exception:
     return error
 
 
-def is_of_values(error: DBAPIError) -> bool:
-    """Tell whether a fault is about the values that were to be written: it comes again whenever they do."""
-    return explain("", error) is error
-
-
 def mysql_code(error: DBAPIError) -> int | None:
     """Return the error code of a MySQL driver; None if it's another's error."""
     arguments = getattr(error.orig, "args", ())

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,14 +39,27 @@ class DevMariaDB:
         """Start it, if it doesn't run, on the files and the port that it had."""
         self._dev_cluster("up", "mariadb", "--empty")
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send the server a signal, such as SIGKILL, SIGSTOP and SIGCONT."""
-        os.kill(int((self.folder / "mariadb" / "mariadbd.pid").read_text()), number)
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        process = self._process()
+        os.kill(process, signal.SIGKILL)
+        while Path(f"/proc/{process}/cmdline").exists() and Path(f"/proc/{process}/cmdline").read_bytes():
+            time.sleep(0.005)
 
-    def execute(self, *statements: str) -> None:
-        """Execute SQL as the server's administrator."""
-        client = ["mariadb", f"--defaults-file={self.folder / 'mariadb' / 'my.cnf'}"]
-        subprocess.run(client, input=";".join(statements), text=True, check=True)
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Have it hang: it takes connections, or rather the system does, but doesn't answer."""
+        os.kill(self._process(), signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._process(), signal.SIGCONT)
+
+    def execute(self, *statements: str) -> list[str]:
+        """Execute SQL as the server's administrator, and return the rows."""
+        client = ["mariadb", f"--defaults-file={self.folder / 'mariadb' / 'my.cnf'}", "--skip-column-names"]
+        done = subprocess.run(client, input=";".join(statements), capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
 
     def make_database(self, name: str) -> URL:
         """Make a database with ISPyB's tables and return its URL."""
@@ -55,6 +69,9 @@ class DevMariaDB:
         create_schema(engine, on_server=True)
         engine.dispose()
         return url
+
+    def _process(self) -> int:
+        return int((self.folder / "mariadb" / "mariadbd.pid").read_text())
 
     def _dev_cluster(self, *arguments: str) -> str:
         done = subprocess.run([DEV_CLUSTER, *arguments], env=self.environment, capture_output=True, text=True)

@@ -10,8 +10,8 @@ from typing import Final
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError
 
-from blocks.errors import MessageRefused
-from blocks.ispyb_faults import is_of_values
+from blocks.errors import ConfigurationError, MessageRefused
+from blocks.ispyb_faults import explain
 
 # MariaDB's and SQLite's ways to name a column, which may stand behind database and table
 COLUMN: Final = (
@@ -23,25 +23,38 @@ IDENTITY: Final = re.compile(r"(^|_)(dcid|dcgid|rpid|id)$|^file_(pattern_index|n
 
 
 @contextmanager
-def named(command: str, parameters: BaseModel) -> Iterator[None]:
-    """Have a refusal name the command and the ids that it was given.
+def named(command: str, parameters: BaseModel, where: str) -> Iterator[None]:
+    """Have a fault that can't pass name the command and the ids that it was given.
+
+    Parameters
+    ----------
+    command
+        Its name.
+    where
+        The database, without its password.
 
     Raises
     ------
     MessageRefused
         The command refuses its parameters, or the database what the command would write.
+    ConfigurationError
+        The credentials, grants or tables don't do.
     """
+    what = command + _ids(parameters)
     try:
         yield
     except MessageRefused as error:
-        raise MessageRefused(f"{command}{_ids(parameters)}: {error}") from error
+        raise MessageRefused(f"{what}: {error}") from error
     except DBAPIError as error:
-        if not is_of_values(error):
+        meaning = explain(where, error)
+        if isinstance(meaning, ConfigurationError):
+            raise ConfigurationError(f"{what}: {meaning}") from error
+        if meaning is not error:
             raise
         column = column_at_fault(error)
-        what = f"a value for column {column}" if column else "what it would write"
+        value = f"a value for column {column}" if column else "what it would write"
         raise MessageRefused(
-            f"{command}{_ids(parameters)}: ISPyB refuses {what}: {error.orig}; check the ids and values in the message"
+            f"{what}: ISPyB refuses {value}: {error.orig}; check the ids and values in the message"
         ) from error
 
 

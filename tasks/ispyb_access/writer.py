@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Connection, Engine
 
 from blocks.errors import ConfigurationError
-from blocks.ispyb_connection import transaction, writer_kind
+from blocks.ispyb_connection import describe, transaction, writer_kind
 from blocks.settings import Settings
 from tasks.ispyb_access.commands import (
     BUFFER_COMMANDS,
@@ -84,7 +84,8 @@ class SqlWriter:
     def write_images(self, results: Sequence[PerImageResult]) -> None:
         """Write the results in one transaction; a refusal names the first of them."""
         if results:
-            with transaction(self._engine) as connection, named("store_per_image_analysis_results", results[0]):
+            command, where = "store_per_image_analysis_results", describe(self._engine)
+            with transaction(self._engine) as connection, named(command, results[0], where):
                 store_per_image_results(connection, results)
 
 
@@ -97,7 +98,7 @@ class _Session:
     def carry_out(self, name: str, parameters: CommandParameters) -> Any:
         command = COMMANDS.get(name) or BUFFER_COMMANDS[name]
         entry = command.entry(parameters) if command.entry and self._has_ledger else None
-        with named(name, parameters):
+        with named(name, parameters, describe(self._connection.engine)):
             if entry is not None:
                 return write_once(self._connection, entry, lambda: command.write(self._connection, parameters))
             return command.write(self._connection, parameters)

@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable
 
 import pytest
 from dev_mariadb import only_sqlite
+from running_step import RunningStep, until
 from sqlalchemy import event, text
 
 from blocks.errors import MessageRefused
@@ -16,8 +16,8 @@ from tasks.ispyb_access.look_up import look_up
 from tasks.ispyb_access.summary import read_written_rows
 from tasks.registry import load_step
 from tasks.resources import Resources
-from tasks.step import Message, StepContext
-from tasks.step_runner import run_step, sends_of, try_step
+from tasks.step import Message
+from tasks.step_runner import try_step
 
 PIA = {"ispyb_command": "store_per_image_analysis_results", "dcid": 7}
 
@@ -38,46 +38,6 @@ def transactions(resources):
     begun = []
     event.listen(resources.ispyb, "commit", begun.append)
     return begun
-
-
-class Harness:
-    """A running step with an inbox that the test fills."""
-
-    def __init__(self, parameters, resources):
-        self.inbox = asyncio.Queue()
-        self.refused = []
-        self.progress = []
-        self.sent = []
-        context = StepContext(
-            {"parameters": parameters},
-            "run-1",
-            resources,
-            refuse=lambda message, error: self.refused.append((message, error)),
-            progress=lambda done, expected: self.progress.append((done, expected)),
-        )
-        self.task = asyncio.create_task(self._run(context))
-
-    async def _run(self, context):
-        async for result in run_step(store_in_ispyb, self._messages(), context):
-            self.sent += sends_of(result)
-
-    async def _messages(self):
-        while (message := await self.inbox.get()) is not None:
-            yield message
-
-    def put(self, *payloads, **environment):
-        for one in payloads:
-            self.inbox.put_nowait(Message(one, environment))
-
-    async def end(self):
-        self.inbox.put_nowait(None)
-        await asyncio.wait_for(self.task, 30)
-
-
-async def until(condition: Callable[[], object], timeout_s: float = 20) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def stored(engine, dcid=7):
@@ -101,7 +61,7 @@ async def test_many_images_are_few_transactions_and_all_are_stored(resources, en
 
 async def test_slow_images_are_stored_while_more_are_awaited(resources, engine, monkeypatch):
     monkeypatch.setattr(image_batches, "BATCH_PATIENCE_S", 0.05)
-    step = Harness(PIA, resources)
+    step = RunningStep(store_in_ispyb, PIA, resources)
     for number in (1, 2):
         step.put(payload(number))
         await until(lambda number=number: stored(engine) == list(range(1, number + 1)))
@@ -155,7 +115,7 @@ async def test_nothing_is_lost_while_the_database_is_away(resources, engine, cap
     event.listen(resources.ispyb, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout=10").close())
     blocker = sqlite3.connect(resources.ispyb.url.database, isolation_level=None, check_same_thread=False)
     blocker.execute("BEGIN IMMEDIATE")
-    step = Harness(PIA, resources)
+    step = RunningStep(store_in_ispyb, PIA, resources)
     step.put(payload(1), payload(2))
     await until(lambda: "waiting for ISPyB" in caplog.text)
     step.put(payload(3))
@@ -172,7 +132,7 @@ async def test_nothing_is_lost_while_the_database_is_away(resources, engine, cap
 async def test_cancelled_step_ends_though_the_database_is_away(resources, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "tasks")
     broken = Resources(resources.settings.model_copy(update={"ispyb_url": "mysql://u:secret@127.0.0.1:1/ispyb"}))
-    step = Harness(PIA, broken)
+    step = RunningStep(store_in_ispyb, PIA, broken)
     step.put(payload(1))
     await until(lambda: "waiting for ISPyB" in caplog.text)
     step.task.cancel()
@@ -196,14 +156,14 @@ async def test_result_is_found_by_later_steps_under_its_name(resources):
         "program_id": "$ispyb_autoprocprogram_id",
         "status": "success",
     }
-    step = Harness(update, resources)
+    step = RunningStep(store_in_ispyb, update, resources)
     step.put({"message": "it took ${minutes} minutes"}, minutes=3, **send.environment)
     await step.end()
     assert (step.refused, step.sent[0].payload) == ([], {"result": send.payload["result"]})
 
 
 async def test_single_commands_do_not_wait_for_company(resources):
-    step = Harness({"ispyb_command": "register_processing", "program": "fast_dp"}, resources)
+    step = RunningStep(store_in_ispyb, {"ispyb_command": "register_processing", "program": "fast_dp"}, resources)
     step.put({})
     await until(lambda: step.sent, timeout_s=5)
     await step.end()
