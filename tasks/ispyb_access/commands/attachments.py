@@ -2,14 +2,14 @@
 
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.commands.base import CommandParameters, Identity
-from tasks.ispyb_access.commands.row_parameters import table
+from tasks.ispyb_access.commands.base import Identity
+from tasks.ispyb_access.commands.row_parameters import In, RowParameters, table
 from tasks.ispyb_access.commands.rows import insert_once
 
 logger = logging.getLogger(__name__)
@@ -19,12 +19,22 @@ PROGRAM_MESSAGE = table("AutoProcProgramMessage")
 COLLECTION_FILE = table("DataCollectionFileAttachment")
 
 
-class FileParameters(CommandParameters):
+class FileParameters(RowParameters):
     """A file to be attached."""
 
+    known_types: ClassVar[tuple[str, ...]]
+
     file_name: str
-    file_path: str
-    file_type: str | None = None
+    file_path: str = Field(description="Its folder; the file must be there")
+    file_type: str = Field("log", description="Unknown ones are `log`")
+
+    @field_validator("file_type", mode="before")
+    @classmethod
+    def _is_known(cls, value: Any) -> Any:
+        if not isinstance(value, str) or value.lower() in cls.known_types:
+            return value
+        logger.warning("an attachment's type %r is none of %s; log is taken", value, ", ".join(cls.known_types))
+        return "log"
 
     def existing_file(self) -> Path:
         """Return the file's path.
@@ -43,34 +53,34 @@ class FileParameters(CommandParameters):
             raise MessageRefused(f"can't attach {path}: no such file; write it before its message is sent")
         return path
 
-    def known_type(self, *known: str) -> str:
-        """Return the file's type if it is known, else `log`."""
-        if self.file_type and self.file_type.lower() in known:
-            return self.file_type.lower()
-        if self.file_type:
-            logger.warning("attachment %s: type %r is none of %s; log is taken", self.file_name, self.file_type, known)
-        return "log"
-
 
 class ProgramAttachment(FileParameters):
     """A file that a program made."""
 
-    program_id: Identity
+    table: ClassVar[Table] = PROGRAM_FILE
+    known_types = ("log", "result", "graph")
+
+    program_id: Annotated[Identity, In("autoProcProgramId")]
     importance_rank: int | None = None
 
 
 class DataCollectionAttachment(FileParameters):
     """A file that belongs to a data collection."""
 
-    dcid: Identity
+    table: ClassVar[Table] = COLLECTION_FILE
+    known_types = ("snapshot", "log", "xy", "recip", "pia")
+
+    dcid: Annotated[Identity, In("dataCollectionId")]
 
 
-class ProgramMessage(CommandParameters):
+class ProgramMessage(RowParameters):
     """Something a program has to say."""
 
-    program_id: Identity
+    table: ClassVar[Table] = PROGRAM_MESSAGE
+
+    program_id: Annotated[Identity, In("autoProcProgramId")]
     severity: Literal["ERROR", "WARNING", "INFO"]
-    message: str | None = Field(None, description="Cut at 200 characters")
+    message: str | None = None
     description: str | None = None
 
     @field_validator("severity", mode="before")
@@ -82,31 +92,17 @@ class ProgramMessage(CommandParameters):
 def add_program_attachment(connection: Connection, attachment: ProgramAttachment) -> int:
     """Attach a file to a program and return the attachment's number; the same file twice is one row."""
     path = attachment.existing_file()
-    row = {
-        "autoProcProgramId": attachment.program_id,
-        "fileName": path.name,
-        "filePath": str(path.parent),
-        "fileType": attachment.known_type("log", "result", "graph"),
-    }
-    return insert_once(connection, PROGRAM_FILE, row, {"importanceRank": attachment.importance_rank})
+    identity = attachment.row() | {"fileName": path.name, "filePath": str(path.parent)}
+    more = {"importanceRank": identity.pop("importanceRank")}
+    return insert_once(connection, PROGRAM_FILE, identity, more)
 
 
 def add_datacollection_attachment(connection: Connection, attachment: DataCollectionAttachment) -> int:
     """Attach a file to a data collection and return the attachment's number; the same file twice is one row."""
-    row = {
-        "dataCollectionId": attachment.dcid,
-        "fileFullPath": str(attachment.existing_file()),
-        "fileType": attachment.known_type("snapshot", "log", "xy", "recip", "pia"),
-    }
-    return insert_once(connection, COLLECTION_FILE, row)
+    path = attachment.existing_file()
+    return insert_once(connection, COLLECTION_FILE, attachment.row() | {"fileFullPath": str(path)})
 
 
 def add_program_message(connection: Connection, message: ProgramMessage) -> int:
     """Write a program's message and return its number; the same message twice is one row."""
-    row = {
-        "autoProcProgramId": message.program_id,
-        "severity": message.severity,
-        "message": message.message,
-        "description": message.description,
-    }
-    return insert_once(connection, PROGRAM_MESSAGE, row)
+    return insert_once(connection, PROGRAM_MESSAGE, message.row())

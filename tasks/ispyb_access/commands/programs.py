@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, field_validator
 from sqlalchemy import Connection, Table, Update, func, or_, select, update
 
-from tasks.ispyb_access.commands.base import CommandParameters, Identity, LocalTime, Several
+from tasks.ispyb_access.commands.base import Identity, LocalTime, Several
 from tasks.ispyb_access.commands.row_parameters import In, RowParameters, table
 from tasks.ispyb_access.commands.rows import insert_row, prepare_row, require_row
 
@@ -39,14 +39,16 @@ STATUS_CODES = {"success": 1, "failure": 0}
 MESSAGE_LENGTH = 80  # the procedure's, though the column holds more: viewers have room for that
 
 
-class RegisterProcessing(CommandParameters):
+class RegisterProcessing(RowParameters):
     """A program about to process something."""
 
-    program: str
-    cmdline: str | None = None
-    environment: dict[str, Any] | str | None = None
-    upstream_source: str | None = None
-    rpid: Identity | None = Field(None, description="Number of the processing job")
+    table: ClassVar[Table] = PROGRAM
+
+    program: Annotated[str, In("processingPrograms")] = Field(description="Its name chooses the pipeline")
+    cmdline: Annotated[str | None, In("processingCommandLine")] = None
+    environment: dict[str, Any] | str | None = Field(None, description="Written as `name=value, …`")
+    upstream_source: str | None = Field(None, description="With the program's name chooses the pipeline")
+    rpid: Annotated[Identity | None, In("processingJobId")] = Field(None, description="Number of the processing job")
     scaling_id: Several[Identity] = Field((), description="The first one's program is the parent of this one")
 
     @property
@@ -72,14 +74,18 @@ class RegisterProcessing(CommandParameters):
         return int(value) if value is not None and re.fullmatch(r"\d{1,10}", str(value)) else None
 
 
-class UpdateProcessingStatus(CommandParameters):
+class UpdateProcessingStatus(RowParameters):
     """How a program stands: a status of neither success nor failure means that it runs."""
 
-    program_id: Identity
+    table: ClassVar[Table] = PROGRAM
+
+    program_id: Annotated[Identity, In("autoProcProgramId")]
     status: str | None = Field(None, description="success or failure; anything else: it runs")
-    message: str | None = Field(None, description="Cut at 80 characters")
-    start_time: LocalTime | None = Field(None, description="The first one counts")
-    update_time: LocalTime | None = Field(None, description="Now if it isn't given")
+    message: Annotated[str | None, In("processingMessage")] = Field(None, description="Cut at 80 characters")
+    start_time: Annotated[LocalTime | None, In("processingStartTime")] = Field(
+        None, description="The first one counts; now if none is given"
+    )
+    update_time: Annotated[LocalTime | None, In("processingEndTime")] = Field(None, description="Now if it isn't given")
 
     @field_validator("message")
     @classmethod
@@ -97,7 +103,7 @@ class UpdateProgramName(RowParameters):
 
     table: ClassVar[Table] = PROGRAM
 
-    program_id: Identity
+    program_id: Annotated[Identity, In("autoProcProgramId")]
     program: Annotated[str, In("processingPrograms")]
 
 
@@ -110,15 +116,12 @@ def register_processing(connection: Connection, program: RegisterProcessing) -> 
             .join(SCALING, SCALING.c.autoProcId == AUTOPROC.c.autoProcId)
             .where(SCALING.c.autoProcScalingId == program.first_scaling_id)
         )
-    row = {
-        "processingPrograms": program.program,
-        "processingCommandLine": program.cmdline,
+    more = {
         "processingEnvironment": program.environment_text,
-        "processingJobId": program.rpid,
         "processingPipelineId": program.pipeline_id,
         "parentAutoProcProgramId": parent,
     }
-    return insert_row(connection, PROGRAM, row)
+    return insert_row(connection, PROGRAM, program.row() | more)
 
 
 def update_processing_status(connection: Connection, update_: UpdateProcessingStatus) -> int:
@@ -134,15 +137,8 @@ def update_processing_status(connection: Connection, update_: UpdateProcessingSt
         There is no such program.
     """
     status, now = STATUS_CODES.get((update_.status or "").lower()), datetime.now()
-    fitted = prepare_row(
-        connection,
-        PROGRAM,
-        {
-            "processingMessage": update_.message,
-            "processingStartTime": update_.start_time or now,
-            "processingEndTime": update_.update_time or now,
-        },
-    )
+    times = {"processingStartTime": update_.start_time or now, "processingEndTime": update_.update_time or now}
+    fitted = prepare_row(connection, PROGRAM, update_.row() | times)
     columns = PROGRAM.c
     values = {
         "processingStatus": status,
