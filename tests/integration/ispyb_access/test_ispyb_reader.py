@@ -5,7 +5,6 @@ from datetime import datetime
 
 import pytest
 from ispyb import sqlalchemy as models
-from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from blocks.errors import ConfigurationError, UnknownDataCollection
