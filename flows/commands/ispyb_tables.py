@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import ispyb_run
+from flows.commands import ispyb_commands, ispyb_run
 
 app = typer.Typer(help="Look after ISPyB: its tables, and what has to be put right.", no_args_is_help=True)
+app.command()(ispyb_commands.commands)
 app.command()(ispyb_run.run)
 
 
