@@ -65,5 +65,5 @@ def column_at_fault(error: DBAPIError) -> str | None:
 
 
 def _ids(parameters: BaseModel) -> str:
-    ids = [f"{key} {value}" for key, value in parameters if IDENTITY.search(key) and value is not None]
+    ids = [f"{key} {value}" for key, value in parameters if IDENTITY.search(key) and value not in (None, ())]
     return f" ({', '.join(ids)})" if ids else ""

@@ -16,7 +16,6 @@ from tasks.ispyb_access.look_up import look_up
 from tasks.ispyb_access.summary import read_written_rows
 from tasks.registry import load_step
 from tasks.resources import Resources
-from tasks.step import Message
 from tasks.step_runner import try_step
 
 PIA = {"ispyb_command": "store_per_image_analysis_results", "dcid": 7}
