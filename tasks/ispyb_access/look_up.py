@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-LITERAL_KEYS = frozenset({"file_name", "file_path", "importance_rank"})  # file names may have a $ in them
+from tasks.ispyb_access.commands.base import squash
+
+LITERAL_KEYS = frozenset(map(squash, ("file_name", "file_path", "importance_rank")))  # file names may have a $ in them
 
 
 def look_up(environment: Mapping[str, Any], *places: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,7 +24,7 @@ def look_up(environment: Mapping[str, Any], *places: Mapping[str, Any]) -> dict[
     for place in reversed(places):
         found.update(place)
     for key, value in found.items():
-        if type(value) is str and "$" in value and key not in LITERAL_KEYS:
+        if type(value) is str and "$" in value and squash(key) not in LITERAL_KEYS:
             found[key] = _fill(value, environment)
     return found
 

@@ -19,6 +19,7 @@ from tasks.ispyb_access.commands.phasing import Statistics
 from tasks.ispyb_access.commands.row_parameters import RowParameters, table
 from tasks.ispyb_access.commands.rows import fit_row
 from tasks.ispyb_access.commands.structures import ResultBlob, ResultFile, ResultProgram, ResultRun
+from tasks.ispyb_access.look_up import look_up
 
 FILE = {"file_name": "a.log", "file_path": "/dls/tmp"}
 PHASING = {"PhasingContainer": {"PhasingAnalysis": {"recordTimeStamp": "2020-10-28 17:09:01"}}}
@@ -167,6 +168,11 @@ class TestSpelling:
         """Recipes come before messages in what is looked up."""
         model = COMMANDS["insert_screening_strategy"].parameters
         assert model.model_validate({"screening_output_id": 1, "phistart": 1, "phiStart": 2}).phi_start == 2
+
+    @pytest.mark.parametrize("name", ["file_name", "fileName", "filename", "file-name"])
+    def test_file_names_keep_their_dollars(self, name):
+        found = look_up({"a": "b"}, {name: "$a.log", "comment": "$a"})
+        assert found == {name: "$a.log", "comment": "b"}
 
     @pytest.mark.parametrize("command", COMMANDS)
     def test_no_two_parameters_are_spelt_alike(self, command):
