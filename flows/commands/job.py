@@ -146,7 +146,7 @@ def update(
     status: Annotated[
         str | None, typer.Option(help="How its program stands: success, failure or running. An end is final.")
     ] = None,
-    message: Annotated[str | None, typer.Option(help="What its program has to say; cut at 255 characters.")] = None,
+    message: Annotated[str | None, typer.Option(help="What its program has to say; cut at 80 characters.")] = None,
     program: Annotated[int | None, typer.Option(help="Which of its programs; without: the only one.")] = None,
     as_json: AsJson = False,
     ispyb: IspybURL = None,
