@@ -61,7 +61,8 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
         Parameters
         ----------
         dcid
-            The data collection. Its parameters are read from ISPyB unless `parameters` holds them already.
+            The data collection. Its parameters are read from ISPyB unless `parameters` holds them already. Without
+            it, `parameters` may name one (`ispyb_dcid`), or a processing job (`ispyb_process`).
         parameters
             What fills the recipe's placeholders, beside what ISPyB says.
         """
@@ -122,7 +123,7 @@ async def _run_once(
     state = take_up(folder, journal, letters)
     if state is None:
         logbook = await _begin(path, dcid, parameters, folder, resources)
-        logger.info("recipe %s for dcid %s: recipe run %s", name, dcid, folder.recipe_run)
+        logger.info("recipe %s for dcid %s: recipe run %s", name, logbook.dcid, folder.recipe_run)
     else:
         logbook = replace(read_logbook(folder), ended=None)
         logger.info("recipe run %s goes on: %d messages wait", folder.recipe_run, len(state.waiting))
@@ -152,6 +153,8 @@ async def _begin(
     recipe = read_recipe(path)
     known = await recipe_parameters(dcid, parameters, folder.recipe_run, resources)
     filled = document_of(fill_recipe(recipe, known))
+    if dcid is None:
+        dcid = known.get("ispyb_dcid")  # of the job that the run was started for
     return Logbook(path.stem, str(path), digest_of(path), dcid, dict(parameters), known, filled)
 
 
