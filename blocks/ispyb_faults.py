@@ -13,14 +13,14 @@ from sqlalchemy.exc import DBAPIError
 from blocks.errors import ConfigurationError, DatabaseUnavailable
 
 # Provoked by killing, freezing, filling and overloading servers, or said by MariaDB's manual to call for another try;
-# 2055 and -1 are mysql-connector's.
+# 2055, 3024 and -1 are mysql-connector's.
 TRANSIENT_MYSQL_CODES: Final = frozenset(
     {
         *(-1, 2002, 2003, 2006, 2013, 2055),  # the server is away, or went away
         *(1053, 1077, 1078, 1079, 1927, 1317),  # it shuts down, or an administrator ended the connection or statement
         *(1040, 1041, 1135, 1203, 1226, 1637),  # it or our user has too many connections, statements or threads
         *(1205, 1206, 1213, 1020, 1412, 1614),  # another transaction was in the way
-        *(1158, 1159, 1160, 1161, 1184),  # the network failed
+        *(1158, 1159, 1160, 1161, 1184, 3024),  # the network failed, or no answer came in time
         *(1021, 1114, 1037, 1038),  # its disk or memory is full
         *(1047, 1180, 1290, 1836),  # it isn't yet, or no longer, the one of its cluster that takes writes
     }
@@ -41,6 +41,7 @@ TRANSIENT_SQLITE_CODES: Final = frozenset(
 ACCESS_MYSQL_CODES: Final = frozenset({1044, 1045, 1049, 1142, 1143, 1227, 1370, 1698})
 MISSING_COLUMN_MYSQL_CODE: Final = 1054
 MISSING_TABLE_MYSQL_CODE: Final = 1146
+MISSING_PROCEDURE_MYSQL_CODES: Final = frozenset({1305, 1318})  # or one with other parameters
 
 
 def is_transient(error: DBAPIError) -> bool:
@@ -79,6 +80,11 @@ def explain(where: str, error: DBAPIError) -> Exception:
     if code == MISSING_COLUMN_MYSQL_CODE or "no such column" in str(cause) or "has no column" in str(cause):
         return ConfigurationError(
             f"ISPyB at {where} lacks a column: {cause}. Bring its schema up to date with that of the package ispyb"
+        )
+    if code in MISSING_PROCEDURE_MYSQL_CODES:
+        return ConfigurationError(
+            f"ISPyB at {where} lacks a procedure: {cause}. Bring its schema up to date with that of the package ispyb, "
+            "or let Plaza write by SQL (PLAZA_ISPYB_WRITER=sql)"
         )
     return error
 

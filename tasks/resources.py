@@ -45,7 +45,9 @@ class Resources:
         """What writes to ISPyB, as the site has chosen."""
         from tasks.ispyb_access.writer import open_writer
 
-        return open_writer(self.settings, self.ispyb)
+        writer = open_writer(self.settings, self.ispyb)
+        self._stack.callback(writer.close)
+        return writer
 
     async def analysis_client(self, instead_of: Client | None = None) -> Client:
         """Return an asynchronous Dask client of the analysis cluster.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from flows.commands.ispyb_option import open_ispyb
@@ -15,7 +16,7 @@ PATIENCE_S = 30.0  # for an ISPyB that is away: a person waits
 
 
 def fulfil_by_hand(request: Request, url: str | None) -> Outcome:
-    """Write what a request asks for, in one transaction.
+    """Write what a request asks for, in one transaction if the site's writer can.
 
     It isn't entered in the ledger, since nothing names it: what a person asks for twice is meant twice.
 
@@ -27,7 +28,7 @@ def fulfil_by_hand(request: Request, url: str | None) -> Outcome:
     Raises
     ------
     MessageRefused
-        It can't be written, and nothing of it is.
+        It can't be written.
     DatabaseUnavailable
         ISPyB has been away for half a minute.
     """
@@ -42,5 +43,6 @@ def fulfil_by_hand(request: Request, url: str | None) -> Outcome:
         settings = settings.model_copy(update={"ispyb_url": url})
     with open_ispyb(url) as engine:
         writer = open_writer(settings, engine)
-        work = patiently(lambda: fulfil(request, writer, entry=None), logging.getLogger(__name__), PATIENCE_S)
-        return asyncio.run(work)
+        with closing(writer):
+            work = patiently(lambda: fulfil(request, writer, entry=None), logging.getLogger(__name__), PATIENCE_S)
+            return asyncio.run(work)

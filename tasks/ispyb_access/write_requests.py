@@ -116,8 +116,15 @@ class Request:
             _check_name(self.command)
         read_parameters(self.command, MODELS[self.command], look_up(self.environment, *self.places))
 
-    def carry_out(self, carry_out: CarryOut) -> Outcome:
+    def carry_out(self, carry_out: CarryOut, *, is_atomic: bool = True) -> Outcome:
         """Carry out the commands.
+
+        Parameters
+        ----------
+        carry_out
+            Carries out one of them.
+        is_atomic
+            If one fails, those before it aren't written either.
 
         Raises
         ------
@@ -126,7 +133,7 @@ class Request:
         RowAwaited
             A row that a command needs isn't there yet.
         """
-        run = _Run(carry_out, self.environment)
+        run = _Run(carry_out, self.environment, is_atomic)
         if self.command == MULTIPART:
             values = run.carry_out_list(*self.places)
         else:
@@ -154,7 +161,7 @@ def fulfil(request: Request, writer: Writer, entry: str | None) -> Outcome:
             values.append(command(name, parameters))
             return values[-1]
 
-        outcomes.append(request.carry_out(note))
+        outcomes.append(request.carry_out(note, is_atomic=writer.is_atomic))
         return values
 
     values = iter(writer.write(entry, carry_out))
@@ -166,8 +173,9 @@ def fulfil(request: Request, writer: Writer, entry: str | None) -> Outcome:
 class _Run:
     """The commands of one request, which hand results on to each other."""
 
-    def __init__(self, carry_out: CarryOut, environment: Mapping[str, Any]) -> None:
+    def __init__(self, carry_out: CarryOut, environment: Mapping[str, Any], is_atomic: bool) -> None:
         self._carry_out, self._environment = carry_out, environment
+        self._left = "nothing of the list is written" if is_atomic else "the steps before it stay written"
         self.stored: dict[str, Any] = {}
         self.announcements: list[Announcement] = []
 
@@ -197,7 +205,7 @@ class _Run:
             try:
                 value = self.carry_out(name, item, *places)
             except MessageRefused as error:
-                raise MessageRefused(f"{step}: {error}; nothing of the list is written") from error
+                raise MessageRefused(f"{step}: {error}; {self._left}") from error
             except Exception as error:
                 error.add_note(f"{step}, {name}")
                 raise

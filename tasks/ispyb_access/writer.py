@@ -1,6 +1,7 @@
 """What writes to ISPyB: the one interface behind which a site chooses how.
 
-`SqlWriter` is the default: whatever a message causes is one transaction, with an entry in the ledger.
+`SqlWriter` is the default: whatever a message causes is one transaction, with an entry in the ledger. `ProcedureWriter`
+calls the database's stored procedures instead, and can promise less.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from blocks.errors import ConfigurationError
 from blocks.ispyb_connection import describe, transaction, writer_kind
 from blocks.settings import Settings
 from tasks.ispyb_access.commands import (
@@ -31,6 +31,9 @@ CarryOut = Callable[[str, CommandParameters], Any]
 
 class Writer(Protocol):
     """Writes to ISPyB. Its methods wait for the database: call them in a thread."""
+
+    is_atomic: bool
+    """All of the work of one `write` is written, or nothing."""
 
     def write(self, entry: str | None, work: Callable[[CarryOut], Answer]) -> Answer:
         """Do some work, which carries out commands, and return its answer.
@@ -58,6 +61,10 @@ class Writer(Protocol):
         """Write many per-image results at once; twice is the same as once. Raises as `write` does."""
         ...
 
+    def close(self) -> None:
+        """Close the connections that are the writer's own."""
+        ...
+
 
 class SqlWriter:
     """Writes by SQL of its own: a transaction for all the work, exactly once where there is a ledger.
@@ -65,8 +72,10 @@ class SqlWriter:
     Parameters
     ----------
     engine
-        ISPyB.
+        ISPyB; whoever opened it closes it.
     """
+
+    is_atomic = True
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -88,6 +97,9 @@ class SqlWriter:
             with transaction(self._engine) as connection, named(command, results[0], where):
                 store_per_image_results(connection, results)
 
+    def close(self) -> None:
+        """Do nothing: the engine is another's."""
+
 
 class _Session:
     """The commands that are carried out in one transaction."""
@@ -105,16 +117,17 @@ class _Session:
 
 
 def open_writer(settings: Settings, engine: Engine) -> Writer:
-    """Return the writer that the site has chosen.
+    """Return the writer that the site has chosen; the caller closes it.
 
     Raises
     ------
     ConfigurationError
-        This version doesn't have it.
+        The database isn't one for it.
     DatabaseUnavailable
         The Prefect API, which may hold the choice, doesn't answer.
     """
-    kind = writer_kind(settings)
-    if kind == "sql":
+    if writer_kind(settings) == "sql":
         return SqlWriter(engine)
-    raise ConfigurationError(f"PLAZA_ISPYB_WRITER asks for the writer {kind!r}; this version has: sql")
+    from tasks.ispyb_access.procedures import ProcedureWriter  # which brings another driver
+
+    return ProcedureWriter(engine)

@@ -29,7 +29,7 @@ def unencodable(connection: Connection, table: str, row: Mapping[str, Any]) -> s
     known = _character_sets(connection)
     for name, value in foreign.items():
         character_set = known.get((table.lower(), name.lower()), "utf8mb4")
-        if bad := _first_unknown(value, character_set):
+        if bad := first_unknown(value, character_set):
             return f"{table}.{name}: expected characters of {character_set}, which that column holds, seen {bad!r}"
     return None
 
@@ -41,7 +41,8 @@ def _character_sets(connection: Connection) -> dict[tuple[str, str], str]:
     return _known[connection.engine]
 
 
-def _first_unknown(value: str, character_set: str) -> str | None:
+def first_unknown(value: str, character_set: str) -> str | None:
+    """Return the first character that a character set of MySQL's doesn't have; None if it has all."""
     if character_set in THREE_BYTES:
         return next((character for character in value if character > LAST_OF_THREE_BYTES), None)
     try:

@@ -147,7 +147,24 @@ def _all_images(connection: Connection, dcid: int) -> JobSweep:
     images = connection.execute(select(*columns).where(COLLECTION.c.dataCollectionId == dcid)).one_or_none()
     if images is None:
         raise MessageRefused(f"ISPyB has no data collection {dcid}")
-    start, number = images
+    return sweep_of(dcid, *images)
+
+
+def sweep_of(dcid: int, start: int | None, number: int | None) -> JobSweep:
+    """Return all images of a data collection.
+
+    Parameters
+    ----------
+    dcid
+        The data collection.
+    start, number
+        Its startImageNumber and numberOfImages.
+
+    Raises
+    ------
+    MessageRefused
+        ISPyB doesn't know them.
+    """
     if start is None or not number or number < 1:
         raise MessageRefused(
             f"the images of data collection {dcid} aren't known: in ISPyB its startImageNumber is {start} and its "

@@ -72,6 +72,16 @@ class DimpleFailure(CommandParameters):
     scaling_id: Identity
     directory: str | None = None
 
+    def as_run(self) -> MolecularReplacement:
+        """Return it as a run, which failed nobody knows why."""
+        return MolecularReplacement(
+            scaling_id=self.scaling_id,
+            pipeline="dimple",
+            success=False,
+            message="Unknown error",
+            run_dir=self.directory,
+        )
+
 
 class NearestAtom(RowParameters):
     """The atom next to a blob."""
@@ -206,14 +216,7 @@ def insert_mxmr_run(connection: Connection, run: MolecularReplacement) -> int:
 
 def store_dimple_failure(connection: Connection, failure: DimpleFailure) -> int:
     """Write that dimple failed, nobody knows why, and return the mxMRRunId."""
-    run = MolecularReplacement(
-        scaling_id=failure.scaling_id,
-        pipeline="dimple",
-        success=False,
-        message="Unknown error",
-        run_dir=failure.directory,
-    )
-    return insert_mxmr_run(connection, run)
+    return insert_mxmr_run(connection, failure.as_run())
 
 
 def insert_mxmr_run_blob(connection: Connection, blob: RunBlob) -> int:
