@@ -37,7 +37,7 @@ async def read_parameters(resources: Resources, known: Mapping[str, Any], guid: 
 
     Raises
     ------
-    UnknownDataCollection, UnknownProcessingJob
+    UnknownDataCollection, UnknownJob
         ISPyB has none of this id.
     DatabaseUnavailable
         ISPyB has been away for ten minutes.

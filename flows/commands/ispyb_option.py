@@ -22,13 +22,15 @@ IspybURL = Annotated[
 
 @contextmanager
 def open_ispyb(url: str | None) -> Iterator[Engine]:
-    """Open the ISPyB of a URL, or of the settings, for reading: SQLite's file has to be there.
+    """Open the ISPyB of a URL, or of the settings, for a command: SQLite's file has to be there.
 
     Raises
     ------
     ConfigurationError
-        The URL can't be read, or SQLite's file isn't there.
+        The URL can't be read, SQLite's file isn't there, or the database takes none of our statements: it is no ISPyB.
     """
+    from sqlalchemy.exc import DBAPIError
+
     from blocks.ispyb_connection import connect, describe, open_engine
     from blocks.settings import get_settings
 
@@ -46,5 +48,7 @@ def open_ispyb(url: str | None) -> Iterator[Engine]:
                 "with --ispyb or PLAZA_ISPYB_URL"
             )
         yield engine
+    except DBAPIError as error:
+        raise ConfigurationError(f"ISPyB at {describe(engine)} refuses what it is asked: {error.orig}") from error
     finally:
         engine.dispose()

@@ -22,7 +22,7 @@ async def recipe_parameters(
 
     Raises
     ------
-    UnknownDataCollection, UnknownProcessingJob
+    UnknownDataCollection, UnknownJob
         ISPyB has none of this id.
     DatabaseUnavailable
         ISPyB has been away for ten minutes.

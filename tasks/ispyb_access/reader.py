@@ -9,11 +9,12 @@ from sqlalchemy import Connection, Engine, select
 from blocks.errors import UnknownDataCollection
 from blocks.ispyb_connection import describe, transaction
 from tasks.ispyb_access.asking import collection_to_read, job_to_read
+from tasks.ispyb_access.job_records import UnknownJob
 from tasks.ispyb_access.parameters import DispatcherParameters, JobParameters, RelatedCollections
 from tasks.ispyb_access.reading.assembly import Findings, assemble, classify, has_sweeps
 from tasks.ispyb_access.reading.collection import CollectionRow, read_collection, read_events, read_grid
 from tasks.ispyb_access.reading.energy_scan import choose_energy_scan
-from tasks.ispyb_access.reading.job import UnknownProcessingJob, read_job_parameters
+from tasks.ispyb_access.reading.job import read_job_parameters
 from tasks.ispyb_access.reading.related import (
     groups_of_directories,
     groups_of_samples,
@@ -70,7 +71,7 @@ def read_processing_job(engine: Engine, job_id: int) -> JobParameters:
 
     Raises
     ------
-    UnknownProcessingJob
+    UnknownJob
         There is none of this id.
     DatabaseUnavailable
         ISPyB can't be reached.
@@ -78,7 +79,7 @@ def read_processing_job(engine: Engine, job_id: int) -> JobParameters:
     with transaction(engine, read_only=True) as connection:
         job = read_job_parameters(connection, job_id)
     if job is None:
-        raise UnknownProcessingJob(f"ISPyB at {describe(engine)} has no processing job {job_id}: check the job's id")
+        raise UnknownJob(f"ISPyB at {describe(engine)} has no processing job {job_id}: check the job's id")
     return job
 
 
@@ -102,7 +103,7 @@ def complete_parameters(
 
     Raises
     ------
-    UnknownDataCollection, UnknownProcessingJob
+    UnknownDataCollection, UnknownJob
         There is none of this id, or the job names no data collection.
     DatabaseUnavailable
         ISPyB can't be reached.
@@ -111,7 +112,7 @@ def complete_parameters(
     """
     parameters = dict(known)
     if (job_id := job_to_read(known)) is not None:
-        job = read_processing_job(engine, _as_id("processing job", job_id, UnknownProcessingJob))
+        job = read_processing_job(engine, _as_id("processing job", job_id, UnknownJob))
         dcid = known.get("ispyb_dcid") or job.dcid
         if dcid is None:
             raise UnknownDataCollection(

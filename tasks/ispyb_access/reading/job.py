@@ -4,15 +4,9 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
-from blocks.errors import PlazaError
 from tasks.ispyb_access.parameters import JobParameters
 from tasks.ispyb_access.reading.image_files import Sweep, last_image, make_sweep
 from tasks.ispyb_access.reading.rows import COLLECTION, JOB, JOB_PARAMETER, JOB_SWEEP, cell, labelled, plain
-
-
-class UnknownProcessingJob(PlazaError):
-    """There is no processing job of this id in ISPyB."""
-
 
 _JOB = select(*labelled(JOB)).where(JOB.c.processingJobId == bindparam("job"))
 

@@ -8,8 +8,8 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from blocks.errors import UnknownDataCollection
+from tasks.ispyb_access.job_records import UnknownJob
 from tasks.ispyb_access.reader import complete_parameters, read_processing_job
-from tasks.ispyb_access.reading.job import UnknownProcessingJob
 
 DIRECTORY = "/dls/i03/data/2024/mx12345-1/lys/x1"
 
@@ -176,13 +176,13 @@ def test_id_that_is_none_is_refused(value):
     """Before ISPyB is asked."""
     with pytest.raises(UnknownDataCollection, match="no id of a data collection: expected a whole number"):
         complete_parameters(None, {"ispyb_dcid": value}, "run")
-    with pytest.raises(UnknownProcessingJob, match="no id of a processing job: expected a whole number"):
+    with pytest.raises(UnknownJob, match="no id of a processing job: expected a whole number"):
         complete_parameters(None, {"ispyb_process": value}, "run")
 
 
 def test_unknown_ids_are_named(engine):
     for number in (4711, 2**31, 2**32, 10**18 - 1):
-        with pytest.raises(UnknownProcessingJob, match=f"no processing job {number}"):
+        with pytest.raises(UnknownJob, match=f"no processing job {number}"):
             complete_parameters(engine, {"ispyb_process": number}, "run")
         with pytest.raises(UnknownDataCollection, match=f"no data collection {number}"):
             complete_parameters(engine, {"ispyb_dcid": number}, "run")

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from blocks.errors import UnknownDataCollection
 from flows.recipe.parameters import recipe_parameters
-from tasks.ispyb_access.reading.job import UnknownProcessingJob
+from tasks.ispyb_access.job_records import UnknownJob
 from tasks.resources import Resources
 
 
@@ -92,5 +92,5 @@ async def test_named_collection_goes_before_that_of_the_parameters(resources, ad
 async def test_unknown_ones_are_named(resources):
     with pytest.raises(UnknownDataCollection, match="4711"):
         await recipe_parameters(4711, {}, "run-1", resources)
-    with pytest.raises(UnknownProcessingJob, match="4712"):
+    with pytest.raises(UnknownJob, match="4712"):
         await recipe_parameters(None, {"ispyb_process": 4712}, "run-1", resources)
