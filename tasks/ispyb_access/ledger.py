@@ -37,7 +37,7 @@ TABLE = Table(
         primary_key=True,
         comment="recipe run / message / what was done",
     ),
-    Column("answer", Text, nullable=False, comment="JSON"),
+    Column("answer", Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"), nullable=False, comment="JSON"),
     Column("recordTimeStamp", DateTime, nullable=False),
     mysql_engine="InnoDB",
     mariadb_engine="InnoDB",

@@ -169,3 +169,12 @@ def test_an_entry_that_another_process_made_meanwhile_is_a_passing_fault(engine)
     with pytest.raises(DatabaseUnavailable, match="another process"):
         write_beside_another()
     assert count(engine, "plaza_ledger") == 0
+
+
+def test_an_answer_may_be_long(engine):
+    """A list of commands may read the files of a thousand programs."""
+    has_ledger(engine)
+    answer = ["é" * 1000] * 500
+    for write in (lambda: answer, lambda: pytest.fail("written twice")):
+        with transaction(engine) as connection:
+            assert write_once(connection, "run/1/x", write) == answer
