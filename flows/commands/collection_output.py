@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.commands.terminal_text import one_line
+
 if TYPE_CHECKING:
     from tasks.ispyb_access.collection_search import CollectionSummary
 
 INDENT = "  "
-
-# What people typed into ISPyB must not reach a terminal as escape sequences.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def print_collections(collections: Iterable[CollectionSummary], console: Console | None = None) -> None:
@@ -28,8 +26,8 @@ def print_collections(collections: Iterable[CollectionSummary], console: Console
         )
     for some in collections:
         values = (some.start_time, ", ".join(some.classes), some.experiment_type, some.images, some.run_status)
-        started, *others = ("-" if value in (None, "") else _clean(value) for value in values)
-        table.add_row(str(some.dcid), started.replace("T", " "), *others, _clean(some.path))
+        started, *others = ("-" if value in (None, "") else one_line(str(value)) for value in values)
+        table.add_row(str(some.dcid), started.replace("T", " "), *others, one_line(some.path))
     _print(table, console)
 
 
@@ -41,7 +39,7 @@ def print_parameters(parameters: Mapping[str, Any], console: Console | None = No
 
 
 def _lines(name: str, value: Any, depth: int = 0) -> Iterator[Text]:
-    start = Text(INDENT * depth).append(_clean(name), "cyan" if depth else "bold cyan")
+    start = Text(INDENT * depth).append(one_line(name), "cyan" if depth else "bold cyan")
     if isinstance(value, Mapping) and value:
         yield start
         for key, below in value.items():
@@ -60,11 +58,7 @@ def _shown(value: Any) -> str:
         return ", ".join(_shown(item) for item in value) or "none"
     if isinstance(value, Mapping) or value in (None, ""):
         return "none"
-    return _clean(value)
-
-
-def _clean(value: Any) -> str:
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(value))
+    return one_line(str(value))
 
 
 def _print(renderable: Text | Table, console: Console | None) -> None:
