@@ -23,7 +23,11 @@ only_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 only_mariadb = pytest.mark.parametrize("database", [pytest.param("mariadb", marks=pytest.mark.mariadb)], indirect=True)
 
 DEV_CLUSTER = Path(__file__).resolve().parents[1] / "deployments" / "dev-cluster"
-KEPT: dict[str, Collection[int]] = {"ProcessingPipeline": PIPELINES, "ProcessingPipelineCategory": PIPELINE_CATEGORIES}
+KEPT: dict[str, Collection[int]] = {
+    "AdminVar": [1],
+    "ProcessingPipeline": PIPELINES,
+    "ProcessingPipelineCategory": PIPELINE_CATEGORIES,
+}
 
 
 class DevMariaDB:

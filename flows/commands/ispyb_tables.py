@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from flows.commands import ispyb_commands, ispyb_run
+from flows.commands.ispyb_option import IspybURL, open_ispyb
 
 app = typer.Typer(help="Look after ISPyB: its tables, and what has to be put right.", no_args_is_help=True)
 app.command()(ispyb_commands.commands)
@@ -30,3 +31,18 @@ def create(
     create_schema(engine, on_server=on_server)
     typer.echo(f"ISPyB at {describe(engine)} has its {len(METADATA.tables)} tables.")
     engine.dispose()
+
+
+@app.command()
+def check(ispyb: IspybURL = None) -> None:
+    """Tell what ISPyB lacks of the tables and columns that Plaza uses. Exit status 1 if it lacks any."""
+    from blocks.ispyb_connection import describe
+    from tasks.ispyb_access.schema_check import check_schema
+
+    with open_ispyb(ispyb) as engine:
+        found = check_schema(engine)
+        for warning in found.warnings:
+            typer.echo(warning)
+        if found.lacks_any:
+            raise typer.Exit(1)
+        typer.echo(f"ISPyB at {describe(engine)} has all that Plaza uses.")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from blocks.settings import get_settings
+
 if TYPE_CHECKING:
+    from flows.runtime.running_site import RunningSite
     from flows.runtime.services import SiteStatus
 
 
@@ -24,6 +30,19 @@ def up(
     typer.echo("Starting the site …", err=True)
     site = services.up(wait=wait)
     typer.echo(f"Plaza is up. UI: {site.ui_url}   API: {site.api_url}   Dask: {site.scheduler_address}")
+    if wait:
+        _check_ispyb(site)
+
+
+def _check_ispyb(site: RunningSite) -> None:
+    """Tell what ISPyB lacks; in a process of its own, whose environment is that of the site's processes."""
+    from flows.runtime.running_site import site_environment
+
+    command = [sys.executable, "-c", "from flows.commands.main import main; main()", "ispyb", "check"]
+    environment = {**os.environ, **site_environment(get_settings(), site)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        typer.echo((done.stdout + done.stderr).strip(), err=True)
 
 
 def down() -> None:

@@ -7,6 +7,7 @@ to ISPyB's metadata, since a process may hold other tables in SQLite (Prefect's 
 import re
 from typing import Any
 
+from ispyb import sqlalchemy as models
 from ispyb.sqlalchemy import Base
 from sqlalchemy import Connection, Engine, MetaData, insert, select
 from sqlalchemy.dialects import mysql
@@ -18,6 +19,7 @@ from blocks.ispyb_connection import describe, transaction
 from tasks.ispyb_access import ledger
 
 METADATA: MetaData = Base.metadata
+SCHEMA_VERSION: str = models.__schema_version__
 
 PIPELINE_CATEGORIES = {1: "screening", 2: "processing", 3: "post processing"}
 
@@ -61,6 +63,7 @@ def create_schema(engine: Engine, *, on_server: bool = False) -> None:
     with transaction(engine) as connection:
         METADATA.create_all(connection)
         connection.execute(ledger.CREATE_TABLE)
+        _fill(connection, "AdminVar", [{"varId": 1, "name": "schemaVersion", "value": SCHEMA_VERSION}])
         _fill(
             connection,
             "ProcessingPipelineCategory",

@@ -1,6 +1,8 @@
 """ISPyB's tables: they can be made, and each can be written and read."""
 
 import itertools
+import subprocess
+import sys
 from datetime import datetime
 from typing import Any
 
@@ -109,6 +111,30 @@ def test_other_tables_of_the_process_keep_their_index_names_and_defaults(tmp_pat
     assert [index["name"] for index in inspect(engine).get_indexes("flow_run")] == ["ix_name"]
     assert "0000" in inspect(engine).get_columns("flow_run")[1]["default"]
     engine.dispose()
+
+
+PREFECT_TABLES = """
+from prefect.server.database.orm_models import Base
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+def ddl():
+    tables = Base.metadata.sorted_tables
+    elements = [CreateTable(table) for table in tables] + [CreateIndex(i) for table in tables for i in table.indexes]
+    return [str(element.compile(dialect=sqlite.dialect())) for element in elements]
+
+before = ddl()
+import tasks.ispyb_access.schema
+assert ddl() == before
+print(len(before))
+"""
+
+
+@pytest.mark.slow
+def test_tables_of_prefects_server_are_made_as_ever():
+    done = subprocess.run([sys.executable, "-c", PREFECT_TABLES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 50
 
 
 def test_tables_on_a_server_are_made_only_when_asked():
