@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from blocks.errors import MessageRefused
-from blocks.ispyb_connection import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
+from blocks.ispyb_connection import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, STRICT
 from blocks.ispyb_faults import is_transient
 from tasks.ispyb_access.commands.base import squash
 from tasks.ispyb_access.commands.character_sets import first_unknown
@@ -89,6 +89,7 @@ class Connector(ISPyBMySQLSPConnector):
             database=url.database,
             use_pure=True,
             autocommit=True,
+            init_command=STRICT,  # else the procedures' parameters cut what is too long without a word
             connection_timeout=CONNECT_TIMEOUT_S,
             read_timeout=ANSWER_TIMEOUT_S,
             write_timeout=ANSWER_TIMEOUT_S,

@@ -8,6 +8,8 @@ from blocks.errors import MessageRefused
 from tasks.ispyb_access.commands.data_collections import DataCollection, DataCollectionGroup, DataCollectionSnapshots
 from tasks.ispyb_access.procedures.calling import Connector, filled, rows
 
+BINNING = 1  # the column's default, which the procedure would write over with NULL
+
 
 def insert_data_collection_group(ispyb: Connector, group: DataCollectionGroup) -> int:
     """Write a group and return its dataCollectionGroupId."""
@@ -27,7 +29,7 @@ def insert_data_collection(ispyb: Connector, collection: DataCollection) -> int:
     """
     session = _group(ispyb, collection.dcgid)["sessionId"] if collection.session_id is None else collection.session_id
     own = {"parentid": collection.dcgid, "visitid": session, "imgdir": collection.image_directory}
-    return _upsert(ispyb, dict(collection), **own, imgsuffix=collection.image_suffix)
+    return _insert(ispyb, dict(collection), **own, imgsuffix=collection.image_suffix)
 
 
 def upsert_data_collection_mx(ispyb: Connector, collection: DataCollectionSnapshots) -> int:
@@ -41,12 +43,16 @@ def upsert_data_collection_mx(ispyb: Connector, collection: DataCollectionSnapsh
     if collection.dcid is None:
         assert collection.dcgid is not None, "its model says so"
         session = _group(ispyb, collection.dcgid)["sessionId"]
-        return _upsert(ispyb, dict(collection), parentid=collection.dcgid, visitid=session)
+        return _insert(ispyb, dict(collection), parentid=collection.dcgid, visitid=session)
     found = rows(ispyb.mx_acquisition.retrieve_data_collection, collection.dcid)
     if not found:
         raise MessageRefused(f"ISPyB has no DataCollection {collection.dcid}")
     group = found[0]["groupId"] if collection.dcgid is None else collection.dcgid  # no row may be without one
     return _upsert(ispyb, dict(collection), id=collection.dcid, parentid=group)
+
+
+def _insert(ispyb: Connector, values: dict[str, Any], **more: Any) -> int:
+    return _upsert(ispyb, values, binning=BINNING, **more)
 
 
 def _upsert(ispyb: Connector, values: dict[str, Any], **more: Any) -> int:

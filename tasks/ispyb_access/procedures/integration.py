@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from blocks.errors import MessageRefused
 from tasks.ispyb_access.commands.integration import AutoProc, Integration, Scaling
 from tasks.ispyb_access.procedures.calling import Connector, filled
 
@@ -11,7 +12,15 @@ logger = logging.getLogger(__name__)
 
 
 def upsert_integration(ispyb: Connector, integration: Integration) -> int:
-    """Write an integration, or change what is given of it, and return its autoProcIntegrationId."""
+    """Write an integration, or change what is given of it, and return its autoProcIntegrationId.
+
+    Raises
+    ------
+    MessageRefused
+        The data collection isn't given.
+    """
+    if integration.dcid is None:
+        raise MessageRefused("expected dcid, which ISPyB's procedure wants even where it's known; seen none")
     processing = ispyb.mx_processing
     template = processing.get_integration_params()
     if integration.integration_id is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from blocks.errors import MessageRefused
 from tasks.ispyb_access.commands.structures import DimpleFailure, MolecularReplacement, RunBlob
 from tasks.ispyb_access.procedures.calling import Connector, filled
@@ -52,7 +54,7 @@ def insert_mxmr_run_blob(ispyb: Connector, blob: RunBlob) -> int:
 def _folder(run: MolecularReplacement) -> str | None:
     """Return the folder of a run's files: the procedure writes no file's name without one."""
     if run.run_dir is not None:
-        return run.run_dir
+        return str(PurePosixPath(run.run_dir))  # as the SQL writer writes it
     folders = {file["filePath"] for file in run.files()}
     if len(folders) > 1 or None in folders:
         raise MessageRefused("expected run_dir, which ISPyB's procedure names the run's files in; seen none")
