@@ -26,6 +26,8 @@ class Delivery:
         The first message of those that bring the same content once more; its own number otherwise.
     history
         Its failures so far, `at` and `error` each, and what operators did about them.
+    is_void
+        The node that sent it has begun anew since.
     """
 
     number: int
@@ -37,6 +39,7 @@ class Delivery:
     due: float | None
     again: int
     history: list[dict[str, Any]] = field(default_factory=list)
+    is_void: bool = False
 
 
 @dataclass
@@ -128,6 +131,7 @@ def _repeat(state: Replay, nodes: set[int]) -> None:
         state.refused.pop(node, None)
         del state.done[node]
     for delivery in state.all.values():
+        delivery.is_void |= delivery.source in nodes
         if delivery.node in nodes:
             state.heard.pop(delivery.again, None)
 

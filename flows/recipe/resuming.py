@@ -112,7 +112,7 @@ def _inputs(state: Replay, nodes: set[int]) -> list[Delivery]:
     latest: dict[int, Delivery] = {}
     for delivery in state.all.values():
         first = state.all.get(delivery.again, delivery)
-        if delivery.node in nodes and first.source not in nodes:
+        if delivery.node in nodes and first.source not in nodes and not first.is_void:
             latest[delivery.again] = delivery
     return [*latest.values()]
 
