@@ -17,12 +17,15 @@ from trial_world import (
     RUN,
     Doings,
     Happening,
+    World,
     answers,
     environment_of_answers,
     happening,
     summary,
     verdict,
 )
+
+from flows.recipe.records import NodeRecord
 
 Parcel = tuple[Any, Mapping[str, Any]]
 
@@ -144,3 +147,14 @@ def _reach(nodes: Mapping[int, Mapping[str, Any]], entries: Iterable[int]) -> se
         node = nodes[number]
         reached |= {number, *_reach(nodes, [*_all_links(node.get("output")), *_all_links(node.get("error"))])}
     return reached
+
+
+def assert_came_to(records: Mapping[int, NodeRecord] | None, world: World, expected: Outcome) -> None:
+    """Check that a run has come to an outcome: what happened in the world, and what the records say of it."""
+    assert records is not None
+    assert Counter(world.effects.values()) == expected.handled
+    assert Counter(world.refusals.values()) == expected.refused
+    assert {number: record.state for number, record in records.items()} == expected.states
+    assert {number: record.received for number, record in records.items()} == expected.received
+    for number, sent in expected.sent.items():
+        assert {output: records[number].sent[output] for output in sent} == sent

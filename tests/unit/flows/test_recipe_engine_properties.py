@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
-from recipe_interpreter import Outcome, interpret
-from trial_world import RUN, MortalJournal, World, run_trial, trial_recipes, use_trial_steps
+from recipe_interpreter import Outcome, assert_came_to, interpret
+from trial_world import RUN, MortalJournal, World, quiet_trial_steps, run_trial, trial_recipes
 
 from flows.recipe.journal import Journal, read_journal
 from flows.recipe.replay import Replay, replay
@@ -25,12 +23,8 @@ PROCESSES = 6
 
 @pytest.fixture(autouse=True, scope="module")
 def steps() -> Iterator[None]:
-    logger = logging.getLogger("flows.recipe")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)  # thousands of refusals are told otherwise
-    with use_trial_steps():
+    with quiet_trial_steps():
         yield
-    logger.setLevel(level)
 
 
 def expected_of(document: dict[str, Any]) -> Outcome:
@@ -41,21 +35,12 @@ def expected_of(document: dict[str, Any]) -> Outcome:
     return outcome
 
 
-def assert_came_to(records: Any, world: World, expected: Outcome) -> None:
-    assert Counter(world.effects.values()) == expected.handled
-    assert Counter(world.refusals.values()) == expected.refused
-    assert {number: record.state for number, record in records.items()} == expected.states
-    assert {number: record.received for number, record in records.items()} == expected.received
-    for number, sent in expected.sent.items():
-        assert {output: records[number].sent[output] for output in sent} == sent
-
-
 def finished(state: Replay) -> set[int]:
     """Return the numbers of messages that nobody should see again."""
     return state.all.keys() - state.waiting.keys()
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=100)
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=60)
 @given(trial_recipes())
 def test_a_recipe_does_what_the_interpreter_says(document):
     expected, world = expected_of(document), World()
@@ -64,7 +49,7 @@ def test_a_recipe_does_what_the_interpreter_says(document):
     assert_came_to(records, world, expected)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=100)
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=60)
 @given(trial_recipes(), st.lists(st.floats(0, 1), min_size=1, max_size=PROCESSES))
 def test_a_run_that_is_killed_anywhere_comes_to_the_same(document, fates):
     """Each process is killed when it has written a part of what an undisturbed run writes, be it within a line."""
@@ -90,7 +75,7 @@ def test_a_run_that_is_killed_anywhere_comes_to_the_same(document, fates):
         assert not ended.waiting
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=100)
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=60)
 @given(trial_recipes(), st.floats(0, 1))
 def test_what_is_left_of_a_journal_is_enough(document, fate):
     """A machine that loses power loses the end of the journal and what came of it."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -124,6 +125,11 @@ class World:
             assert self.effects.setdefault(key, effect) == effect, f"{key} names two messages"
         return None
 
+    def forget(self, nodes: Container[int]) -> None:
+        """Undo what happened at some nodes."""
+        self.effects = {key: effect for key, effect in self.effects.items() if effect[0] not in nodes}
+        self.refusals = {number: refusal for number, refusal in self.refusals.items() if refusal[0] not in nodes}
+
     def give_up(self, refusal: Refusal) -> None:
         if self.is_alive:
             message = refusal.message
@@ -220,10 +226,12 @@ def trial_steps() -> dict[str, Step]:
 
 
 @contextmanager
-def use_trial_steps() -> Iterator[None]:
-    """Have the engine know the trial steps and no other."""
+def quiet_trial_steps() -> Iterator[None]:
+    """Have the engine know the trial steps and no other, and say nothing: thousands of messages are refused."""
     steps = trial_steps()
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logging.getLogger("flows.recipe"), "disabled", True)
+        patch.setattr(logging.getLogger("flows.recipe.node"), "disabled", True)
         patch.setattr(registry, "STEPS", dict.fromkeys(steps, ""))
         patch.setattr("flows.recipe.engine.load_step", steps.__getitem__)
         yield
