@@ -24,10 +24,17 @@ CORES = len(os.sched_getaffinity(0))
 
 
 @contextmanager
-def bench_site() -> Iterator[Settings]:
-    """Have a site in a temporary folder, and this process as its client."""
+def bench_site(**changes: Any) -> Iterator[Settings]:
+    """Have a site in a temporary folder, and this process as its client.
+
+    Parameters
+    ----------
+    changes
+        Settings other than usual.
+    """
     with TemporaryDirectory(prefix="plaza-bench-") as home:
-        settings = Settings(home=Path(home), server_port=0, dask_port=0, analysis_workers=CORES)
+        usual = {"home": Path(home), "server_port": 0, "dask_port": 0, "analysis_workers": CORES}
+        settings = Settings(**usual | changes)
         with running_site(settings):
             use_running_site(settings)
             yield settings
