@@ -8,6 +8,7 @@ import pymysql
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import QueuePool
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_connection import connect, open_engine, pauses, retry_transaction, transaction
@@ -96,12 +97,26 @@ def _sqlite_error(code):
     return _error(cause)
 
 
-@pytest.mark.parametrize("code", [1040, 1053, 1205, 1213, 1317, 1927, 2002, 2003, 2006, 2013, 2055, -1])
+@pytest.mark.parametrize("code", [*(1020, 1021, 1040, 1041, 1047, 1053, 1114, 1158, 1180, 1203, 1205, 1213, 1226, 1290),
+                                  *(1317, 1412, 1836, 1927, 2002, 2003, 2006, 2013, 2055, -1)])  # fmt: skip
 def test_faults_of_a_server_that_pass(code):
     assert is_transient(_error(pymysql.err.OperationalError(code, "fault")))
 
 
-@pytest.mark.parametrize("code", [1045, 1142, 1146, 1054, 1264, 1366, 1406, 1452])
+@pytest.mark.parametrize(
+    ("code", "text", "passes"),
+    [
+        (1030, 'Got error 28 "No space left on device" from storage engine InnoDB', True),
+        (1030, 'Got error 168 "Unknown (generic) error from engine" from storage engine InnoDB', False),
+        (1026, "Error writing file '/tmp/x' (errno: 122 \"Disk quota exceeded\")", True),
+        (3, "Error writing file '/tmp/x' (Errcode: 5 \"Input/output error\")", False),
+    ],
+)
+def test_writing_faults_pass_if_space_is_what_lacks(code, text, passes):
+    assert is_transient(_error(pymysql.err.OperationalError(code, text))) is passes
+
+
+@pytest.mark.parametrize("code", [1045, 1142, 1146, 1054, 1062, 1264, 1366, 1406, 1452])
 def test_faults_of_a_server_that_stay(code):
     assert not is_transient(_error(pymysql.err.OperationalError(code, "fault")))
 
@@ -127,7 +142,16 @@ def test_lost_connection_passes_whatever_its_code():
 
 
 @pytest.mark.parametrize(
-    ("code", "advice"), [(1045, "password"), (1049, "database name"), (1142, "grants"), (1146, "plaza ispyb create")]
+    ("code", "advice"),
+    [
+        (1045, "password"),
+        (1049, "database name"),
+        (1142, "grants"),
+        (1143, "grants"),
+        (1370, "grants"),
+        (1054, "up to date"),
+        (1146, "plaza ispyb create"),
+    ],
 )
 def test_server_that_refuses_says_what_to_check(monkeypatch, code, advice):
     def refuse(**_):
@@ -217,6 +241,18 @@ def test_reader_does_not_wait_for_a_writer(engine):
         writer.execute(text("INSERT INTO image VALUES (1)"))
         assert numbers(engine) == []
     assert numbers(engine) == [1]
+
+
+def test_no_pause_is_longer_than_the_limit():
+    assert max(itertools.islice(pauses(first_s=60.0, longest_s=2.0), 3)) <= 2.0
+
+
+def test_all_connections_in_use_is_a_fault_that_passes(tmp_path):
+    busy = open_engine(f"sqlite:///{tmp_path}/x.sqlite?timeout=5")
+    busy.pool = QueuePool(busy.pool._creator, pool_size=1, max_overflow=0, timeout=0.05)
+    with busy.connect(), pytest.raises(DatabaseUnavailable, match="in use by this process"), transaction(busy):
+        pass
+    busy.dispose()
 
 
 def test_pauses_grow_to_a_limit_and_differ():
