@@ -23,7 +23,7 @@ from flows.mimas.scenario import (
 PILATUS, EIGER = DetectorClass.PILATUS, DetectorClass.EIGER
 DETECTORS = (PILATUS, EIGER, None)
 SERIAL = (DCClass.SERIAL_FIXED, DCClass.SERIAL_JET)
-ORDINARY = tuple(set(DCClass) - {DCClass.GRIDSCAN, *SERIAL})
+ORDINARY = tuple(kind for kind in DCClass if kind not in {DCClass.GRIDSCAN, *SERIAL})
 EVERYWHERE = MX_BEAMLINES
 CC = ("resolution.cc_half_significance_level", "0.1")
 
