@@ -70,6 +70,15 @@ class Channel:
     async def __anext__(self) -> Message:
         if not self._messages and not await self.has_more():
             raise StopAsyncIteration
+        return self.take()
+
+    @property
+    def has_any(self) -> bool:
+        """A message is there."""
+        return bool(self._messages)
+
+    def take(self) -> Message:
+        """Take the next message, which has to be there."""
         self._room.set()
         return self._messages.popleft()
 

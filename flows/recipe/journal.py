@@ -124,7 +124,7 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
 def encode(entry: dict[str, Any]) -> bytes:
     """Return an entry as a line. What isn't JSON's becomes text; numbers that aren't finite become null."""
     try:
-        return orjson.dumps(entry, default=str, option=_OPTIONS)
+        return orjson.dumps(entry, str, _OPTIONS)
     except (orjson.JSONEncodeError, TypeError):  # keys that aren't text, large whole numbers, lone surrogates
         return _BY_JSON + json.dumps(entry, default=str).encode() + b"\n"
 

@@ -183,7 +183,8 @@ class _Inbox:
         return self
 
     async def __anext__(self) -> Message:
-        message = await self._channel.__anext__()
+        channel = self._channel
+        message = channel.take() if channel.has_any else await channel.__anext__()  # a coroutine less, most times
         self._note(message)
         return message
 

@@ -8,8 +8,8 @@ from typing import Any
 from flows.recipe.language import ERROR, Recipe, links, reachable
 
 
-class Routes:
-    """The targets of one node's outputs.
+class Routes(dict[str | None, tuple[int, ...]]):
+    """The targets of one node's outputs, in order, one message each; an output that it doesn't link leads nowhere.
 
     Parameters
     ----------
@@ -27,15 +27,14 @@ class Routes:
         else:
             unnamed = _targets(output)
             named = {default: unnamed} if default is not None else {}
-        self._routes: dict[str | None, tuple[int, ...]] = {**named, None: unnamed}
+        super().__init__({**named, None: unnamed})
 
-    def __getitem__(self, output: str | None) -> tuple[int, ...]:
-        """Targets of an output, in order, one message each; an output that the node doesn't link leads nowhere."""
-        return self._routes.get(output, ())
+    def __missing__(self, output: str | None) -> tuple[int, ...]:
+        return ()
 
     def targets(self) -> set[int]:
         """All nodes that this one may send to."""
-        return {target for targets in self._routes.values() for target in targets}
+        return {target for targets in self.values() for target in targets}
 
 
 def error_targets(recipe: Recipe) -> dict[int, tuple[int, ...]]:
