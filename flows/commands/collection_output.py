@@ -6,29 +6,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from flows.commands.terminal_text import one_line
+from flows.commands.terminal_text import aligned, one_line
 
 if TYPE_CHECKING:
     from tasks.ispyb_access.collection_search import CollectionSummary
 
 INDENT = "  "
+TITLES: tuple[str, ...] = ("dcid", "started", "class", "type", "images", "run status", "path")
 
 
 def print_collections(collections: Iterable[CollectionSummary], console: Console | None = None) -> None:
-    """Print a table with a row for each data collection."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("dcid", "started", "class", "type", "images", "run status", "path"):
-        table.add_column(
-            heading, justify="right" if heading in {"dcid", "images"} else "left", no_wrap=True, overflow="ignore"
-        )
+    """Print a line for each data collection."""
+    rows = [TITLES]
     for some in collections:
         values = (some.start_time, ", ".join(some.classes), some.experiment_type, some.images, some.run_status)
-        started, *others = ("-" if value in (None, "") else one_line(str(value)) for value in values)
-        table.add_row(str(some.dcid), started.replace("T", " "), *others, one_line(some.path))
-    _print(table, console)
+        started, *others = ("-" if value in (None, "") else str(value) for value in values)
+        rows.append((str(some.dcid), started.replace("T", " "), *others, some.path))
+    for number, row in enumerate(aligned(rows)):
+        _print(Text("  ".join(row), "" if number else "bold"), console)
 
 
 def print_parameters(parameters: Mapping[str, Any], console: Console | None = None) -> None:
@@ -61,5 +58,5 @@ def _shown(value: Any) -> str:
     return one_line(str(value))
 
 
-def _print(renderable: Text | Table, console: Console | None) -> None:
-    (console or Console(highlight=False)).print(renderable, soft_wrap=True)
+def _print(text: Text, console: Console | None) -> None:
+    (console or Console(highlight=False)).print(text, soft_wrap=True)

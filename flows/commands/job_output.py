@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from flows.commands.terminal_text import aligned, one_line
+
 if TYPE_CHECKING:
     from tasks.ispyb_access.job_records import Job, Program
 
@@ -30,11 +32,9 @@ def job_table(jobs: Sequence[Job]) -> None:
         for job in jobs
     ]
     console = Console(highlight=False, soft_wrap=True)
-    widths = [max(map(len, column)) for column in zip(*rows, TITLES, strict=True)]
-    for row in (TITLES, *rows):
-        *cells, status = (f"{_one_line(cell):{width}}" for cell, width in zip(row, widths, strict=True))
-        style = "bold" if row is TITLES else COLOURS.get(row[-1], "")
-        console.print(Text.assemble(*(f"{cell}  " for cell in cells), (status.rstrip(), style)))
+    for number, (*cells, status) in enumerate(aligned([TITLES, *rows])):
+        style = COLOURS.get(status, "") if number else "bold"
+        console.print(Text.assemble(*(f"{cell}  " for cell in cells), (status, style)))
 
 
 def job_text(job: Job, *, verbose: bool) -> None:
@@ -49,14 +49,14 @@ def job_text(job: Job, *, verbose: bool) -> None:
         "recorded": job.recorded or "",
     }
     for name, value in facts.items():
-        console.print(Text.assemble((f"{name:<10}", "bold"), _one_line(str(value))))
+        console.print(Text.assemble((f"{name:<10}", "bold"), one_line(str(value))))
     for title, lines in (
         ("parameters", [f"{key}={value}" for key, value in job.parameters]),
         ("images", [f"dcid {dcid}: {start} to {end}" for dcid, start, end in job.sweeps]),
     ):
         console.print(Text(title if lines else f"{title}: none", "bold"))
         for line in lines:
-            console.print(Text(f"  {_one_line(line)}"))
+            console.print(Text(f"  {one_line(line)}"))
     console.print(Text("programs" if job.programs else "programs: none", "bold"))
     for program in job.programs:
         for text in _program_lines(program, verbose=verbose):
@@ -65,7 +65,7 @@ def job_text(job: Job, *, verbose: bool) -> None:
 
 def _program_lines(program: Program, *, verbose: bool) -> Iterator[Text]:
     style = COLOURS.get(program.status, "")
-    yield Text.assemble(f"  {program.id}  {_one_line(program.name or '')}  ", (program.status, style))
+    yield Text.assemble(f"  {program.id}  {one_line(program.name or '')}  ", (program.status, style))
     facts = {
         "message": program.message,
         "started": program.started,
@@ -75,10 +75,6 @@ def _program_lines(program: Program, *, verbose: bool) -> Iterator[Text]:
         facts |= {"command": program.command_line, "environment": program.environment}
     for name, value in facts.items():
         if value is not None:
-            yield Text(f"      {name}: {_one_line(str(value))}")
+            yield Text(f"      {name}: {one_line(str(value))}")
     for file in program.attachments if verbose else ():
-        yield Text(f"      {file.file_type}: {_one_line(f'{file.file_path}/{file.file_name}')}")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(part for part in text.split()) if not text.isprintable() else text
+        yield Text(f"      {file.file_type}: {one_line(f'{file.file_path}/{file.file_name}')}")

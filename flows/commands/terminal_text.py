@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,3 +23,14 @@ def one_line(text: str) -> str:
 def printable(text: str) -> str:
     """Return text without what a terminal would take for something else; lines stay."""
     return "\n".join(map(one_line, text.split("\n")))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[list[str]]:
+    """Yield rows with their cells padded to the width of their columns, but for the last one; nothing is cut.
+
+    A terminal wraps what is too long, a pipe gets all of it.
+    """
+    plain = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*plain, strict=True)]
+    for row in plain:
+        yield [*(f"{cell:{width}}" for cell, width in zip(row[:-1], widths, strict=False)), row[-1]]
