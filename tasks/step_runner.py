@@ -2,8 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, cast
 
@@ -77,16 +81,28 @@ async def _handle_each(
     function: Any = step.message_function
     assert function is not None, f"{step.queue} has neither a message nor a stream function"
     is_quick = iscoroutinefunction(function)
-    async for message in inbox:
-        try:
-            if is_quick:
-                sends = list(await function(parameters, message, context) or ())
+    with _thread_of_its_own(step) as thread:
+        async for message in inbox:
+            try:
+                if is_quick:
+                    sends = list(await function(parameters, message, context) or ())
+                else:
+                    call = partial(copy_context().run, _call, function, parameters, message, context)
+                    sends = await asyncio.get_running_loop().run_in_executor(thread, call)
+            except Exception as error:
+                context.refuse(message, error)
             else:
-                sends = await asyncio.to_thread(_call, function, parameters, message, context)
-        except Exception as error:
-            context.refuse(message, error)
-        else:
-            yield Handled(message, sends)
+                yield Handled(message, sends)
+
+
+@contextmanager
+def _thread_of_its_own(step: Step) -> Iterator[ThreadPoolExecutor]:
+    """Have a thread for a step, so that none waits for another that is stuck; it's started when first used."""
+    thread = ThreadPoolExecutor(1, thread_name_prefix=step.name)
+    try:
+        yield thread
+    finally:
+        thread.shutdown(wait=False)  # a step that was cancelled may not come back for long
 
 
 def _call(function: MessageFunction, parameters: StepParameters, message: Message, context: StepContext) -> list[Send]:

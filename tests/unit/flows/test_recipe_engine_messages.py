@@ -218,6 +218,27 @@ async def test_what_is_said_first_of_a_message_counts_also_from_a_thread(engine,
     assert (len(state.refused[2]), state.done[2], len(state.waiting)) == (refused, done, 0)
 
 
+async def test_steps_that_are_stuck_hold_no_other_up(engine):
+    """Be there more of them than asyncio has threads for all."""
+    stuck, is_free = 40, threading.Event()
+
+    @message_step(queue="wait", parameters=StepParameters)
+    def wait(parameters, message, context):
+        if not is_free.wait(10):
+            raise TimeoutError
+        return ()
+
+    @message_step(queue="free", parameters=StepParameters)
+    def free(parameters, message, context):
+        is_free.set()
+        return ()
+
+    nodes = {number: {"queue": "wait"} for number in range(1, stuck + 1)}
+    start = [[number, 0] for number in range(1, stuck + 2)]
+    records = await engine.run({**nodes, stuck + 1: {"queue": "free"}, "start": start}, wait, free)
+    assert {(record.state, record.retried) for record in records.values()} == {("done", 0)}
+
+
 async def test_a_thread_that_outlives_its_step_does_no_harm(engine, tmp_path):
     """It speaks when the step has ended, which was to say that all is done."""
     goes_on, threads = threading.Event(), []
