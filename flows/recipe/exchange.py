@@ -69,7 +69,7 @@ class Exchange:
 
     def restore(self, state: Replay) -> None:
         """Deliver what was waiting when the run's last process ended, and know what was sent already."""
-        self._numbers = itertools.count(state.last_number + 1)
+        self._numbers = itertools.count(state.next_number)
         now = time.time()
         for delivery in state.waiting.values():
             if delivery.again in state.heard:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+NUMBERS_LEFT_OUT: Final = 1_000_000
 
 
 @dataclass(slots=True)
@@ -67,9 +69,13 @@ class Replay:
     ended: dict[str, Any] | None = None
 
     @property
-    def last_number(self) -> int:
-        """The highest number of a message so far."""
-        return max(self.all, default=0)
+    def next_number(self) -> int:
+        """A number that no message has had: far beyond the last, as the end of the journal may be lost.
+
+        The disk was full, say, or the machine lost its power. A number that meant another message then would have a
+        ledger take this one for done.
+        """
+        return max(self.all, default=0) + NUMBERS_LEFT_OUT
 
     def received(self, node: int) -> int:
         """How many messages a node is done with, in one way or the other."""

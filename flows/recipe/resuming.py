@@ -58,7 +58,7 @@ def _is_open(state: Replay, letter: DeadLetter) -> bool:
 def send_again(state: Replay, deliveries: Iterable[Delivery]) -> dict[str, Any]:
     """Return the journal entry by which messages are sent once more, under new numbers."""
     sends = []
-    for number, delivery in enumerate(deliveries, state.last_number + 1):
+    for number, delivery in enumerate(deliveries, state.next_number):
         send = {
             "to": [(delivery.node, number)],
             "payload": delivery.payload,

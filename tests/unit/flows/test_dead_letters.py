@@ -147,8 +147,9 @@ def test_a_letter_that_was_mended_continues_its_recipe_and_others_stay(run, lett
 
 def test_what_befell_a_message_stays_with_it_each_time_it_is_given_up(run, letters):
     run.go()
-    for number in (1, 4, 5):  # each time it gets a new number
-        letters.reinject(letters.get(f"{RUN}-{number}"), run.folder)
+    for _ in range(3):
+        [again] = [letter for letter in letters.all() if letter.payload["name"] == "a"]
+        letters.reinject(again, run.folder)
         run.go()
     [again] = [letter for letter in letters.all() if letter.payload["name"] == "a"]
     deeds = [entry.get("error") or entry["done"] for entry in again.history]
@@ -198,7 +199,8 @@ def test_without_re_injected_letters_a_run_that_is_taken_up_tries_all_that_was_r
     run.go()
     run.go()
     assert run.seen == [*"abcabc"]
-    assert numbers(letters) == [4, 5, 6]
+    assert len(numbers(letters)) == 3
+    assert min(numbers(letters)) > 1000  # in case that the end of the journal is lost
 
 
 def test_repeating_a_node_forgets_what_waits_to_be_re_injected_there(run, letters):
@@ -419,6 +421,7 @@ def test_the_journal_says_what_a_re_injected_message_replaces(run, letters):
     letters.reinject(mended(letters, 2), run.folder)
     run.go()
     state = replay(read_journal(run.folder.journal))
-    assert state.all[4].again == 2
-    assert [entry.get("done") for entry in state.all[4].history][1:] == ["changed payload", "re-injected"]
+    anew = state.all[max(state.all)]
+    assert anew.again == 2
+    assert [entry.get("done") for entry in anew.history][1:] == ["changed payload", "re-injected"]
     assert set(state.refused[1]) == {1, 3}
