@@ -88,6 +88,11 @@ def open_engine(url: str | URL) -> Engine:
             f"ISPyB's URL can't be used ({error}); expected sqlite:///path or "
             "mysql+pymysql://user:password@host/ispyb; see PLAZA_ISPYB_URL"
         ) from None  # the cause may show the URL with its password
+    except ValueError:  # of a port; the message would show a part of the URL, maybe of an unescaped password
+        raise ConfigurationError(
+            "ISPyB's URL can't be read; expected sqlite:///path or mysql+pymysql://user:password@host:port/ispyb "
+            "with an @ in the password written as %40; see PLAZA_ISPYB_URL"
+        ) from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

@@ -34,12 +34,7 @@ def open_ispyb(url: str | None) -> Iterator[Engine]:
     from blocks.ispyb_connection import connect, describe, open_engine
     from blocks.settings import get_settings
 
-    try:
-        engine = open_engine(url) if url else connect(get_settings())
-    except ValueError:  # of a port; the message would show a part of the URL
-        raise ConfigurationError(
-            "ISPyB's URL can't be read; expected sqlite:///path or mysql+pymysql://user:password@host:port/ispyb"
-        ) from None
+    engine = open_engine(url) if url else connect(get_settings())
     try:
         file = engine.url.database
         if engine.dialect.name == "sqlite" and file and file != ":memory:" and not Path(file).is_file():

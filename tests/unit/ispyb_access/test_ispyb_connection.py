@@ -3,6 +3,7 @@
 import itertools
 import sqlite3
 import threading
+import traceback
 
 import pymysql
 import pytest
@@ -56,6 +57,15 @@ def test_sqlite_has_its_pragmas(engine):
             for name in ("foreign_keys", "journal_mode", "synchronous", "busy_timeout")
         }
     assert values == {"foreign_keys": 1, "journal_mode": "wal", "synchronous": 1, "busy_timeout": 30000}
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://ispyb:secret@db.example:port/ispyb", "mysql://ispyb:p@x:secret@db.example/ispyb"]
+)
+def test_port_that_is_no_number_is_refused_without_showing_the_url(url):
+    with pytest.raises(ConfigurationError, match="can't be read; expected sqlite") as caught:
+        open_engine(url)
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_mysql_gets_the_driver_that_recovers_and_time_outs(monkeypatch):
