@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from blocks.errors import RecipeError
 from flows.commands import recipe_check, recipe_show
+
+if TYPE_CHECKING:
+    from flows.recipe.language import Recipe
 
 app = typer.Typer(help="Check, show, fill and merge recipes; needs no server.", no_args_is_help=True)
 app.command()(recipe_check.check)
@@ -46,11 +49,26 @@ def fill(
 def merge(
     files: Annotated[list[Path], typer.Argument(help="Recipe files; - for standard input.", show_default=False)],
 ) -> None:
-    """Print the recipe that several make together, the nodes of the later ones renumbered."""
-    from flows.recipe.language import read_recipe
+    """Print the recipe that several make together, the later ones' nodes renumbered; an empty one adds nothing."""
     from flows.recipe.merging import merge_all
 
-    typer.echo(merge_all(read_recipe(file) for file in files).to_json(indent=2))
+    typer.echo(merge_all(map(_read_unless_empty, files)).to_json(indent=2))
+
+
+def _read_unless_empty(file: Path) -> Recipe | None:
+    from flows.recipe.files import parse_json, read_text
+    from flows.recipe.language import parse_recipe
+    from flows.recipe.validation import validate
+
+    text = read_text(file)
+    try:
+        if parse_json(text) in ({}, None):
+            return None
+        recipe = parse_recipe(text)
+        validate(recipe)
+    except RecipeError as error:
+        raise RecipeError(f"{file}: {error}") from error
+    return recipe
 
 
 app.command()(recipe_check.schema)

@@ -72,7 +72,6 @@ def test_merge_prints_one_recipe_of_several(plaza, files):
         (b"{", "not JSON"),
         (b"\xff", "'utf-8' codec"),
         (b"[1]", "JSON object"),
-        (b"{}", "JSON object"),
         (b'{"1": {"output": 1}, "start": [[1, 0]]}', "node 1: cycle"),
         (b"[" * 100_000, "nested too deeply"),
     ],
@@ -86,6 +85,17 @@ def test_a_wrong_recipe_is_one_line_with_its_name(plaza, files, tmp_path, conten
         assert (status, output, said.count("\n")) == (1, "", 1)
         assert said.startswith(f"plaza: {wrong}: ")
         assert complaint in said
+
+
+def test_an_empty_recipe_adds_nothing_and_is_none_by_itself(plaza, files, tmp_path):
+    empty = tmp_path / "empty.json"
+    empty.write_text("{}")
+    alone = plaza("merge", files[0])
+    assert plaza("merge", files[0], empty) == plaza("merge", empty, files[0]) == alone
+    for words in (["merge", empty], ["merge", empty, empty], ["fill", empty, "--parameters", files[1]]):
+        status, _, said = plaza(*words)
+        assert (status, said.count("\n")) == (1, 1)
+        assert "No recipe defined" in said
 
 
 @pytest.mark.parametrize(
