@@ -59,6 +59,8 @@ def _fit_text(column: Column[Any], value: str) -> str:
     kind = column.type
     if isinstance(kind, Enum):
         return _known(kind, value)
+    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError(f"expected text without NULs and lone surrogates, seen {value!r:.60}")
     fitting = _begin(value, TEXT_BYTES[type(kind).__name__]) if type(kind).__name__ in TEXT_BYTES else value
     if isinstance(kind, String) and kind.length:
         fitting = value[: kind.length]

@@ -608,18 +608,18 @@ def counts(engine):
         return {table.name: connection.scalar(select(func.count()).select_from(table)) for table in tables}
 
 
+def comments_of(character_set):
+    return text(f"ALTER TABLE Screening MODIFY comments varchar(255) CHARACTER SET {character_set} DEFAULT NULL")
+
+
 @only_mariadb
 class TestNarrowColumns:
     """Columns of latin1, as those of the facility's own ISPyB."""
 
     @pytest.fixture(autouse=True)
     def _narrow(self, engine):
-        statement = "ALTER TABLE Screening MODIFY comments varchar(255) CHARACTER SET {} DEFAULT NULL"
         with engine.begin() as connection:
-            connection.execute(text(statement.format("latin1")))
-        yield
-        with engine.begin() as connection:
-            connection.execute(text(statement.format("utf8mb4")))
+            connection.execute(comments_of("latin1"))
 
     @pytest.mark.parametrize("comment", ["1.5 Å", "µm²", "“quoted” – €5"])
     def test_what_they_hold_is_written(self, write, rows, add_collection, comment):
@@ -638,6 +638,21 @@ class TestNarrowColumns:
         assert rows(models.Screening) == []
 
 
+@pytest.fixture
+def wide(engine):
+    """Columns of utf8mb4; SQLite has no others."""
+    if engine.dialect.name == "sqlite":
+        yield
+        return
+    with engine.begin() as connection:
+        connection.execute(comments_of("utf8mb4"))
+    yield
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE Screening SET comments = NULL"))
+        connection.execute(comments_of("latin1"))
+
+
+@pytest.mark.usefixtures("wide")
 def test_columns_that_hold_every_character_get_them(write, rows, add_collection):
     write("insert_screening", dcid=add_collection(), comments="I/σ(I) of crystal 🧊")
     assert rows(models.Screening)[-1]["comments"] == "I/σ(I) of crystal 🧊"

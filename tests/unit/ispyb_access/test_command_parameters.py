@@ -399,3 +399,10 @@ def test_whatever_comes_is_read_or_refused(command, data):
         row = fit_row(taken.table, taken.row())
         assert fit_row(taken.table, row) == row
     assert json.loads(taken.model_dump_json(warnings=False, serialize_as_any=True)) is not None
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "spot \udfff"])
+def test_text_that_no_database_stores_as_it_is_is_refused(text):
+    column = table("AutoProcProgram").c.processingPrograms
+    with pytest.raises(ValueError, match="expected text without NULs and lone surrogates"):
+        fit(column, text)
