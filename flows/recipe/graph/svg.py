@@ -161,4 +161,5 @@ def _shortened(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(printable(text)) or " "
+    # graphviz fails at a text that is one bracket: its parser waits for the rest of "]]>"
+    return html.escape(printable(text)).replace("]", "&#93;") or " "

@@ -6,7 +6,7 @@ import shutil
 import xml.etree.ElementTree as ET
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from recipe_strategies import recipe_documents
 from rich.console import Console
@@ -124,6 +124,7 @@ def test_each_node_and_each_link_is_drawn_once(document, width):
 @needs_dot
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(recipe_documents(max_nodes=6), st.text())
+@example({"1": {}, "start": [[1, []]]}, "]")
 def test_whatever_a_recipe_holds_dot_can_draw_it(document, note):
     recipe = recipe_from_document(document)
     root = ET.fromstring(to_svg(recipe, notes=dict.fromkeys(recipe.nodes, note)))
