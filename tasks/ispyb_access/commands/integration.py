@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Table, delete
 
 from tasks.ispyb_access.commands.base import CommandParameters, Identity
 from tasks.ispyb_access.commands.row_parameters import Count, In, RowParameters, table
-from tasks.ispyb_access.commands.rows import insert_row, insert_rows, update_row
+from tasks.ispyb_access.commands.rows import insert_row, insert_rows, upsert_row
 
 logger = logging.getLogger(__name__)
 
@@ -116,13 +116,10 @@ def upsert_integration(connection: Connection, integration: Integration) -> int:
     MessageRefused
         There is no integration of this number.
     """
-    if integration.integration_id is None:
-        number = insert_row(connection, integration.table, integration.row())
-    else:
-        number = update_row(connection, integration.table, integration.integration_id, integration.row())
-        if integration.scaling_id is not None:
-            connection.execute(delete(SCALED).where(SCALED.c.autoProcIntegrationId == number))
+    number = upsert_row(connection, integration.table, integration.integration_id, integration.row())
     if integration.scaling_id is not None:
+        if integration.integration_id is not None:  # of a new one there is nothing to delete but a gap to lock
+            connection.execute(delete(SCALED).where(SCALED.c.autoProcIntegrationId == number))
         link = {"autoProcIntegrationId": number, "autoProcScalingId": integration.scaling_id}
         insert_row(connection, SCALED, link)
     return number
@@ -142,9 +139,7 @@ def write_autoproc(connection: Connection, autoproc: AutoProc) -> int:
     MessageRefused
         There is no result of this number.
     """
-    if autoproc.autoproc_id is None:
-        return insert_row(connection, autoproc.table, autoproc.row())
-    return update_row(connection, autoproc.table, autoproc.autoproc_id, autoproc.row())
+    return upsert_row(connection, autoproc.table, autoproc.autoproc_id, autoproc.row())
 
 
 def insert_scaling(connection: Connection, scaling: Scaling) -> int:

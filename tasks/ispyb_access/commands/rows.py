@@ -92,6 +92,19 @@ def update_row(connection: Connection, table: Table, number: int, values: Values
     return number
 
 
+def upsert_row(connection: Connection, table: Table, number: int | None, values: Values) -> int:
+    """Insert a row, or change what is given of the row of a number; return its number.
+
+    Raises
+    ------
+    MessageRefused
+        As `insert_row` and `update_row` do.
+    """
+    if number is None:
+        return insert_row(connection, table, values)
+    return update_row(connection, table, number, values)
+
+
 def require_row(connection: Connection, table: Table, number: int) -> None:
     """Check that there is a row of this number.
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table, select
 
 from tasks.ispyb_access.commands.base import CommandParameters, Identity, LocalTime
 from tasks.ispyb_access.commands.row_parameters import In, RowParameters, table
-from tasks.ispyb_access.commands.rows import Values, insert_once, insert_row, insert_rows, update_row
+from tasks.ispyb_access.commands.rows import Values, insert_once, insert_row, insert_rows, update_row, upsert_row
 
 RUN = table("MXMRRun")
 BLOB = table("MXMRRunBlob")
@@ -198,10 +198,7 @@ def insert_mxmr_run(connection: Connection, run: MolecularReplacement) -> int:
     MessageRefused
         There is no run of this number.
     """
-    if run.id is None:
-        number = insert_row(connection, RUN, run.row())
-    else:
-        number = update_row(connection, RUN, run.id, run.row())
+    number = upsert_row(connection, RUN, run.id, run.row())
     program = connection.scalar(select(RUN.c.autoProcProgramId).where(RUN.c.mxMRRunId == number))
     state = run.row(of=PROGRAM) | {"recordTimeStamp": run.endtime}
     if program is None:
@@ -227,18 +224,13 @@ def insert_mxmr_run_blob(connection: Connection, blob: RunBlob) -> int:
     MessageRefused
         There is no blob of this number.
     """
-    if blob.id is None:
-        return insert_row(connection, BLOB, blob.row())
-    return update_row(connection, BLOB, blob.id, blob.row())
+    return upsert_row(connection, BLOB, blob.id, blob.row())
 
 
 def insert_dimple_result(connection: Connection, result: MolecularReplacementResult) -> int:
     """Write a run with its program, files and blobs, and return its mxMRRunId."""
     given = result.mxmrrun.auto_proc_program_id
-    if given is None:
-        program = insert_row(connection, PROGRAM, result.auto_proc_program.row())
-    else:
-        program = update_row(connection, PROGRAM, given, result.auto_proc_program.row())
+    program = upsert_row(connection, PROGRAM, given, result.auto_proc_program.row())
     run = insert_row(connection, RUN, result.mxmrrun.row() | {"autoProcProgramId": program})
     insert_rows(connection, BLOB, [blob.row() | {"mxMRRunId": run} for blob in result.blobs])
     for file in result.attachments:
