@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# what an example may find, not how long it takes on a busy machine
-settings.register_profile("plaza", deadline=None)
+# The same examples each time: a run of the suite says whether a change is good. Looking for new ones is done by
+# choice, with --hypothesis-profile=explore. In both, what an example finds counts, not how long a busy machine takes.
+QUICK_ENOUGH = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("plaza", derandomize=True, **QUICK_ENOUGH)
+settings.register_profile("explore", max_examples=1000, **QUICK_ENOUGH)
 settings.load_profile("plaza")
 
 
