@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
@@ -58,7 +58,7 @@ def cluster_of_one():
         yield f"tcp://127.0.0.1:{port}", process.pid
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
 
 def identity(run, node=2):
@@ -78,7 +78,7 @@ async def analyse(folder, run, payloads, resources):
     return read_log(file)
 
 
-async def _until(condition, limit_s=60):
+async def _until(condition, limit_s=120):
     end = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < end, condition
@@ -86,8 +86,12 @@ async def _until(condition, limit_s=60):
 
 
 def _dials_pids(pid):
-    family = psutil.Process(pid).children(recursive=True)
-    return {child.pid for child in family if "tasks.diffraction.child_main" in child.cmdline()}
+    found = set()
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended since
+            if "tasks.diffraction.child_main" in child.cmdline():
+                found.add(child.pid)
+    return found
 
 
 async def test_warnings_of_dials_reach_the_log_of_their_run_and_no_other(pictures, jerky_master, tmp_path):

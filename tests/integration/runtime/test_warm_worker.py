@@ -16,12 +16,16 @@ pytestmark = pytest.mark.slow
 
 
 def _fork_server(site: SiteUnderTest) -> psutil.Process:
-    (found,) = (
-        process
-        for process in psutil.process_iter()
-        if TITLE in " ".join(process.cmdline()) and process.environ().get("PLAZA_SERVICE_OF") == str(site.settings.home)
-    )
+    (found,) = (process for process in psutil.process_iter() if _is_fork_server(process, site))
     return found
+
+
+def _is_fork_server(process: psutil.Process, site: SiteUnderTest) -> bool:
+    try:
+        of = process.environ().get("PLAZA_SERVICE_OF")
+        return of == str(site.settings.home) and TITLE in " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # any process of the machine, which may end meanwhile
+        return False
 
 
 def test_run_is_forked_from_the_warm_process_and_soon_there(runtime_site):
@@ -31,7 +35,7 @@ def test_run_is_forked_from_the_warm_process_and_soon_there(runtime_site):
     runtime_site.wait_for_state(run, "Completed")
     started, _, parent = diary.read_text().split()
     assert int(parent) == _fork_server(runtime_site).pid
-    assert float(started) - asked < 10  # the figure is in docs/performance.md; here the machine may be busy
+    assert float(started) - asked < 30  # the figure is in docs/performance.md; here the machine may be busy
 
 
 def test_printed_lines_go_to_the_log_of_flow_runs(runtime_site):
@@ -54,7 +58,7 @@ def test_cancelled_run_ends_and_runs_its_hook(runtime_site):
 def test_killed_run_is_crashed_once_and_runs_its_hook(runtime_site):
     run, pid, diary = runtime_site.linger("to-kill")
     os.kill(pid, signal.SIGKILL)
-    runtime_site.wait_for_state(run, "Crashed", timeout=20)
+    runtime_site.wait_for_state(run, "Crashed")
     wait_for(diary.with_suffix(".crashed").exists, "the hook")
     other, other_pid, _ = runtime_site.linger("after-the-kill")  # by now, a second report would have come
     states = [state["name"] for state in runtime_site.api(f"flow_run_states/?flow_run_id={run}")]
@@ -67,8 +71,8 @@ def test_dead_fork_server_takes_its_runs_along_and_is_replaced(runtime_site):
     run, pid, diary = runtime_site.linger("orphan")
     before = _fork_server(runtime_site)
     before.kill()
-    runtime_site.wait_for_state(run, "Crashed", timeout=20)
-    assert not psutil.pid_exists(pid)
+    runtime_site.wait_for_state(run, "Crashed")
+    wait_for(lambda: not psutil.pid_exists(pid), "the process gone")
     wait_for(diary.with_suffix(".crashed").exists, "the hook")
     next_diary = runtime_site.diaries / "next"
     runtime_site.wait_for_state(runtime_site.start("note-start/trial", diary=str(next_diary)), "Completed")
