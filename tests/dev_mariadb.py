@@ -98,7 +98,7 @@ def dev_mariadb(folder: Path) -> Iterator[DevMariaDB]:
     try:
         yield DevMariaDB(folder)
     finally:
-        cleaner.communicate(timeout=60)
+        cleaner.communicate(timeout=180)
 
 
 def empty(url: URL) -> None:

@@ -53,7 +53,7 @@ class RunningStep:
             yield message
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 20) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = 60) -> None:
     """Wait for something to come true."""
     async with asyncio.timeout(timeout_s):
         while not condition():

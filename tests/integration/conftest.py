@@ -8,5 +8,5 @@ def prefect_server():
     """A Prefect server of its own on SQLite: enough for one run at a time."""
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=90):
+    with prefect_test_harness(server_startup_timeout=240):
         yield

@@ -42,7 +42,7 @@ def site(tmp_path, monkeypatch):
 
 async def _lines_at_prefect(flow_run_id, text):
     """Lines of a run that have a text; the server has them a little later."""
-    async with asyncio.timeout(20), get_client() as client:
+    async with asyncio.timeout(60), get_client() as client:
         while True:
             logs = await client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id])))
             if found := [line for line in logs if text in line.message]:

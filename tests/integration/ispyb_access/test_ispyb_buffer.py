@@ -105,7 +105,7 @@ async def test_waiting_holds_up_no_other_message(resources, program, monkeypatch
     monkeypatch.setattr(connector, "ROW_PATIENCE_S", 600.0)
     run = InterruptedRun(store_in_ispyb, NODE, [tell(program, 1), *[register(program, 2)] * 3], resources)
     working = asyncio.create_task(run.process())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(run.sent) < 3:
             await asyncio.sleep(0.01)
     assert (working.done(), run.refused) == (False, [])

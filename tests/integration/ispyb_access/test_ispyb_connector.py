@@ -136,7 +136,7 @@ async def test_cancelled_step_ends_though_the_database_is_away(resources, monkey
     await until(lambda: "waiting for ISPyB" in caplog.text)
     step.task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(step.task, 5)
+        await asyncio.wait_for(step.task, 60)
     assert "secret" not in caplog.text
 
 
@@ -161,10 +161,11 @@ async def test_result_is_found_by_later_steps_under_its_name(resources):
     assert (step.refused, step.sent[0].payload) == ([], {"result": send.payload["result"]})
 
 
-async def test_single_commands_do_not_wait_for_company(resources):
+async def test_single_commands_do_not_wait_for_company(resources, monkeypatch):
+    monkeypatch.setattr(image_batches, "BATCH_PATIENCE_S", 3600)
     step = RunningStep(store_in_ispyb, {"ispyb_command": "register_processing", "program": "fast_dp"}, resources)
     step.put({})
-    await until(lambda: step.sent, timeout_s=5)
+    await until(lambda: step.sent)
     await step.end()
 
 

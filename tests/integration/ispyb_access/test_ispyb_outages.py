@@ -5,7 +5,6 @@ import logging
 import shutil
 import subprocess
 import threading
-import time
 from contextlib import suppress
 
 import pymysql
@@ -22,7 +21,7 @@ from tasks.ispyb_access.schema import METADATA
 from tasks.resources import Resources
 
 IMAGES = {"ispyb_command": "store_per_image_analysis_results", "dcid": 7}
-RECOVERY_S = 5.0
+RECOVERY_S = 30.0  # far less than pauses would have grown to, far more than a busy machine takes
 
 REGISTER = {"ispyb_command": "register_processing", "program": "xia2 dials", "store_result": "program"}
 TELL = {"ispyb_command": "add_program_message", "program_id": "$program", "severity": "INFO"}
@@ -98,17 +97,15 @@ class TestServer:
         step.put({})
         await until(lambda: "waiting for ISPyB" in log.text)
         await asyncio.to_thread(server.start)
-        is_back = time.monotonic()
         await until(lambda: step.sent, RECOVERY_S)
         await step.end()
-        assert time.monotonic() - is_back < RECOVERY_S
         assert (count(resources.ispyb, *ONE_LIST), step.refused) == (ONE_LIST, [])
         assert said_once(log)
 
     async def test_recovery_is_quick_after_a_long_time_too(self, server, resources, log, monkeypatch):
         """Pauses grow, but not for ever."""
         server.kill()
-        monkeypatch.setattr("tasks.ispyb_access.patience.pauses", lambda: ispyb_connection.pauses(first_s=60.0))
+        monkeypatch.setattr("tasks.ispyb_access.patience.pauses", lambda: ispyb_connection.pauses(first_s=600.0))
         step = RunningStep(store_in_ispyb, LIST, resources)
         step.put({})
         await until(lambda: "waiting for ISPyB" in log.text)
@@ -216,18 +213,18 @@ class TestServer:
         assert "waiting" not in log.text
 
     async def test_connection_idle_for_too_long_unnoticed(self, server, resources, log):
-        server.execute("SET GLOBAL wait_timeout = 1")
+        server.execute("SET GLOBAL wait_timeout = 2")
         try:
             step = RunningStep(store_in_ispyb, LIST, resources)
             step.put({})
             await until(lambda: len(step.sent) == 1)
             idle = "SELECT count(*) FROM information_schema.processlist WHERE user = 'plaza'"
             await until(lambda: server.execute(idle) == ["0"])
-            step.put({})
-            await until(lambda: len(step.sent) == 2)
-            await step.end()
         finally:
             server.execute("SET GLOBAL wait_timeout = 28800")
+        step.put({})
+        await until(lambda: len(step.sent) == 2)
+        await step.end()
         assert "waiting" not in log.text
 
     async def test_connection_ended_by_an_administrator_within_a_transaction(self, server, resources, log):
@@ -361,10 +358,10 @@ async def test_full_disk_below_mariadb(tmp_path, small_disk, log, monkeypatch):
             step = RunningStep(store_in_ispyb, IMAGES, resources)
             images = 20_000
             step.put(*({"file-number": number, "n_spots_total": number} for number in range(1, images + 1)))
-            await until(lambda: "waiting for ISPyB" in log.text, 60)
+            await until(lambda: "waiting for ISPyB" in log.text, 120)
             assert "full" in log.text
             ballast.unlink()
-            await until(lambda: len(step.sent) == images, 60)
+            await until(lambda: len(step.sent) == images, 120)
             await step.end()
             assert count(resources.ispyb, "ImageQualityIndicators") == {"ImageQualityIndicators": images}
             assert said_once(log)

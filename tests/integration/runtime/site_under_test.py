@@ -14,7 +14,7 @@ from blocks.settings import Settings
 from flows.runtime.running_site import RunningSite
 
 
-def wait_for(condition: Callable[[], Any], what: str, timeout: float = 60, pause: float = 0.02) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, timeout: float = 120, pause: float = 0.02) -> Any:
     """Wait until a condition holds and return its value."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
@@ -48,7 +48,7 @@ class SiteUnderTest:
     def state(self, run: str) -> str:
         return str(self.api(f"flow_runs/{run}")["state"]["name"])
 
-    def wait_for_state(self, run: str, state: str, timeout: float = 60) -> None:
+    def wait_for_state(self, run: str, state: str, timeout: float = 120) -> None:
         wait_for(lambda: self.state(run) == state, f"{run} {state}, seen {self.state(run)}", timeout)
 
     def linger(self, name: str) -> tuple[str, int, Path]:

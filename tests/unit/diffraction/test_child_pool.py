@@ -21,7 +21,7 @@ def pool():
 
 
 def meet(pool, *files):
-    return pool.meet([PreviewRequest(file, 1, "", "", time_limit_s=0.3 if file == "hang" else 20.0) for file in files])
+    return pool.meet([PreviewRequest(file, 1, "", "", time_limit_s=0.3 if file == "hang" else 60.0) for file in files])
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_threads_have_processes_of_their_own(pool):
 
     def work():
         with pool._borrow() as child:
-            together.wait(timeout=20)
+            together.wait(timeout=60)
             pids.append(child.pid)
 
     threads = [threading.Thread(target=work) for _ in range(2)]

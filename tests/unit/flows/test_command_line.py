@@ -15,7 +15,7 @@ def plaza(*words, **environment):
         env=clean | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 

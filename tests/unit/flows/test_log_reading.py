@@ -116,7 +116,7 @@ def test_log_is_followed_while_it_is_written_until_the_run_has_ended(tmp_path):
 
     def run():
         for number in range(0, 100, 10):
-            assert may_write.acquire(timeout=20)
+            assert may_write.acquire(timeout=60)
             write(file, *[line(number + late) for late in (1, 0, 3, 2)])
         has_ended.set()
 

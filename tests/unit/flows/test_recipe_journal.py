@@ -214,7 +214,7 @@ async def test_large_messages_are_kept_and_come_back(path, payload):
     assert engine.kept.payloads == [payload]
     state = replay(read_journal(path))
     assert [delivery.payload for delivery in state.all.values()] == [payload, payload]
-    assert time.perf_counter() - begun < 10
+    assert time.perf_counter() - begun < 60
 
 
 def test_no_journal_is_an_empty_one(tmp_path):

@@ -237,7 +237,7 @@ def test_file_that_hangs_is_given_up(processing, name):
     begin = time.monotonic()
     with pytest.raises(VisitFilesUnavailable, match=r"within 0\.2 s.*file system answers"):
         look(processing, limit_s=0.2)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30
     _release(processing / name)
 
 
@@ -246,7 +246,7 @@ def _release(fifo):
     os.close(os.open(fifo, os.O_WRONLY))
     for thread in threading.enumerate():
         if thread.name == "time-limited":
-            thread.join(10)
+            thread.join(60)
 
 
 def test_process_ends_although_a_file_hangs(processing):
@@ -259,7 +259,7 @@ def test_process_ends_although_a_file_hangs(processing):
         "except VisitFilesUnavailable:\n"
         "    print('given up')\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=True)
     assert done.stdout == "given up\n"
 
 

@@ -15,7 +15,7 @@ from tasks.step_runner import try_step
 def gda():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind(("127.0.0.1", 0))
-        listener.settimeout(5)
+        listener.settimeout(60)
         yield listener
 
 

@@ -131,7 +131,7 @@ def test_several_processes_append_whole_lines(file):
     for writer in writers:  # all at once
         writer.stdin.write(b"x")
         writer.stdin.close()
-    assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
+    assert [writer.wait(timeout=240) for writer in writers] == [0, 0, 0]
     said = [message.split()[:2] for message in messages(file)]
     for name in "012":
         assert [int(number) for writer, number in said if writer == name] == list(range(2000))

@@ -100,7 +100,7 @@ def test_packages_are_not_searched_for_plaza_s_own_steps(monkeypatch):
 
 
 def run_python(code):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=True).stdout
 
 
 def test_importing_the_packages_stays_light():

@@ -62,7 +62,7 @@ async def watch(parameters, context, made_up=None, output=None):
     made_up = made_up or MadeUpTime()
     model = WatchParameters.model_validate(parameters)
     outputs = Notices.of_output(ALL if output is None else output)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         notices = Watch(open_source(model), outputs, model, context, made_up.clock).notices()
         return [(notice.output, notice.payload) async for notice in notices]
 

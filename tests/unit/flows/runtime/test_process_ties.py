@@ -11,7 +11,7 @@ import pytest
 
 from flows.runtime.process_ties import is_alive, kill, wait_until_gone
 
-SLEEP = "import time; time.sleep(60)"
+SLEEP = "import time; time.sleep(600)"
 TIED_TO_PARENT = f"""
 import os
 from flows.runtime.process_ties import end_with_parent
@@ -45,7 +45,7 @@ def test_process_ends_when_its_parent_is_killed():
         child = psutil.Process(int(parent.stdout.readline()))
         assert parent.stdout.readline() == "\n"  # the child is tied
         parent.kill()
-    assert wait_until_gone([child], timeout=10) == []
+    assert wait_until_gone([child], timeout=60) == []
 
 
 def test_process_ends_with_another_that_is_not_its_parent(sleeper):
@@ -53,14 +53,14 @@ def test_process_ends_with_another_that_is_not_its_parent(sleeper):
         tied.stdout.readline()
         assert tied.poll() is None
         sleeper.kill()
-        assert tied.wait(timeout=10) == -15
+        assert tied.wait(timeout=60) == -15
 
 
 def test_zombie_is_not_alive(sleeper):
     process = psutil.Process(sleeper.pid)
     assert is_alive(process)
     os.kill(sleeper.pid, 9)
-    assert wait_until_gone([process], timeout=10) == []  # nobody has reaped it yet
+    assert wait_until_gone([process], timeout=60) == []  # nobody has reaped it yet
     assert process.status() == psutil.STATUS_ZOMBIE
 
 
@@ -68,4 +68,4 @@ def test_process_that_stays_is_returned_and_can_be_killed(sleeper):
     process = psutil.Process(sleeper.pid)
     assert wait_until_gone([process], timeout=0.1) == [process]
     kill([process])
-    assert wait_until_gone([process], timeout=10) == []
+    assert wait_until_gone([process], timeout=60) == []
