@@ -19,8 +19,9 @@ from blocks.errors import PlazaError, RecipeError, RecipeRunBusy
 from blocks.settings import get_settings
 from flows.recipe.dead_letters import DeadLetter, DeadLetters
 from flows.recipe.engine import RecipeRun
+from flows.recipe.files import read_text
 from flows.recipe.journal import Journal
-from flows.recipe.language import read_recipe
+from flows.recipe.language import checked_recipe
 from flows.recipe.logbook import Logbook, digest_of, document_of, read_logbook, this_process
 from flows.recipe.node import Refusal
 from flows.recipe.parameters import recipe_parameters
@@ -150,12 +151,13 @@ async def _begin(
     path: Path, dcid: int | None, parameters: Mapping[str, Any], folder: RunFolder, resources: Resources
 ) -> Logbook:
     """Read the recipe and what fills it."""
-    recipe = read_recipe(path)
+    text = read_text(path)
+    recipe = checked_recipe(text, path)
     known = await recipe_parameters(dcid, parameters, folder.recipe_run, resources)
     filled = document_of(fill_recipe(recipe, known))
     if dcid is None:
         dcid = known.get("ispyb_dcid")  # of the job that the run was started for
-    return Logbook(path.stem, str(path), digest_of(path), dcid, dict(parameters), known, filled)
+    return Logbook(path.stem, str(path), digest_of(text), dcid, dict(parameters), known, filled)
 
 
 def _outcome(records: Mapping[int, NodeRecord], folder: RunFolder) -> State[Any]:

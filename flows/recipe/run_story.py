@@ -12,7 +12,7 @@ from typing import Any
 
 from blocks.errors import RecipeError, UnknownRecipeRun
 from flows.recipe.graph import RecipeGraph
-from flows.recipe.journal import decode
+from flows.recipe.journal import read_journal
 from flows.recipe.language import Recipe
 from flows.recipe.logbook import Logbook, read_logbook
 from flows.recipe.records import NodeRecord
@@ -117,7 +117,7 @@ def read_story(folder: RunFolder) -> RunStory:
     complaints: list[str] = []
     at_work = is_at_work(folder)
     logbook = _logbook(folder, complaints)
-    entries = list(_entries(folder.journal, complaints))
+    entries = list(read_journal(folder.journal, complaints.append))
     try:
         state, fates = replay(entries), _fates(entries)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -145,7 +145,7 @@ def latest_runs(runs: Path, count: int) -> list[RunHeadline]:
 
 def _headline(folder: RunFolder, touched_at: float) -> RunHeadline:
     logbook = _logbook(folder, [])
-    first: Mapping[str, Any] = next(_entries(folder.journal, []), {})
+    first: Mapping[str, Any] = next(read_journal(folder.journal, on_damage=lambda _: None), {})
     at = _mapping(first.get("began", first)).get("at", touched_at)
     state = _state(logbook, is_at_work(folder))
     return RunHeadline(
@@ -169,21 +169,6 @@ def _logbook(folder: RunFolder, complaints: list[str]) -> Logbook | None:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         complaints.append(f"{folder.logbook} can't be read: {error}")
         return None
-
-
-def _entries(journal: Path, complaints: list[str]) -> Iterator[dict[str, Any]]:
-    """Yield what a journal says, without a last line that isn't finished, and without damaged ones."""
-    try:
-        lines = journal.open("rb")
-    except FileNotFoundError:
-        return
-    with lines:
-        for number, line in enumerate(lines, 1):
-            if line.endswith(b"\n"):
-                try:
-                    yield decode(line)
-                except (ValueError, RecursionError) as error:
-                    complaints.append(f"{journal}, line {number}: {error}")
 
 
 def _attempts(entries: Iterable[Mapping[str, Any]]) -> Iterator[Attempt]:
