@@ -66,7 +66,7 @@ class RunStory:
     @property
     def state(self) -> str:
         """How it stands, in a line."""
-        return _state(self.logbook, self.is_at_work)
+        return _state(self.folder, self.logbook, self.is_at_work)
 
     def messages_of(self, node: int) -> list[Delivery]:
         """Return the messages that were sent to a node, in order."""
@@ -147,15 +147,16 @@ def _headline(folder: RunFolder, touched_at: float) -> RunHeadline:
     logbook = _logbook(folder, [])
     first: Mapping[str, Any] = next(read_journal(folder.journal, on_damage=lambda _: None), {})
     at = _mapping(first.get("began", first)).get("at", touched_at)
-    state = _state(logbook, is_at_work(folder))
+    state = _state(folder, logbook, is_at_work(folder))
     return RunHeadline(
         folder.recipe_run, logbook.recipe if logbook else "", logbook.dcid if logbook else None, at, state
     )
 
 
-def _state(logbook: Logbook | None, at_work: bool) -> str:
+def _state(folder: RunFolder, logbook: Logbook | None, at_work: bool) -> str:
     if logbook is None:
-        return "reads what its recipe asks for" if at_work else "failed before its recipe was filled"
+        failure = f"failed before its recipe was filled (see `plaza logs {folder.recipe_run}`)"
+        return "reads what its recipe asks for" if at_work else failure
     if logbook.ended and not at_work:
         return f"{logbook.ended.get('state')}: {logbook.ended.get('message')}"
     return "at work" if at_work else "not at work, and not at its end: its process was killed (see `plaza resume`)"

@@ -223,7 +223,7 @@ def test_every_attempt_is_told(folder):
         (True, False, None, "not at work, and not at its end: its process was killed"),
         (True, False, {"state": "Completed", "message": "2 steps done"}, "Completed: 2 steps done"),
         (False, True, None, "reads what its recipe asks for"),
-        (False, False, None, "failed before its recipe was filled"),
+        (False, False, None, "failed before its recipe was filled (see `plaza logs 0b1c"),
     ],
 )
 def test_how_a_run_stands(folder, plaza, has_logbook, is_held, ended, state):
