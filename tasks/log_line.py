@@ -56,7 +56,8 @@ class LogLine:
         relayed = getattr(record, "log_line", None)
         if isinstance(relayed, LogLine):
             return relayed if relayed.identity else replace(relayed, identity=current_identity())
-        traceback = _TRACEBACKS.formatException(record.exc_info) if record.exc_info else record.exc_text
+        raised = record.exc_info if record.exc_info and record.exc_info[0] else None  # Prefect logs some without one
+        traceback = _TRACEBACKS.formatException(raised) if raised else record.exc_text
         return cls(
             record.created,
             record.levelname,

@@ -59,10 +59,9 @@ def queue_of(number: int, node: Mapping[str, Any]) -> str:
     label = re.sub(r"[\s_-]|^dls", "", str(service).lower())
     if queue is None and label in SERVICES:
         return SERVICES[label]
-    raise UnknownStep(
-        f"node {number} asks for queue {queue!r} (service {service!r}), which no step serves; "
-        f"known queues: {', '.join(known_queues())}"
-    )
+    asked = " of ".join(f"{key} {node[key]!r}" for key in ("queue", "service") if node.get(key) is not None)
+    fault = f"asks for {asked}, which no step serves" if asked else "names neither a queue nor a service"
+    raise UnknownStep(f"node {number} {fault}; known queues: {', '.join(known_queues())}")
 
 
 def known_queues() -> list[str]:

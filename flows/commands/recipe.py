@@ -56,19 +56,11 @@ def merge(
 
 
 def _read_unless_empty(file: Path) -> Recipe | None:
-    from flows.recipe.files import parse_json, read_text
-    from flows.recipe.language import parse_recipe
-    from flows.recipe.validation import validate
+    from flows.recipe.files import read_text
+    from flows.recipe.language import checked_recipe
 
     text = read_text(file)
-    try:
-        if parse_json(text) in ({}, None):
-            return None
-        recipe = parse_recipe(text)
-        validate(recipe)
-    except RecipeError as error:
-        raise RecipeError(f"{file}: {error}") from error
-    return recipe
+    return None if "".join(text.split()) in ("{}", "null") else checked_recipe(text, file)
 
 
 app.command()(recipe_check.schema)

@@ -138,8 +138,9 @@ class StoryPrinter:
         summary = ", ".join(f"{number} {words}" for words, number in fates.items()) or "no messages"
         self._title(f"{label}: {summary}")
         chosen = messages if count is None else self._choose(messages, count)
+        width = max((len(str(message.number)) for message in chosen), default=0)
         for message in chosen:
-            self._print_message(message)
+            self._print_message(message, max(width, 5))
         if left_out := len(messages) - len(chosen):
             self._line(Text(f"  … and {left_out} more (see --messages, --step and --all)", "dim"))
 
@@ -148,22 +149,23 @@ class StoryPrinter:
         by_need = sorted(messages, key=lambda message: self._story.fates[message.number].is_over)
         return sorted(by_need[:count], key=lambda message: message.number)
 
-    def _print_message(self, message: Delivery) -> None:
+    def _print_message(self, message: Delivery, width: int) -> None:
         fate = self._story.fates[message.number]
         source = f"from {message.source}" if message.source else "from the start"
         when = f" {moment(fate.at)}" if fate.at is not None else ""
         style = "green" if fate.words == "done" else "red" if fate.words == "refused" else "yellow"
         self._line(
             Text.assemble(
-                f"  {message.number:>5}  {moment(message.sent_at)} {source}, ",
+                f"  {message.number:>{width}}  {moment(message.sent_at)} {source}, ",
                 (f"{fate.words}{when}", style),
                 (f", message {message.again} once more" if message.again != message.number else "", "dim"),
             )
         )
-        self._line(Text(f"         {self._value(_json(message.payload))}"))
+        indent = " " * (width + 4)
+        self._line(Text(f"{indent}{self._value(_json(message.payload))}"))
         for entry in message.history:
             deed = entry.get("error") or f"{entry.get('done')} by {entry.get('by')}"
-            self._line(Text(f"         {moment(entry.get('at'))} {self._value(str(deed))}", "red"))
+            self._line(Text(f"{indent}{moment(entry.get('at'))} {self._value(str(deed))}", "red"))
 
     def _value(self, text: str) -> str:
         return one_line(shortened(text, VALUE_CHARACTERS) if self._is_cut else text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from tasks.step import Message
@@ -11,13 +12,24 @@ from tasks.step import Message
 CAPACITY: Final = 64  # messages; small enough that a slow step soon holds back a fast one
 
 
+def _tell_nobody(message: Message) -> None:
+    """Take a message without a word."""
+
+
 class Channel:
     """An asynchronous iterator of messages that ends when all feeders have finished and the inbox is empty.
 
     Who sends asks for room before the next message: back-pressure. Messages with a delay wait outside of it.
+    Who waits for the next message may be cancelled without harm.
+
+    Attributes
+    ----------
+    on_take
+        Called with each message that is taken.
     """
 
     def __init__(self, feeders: int, capacity: int = CAPACITY) -> None:
+        self.on_take: Callable[[Message], None] = _tell_nobody
         self._messages: deque[Message] = deque()
         self._capacity = capacity
         self._feeders = feeders
@@ -43,8 +55,9 @@ class Channel:
             timer = asyncio.get_running_loop().call_later(delay, lambda: self._arrive(message, timer))
             self._timers.add(timer)
         else:
+            if not self._messages:
+                self._news.set()
             self._messages.append(message)
-            self._news.set()
 
     def _arrive(self, message: Message, timer: asyncio.TimerHandle) -> None:
         self._timers.discard(timer)
@@ -70,17 +83,10 @@ class Channel:
     async def __anext__(self) -> Message:
         if not self._messages and not await self.has_more():
             raise StopAsyncIteration
-        return self.take()
-
-    @property
-    def has_any(self) -> bool:
-        """A message is there."""
-        return bool(self._messages)
-
-    def take(self) -> Message:
-        """Take the next message, which has to be there."""
         self._room.set()
-        return self._messages.popleft()
+        message = self._messages.popleft()
+        self.on_take(message)
+        return message
 
     def cancel(self) -> None:
         """Forget what is still delayed: the run is being abandoned."""

@@ -101,36 +101,42 @@ class Exchange:
         Channel | None
             One that has no room left, if there is one: the node should wait for it.
         """
-        at = time.time()
-        outputs, sent, full, gathered = self._ways[node], [], None, len(self._gathered)
+        at, outputs, gathered = time.time(), self._ways[node], self._gathered
+        sent: list[dict[str, Any]] = []
+        full, gathered_before = None, len(gathered)
         try:
             for send in sends:
-                ways = outputs.get(send.output, ())
-                if ways and not done and not self._is_news(send):
+                output = send.output
+                ways = outputs.get(output, ())
+                if ways and not done and send.follows is not None and not self._is_news(send.follows.number, output):
                     continue
-                count[send.output or ""] += 1
+                count[output or ""] += 1
                 if ways:
                     sent.append(self._address(send, ways, at, cause))
                     for _, channel, _ in ways:
                         if channel.is_full:
                             full = channel
-            if sent:
-                self._record({"at": at, "node": node, "sends": sent, "done": done})
+            if sent and self._journal:
+                self._journal.record({"at": at, "node": node, "sends": sent, "done": done})
         except Exception:  # what can't be written shall not be delivered either
-            del self._gathered[gathered:]
+            del gathered[gathered_before:]
             raise
-        if sent:
-            self._forget(done)
-        elif done:
-            self.note_done(node, done)
-        if len(self._gathered) >= GATHERED:
+        if done and not sent:
+            self._done[node] += done
+        for number in done:
+            if number in self._heard:
+                self._forget(number)
+        if self._flushing is None:
+            self._flush_soon()
+        if len(gathered) >= GATHERED:
             self.flush()
         return full
 
     def note_done(self, node: int, done: Sequence[int]) -> None:
         """Note messages that are done without an answer."""
         self._done[node] += done
-        self._forget(done)
+        for number in done:
+            self._forget(number)
         self._flush_soon()
 
     def try_again(self, node: int, message: Message, error: str, pause_s: float) -> None:
@@ -150,7 +156,7 @@ class Exchange:
         ways = self._ways_to(handlers)
         sends = [self._address(Send(report, "error", message.environment), ways, at)] if ways else []
         self._record({"at": at, "node": node, "refused": message.number, "error": error, "sends": sends})
-        self._forget((message.number,))
+        self._forget(message.number)
 
     def flush(self) -> None:
         """Write what was gathered, then deliver it."""
@@ -169,11 +175,8 @@ class Exchange:
     def _ways_to(self, targets: Iterable[int]) -> tuple[Way, ...]:
         return tuple(self._entrances[target] for target in targets)
 
-    def _is_news(self, send: Send) -> bool:
-        """Tell whether a step hasn't sent this before, when it had the same message for the last time."""
-        if send.follows is None:
-            return True
-        number, output = send.follows.number, send.output
+    def _is_news(self, number: int, output: str | None) -> bool:
+        """Tell whether a step hasn't sent this before, when it had the message of this number for the last time."""
         if (to_drop := self._to_drop.get(number)) and to_drop[output]:
             to_drop[output] -= 1
             return False
@@ -185,12 +188,10 @@ class Exchange:
         if number in self._heard:
             self._to_drop[number] = Counter(self._heard[number])
 
-    def _forget(self, done: Iterable[int]) -> None:
-        heard = self._heard
-        for number in done:
-            if number in heard:
-                del heard[number]
-                self._to_drop.pop(number, None)
+    def _forget(self, number: int) -> None:
+        """Forget what was heard of a message that is done."""
+        self._heard.pop(number, None)
+        self._to_drop.pop(number, None)
 
     def _address(self, send: Send, ways: Sequence[Way], at: float, cause: Message | None = None) -> dict[str, Any]:
         """Give a send's messages their numbers, gather them, and return what the journal says of them."""

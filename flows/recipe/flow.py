@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,14 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from blocks.errors import PlazaError, RecipeError, RecipeRunBusy
+from blocks.errors import PlazaError, RecipeError, RecipeRunBusy, UnknownRecipeRun
 from blocks.settings import get_settings
 from flows.recipe.dead_letters import DeadLetter, DeadLetters
 from flows.recipe.engine import RecipeRun
+from flows.recipe.files import read_text
 from flows.recipe.journal import Journal
-from flows.recipe.language import read_recipe
+from flows.recipe.language import checked_recipe
 from flows.recipe.logbook import Logbook, digest_of, document_of, read_logbook, this_process
 from flows.recipe.node import Refusal
 from flows.recipe.parameters import recipe_parameters
@@ -73,10 +76,14 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
         run_recipe,
         name=name,
         description=f"Recipe {path.name}",
-        flow_run_name=f"{name} · dcid {{dcid}}",
+        flow_run_name=lambda: _with_dcid(name, flow_run.parameters.get("dcid")),
         validate_parameters=True,
         persist_result=False,
     )
+
+
+def _with_dcid(name: str, dcid: int | None) -> str:
+    return name if dcid is None else f"{name} · dcid {dcid}"
 
 
 async def _run(name: str, path: Path, dcid: int | None, parameters: Mapping[str, Any]) -> State[Any]:
@@ -85,13 +92,15 @@ async def _run(name: str, path: Path, dcid: int | None, parameters: Mapping[str,
     folder.path.mkdir(parents=True, exist_ok=True)
     with run_log(folder.log, StepIdentity(folder.recipe_run, name, dcid), get_settings().log_level):
         while True:
-            try:
-                with await _open_journal(folder) as journal:
+            with await _open_journal(folder) as journal:
+                try:
                     async with Resources() as resources:
                         state = await _run_once(name, path, dcid, parameters, folder, journal, resources)
-            except PlazaError as error:  # the reason is all that an operator needs, so no traceback
-                logger.error("recipe %s can't run: %s", name, error)
-                return Failed(message=f"{type(error).__name__}: {error}")
+                except PlazaError as error:  # the reason is all that an operator needs, so no traceback
+                    logger.error("recipe %s can't run: %s", name, error)
+                    failure: State[Any] = Failed(message=f"{type(error).__name__}: {error}")
+                    _note_failure(folder, failure)
+                    return failure
             if not folder.has_reinjected:  # nobody could have the run taken up anew while this process had it
                 return state
 
@@ -123,7 +132,7 @@ async def _run_once(
     state = take_up(folder, journal, letters)
     if state is None:
         logbook = await _begin(path, dcid, parameters, folder, resources)
-        logger.info("recipe %s for dcid %s: recipe run %s", name, logbook.dcid, folder.recipe_run)
+        logger.info("recipe %s: recipe run %s", _with_dcid(name, logbook.dcid), folder.recipe_run)
     else:
         logbook = replace(read_logbook(folder), ended=None)
         logger.info("recipe run %s goes on: %d messages wait", folder.recipe_run, len(state.waiting))
@@ -140,7 +149,7 @@ async def _run_once(
     async with published(name, run.records, RunPage(logbook, folder, run.recipe)):
         records = await run.run(state)
     outcome = _outcome(records, folder)
-    ended = {"at": time.time(), "state": outcome.name, "message": outcome.message}
+    ended = _end(outcome)
     journal.record({"ended": ended})
     replace(logbook, ended=ended).write(folder)
     return outcome
@@ -150,19 +159,31 @@ async def _begin(
     path: Path, dcid: int | None, parameters: Mapping[str, Any], folder: RunFolder, resources: Resources
 ) -> Logbook:
     """Read the recipe and what fills it."""
-    recipe = read_recipe(path)
+    text = read_text(path)
+    recipe = checked_recipe(text, path)
     known = await recipe_parameters(dcid, parameters, folder.recipe_run, resources)
     filled = document_of(fill_recipe(recipe, known))
     if dcid is None:
         dcid = known.get("ispyb_dcid")  # of the job that the run was started for
-    return Logbook(path.stem, str(path), digest_of(path), dcid, dict(parameters), known, filled)
+    return Logbook(path.stem, str(path), digest_of(text), dcid, dict(parameters), known, filled)
 
 
 def _outcome(records: Mapping[int, NodeRecord], folder: RunFolder) -> State[Any]:
     faults = [f"step {record.label}: {record.fault}" for record in records.values() if record.fault]
     if faults:
         return Failed(message="; ".join(faults) + f" (see `plaza dlq list --run {folder.recipe_run}`)")
-    return Completed(message=f"{sum(record.received > 0 for record in records.values())} steps done")
+    done = sum(record.received > 0 for record in records.values())
+    return Completed(message=f"{done} step{'s' * (done != 1)} done")
+
+
+def _note_failure(folder: RunFolder, failure: State[Any]) -> None:
+    """Have the logbook say why the run failed; before the recipe was filled there is none."""
+    with suppress(UnknownRecipeRun):
+        replace(read_logbook(folder), ended=_end(failure)).write(folder)
+
+
+def _end(outcome: State[Any]) -> dict[str, Any]:
+    return {"at": time.time(), "state": outcome.name, "message": outcome.message}
 
 
 def _recipe_run_id() -> str:

@@ -25,7 +25,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,10 +103,15 @@ class Journal:
         self.close()
 
 
-def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+def read_journal(path: Path, on_damage: Callable[[str], None] = logger.error) -> Iterator[dict[str, Any]]:
     """Yield a journal's entries, in order; none if there is no journal.
 
     A line that a failing disk or machine has spoilt is left out, with what it says: what's missing is done again.
+
+    Parameters
+    ----------
+    on_damage
+        Told of each such line, in words.
     """
     try:
         lines = path.open("rb")
@@ -118,7 +123,7 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
                 try:
                     yield decode(line)
                 except (ValueError, RecursionError) as error:
-                    logger.error("line %d of %s can't be read and is left out: %s", number, path, error)
+                    on_damage(f"line {number} of {path} can't be read and is left out: {error}")
 
 
 def encode(entry: dict[str, Any]) -> bytes:

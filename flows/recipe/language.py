@@ -31,6 +31,7 @@ __all__ = [
     "BrokenRules",
     "Link",
     "Recipe",
+    "checked_recipe",
     "links",
     "parse_recipe",
     "reachable",
@@ -117,14 +118,24 @@ def read_recipe(path: Path) -> Recipe:
     RecipeError
         It can't be read, isn't JSON or breaks a rule of the language; the message names the file.
     """
+    return checked_recipe(read_text(path), path)
+
+
+def checked_recipe(text: str, source: Path) -> Recipe:
+    """Parse and validate the text of a recipe file.
+
+    Raises
+    ------
+    RecipeError
+        It isn't JSON or breaks a rule of the language; the message names the file.
+    """
     from flows.recipe.validation import validate
 
-    text = read_text(path)
     try:
         recipe = parse_recipe(text)
         validate(recipe)
     except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from error
+        raise RecipeError(f"{source}: {error}") from error
     return recipe
 
 

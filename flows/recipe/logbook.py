@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, Final
 
 from blocks.errors import UnknownRecipeRun
@@ -97,9 +96,9 @@ def document_of(recipe: Recipe) -> dict[str, Any]:
     return decode(encode({**document, "start": recipe.start, "error": recipe.error}))
 
 
-def digest_of(file: Path) -> str:
-    """Return the SHA-256 of a recipe file, in hexadecimal."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def digest_of(text: str) -> str:
+    """Return the SHA-256 of a recipe file's text, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def this_process() -> dict[str, Any]:

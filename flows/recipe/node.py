@@ -71,6 +71,7 @@ class NodeRun:
         self._failures: Counter[int] = Counter()
         self.history: defaultdict[int, list[Mapping[str, Any]]] = defaultdict(list)
         self._taken = 0
+        channel.on_take = self._take
         self._last_breakdown: str | None = None
 
     async def work(self, recipe_run: str, resources: Resources) -> None:
@@ -82,7 +83,7 @@ class NodeRun:
             context = self._context(recipe_run, resources)
             taken_before = self._taken
             try:
-                async with aclosing(run_step(self.step, _Inbox(self._channel, self._take), context)) as results:
+                async with aclosing(run_step(self.step, self._channel, context)) as results:
                     async for result in results:
                         if full := self._hand_on(result):
                             await full.has_room()
@@ -95,7 +96,7 @@ class NodeRun:
                     logger.exception("step %s of recipe run %s has failed", self.record.label, recipe_run)
                 self._last_breakdown = str(error)
                 if self._taken == taken_before:
-                    self._take(await anext(self._channel))
+                    await anext(self._channel)
                 for message in [*self._held.values()]:
                     self._refuse(message, error)
             else:
@@ -114,10 +115,13 @@ class NodeRun:
             sends, cause, completed = (result,), result.follows, result.completes
         else:
             sends, cause, completed = result.sends, result.message, (result.message,)
-        done = [message.number for message in completed if message.number in self._held]
+        held, done = self._held, []
+        for message in completed:
+            if message.number in held:
+                done.append(message.number)
         full = self._exchange.hand_on(self.number, sends, cause, done, self.record.sent)
         for number in done:
-            self._held.pop(number, None)
+            held.pop(number, None)
         return full
 
     def _finish(self, messages: Iterable[Message]) -> None:
@@ -171,22 +175,6 @@ class NodeRun:
             sent_before=dict(record.sent),
             logger=logging.getLogger(f"tasks.{self.step.name}"),
         )
-
-
-class _Inbox:
-    """A channel whose messages are noted as they are taken; who waits for one may be cancelled without harm."""
-
-    def __init__(self, channel: Channel, take: Callable[[Message], None]) -> None:
-        self._channel, self._note = channel, take
-
-    def __aiter__(self) -> _Inbox:
-        return self
-
-    async def __anext__(self) -> Message:
-        channel = self._channel
-        message = channel.take() if channel.has_any else await channel.__anext__()  # a coroutine less, most times
-        self._note(message)
-        return message
 
 
 def _is_being_cancelled() -> bool:

@@ -65,7 +65,6 @@ class Replay:
     sent: defaultdict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     done: Counter[int] = field(default_factory=Counter)
     refused: defaultdict[int, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
-    attempts: list[dict[str, Any]] = field(default_factory=list)
     ended: dict[str, Any] | None = None
 
     @property
@@ -92,7 +91,6 @@ def replay(entries: Iterable[Mapping[str, Any]]) -> Replay:
 
 def _take(state: Replay, entry: Mapping[str, Any]) -> None:
     if "began" in entry:
-        state.attempts.append(entry["began"])
         state.ended = None
     if "ended" in entry:
         state.ended = entry["ended"]

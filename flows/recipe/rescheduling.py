@@ -14,7 +14,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
 
 from blocks.errors import PassingFault, RecipeRunBusy, UnknownRecipeRun
-from flows.recipe.resuming import is_at_work
+from flows.recipe.resuming import is_at_work, is_work_left
 from flows.recipe.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ BURIAL_S: Final = 15.0
 
 
 async def schedule_again(folder: RunFolder) -> str:
-    """Have a recipe run taken up again.
+    """Have a recipe run taken up again, if anything is left to do.
 
     Returns
     -------
@@ -44,10 +44,13 @@ async def schedule_again(folder: RunFolder) -> str:
     async with _client() as client:
         run = await _read_run(client, folder)
         if is_at_work(folder):
-            return f"recipe run {folder.recipe_run} is at work: it goes on with this when it has done the rest"
+            then = ": it takes what was re-injected when it has done the rest" if folder.has_reinjected else " already"
+            return f"recipe run {folder.recipe_run} is at work{then}"
         run = await _await_burial(client, run)
         if run.state is not None and run.state.is_scheduled():
             return f"recipe run {folder.recipe_run} is scheduled already"
+        if run.state is not None and run.state.is_completed() and not is_work_left(folder):
+            return f"recipe run {folder.recipe_run} ({run.name}) is {run.state.name}: nothing is left to do"
         await client.set_flow_run_state(run.id, AwaitingRetry(message="taken up again by plaza"), force=True)
     return f"recipe run {folder.recipe_run} ({run.name}) goes on"
 

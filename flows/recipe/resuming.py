@@ -133,6 +133,12 @@ def _delivery(state: Replay, letter: DeadLetter) -> Delivery:
     )
 
 
+def is_work_left(folder: RunFolder) -> bool:
+    """Tell whether a run that is not at work has yet to come to its end, or messages wait for it since."""
+    state = replay(read_journal(folder.journal))
+    return not state.ended or bool(state.waiting) or folder.has_reinjected
+
+
 def is_at_work(folder: RunFolder) -> bool:
     """Tell whether a process has the run."""
     try:

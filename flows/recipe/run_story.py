@@ -12,7 +12,7 @@ from typing import Any
 
 from blocks.errors import RecipeError, UnknownRecipeRun
 from flows.recipe.graph import RecipeGraph
-from flows.recipe.journal import decode
+from flows.recipe.journal import read_journal
 from flows.recipe.language import Recipe
 from flows.recipe.logbook import Logbook, read_logbook
 from flows.recipe.records import NodeRecord
@@ -66,7 +66,7 @@ class RunStory:
     @property
     def state(self) -> str:
         """How it stands, in a line."""
-        return _state(self.logbook, self.is_at_work)
+        return _state(self.folder, self.logbook, self.is_at_work)
 
     def messages_of(self, node: int) -> list[Delivery]:
         """Return the messages that were sent to a node, in order."""
@@ -117,7 +117,7 @@ def read_story(folder: RunFolder) -> RunStory:
     complaints: list[str] = []
     at_work = is_at_work(folder)
     logbook = _logbook(folder, complaints)
-    entries = list(_entries(folder.journal, complaints))
+    entries = list(read_journal(folder.journal, complaints.append))
     try:
         state, fates = replay(entries), _fates(entries)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -145,17 +145,18 @@ def latest_runs(runs: Path, count: int) -> list[RunHeadline]:
 
 def _headline(folder: RunFolder, touched_at: float) -> RunHeadline:
     logbook = _logbook(folder, [])
-    first: Mapping[str, Any] = next(_entries(folder.journal, []), {})
+    first: Mapping[str, Any] = next(read_journal(folder.journal, on_damage=lambda _: None), {})
     at = _mapping(first.get("began", first)).get("at", touched_at)
-    state = _state(logbook, is_at_work(folder))
+    state = _state(folder, logbook, is_at_work(folder))
     return RunHeadline(
         folder.recipe_run, logbook.recipe if logbook else "", logbook.dcid if logbook else None, at, state
     )
 
 
-def _state(logbook: Logbook | None, at_work: bool) -> str:
+def _state(folder: RunFolder, logbook: Logbook | None, at_work: bool) -> str:
     if logbook is None:
-        return "reads what its recipe asks for" if at_work else "failed before its recipe was filled"
+        failure = f"failed before its recipe was filled (see `plaza logs {folder.recipe_run}`)"
+        return "reads what its recipe asks for" if at_work else failure
     if logbook.ended and not at_work:
         return f"{logbook.ended.get('state')}: {logbook.ended.get('message')}"
     return "at work" if at_work else "not at work, and not at its end: its process was killed (see `plaza resume`)"
@@ -169,21 +170,6 @@ def _logbook(folder: RunFolder, complaints: list[str]) -> Logbook | None:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         complaints.append(f"{folder.logbook} can't be read: {error}")
         return None
-
-
-def _entries(journal: Path, complaints: list[str]) -> Iterator[dict[str, Any]]:
-    """Yield what a journal says, without a last line that isn't finished, and without damaged ones."""
-    try:
-        lines = journal.open("rb")
-    except FileNotFoundError:
-        return
-    with lines:
-        for number, line in enumerate(lines, 1):
-            if line.endswith(b"\n"):
-                try:
-                    yield decode(line)
-                except (ValueError, RecursionError) as error:
-                    complaints.append(f"{journal}, line {number}: {error}")
 
 
 def _attempts(entries: Iterable[Mapping[str, Any]]) -> Iterator[Attempt]:

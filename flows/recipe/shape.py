@@ -90,8 +90,11 @@ def _node_faults(document: Mapping[Any, Any]) -> Iterator[str]:
 
 def _start_faults(document: Mapping[Any, Any]) -> Iterator[str]:
     entries = document.get(START)
-    if not isinstance(entries, (list, tuple)) or not entries:
+    if not entries:
         yield f"'{START}' is missing or empty: expected a list of [node, payload] pairs"
+        return
+    if not isinstance(entries, (list, tuple)):
+        yield f"'{START}' {shown(entries)}: expected a list of [node, payload] pairs"
         return
     for entry in entries:
         if not isinstance(entry, (list, tuple)) or len(entry) != 2:

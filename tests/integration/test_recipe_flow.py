@@ -14,6 +14,8 @@ from blocks.settings import get_settings
 from flows.recipe import publishing
 from flows.recipe.dead_letters import DeadLetters
 from flows.recipe.flow import recipe_flow
+from flows.recipe.run_folder import run_folder
+from flows.recipe.run_story import read_story
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -111,6 +113,20 @@ async def test_a_recipe_that_can_not_run_says_why_and_runs_nothing(run_recipe, d
     assert state.is_failed()
     assert complaint in state.message
     assert await task_runs(flow_run_id, 0) == {}
+
+
+async def test_a_run_that_could_not_begin_is_shown_as_failed_with_the_reason(run_recipe):
+    _, flow_run_id = await run_recipe({"1": {"queue": "crystal.ball"}, "start": [[1, []]]})
+    assert read_story(run_folder(str(flow_run_id))).state.startswith("Failed: UnknownStep: node 1 asks for queue")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"), [({}, "tried-recipe"), ({"ispyb_dcid": 7, "dcid": 7}, "tried-recipe · dcid 7")]
+)
+async def test_a_run_is_named_by_its_recipe_and_its_data_collection(run_recipe, parameters, name):
+    _, flow_run_id = await run_recipe({"1": {"queue": "crystal.ball"}, "start": [[1, []]]}, **parameters)
+    async with get_client() as client:
+        assert (await client.read_flow_run(flow_run_id)).name == name
 
 
 async def test_a_pattern_without_a_field_refuses_the_message_and_names_the_pattern(run_recipe):

@@ -128,7 +128,7 @@ def test_mended_messages_complete_a_run_that_had_failed(plaza: Plaza, gda: socke
     for attempts in (3, 4):  # once more does nothing, since the message is done
         again = plaza("dlq", "reinject", str(file))
         assert again.returncode == 0, again.stderr
-        plaza.await_state(run, "Completed: 1 steps done", attempts)
+        plaza.await_state(run, "Completed: 1 step done", attempts)
     assert heard(gda) == ["PIA", "7", "6"]
     gda.settimeout(0.5)
     with pytest.raises(TimeoutError):
@@ -143,7 +143,7 @@ def test_a_run_that_is_at_work_takes_a_message_when_it_has_done_the_rest(
     [letter] = await_(lambda: plaza.letters(run))
     assert plaza("dlq", "edit", letter["id"], "--payload", json.dumps(GOOD)).returncode == 0
     again = plaza("dlq", "reinject", "--all", "--run", run)
-    assert "is at work: it goes on with this when it has done the rest" in again.stdout, again.stderr
+    assert "is at work: it takes what was re-injected when it has done the rest" in again.stdout, again.stderr
     assert plaza.letters(run) == []
     assert plaza.story(run)["is_at_work"]
     file.write_text("image")

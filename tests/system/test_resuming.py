@@ -203,7 +203,11 @@ def test_a_run_that_is_done_has_nothing_left_to_do(site: Site, tmp_path: Path) -
     run = site.start("chain", folder=str(tmp_path), what="it")
     assert site.end_of(run) == "Completed: 5 steps done"
     ended = site.resume(run)
+    assert ended.returncode == 0
+    assert "is Completed: nothing is left to do" in ended.stdout
     assert "Completed: 5 steps done" in ended.stdout
+    journal = run_folder(run, site.settings.home).journal
+    assert len([entry for entry in read_journal(journal) if "began" in entry]) == 1
     assert len((tmp_path / "tries.log").read_text().splitlines()) == 5
 
 

@@ -85,6 +85,9 @@ def test_a_spoilt_line_is_left_out_and_told(path, spoilt, caplog):
     path.write_bytes(encode({"n": 1}) + spoilt + b"\n" + encode({"n": 2}))
     assert list(read_journal(path)) == [{"n": 1}, {"n": 2}]
     assert "line 2 of" in caplog.text
+    told: list[str] = []
+    assert list(read_journal(path, told.append)) == [{"n": 1}, {"n": 2}]
+    assert [text.startswith(f"line 2 of {path}") for text in told] == [True]
 
 
 class FullDisk:

@@ -57,6 +57,7 @@ def test_sound_recipes_pass(document):
         ({"1": {}}, ["'start' is missing"]),
         ({"1": {}, "start": None}, ["'start' is missing"]),
         ({"1": {}, "start": []}, ["'start' is missing or empty"]),
+        ({"1": {}, "start": {"1": []}}, ["'start' {'1': []}: expected a list of [node, payload] pairs"]),
         ({"1": {}, "start": {"1": []}}, ["'start'", "list of [node, payload]"]),
         ({"1": {}, "start": [1]}, ["'start' entry 1", "pair"]),
         ({"1": {}, "start": [[1]]}, ["'start' entry [1]", "pair"]),
@@ -185,8 +186,8 @@ def some_node(data, document):
 
 
 def no_start(data, document):
-    document["start"] = data.draw(st.sampled_from([None, [], {}, "1", 0]))
-    return "'start' is missing"
+    document["start"] = data.draw(st.sampled_from([None, [], {}, "1", 0, 1]))
+    return "'start' is missing" if not document["start"] else "expected a list of [node, payload] pairs"
 
 
 def no_pair(data, document):

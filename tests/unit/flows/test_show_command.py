@@ -223,7 +223,7 @@ def test_every_attempt_is_told(folder):
         (True, False, None, "not at work, and not at its end: its process was killed"),
         (True, False, {"state": "Completed", "message": "2 steps done"}, "Completed: 2 steps done"),
         (False, True, None, "reads what its recipe asks for"),
-        (False, False, None, "failed before its recipe was filled"),
+        (False, False, None, "failed before its recipe was filled (see `plaza logs 0b1c"),
     ],
 )
 def test_how_a_run_stands(folder, plaza, has_logbook, is_held, ended, state):
@@ -258,8 +258,8 @@ def test_every_moment_of_a_journal_that_is_being_written_can_be_shown(folder, pl
         ("logbook", b"{", "logbook.json can't be read"),
         ("logbook", b'{"changes": [], "mood": 1}', "logbook.json can't be read"),
         ("logbook", b"\xff\x00", "logbook.json can't be read"),
-        ("journal", b'{"at": 1\n{"began": {}}\n', "journal.jsonl, line 1: "),
-        ("journal", b"\x00\x00\x00\n", "journal.jsonl, line 1: "),
+        ("journal", b'{"at": 1\n{"began": {}}\n', "line 1 of "),
+        ("journal", b"\x00\x00\x00\n", "line 1 of "),
         ("journal", b'{"sends": [{}]}\n', "journal.jsonl can't be followed"),
         ("journal", b'{"began": 3, "sends": 3}\n', "journal.jsonl can't be followed"),
         ("journal", b'[]\n"x"\n3\n', ""),

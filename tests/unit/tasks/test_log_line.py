@@ -68,6 +68,12 @@ def test_line_is_written_on_behalf_of_who_logs():
     assert LogLine.from_record(record()).identity is None
 
 
+def test_a_failure_without_an_exception_has_no_traceback():
+    failed = record("failed")
+    failed.exc_info = (None, None, None)
+    assert LogLine.from_record(failed).traceback is None
+
+
 def test_line_has_the_traceback():
     try:
         raise KeyError("x")

@@ -28,6 +28,21 @@ def test_unknown_queue_names_the_known_ones():
         load_step("no.such.queue")
 
 
+@pytest.mark.parametrize(
+    ("node", "complaint"),
+    [
+        ({"queue": "tea"}, "node 3 asks for queue 'tea', which no step serves"),
+        ({"service": "Tea"}, "node 3 asks for service 'Tea', which no step serves"),
+        ({"queue": "tea", "service": "Images"}, "node 3 asks for queue 'tea' of service 'Images', which"),
+        ({"parameters": {}}, "node 3 names neither a queue nor a service; known queues: archive"),
+    ],
+)
+def test_a_node_that_no_step_serves_is_refused_by_what_it_names(node, complaint):
+    with pytest.raises(UnknownStep) as refused:
+        queue_of(3, node)
+    assert str(refused.value).startswith(complaint)
+
+
 SITE_MODULE = """
 from tasks.step import StepParameters, message_step
 
