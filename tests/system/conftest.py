@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,23 +14,13 @@ import pytest
 from blocks.settings import Settings
 from flows.demo.watching import WatchedRun, follow
 from flows.recipe.run_folder import RunFolder
-from flows.runtime.running_site import RunningSite, site_environment
 from flows.runtime.services import running_site
 from tasks.simulation.collection import CollectionRecord
+from tests.commanded_site import CommandedSite
 
 
-@dataclass(frozen=True)
-class Beamline:
+class Beamline(CommandedSite):
     """The simulated beamline and what can be asked of the site behind it."""
-
-    settings: Settings
-    site: RunningSite
-
-    def plaza(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of the command line and return what it printed."""
-        command = [sys.executable, "-c", "from flows.commands import main; main()", *words]
-        environment = {**os.environ, **site_environment(self.settings, self.site)}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
 
     def collect(self, *words: str) -> list[CollectionRecord]:
         """Let data collections happen and return their records."""

@@ -7,11 +7,8 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -24,8 +21,8 @@ from prefect.states import AwaitingRetry
 from blocks.settings import Settings
 from flows.recipe.journal import read_journal
 from flows.recipe.run_folder import run_folder
-from flows.runtime.running_site import RunningSite, site_environment
 from flows.runtime.services import running_site
+from tests.commanded_site import CommandedSite, await_
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -66,28 +63,8 @@ POISON = {
 }
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(CommandedSite):
     """A site with recipes of trial steps."""
-
-    settings: Settings
-    site: RunningSite
-
-    def plaza(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of the command line."""
-        command = [sys.executable, "-c", "from flows.commands import main; main()", *words]
-        environment = {**os.environ, **site_environment(self.settings, self.site)}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-
-    def start(self, recipe: str, **parameters: Any) -> str:
-        """Start a recipe and return the id of its run."""
-        return asyncio.run(self._start(recipe, parameters))
-
-    async def _start(self, recipe: str, parameters: dict[str, Any]) -> str:
-        async with PrefectClient(self.site.api_url) as client:
-            deployment = await client.read_deployment_by_name(f"{recipe}/live")
-            run = await client.create_flow_run_from_deployment(deployment.id, parameters={"parameters": parameters})
-            return str(run.id)
 
     def retry(self, run: str) -> None:
         """Do what the UI's button Retry does."""
@@ -126,15 +103,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         patch.setenv("PYTHONPATH", str(TRIAL_STEPS), prepend=os.pathsep)
         with running_site(settings) as site:
             yield Site(settings, site)
-
-
-def await_(condition: Callable[[], Any], timeout_s: float = 30) -> Any:
-    """Wait until a condition holds and return what it gave."""
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "waited for too long"
-        time.sleep(0.02)
-    return value
 
 
 def kill_at(gate: Path) -> None:

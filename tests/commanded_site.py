@@ -1,0 +1,50 @@
+"""A whole site as its users reach it: by commands, and by starting recipes at Prefect's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from blocks.settings import Settings
+from flows.runtime.running_site import RunningSite, site_environment
+
+
+@dataclass(frozen=True)
+class CommandedSite:
+    """A running site, and what can be asked of it."""
+
+    settings: Settings
+    site: RunningSite
+
+    def plaza(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the command line and return what it printed."""
+        command = [sys.executable, "-c", "from flows.commands import main; main()", *words]
+        environment = {**os.environ, **site_environment(self.settings, self.site)}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+
+    def start(self, recipe: str, **parameters: Any) -> str:
+        """Start a recipe and return the id of its run."""
+        return asyncio.run(self._start(recipe, parameters))
+
+    async def _start(self, recipe: str, parameters: dict[str, Any]) -> str:
+        from prefect.client.orchestration import PrefectClient
+
+        async with PrefectClient(self.site.api_url) as client:
+            deployment = await client.read_deployment_by_name(f"{recipe}/live")
+            run = await client.create_flow_run_from_deployment(deployment.id, parameters={"parameters": parameters})
+            return str(run.id)
+
+
+def await_(condition: Callable[[], Any], timeout_s: float = 120) -> Any:
+    """Wait until a condition holds and return what it gave."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "waited for too long"
+        time.sleep(0.05)
+    return value
