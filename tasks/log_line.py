@@ -56,8 +56,6 @@ class LogLine:
         relayed = getattr(record, "log_line", None)
         if isinstance(relayed, LogLine):
             return relayed if relayed.identity else replace(relayed, identity=current_identity())
-        raised = record.exc_info if record.exc_info and record.exc_info[0] else None  # Prefect logs some without one
-        traceback = _TRACEBACKS.formatException(raised) if raised else record.exc_text
         return cls(
             record.created,
             record.levelname,
@@ -66,7 +64,7 @@ class LogLine:
             current_identity(),
             _host(),
             record.process or os.getpid(),
-            traceback,
+            _traceback(record),
             {name: _plain(value) for name, value in vars(record).items() if name not in _USUAL},
         )
 
@@ -139,6 +137,14 @@ def identity_of(record: logging.LogRecord) -> StepIdentity | None:
     """Return on whose behalf a record was made that is being handled."""
     line = getattr(record, "log_line", None)
     return (line.identity if isinstance(line, LogLine) else None) or current_identity()
+
+
+def _traceback(record: logging.LogRecord) -> str | None:
+    if not record.exc_info:
+        return record.exc_text
+    if record.exc_info[0] is None:  # so Prefect logs failed states; other handlers make a text of it
+        return None
+    return _TRACEBACKS.formatException(record.exc_info)
 
 
 def _plain(value: Any) -> Any:

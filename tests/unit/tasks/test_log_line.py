@@ -70,7 +70,7 @@ def test_line_is_written_on_behalf_of_who_logs():
 
 def test_a_failure_without_an_exception_has_no_traceback():
     failed = record("failed")
-    failed.exc_info = (None, None, None)
+    failed.exc_info, failed.exc_text = (None, None, None), "NoneType: None"
     assert LogLine.from_record(failed).traceback is None
 
 
