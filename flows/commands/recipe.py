@@ -33,10 +33,12 @@ def fill(
     ],
 ) -> None:
     """Print a recipe with its placeholders filled."""
-    from flows.recipe.files import read_parameters
+    from flows.recipe.files import STANDARD_INPUT, read_parameters
     from flows.recipe.language import read_recipe
     from flows.recipe.substitution import fill_recipe
 
+    if file == parameters == STANDARD_INPUT:
+        raise RecipeError("the recipe and its parameters can't both be standard input: name a file for one of them")
     recipe, known = read_recipe(file), read_parameters(parameters)
     try:
         filled = fill_recipe(recipe, known).to_json(indent=2)

@@ -98,6 +98,12 @@ def test_an_empty_recipe_adds_nothing_and_is_none_by_itself(plaza, files, tmp_pa
         assert "No recipe defined" in said
 
 
+def test_a_recipe_and_its_parameters_can_not_both_come_by_standard_input(plaza):
+    status, printed, complaint = plaza("fill", "-", "--parameters", "-")
+    assert (status, printed) == (1, "")
+    assert "can't both be standard input" in complaint
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
