@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import socket
+from hashlib import sha256
 
 import httpx
 import pytest
@@ -115,9 +116,11 @@ async def test_a_recipe_that_can_not_run_says_why_and_runs_nothing(run_recipe, d
     assert await task_runs(flow_run_id, 0) == {}
 
 
-async def test_a_run_that_could_not_begin_is_shown_as_failed_with_the_reason(run_recipe):
+async def test_a_run_that_could_not_begin_is_shown_as_failed_with_the_reason(run_recipe, tmp_path):
     _, flow_run_id = await run_recipe({"1": {"queue": "crystal.ball"}, "start": [[1, []]]})
-    assert read_story(run_folder(str(flow_run_id))).state.startswith("Failed: UnknownStep: node 1 asks for queue")
+    story = read_story(run_folder(str(flow_run_id)))
+    assert story.state.startswith("Failed: UnknownStep: node 1 asks for queue")
+    assert story.logbook.digest == sha256((tmp_path / "tried-recipe.json").read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(
