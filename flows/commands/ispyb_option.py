@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,28 @@ IspybURL = Annotated[
 ]
 
 
+def find_ispyb(url: str | None) -> Engine:
+    """Return the ISPyB of a URL, or of the settings, or of the site that runs here: a block may hold its address.
+
+    Raises
+    ------
+    ConfigurationError
+        The URL can't be read.
+    DatabaseUnavailable
+        The site's Prefect API, which may hold the address, doesn't answer.
+    """
+    from blocks.ispyb_connection import connect, open_engine
+    from blocks.settings import get_settings
+    from flows.runtime.running_site import site_file, use_running_site
+
+    if url:
+        return open_engine(url)
+    settings = get_settings()
+    if settings.ispyb_url is None and not os.environ.get("PREFECT_API_URL") and site_file(settings.home).exists():
+        use_running_site(settings)
+    return connect(settings)
+
+
 @contextmanager
 def open_ispyb(url: str | None) -> Iterator[Engine]:
     """Open the ISPyB of a URL, or of the settings, for a command: SQLite's file has to be there.
@@ -31,10 +54,9 @@ def open_ispyb(url: str | None) -> Iterator[Engine]:
     """
     from sqlalchemy.exc import DBAPIError
 
-    from blocks.ispyb_connection import connect, describe, open_engine
-    from blocks.settings import get_settings
+    from blocks.ispyb_connection import describe
 
-    engine = open_engine(url) if url else connect(get_settings())
+    engine = find_ispyb(url)
     try:
         file = engine.url.database
         if engine.dialect.name == "sqlite" and file and file != ":memory:" and not Path(file).is_file():

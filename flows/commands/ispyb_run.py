@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,12 +42,15 @@ def run(
 
 
 def _read_commands(path: Path) -> list[Any]:
+    name = "standard input" if str(path) == "-" else path
     try:
         text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
         content = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
-        raise MessageRefused(f"{path} can't be read as JSON: {error}") from error
+        raise MessageRefused(f"{name} can't be read as JSON: {error}") from error
     items = content.get("ispyb_command_list") if isinstance(content, Mapping) else content
     if not isinstance(items, list):
-        raise MessageRefused(f"{path}: expected a list of commands, seen a {type(content).__name__}")
+        raise MessageRefused(
+            f"{name}: expected a list of commands, or an object with ispyb_command_list; seen {reprlib.repr(content)}"
+        )
     return items

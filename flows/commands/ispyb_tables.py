@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from flows.commands import ispyb_commands, ispyb_run
-from flows.commands.ispyb_option import IspybURL, open_ispyb
+from flows.commands.ispyb_option import IspybURL, find_ispyb, open_ispyb
 
 app = typer.Typer(help="Look after ISPyB: its tables, and what has to be put right.", no_args_is_help=True)
 app.command()(ispyb_commands.commands)
@@ -19,15 +19,15 @@ def ispyb() -> None:
 
 @app.command()
 def create(
-    url: Annotated[str | None, typer.Option(help="SQLAlchemy URL; unset: the ISPyB of the settings.")] = None,
+    ispyb: IspybURL = None,
+    url: Annotated[str | None, typer.Option(hidden=True, help="What --ispyb was called.")] = None,
     on_server: Annotated[bool, typer.Option("--on-server", help="Make tables on a database server too.")] = False,
 ) -> None:
     """Make the tables that are missing, and fill the look-up tables."""
-    from blocks.ispyb_connection import connect, describe, open_engine
-    from blocks.settings import get_settings
+    from blocks.ispyb_connection import describe
     from tasks.ispyb_access.schema import METADATA, create_schema
 
-    engine = open_engine(url) if url else connect(get_settings())
+    engine = find_ispyb(ispyb or url)
     create_schema(engine, on_server=on_server)
     typer.echo(f"ISPyB at {describe(engine)} has its {len(METADATA.tables)} tables.")
     engine.dispose()

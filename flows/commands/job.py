@@ -105,8 +105,11 @@ def create(
     ispyb: IspybURL = None,
 ) -> None:
     """Create a job and print its number."""
+    from flows.runtime.running_site import use_running_site
     from tasks.ispyb_access.write_requests import Request
 
+    if autostart:
+        use_running_site()
     wanted = {
         "DCID": dcid,
         "recipe": recipe,
@@ -128,8 +131,10 @@ def create(
 @app.command()
 def start(job_id: JobId, ispyb: IspybURL = None) -> None:
     """Start a job's recipe on the site, such as that of a job that is held; what runs already isn't started again."""
+    from flows.runtime.running_site import use_running_site
     from tasks.ispyb_access.job_records import read_job
 
+    use_running_site()
     with open_ispyb(ispyb) as engine:
         job = read_job(engine, job_id)
     if not job.recipe:
@@ -155,19 +160,14 @@ def update(
     from tasks.ispyb_access.job_records import read_job
     from tasks.ispyb_access.write_requests import MULTIPART, Request
 
+    changes = {"displayname": display_name, "comment": comment, "recipe": recipe}
+    if not any((*changes.values(), status, message)):
+        raise typer.BadParameter("say what to change: --display-name, --comment, --recipe, --status or --message")
     if status not in {None, "success", "failure", "running"}:
         raise typer.BadParameter(f"expected success, failure or running, seen {status!r}", param_hint="--status")
     with open_ispyb(ispyb) as engine:
         before = read_job(engine, job_id)
-    items: list[dict[str, Any]] = [
-        {
-            "ispyb_command": "update_ispyb_job",
-            "job_id": job_id,
-            "displayname": display_name,
-            "comment": comment,
-            "recipe": recipe,
-        }
-    ]
+    items: list[dict[str, Any]] = [{"ispyb_command": "update_ispyb_job", "job_id": job_id, **changes}]
     if status or message or program is not None:
         items.append(_program_update(before, program, status, message))
     fulfil_by_hand(Request(MULTIPART, ({"ispyb_command_list": items},), {}), ispyb)
@@ -185,11 +185,13 @@ def _program_update(job: Job, number: int | None, status: str | None, message: s
     from datetime import datetime
 
     programs = {program.id: program for program in job.programs}
+    if not programs:
+        raise MessageRefused(f"job {job.id} has no program yet: there's nothing whose status could change")
     if number is None and len(programs) == 1:
         (number,) = programs
     if number not in programs:
         seen = f"no program {number}" if number is not None else f"{len(programs)} programs"
-        known = ", ".join(map(str, programs)) or "none"
+        known = ", ".join(map(str, programs))
         raise MessageRefused(f"job {job.id} has {seen}; its programs: {known}; say which with --program")
     if (ended := programs[number].status) in {"success", "failure"}:
         raise MessageRefused(f"program {number} of job {job.id} has ended with {ended}: that is final")
@@ -227,8 +229,8 @@ def _start(recipe: str, dcid: int | None, parameters: dict[str, Any]) -> None:
     if isinstance(launched, FailedLaunch):
         job_id = parameters["ispyb_process"]
         raise ConfigurationError(
-            f"job {job_id} is in ISPyB, but its recipe {launched.recipe} could not be started ({launched.reason}); is "
-            f"it deployed, and is the site up (`plaza status`)? Then: plaza job start {job_id}"
+            f"job {job_id} is in ISPyB, but its recipe {launched.recipe} could not be started: {launched.reason}. "
+            f"See `plaza status` and `plaza deploy`; then: plaza job start {job_id}"
         )
     word = "runs already" if launched.earlier else "starts"
     typer.echo(f"recipe {launched.recipe} {word}: run {launched.flow_run_id}", err=True)

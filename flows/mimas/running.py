@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterIdempotencyKey,
 )
 from prefect.deployments import arun_deployment
-from prefect.exceptions import PrefectException
+from prefect.exceptions import ObjectNotFound, PrefectException
 
 from flows.mimas.outcome import FailedLaunch, LaunchedRecipe
 
@@ -79,6 +79,8 @@ async def launch_once(client: PrefectClient, launch: Launch, earlier: UUID | Non
             idempotency_key=launch.key,
             timeout=0,
         )
+    except ObjectNotFound:
+        return FailedLaunch(recipe=launch.recipe, reason="it isn't deployed")
     except (PrefectException, httpx.HTTPError) as error:
         return FailedLaunch(recipe=launch.recipe, reason=f"{type(error).__name__}: {error}")
     return LaunchedRecipe(recipe=launch.recipe, flow_run_id=run.id)

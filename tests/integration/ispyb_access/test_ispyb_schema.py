@@ -142,8 +142,9 @@ def test_tables_on_a_server_are_made_only_when_asked():
         create_schema(open_engine("mysql://ispyb:secret@db.example/ispyb"))
 
 
-def test_the_command_makes_the_tables_and_says_where(tmp_path):
-    result = CliRunner().invoke(app, ["create", "--url", f"sqlite:///{tmp_path}/new.sqlite"])
+@pytest.mark.parametrize("option", ["--ispyb", "--url"])
+def test_the_command_makes_the_tables_and_says_where(option, tmp_path):
+    result = CliRunner().invoke(app, ["create", option, f"sqlite:///{tmp_path}/new.sqlite"])
     assert result.exit_code == 0, result.output
     assert "205 tables" in result.output
     engine = open_engine(f"sqlite:///{tmp_path}/new.sqlite")
@@ -155,7 +156,7 @@ def test_the_command_makes_the_tables_and_says_where(tmp_path):
 
 
 def test_the_command_says_what_is_wrong_and_fails():
-    result = CliRunner().invoke(app, ["create", "--url", "mysql://ispyb:secret@127.0.0.1:1/ispyb", "--on-server"])
+    result = CliRunner().invoke(app, ["create", "--ispyb", "mysql://ispyb:secret@127.0.0.1:1/ispyb", "--on-server"])
     assert isinstance(result.exception, DatabaseUnavailable)
     assert "127.0.0.1" in str(result.exception)
     assert "secret" not in str(result.exception)

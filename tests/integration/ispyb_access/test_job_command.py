@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from typer.testing import CliRunner
 
 from blocks.errors import ConfigurationError, MessageRefused, PlazaError
+from blocks.settings import Settings
 from flows.commands import ispyb_by_hand
 from flows.commands.main import app
 from flows.mimas import running
@@ -70,6 +71,10 @@ class TestRun:
         done = plaza("ispyb", "run", "-", input=json.dumps({"ispyb_command_list": [REGISTER]}))
         assert (done.exit_code, len(done.stdout.splitlines()), count("AutoProcProgram")) == (0, 1, 1)
 
+    def test_standard_input_that_is_no_json_is_called_so(self, plaza):
+        with pytest.raises(MessageRefused, match=r"^standard input can't be read as JSON"):
+            plaza("ispyb", "run", "-", input="[{")
+
     def test_what_is_run_twice_is_written_twice(self, plaza, write, count):
         for _ in range(2):
             plaza("ispyb", "run", write([REGISTER]))
@@ -90,7 +95,7 @@ class TestRun:
             ([REGISTER, TELL | {"program_id": 4711}], "step 2 of 2: add_program_message .*4711"),
             ([REGISTER, TELL | {"severity": "LOUD"}], "step 2 of 2: add_program_message .*severity.*LOUD"),
             ([], "seen an empty list"),
-            ({}, "expected a list of commands, seen a dict"),
+            ({}, "expected a list of commands, or an object with ispyb_command_list; seen {}"),
             ("[{", "can't be read as JSON"),
             ("[" * 100_000, "can't be read as JSON"),
         ],
@@ -219,7 +224,7 @@ class TestJob:
 
     def test_one_of_several_programs_is_to_be_named(self, plaza, job, add_program):
         number, _ = job
-        with pytest.raises(MessageRefused, match=f"job {number} has 0 programs"):
+        with pytest.raises(MessageRefused, match=f"job {number} has no program yet"):
             plaza("job", "update", number, "--status", "running")
         first, second = add_program(number), add_program(number)
         with pytest.raises(MessageRefused, match=f"its programs: {first}, {second}; say which with --program"):
@@ -230,6 +235,7 @@ class TestJob:
         assert [program["status"] for program in json.loads(done.stdout)["programs"]] == ["success", "queued"]
 
     @pytest.mark.parametrize("command", [("4711",), ("update", "4711", "--comment", "x"), ("start", "4711")])
+    @pytest.mark.usefixtures("launches")
     def test_a_job_that_is_not_there_is_said(self, plaza, command):
         with pytest.raises(UnknownJob, match="no processing job 4711"):
             plaza("job", *command)
@@ -278,6 +284,7 @@ def launches(monkeypatch):
         launches.append((parameters, idempotency_key))
         return type("Run", (), {"id": UUID(int=7)})
 
+    monkeypatch.setattr("flows.runtime.running_site.use_running_site", lambda: None)
     monkeypatch.setattr("prefect.client.orchestration.get_client", Client)
     monkeypatch.setattr(running, "arun_deployment", run_deployment)
     return launches
@@ -305,6 +312,13 @@ class TestStart:
             ConfigurationError, match=r"is in ISPyB, but its recipe ispyb-unheard-of .* plaza job start"
         ):
             plaza("job", "create", "--dcid", add_collection(), "--recipe", "unheard-of", "--autostart")
+        assert count("ProcessingJob") == 1
+
+    @pytest.mark.parametrize("words", [("start", 1), ("create", "--dcid", 1, "--recipe", "r", "--autostart")])
+    def test_without_a_site_nothing_is_done(self, words, plaza, job, count, monkeypatch, tmp_path):
+        monkeypatch.setattr("flows.runtime.running_site.get_settings", lambda: Settings(home=tmp_path))
+        with pytest.raises(ConfigurationError, match=r"no site runs in .*: start one with `plaza up`"):
+            plaza("job", *words)
         assert count("ProcessingJob") == 1
 
 
