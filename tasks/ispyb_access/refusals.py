@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError
@@ -19,7 +19,7 @@ COLUMN: Final = (
     re.compile(r"FOREIGN KEY \(`(\w+)`\)"),
     re.compile(r"(?:NOT NULL|UNIQUE) constraint failed: \w+\.(\w+)"),
 )
-IDENTITY: Final = re.compile(r"(^|_)(dcid|dcgid|rpid|id)$|^file_(pattern_index|number)$", re.IGNORECASE)
+IDENTITY: Final = re.compile(r"(^|_)(dcid|dcgid|rpid|id)$|^file[_-](pattern[_-]index|number)$", re.IGNORECASE)
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def named(command: str, parameters: BaseModel, where: str) -> Iterator[None]:
     ConfigurationError
         The credentials, grants or tables don't do.
     """
-    what = command + _ids(parameters)
+    what = command + ids_of(parameters)
     try:
         yield
     except MessageRefused as error:
@@ -64,6 +64,7 @@ def column_at_fault(error: DBAPIError) -> str | None:
     return next((found[1] for pattern in COLUMN if (found := pattern.search(cause))), None)
 
 
-def _ids(parameters: BaseModel) -> str:
+def ids_of(parameters: Iterable[tuple[str, Any]]) -> str:
+    """Return what parameters say of which rows they're about, in brackets; nothing if they say nothing."""
     ids = [f"{key} {value}" for key, value in parameters if IDENTITY.search(key) and value not in (None, ())]
     return f" ({', '.join(ids)})" if ids else ""

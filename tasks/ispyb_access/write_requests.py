@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from blocks.errors import MessageRefused, PassingFault
 from tasks.ispyb_access.commands import BUFFER_COMMANDS, COMMANDS, Announcement, CommandParameters
+from tasks.ispyb_access.commands.row_parameters import RowParameters
 from tasks.ispyb_access.look_up import look_up
+from tasks.ispyb_access.refusals import ids_of
 from tasks.ispyb_access.writer import CarryOut, Writer
 
 MULTIPART: Final = "multipart_message"
 BUFFER: Final = "buffer"
 
 Place = Mapping[str, Any]
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound=CommandParameters)
 
 
 class MultipartMessage(CommandParameters):
@@ -39,7 +42,7 @@ class BufferedCommand(CommandParameters):
     buffer_store: int | None = Field(None, description="The number under which the command's row is found")
 
 
-MODELS: Final[dict[str, type[BaseModel]]] = {
+MODELS: Final[dict[str, type[CommandParameters]]] = {
     **{name: command.parameters for name, command in COMMANDS.items()},
     MULTIPART: MultipartMessage,
     BUFFER: BufferedCommand,
@@ -206,6 +209,8 @@ class _Run:
                 value = self.carry_out(name, item, *places)
             except MessageRefused as error:
                 raise MessageRefused(f"{step}: {error}; {self._left}") from error
+            except RowAwaited as error:
+                raise RowAwaited(f"{step}: {BUFFER}: {error}") from error
             except Exception as error:
                 error.add_note(f"{step}, {name}")
                 raise
@@ -261,8 +266,12 @@ def _read_list(*places: Place) -> tuple[int, list[Mapping[str, Any]]]:
 
 
 def _check_name(name: Any) -> str:
-    if not isinstance(name, str) or name not in COMMANDS:
-        raise MessageRefused(f"there is no ISPyB command {name!r}; known commands: {', '.join(sorted(COMMANDS))}")
+    if not isinstance(name, str):
+        raise MessageRefused(f"expected the name of a command as ispyb_command, seen {reprlib.repr(name)}")
+    if name not in COMMANDS:
+        alike = " or ".join(difflib.get_close_matches(name, COMMANDS))
+        advice = f"is it {alike}?" if alike else "`plaza ispyb commands` lists them"
+        raise MessageRefused(f"there is no ISPyB command {reprlib.repr(name)}: {advice}")
     return name
 
 
@@ -277,14 +286,32 @@ def read_parameters(name: str, model: type[Model], values: Mapping[str, Any]) ->
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(map(_describe, error.errors(include_url=False)))
-        raise MessageRefused(f"{name} can't use the message: {faults}") from None
+        faults = error.errors(include_url=False)
+        reasons = "; ".join(_describe(fault, model) for fault in faults)
+        raise MessageRefused(f"{name}{_ids(model, values, faults)} can't use the message: {reasons}") from None
 
 
-def _describe(fault: ErrorDetails) -> str:
-    is_of_value = fault["type"] != "missing" and fault["loc"]
-    where = f"{'.'.join(map(str, fault['loc']))}: " if fault["loc"] else ""
-    return where + fault["msg"] + (f", seen {reprlib.repr(fault['input'])}" if is_of_value else "")
+def _ids(model: type[CommandParameters], values: Mapping[str, Any], faults: Sequence[ErrorDetails]) -> str:
+    """Name the rows that a refused message is about, as far as it's right about them."""
+    wrong = {fault["loc"][0] for fault in faults if fault["loc"]}
+    known = {field.alias or name for name, field in model.model_fields.items()} - wrong
+    given = model.respelt(values).items()
+    return ids_of((name, value) for name, value in given if name in known and isinstance(value, int | str))
+
+
+def _describe(fault: ErrorDetails, model: type[CommandParameters]) -> str:
+    reason = fault["msg"].removeprefix("Value error, ")
+    if not fault["loc"]:
+        return reason
+    where = ".".join(map(str, fault["loc"])) + _column(model, fault["loc"][0])
+    says_value = fault["type"] == "missing" or ", seen " in reason or "; seen " in reason
+    return f"{where}: {reason}" if says_value else f"{where}: {reason}, seen {reprlib.repr(fault['input'])}"
+
+
+def _column(model: type[CommandParameters], name: str | int) -> str:
+    """Name the column that a parameter is for, if it's one of a row, in brackets."""
+    columns = model.columns() if issubclass(model, RowParameters) else {}
+    return f" ({columns[name]})" if isinstance(name, str) and name in columns else ""
 
 
 def _read_buffer(name: str, values: Mapping[str, Any]) -> CommandParameters:

@@ -14,6 +14,7 @@ from sqlalchemy import Column, Double, Enum, Float, Integer, String
 
 logger = logging.getLogger(__name__)
 
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # NULs and lone surrogates
 WHOLE = re.compile(r"path|directory|filename|^view\d|template", re.IGNORECASE)  # a path that is cut leads nowhere
 LARGEST_FLOAT = 3.4028234e38
 LARGEST_INTEGER = 2**31 - 1  # that of the id columns, which are unsigned in some schemas and signed in others
@@ -59,14 +60,14 @@ def _fit_text(column: Column[Any], value: str) -> str:
     kind = column.type
     if isinstance(kind, Enum):
         return _known(kind, value)
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+    if UNSTORABLE.search(value):
         raise ValueError(f"expected text without NULs and lone surrogates, seen {value!r:.60}")
     fitting = _begin(value, TEXT_BYTES[type(kind).__name__]) if type(kind).__name__ in TEXT_BYTES else value
     if isinstance(kind, String) and kind.length:
         fitting = value[: kind.length]
     if fitting != value:
         if WHOLE.search(column.name):
-            raise ValueError(f"expected at most {len(fitting)} characters, seen {len(value)}: {value!r}")
+            raise ValueError(f"expected at most {len(fitting)} characters, seen {len(value)}: {value!r:.60}…")
         logger.warning("%s is cut to %d of its %d characters: %.60r…", column, len(fitting), len(value), value)
     return fitting
 

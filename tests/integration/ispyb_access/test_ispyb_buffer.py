@@ -10,19 +10,16 @@ from sqlalchemy import select
 from tasks.ispyb_access import connector
 from tasks.ispyb_access.connector import store_in_ispyb
 from tasks.ispyb_access.schema import METADATA
-from tasks.resources import Resources
 from tasks.step_runner import try_step
 
 NODE = {"parameters": {"ispyb_command": "buffer", "store_result": "row"}}
 LIST = {"parameters": {"ispyb_command": "multipart_message"}}
 
 
-@pytest.fixture
-async def resources(engine, settings, monkeypatch):
+@pytest.fixture(autouse=True)
+def short_patience(monkeypatch):
     monkeypatch.setattr(connector, "ROW_PAUSE_S", 0.02)
     monkeypatch.setattr(connector, "ROW_PATIENCE_S", 0.2)
-    async with Resources(settings) as resources:
-        yield resources
 
 
 @pytest.fixture
@@ -152,7 +149,7 @@ async def test_a_killed_run_writes_each_row_once(resources, program, rows, messa
         ({"program_id": None}, "program_id"),
         ({"program_id": "seven"}, "program_id"),
         ({"buffer_command": None}, "buffer_command"),
-        ({"buffer_command": {"message": "x"}}, "there is no ISPyB command None"),
+        ({"buffer_command": {"message": "x"}}, "expected the name of a command as ispyb_command, seen None"),
         ({"buffer_command": {"ispyb_command": "buffer"}}, "there is no ISPyB command 'buffer'"),
         ({"buffer_command": {"ispyb_command": "multipart_message"}}, "no ISPyB command 'multipart_message'"),
         ({"buffer_lookup": {"program_id": "a row"}}, "buffer_lookup"),

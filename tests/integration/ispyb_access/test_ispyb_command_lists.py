@@ -10,7 +10,6 @@ from tasks.ispyb_access.ledger import TABLE as LEDGER
 from tasks.ispyb_access.schema import METADATA
 from tasks.ispyb_access.write_requests import MODELS, MULTIPART, Request, fulfil
 from tasks.ispyb_access.writer import SqlWriter
-from tasks.resources import Resources
 from tasks.step_runner import try_step
 
 NODE = {
@@ -24,12 +23,6 @@ UNKNOWN_PROGRAM = TELL | {"program_id": 4711}
 
 def commands(*items, **more):
     return {"ispyb_command_list": list(items)} | more
-
-
-@pytest.fixture
-async def resources(engine, settings):
-    async with Resources(settings) as resources:
-        yield resources
 
 
 @pytest.fixture
@@ -107,9 +100,9 @@ async def test_the_recipe_may_have_the_list_and_the_message_another_one(resource
         (commands(), "seen an empty list"),
         ({"ispyb_command_list": {"ispyb_command": "x"}}, "seen none"),
         (commands(REGISTER, {"ispyb_command": "make_coffee"}), "step 2 of 2: there is no ISPyB command 'make_coffee'"),
-        (commands(REGISTER, {}), "step 2 of 2: there is no ISPyB command None"),
-        (commands(REGISTER, "text"), "step 2 of 2: there is no ISPyB command None"),
-        (commands(REGISTER, {"ispyb_command": ["x"]}), "step 2 of 2: there is no ISPyB command"),
+        (commands(REGISTER, {}), "step 2 of 2: expected the name of a command as ispyb_command, seen None"),
+        (commands(REGISTER, "text"), "step 2 of 2: expected the name of a command"),
+        (commands(REGISTER, {"ispyb_command": ["x"]}), "step 2 of 2: expected the name of a command"),
         (commands(REGISTER, commands(REGISTER, ispyb_command=MULTIPART)), "step 2 of 2: there is no ISPyB command"),
         (commands(REGISTER, TELL, UNKNOWN_PROGRAM), "step 3 of 3: add_program_message.*4711"),
         (commands(REGISTER, TELL | {"program_id": "$unheard-of"}), "step 2 of 2: add_program_message.*program_id"),

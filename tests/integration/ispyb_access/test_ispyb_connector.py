@@ -26,12 +26,6 @@ def payload(number, **values):
 
 
 @pytest.fixture
-async def resources(engine, settings):
-    async with Resources(settings) as resources:
-        yield resources
-
-
-@pytest.fixture
 def transactions(resources):
     """Count how many transactions wrote."""
     begun = []
@@ -169,11 +163,11 @@ async def test_single_commands_do_not_wait_for_company(resources, monkeypatch):
     await step.end()
 
 
-async def test_unknown_command_refuses_each_message_and_names_the_known(resources):
+async def test_unknown_command_refuses_each_message_and_says_where_the_known_are(resources):
     outcome = await try_step(store_in_ispyb, {"parameters": {"ispyb_command": "drop_tables"}}, [1, 2], resources)
     assert len(outcome.refused) == 2
     assert isinstance(outcome.refused[0][1], MessageRefused)
-    assert "register_processing" in str(outcome.refused[0][1])
+    assert "`plaza ispyb commands`" in str(outcome.refused[0][1])
 
 
 async def test_missing_command_refuses_each_message(resources):
