@@ -21,9 +21,12 @@ def print_collections(collections: Iterable[CollectionSummary], console: Console
     """Print a line for each data collection."""
     rows = [TITLES]
     for some in collections:
-        values = (some.start_time, ", ".join(some.classes), some.experiment_type, some.images, some.run_status)
+        values = (
+            *(some.start_time, ", ".join(some.classes), some.experiment_type),
+            *(some.images, some.run_status, some.path),
+        )
         started, *others = ("-" if value in (None, "") else str(value) for value in values)
-        rows.append((str(some.dcid), started.replace("T", " "), *others, some.path))
+        rows.append((str(some.dcid), started.replace("T", " "), *others))
     for number, row in enumerate(aligned(rows)):
         _print(Text("  ".join(row), "" if number else "bold"), console)
 

@@ -40,8 +40,10 @@ class CollectionSummary(BaseModel):
     run_status: str | None
 
     @property
-    def path(self) -> str:
-        """Where its images are."""
+    def path(self) -> str | None:
+        """Where its images are; None if ISPyB doesn't say."""
+        if self.directory is None and self.template is None:
+            return None
         return f"{(self.directory or '').rstrip('/')}/{self.template or ''}"
 
 
