@@ -2,7 +2,7 @@
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +15,11 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
-from blocks.ispyb_connection import connect, open_engine
+from blocks.ispyb_connection import connect, open_engine, transaction
 from blocks.settings import Settings
+from tasks.ispyb_access.commands import COMMANDS
 from tasks.ispyb_access.schema import create_schema
+from tasks.resources import Resources
 
 
 @pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb)])
@@ -76,6 +78,25 @@ def engine(settings: Settings) -> Iterator[Engine]:
     engine = connect(settings)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+async def resources(settings: Settings) -> AsyncIterator[Resources]:
+    """What steps work with."""
+    async with Resources(settings) as resources:
+        yield resources
+
+
+@pytest.fixture
+def run(engine: Engine) -> Callable[..., Any]:
+    """Carry out a command in a transaction of its own."""
+
+    def run(name: str, **parameters: Any) -> Any:
+        command = COMMANDS[name]
+        with transaction(engine) as connection:
+            return command.write(connection, command.parameters.model_validate(parameters))
+
+    return run
 
 
 @pytest.fixture

@@ -9,21 +9,11 @@ from sqlalchemy.orm import Session
 
 from blocks.errors import MessageRefused
 from blocks.ispyb_connection import transaction
-from tasks.ispyb_access.commands import COMMANDS, PerImageResult, store_per_image_results
+from tasks.ispyb_access.commands import PerImageResult, store_per_image_results
 from tasks.ispyb_access.commands.image_quality import upsert
 from tasks.ispyb_access.summary import read_written_rows
 
 NOW = "now"
-
-
-@pytest.fixture
-def run(engine):
-    def run(name, **parameters):
-        command = COMMANDS[name]
-        with transaction(engine) as connection:
-            return command.write(connection, command.parameters.model_validate(parameters))
-
-    return run
 
 
 @pytest.fixture

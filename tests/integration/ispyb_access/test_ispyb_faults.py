@@ -138,12 +138,6 @@ async def test_missing_column_is_named_and_nothing_is_tried_again(resources, eng
     assert "processingPrograms" in str(error)
 
 
-@pytest.fixture
-async def resources(settings):
-    async with Resources(settings) as resources:
-        yield resources
-
-
 def test_database_without_tables_says_how_to_make_them(tmp_path):
     empty = open_engine(f"sqlite:///{tmp_path}/empty.sqlite")
     doing = named("do_something", Parameters(), "here")

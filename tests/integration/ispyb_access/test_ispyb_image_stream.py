@@ -19,12 +19,6 @@ IMAGES = {"ispyb_command": "store_per_image_analysis_results", "dcid": 7}
 TABLE = METADATA.tables["ImageQualityIndicators"]
 
 
-@pytest.fixture
-async def resources(settings):
-    async with Resources(settings) as resources:
-        yield resources
-
-
 def result(number):
     return {"file-number": number, "n_spots_total": number, "estimated_d_min": 2.5, "total_intensity": 1e4}
 

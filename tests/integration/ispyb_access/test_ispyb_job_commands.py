@@ -7,23 +7,14 @@ import pytest
 from interruptions import InterruptedRun
 from sqlalchemy import func, select, update
 
-from blocks.ispyb_connection import transaction
-from tasks.ispyb_access.commands import COMMANDS
 from tasks.ispyb_access.connector import store_in_ispyb
 from tasks.ispyb_access.patience import write_patiently
 from tasks.ispyb_access.schema import METADATA
 from tasks.ispyb_access.write_requests import Request, fulfil
-from tasks.resources import Resources
 from tasks.step_runner import try_step
 
 NODE = {"parameters": {"ispyb_command": "create_ispyb_job", "store_result": "job"}}
 JOB, PARAMETER, SWEEP = (METADATA.tables[f"ProcessingJob{kind}"] for kind in ("", "Parameter", "ImageSweep"))
-
-
-@pytest.fixture
-async def resources(engine, settings):
-    async with Resources(settings) as resources:
-        yield resources
 
 
 @pytest.fixture
@@ -192,16 +183,6 @@ async def test_jobs_of_a_list_are_announced_too(resources, rows, add_collection)
     ]
     outcome = await try_step(store_in_ispyb, node, [{"ispyb_command_list": items}], resources)
     assert [send.output for send in outcome.sent] == ["trigger", "held", "output"]
-
-
-@pytest.fixture
-def run(engine):
-    def run(name, **parameters):
-        command = COMMANDS[name]
-        with transaction(engine) as connection:
-            return command.write(connection, command.parameters.model_validate(parameters))
-
-    return run
 
 
 @pytest.fixture

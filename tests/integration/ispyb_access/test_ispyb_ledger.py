@@ -17,17 +17,10 @@ from blocks.ispyb_connection import transaction
 from tasks.ispyb_access.connector import store_in_ispyb
 from tasks.ispyb_access.ledger import TABLE, has_ledger, write_once
 from tasks.ispyb_access.schema import METADATA
-from tasks.resources import Resources
 from tasks.step_runner import try_step
 
 REGISTER = {"parameters": {"ispyb_command": "register_processing", "program": "fast_dp", "store_result": "program"}}
 TESTS = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-async def resources(engine, settings):
-    async with Resources(settings) as resources:
-        yield resources
 
 
 def count(engine, table):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 from contextlib import suppress
+from functools import partial
 
 import pymysql
 import pytest
@@ -36,12 +37,6 @@ def log(caplog):
 
 
 @pytest.fixture
-async def resources(settings):
-    async with Resources(settings) as resources:
-        yield resources
-
-
-@pytest.fixture
 def server(mariadb: DevMariaDB, settings):
     """The server, which runs again after the test whatever was done to it."""
     yield mariadb
@@ -58,7 +53,7 @@ def said_once(log):
     return log.text.count("waiting for ISPyB") == log.text.count("ISPyB answers again") == 1
 
 
-def at_statement(engine, beginning, act):
+def at_statement(beginning, engine, act):
     """Do something once, before a statement that begins so is sent."""
     done = []
 
@@ -113,10 +108,23 @@ class TestServer:
         await until(lambda: step.sent, RECOVERY_S)
         await step.end()
 
-    @pytest.mark.parametrize("beginning", ["INSERT INTO `AutoProcProgram`", "INSERT INTO `AutoProcProgramMessage`",
-                                           "INSERT INTO plaza_ledger", "SELECT plaza_ledger"])  # fmt: skip
-    async def test_killed_within_a_transaction(self, beginning, server, resources, log):
-        killed = at_statement(resources.ispyb, beginning, server.kill)
+    @pytest.mark.parametrize(
+        "at",
+        [
+            pytest.param(at_commit, id="commit"),
+            *(
+                pytest.param(partial(at_statement, beginning), id=beginning)
+                for beginning in (
+                    "INSERT INTO `AutoProcProgram`",
+                    "INSERT INTO `AutoProcProgramMessage`",
+                    "INSERT INTO plaza_ledger",
+                    "SELECT plaza_ledger",
+                )
+            ),
+        ],
+    )
+    async def test_killed_within_a_transaction(self, at, server, resources, log):
+        killed = at(resources.ispyb, server.kill)
         step = RunningStep(store_in_ispyb, LIST, resources)
         step.put({})
         await until(lambda: "waiting for ISPyB" in log.text)
@@ -125,18 +133,6 @@ class TestServer:
         await step.end()
         assert killed
         assert (count(resources.ispyb, *ONE_LIST), step.refused) == (ONE_LIST, [])
-        assert said_once(log)
-
-    async def test_killed_before_a_commit(self, server, resources, log):
-        killed = at_commit(resources.ispyb, server.kill)
-        step = RunningStep(store_in_ispyb, LIST, resources)
-        step.put({})
-        await until(lambda: "waiting for ISPyB" in log.text)
-        await asyncio.to_thread(server.start)
-        await until(lambda: step.sent, RECOVERY_S)
-        await step.end()
-        assert killed
-        assert count(resources.ispyb, *ONE_LIST) == ONE_LIST
         assert said_once(log)
 
     async def test_killed_after_a_commit_whose_answer_is_lost(self, server, resources, log):
@@ -229,7 +225,7 @@ class TestServer:
 
     async def test_connection_ended_by_an_administrator_within_a_transaction(self, server, resources, log):
         end_all = "SELECT concat('KILL ', id) FROM information_schema.processlist WHERE user = 'plaza'"
-        at_statement(resources.ispyb, "INSERT INTO plaza_ledger", lambda: server.execute(*server.execute(end_all)))
+        at_statement("INSERT INTO plaza_ledger", resources.ispyb, lambda: server.execute(*server.execute(end_all)))
         step = RunningStep(store_in_ispyb, LIST, resources)
         step.put({})
         await until(lambda: step.sent)

@@ -70,12 +70,6 @@ def pipeline(dcid):
 
 
 @pytest.fixture
-async def resources(settings):
-    async with Resources(settings) as resources:
-        yield resources
-
-
-@pytest.fixture
 def rows(engine):
     def rows(name, *columns):
         table = METADATA.tables[name]

@@ -11,17 +11,10 @@ from blocks.settings import Settings
 from tasks.ispyb_access.connector import ConnectorParameters, store_in_ispyb
 from tasks.ispyb_access.schema import METADATA
 from tasks.ispyb_access.writer import SqlWriter
-from tasks.resources import Resources
 from tasks.step_check import NodePlan
 from tasks.step_runner import try_step
 
 REGISTER = {"ispyb_command": "register_processing", "program": "fast_dp", "store_result": "program"}
-
-
-@pytest.fixture
-async def resources(settings):
-    async with Resources(settings) as resources:
-        yield resources
 
 
 @pytest.fixture

@@ -21,12 +21,6 @@ class NoDatabase(Resources):
 
 
 @pytest.fixture
-async def resources(settings):
-    async with Resources(settings) as resources:
-        yield resources
-
-
-@pytest.fixture
 def job(engine, add_collection):
     dcid = add_collection()
     with Session(engine) as session:
