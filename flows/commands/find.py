@@ -100,9 +100,11 @@ def _read(engine: Engine, known: Mapping[str, Any], guid: str) -> dict[str, Any]
 def _parameters_of_run(name: str) -> dict[str, Any]:
     from flows.recipe.logbook import read_logbook
     from flows.recipe.run_folder import find_run
+    from tasks.ispyb_access.parameters import parameter_names
 
     known = read_logbook(find_run(name)).parameters
-    return {key: value for key, value in known.items() if key.startswith("ispyb_")}
+    names = dict.fromkeys((*parameter_names(), *known))  # Prefect's database keeps no order
+    return {name: known[name] for name in names if name in known and name.startswith("ispyb_")}
 
 
 def _show(parameters: Mapping[str, Any], *, as_json: bool) -> None:

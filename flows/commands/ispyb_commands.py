@@ -27,7 +27,7 @@ Numbers may come as text, never as NaN or infinite ones. Times are ISO 8601, or 
 and local. Text that is too long for its column is cut, with a warning, but for paths: those are refused. Choices are
 taken in any case. Ids must be those of rows that are there. Where a column holds latin1, other characters are refused.
 Whatever is refused says so with the command, its ids and the column, and nothing of the message is written. Of
-per-image results, which come by the thousand, NaN and infinite numbers are left out, and the data collection isn't looked up.
+per-image results, which come by the thousand, numbers that aren't finite are left out, and dcids aren't looked up.
 
 Commands that insert are done once for a message, however often it comes (`plaza_ledger`); those that change a row leave
 what isn't given as it is.

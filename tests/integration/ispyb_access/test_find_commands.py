@@ -114,6 +114,11 @@ def test_relative_path_and_link_lead_to_the_collection(plaza, add_collection, tm
         assert json.loads(plaza("find", path, "--json"))["ispyb_dcid"] == dcid
 
 
+def test_collection_of_unknown_place_has_no_path(plaza, add_collection):
+    add_collection(imageDirectory=None, fileTemplate=None)
+    assert plaza("last", "i03").splitlines()[1].endswith("  -")
+
+
 def test_several_collections_are_listed_the_latest_first(plaza, add_collection):
     dcids = [add_collection() for _ in range(3)]
     lines = plaza("find", DIRECTORY).splitlines()
@@ -133,10 +138,12 @@ def test_path_of_no_collection_is_an_error(plaza, add_collection, path):
 def test_run_shows_what_it_knew(plaza, tmp_path):
     folder = run_folder("0123abcd-run", tmp_path / "home")
     folder.path.mkdir(parents=True)
-    known = {"ispyb_dcid": 5, "ispyb_dc_info": {"uuid": folder.recipe_run}, "guid": folder.recipe_run, "nproc": 3}
+    of_ispyb = {"ispyb_of_the_caller": 1, "ispyb_dc_info": {"uuid": folder.recipe_run}, "ispyb_dcid": 5}
+    known = {**of_ispyb, "guid": folder.recipe_run, "nproc": 3}
     Logbook("r", "r.json", "0", 5, {}, known, {}).write(folder)
     found = json.loads(plaza("find", "0123abcd", "--json"))
-    assert found == {"ispyb_dcid": 5, "ispyb_dc_info": {"uuid": "0123abcd-run"}}
+    assert found == of_ispyb
+    assert list(found) == ["ispyb_dcid", "ispyb_dc_info", "ispyb_of_the_caller"]
     with pytest.raises(PlazaError, match="no recipe run 'ffff'"):
         plaza("find", "ffff")
 

@@ -257,6 +257,10 @@ class TestJob:
         done = plaza("job", "update", job[0], "--status", "fine", env={"COLUMNS": "200"})
         assert (done.exit_code, "expected success, failure or running, seen 'fine'" in done.stderr) == (2, True)
 
+    def test_an_update_of_nothing_is_refused(self, plaza, job):
+        done = plaza("job", "update", job[0], "--program", 1, env={"COLUMNS": "200"})
+        assert (done.exit_code, "say what to change" in done.stderr) == (2, True)
+
     def test_a_job_of_nothing_is_refused(self, plaza, count):
         with pytest.raises(MessageRefused, match="no data collection 4711"):
             plaza("job", "create", "--dcid", 4711, "--recipe", "r")
