@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,7 +40,7 @@ class Beamline(CommandedSite):
                 dcids,
                 events_expected=lambda: decisions * len(dcids),
                 show=lambda _: None,
-                timeout_s=120,
+                timeout_s=240,
             )
         return {run.name: run for run in runs}
 
@@ -83,8 +81,3 @@ def written(beamline: Beamline) -> Callable[[CollectionRecord], Any]:
     from tasks.ispyb_access.summary import read_written_rows
 
     return lambda record: read_written_rows(connect(beamline.settings), record.dcid)
-
-
-def newest_json(folder: Path, pattern: str) -> Any:
-    """Read the newest JSON file of a pattern."""
-    return json.loads(max(folder.glob(pattern), key=lambda path: path.stat().st_mtime).read_text())

@@ -4,7 +4,6 @@ import json
 import xml.etree.ElementTree as ET
 
 import pytest
-from conftest import newest_json
 
 pytestmark = [pytest.mark.slow, pytest.mark.dials]
 
@@ -12,6 +11,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.dials]
 def names(runs, record):
     """Names of a data collection's runs without its dcid."""
     return {name.split(" · ")[0] for name, run in runs.items() if run.dcid == record.dcid}
+
+
+def newest_json(folder, pattern):
+    """Read the newest JSON file of a pattern."""
+    return json.loads(max(folder.glob(pattern), key=lambda path: path.stat().st_mtime).read_text())
 
 
 def assert_completed(runs):

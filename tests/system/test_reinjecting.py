@@ -14,13 +14,13 @@ from blocks.settings import Settings
 from flows.runtime.services import running_site
 from tests.commanded_site import CommandedSite, await_
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 GOOD = {"file-number": 5, "n_spots_total": 17}
 TELL = {"queue": "notify_gda", "parameters": {"dcid": "7", "host": "127.0.0.1", "port": "{port}"}}
 WATCH = {
     "queue": "filewatcher",
-    "parameters": {"list": ["{file}"], "timeout": 60, "timeout-first": 60},
+    "parameters": {"list": ["{file}"], "timeout": 600, "timeout-first": 600},
 }
 RECIPES = {
     "telling": {"1": TELL, "start": [[1, {"file-number": "five"}], [1, {"file-number": "six"}]]},
@@ -67,7 +67,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def gda() -> Iterator[socket.socket]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
         listening.bind(("127.0.0.1", 0))
-        listening.settimeout(60)
+        listening.settimeout(240)
         yield listening
 
 

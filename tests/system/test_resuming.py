@@ -24,7 +24,7 @@ from flows.recipe.run_folder import run_folder
 from flows.runtime.services import running_site
 from tests.commanded_site import CommandedSite, await_
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 STEPS = ("one", "two", "three", "four", "five")
 TRIAL_STEPS = Path(__file__).resolve().parents[1] / "trial_steps"
@@ -80,13 +80,13 @@ class Site(CommandedSite):
         from flows.recipe.rescheduling import await_end
 
         with temporary_settings({PREFECT_API_URL: self.site.api_url}):
-            ended = asyncio.run(await_end(run_folder(run, self.settings.home), 60))
+            ended = asyncio.run(await_end(run_folder(run, self.settings.home), 120))
         assert ended.state is not None
         return f"{ended.state.name}: {ended.state.message}"
 
     def resume(self, run: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Take a run up again and wait for its end."""
-        return self.plaza("resume", run, "--wait", "--timeout", "60", *words)
+        return self.plaza("resume", run, "--wait", "--timeout", "120", *words)
 
 
 @pytest.fixture(scope="module")

@@ -167,7 +167,9 @@ def test_ordinary_user_with_a_long_home_can_run_a_site():
 def test_interrupted_demo_says_so_and_leaves_nothing(settings):
     """Ctrl-C while everything starts: no traceback, and no waiting until all is up."""
     environment = os.environ | {"PLAZA_HOME": str(settings.home), "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-c", "from flows.commands import main; main()", "demo"]
+    # Ctrl-C is ignored by what a shell runs in the background, perhaps these tests
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heed}; from flows.commands import main; main()", "demo"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
         wait_for(lambda: (settings.home / "site.json").exists(), "a site that starts")
         processes = _processes(settings)
