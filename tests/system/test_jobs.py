@@ -1,0 +1,81 @@
+"""A processing job that somebody creates or starts by hand runs its recipe on the site, and only once."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blocks.settings import Settings
+from flows.runtime.services import running_site
+from tests.commanded_site import CommandedSite, await_
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+TRIAL_STEPS = Path(__file__).resolve().parents[1] / "trial_steps"
+REDO = {"1": {"queue": "trial.pass"}, "start": [[1, {"job": "{ispyb_process}", "dcid": "{ispyb_dcid}"}]]}
+
+
+class Site(CommandedSite):
+    """A site that is found by its home, as from a user's shell."""
+
+    def plaza(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from flows.commands import main; main()", *words]
+        unset = {"PREFECT_API_URL", "PLAZA_ISPYB_URL"}
+        environment = {name: value for name, value in os.environ.items() if name not in unset}
+        environment |= {"PLAZA_HOME": str(self.settings.home)}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+
+    def story(self, run: str) -> dict[str, Any]:
+        """All that is known of a run; its state is empty before it begins."""
+        shown = self.plaza("show", run, "--json")
+        return json.loads(shown.stdout) if shown.returncode == 0 else {"state": ""}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    recipes = tmp_path_factory.mktemp("recipes")
+    (recipes / "ispyb-redo.json").write_text(json.dumps(REDO))
+    settings = Settings(
+        home=tmp_path_factory.mktemp("site"), recipe_directory=recipes, server_port=0, dask_port=0, analysis_workers=1
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(TRIAL_STEPS), prepend=os.pathsep)
+        with running_site(settings) as site:
+            yield Site(settings, site)
+
+
+@pytest.fixture(scope="module")
+def dcid(site: Site) -> int:
+    collected = site.plaza("simulate", "rotation", "--images", "1", "--no-events", "--json")
+    assert collected.returncode == 0, collected.stderr
+    return json.loads(collected.stdout.splitlines()[-1])["dcid"]
+
+
+def test_a_created_job_is_started_once(site: Site, dcid: int) -> None:
+    created = site.plaza("job", "create", "--dcid", str(dcid), "--recipe", "redo", "--autostart")
+    assert created.returncode == 0, created.stderr
+    job = int(created.stdout)
+    run = re.fullmatch(r"recipe ispyb-redo starts: run (\S+)\n", created.stderr)[1]
+    story = await_(lambda: seen if (seen := site.story(run))["state"].startswith("Completed") else None)
+    assert story["steps"][0]["state"] == "done"
+    known = json.loads(site.plaza("find", run, "--json").stdout)
+    assert (known["ispyb_process"], known["ispyb_dcid"]) == (job, dcid)
+
+    again = site.plaza("job", "start", str(job))
+    assert (again.returncode, again.stderr) == (0, f"recipe ispyb-redo runs already: run {run}\n")
+
+
+def test_a_job_whose_recipe_is_not_deployed_stays_in_ispyb(site: Site, dcid: int) -> None:
+    created = site.plaza("job", "create", "--dcid", str(dcid), "--recipe", "unheard-of", "--autostart")
+    assert created.returncode != 0
+    job = created.stdout.strip()
+    assert f"job {job} is in ISPyB, but its recipe ispyb-unheard-of could not be started" in created.stderr
+    assert json.loads(site.plaza("job", job, "--json").stdout)["recipe"] == "unheard-of"
