@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import msgspec
 from pydantic import BaseModel, ConfigDict
 
 from tasks.retrying import USUAL_RETRIES, Retries
@@ -39,9 +40,8 @@ class StepParameters(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
 
-# Messages and sends are never changed, but not frozen: that would take a third of the engine's speed.
-@dataclass(slots=True)
-class Message:
+# Messages and sends are msgspec's: a dataclass takes two to three times as long to make, which the engine feels.
+class Message(msgspec.Struct, frozen=True):
     """What a step receives: a JSON value, and the environment that travels along the recipe with it.
 
     Parameters
@@ -53,13 +53,12 @@ class Message:
     """
 
     payload: Any
-    environment: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = msgspec.field(default_factory=dict)
     number: int = 0
     sent_at: float = 0.0
 
 
-@dataclass(slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """What a step sends.
 
     Parameters

@@ -6,11 +6,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, M
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, cast
 
+import msgspec
 from pydantic import ValidationError
 
 from blocks.errors import MessageRefused
@@ -36,8 +37,7 @@ def read_parameters(step: Step, node: Mapping[str, Any]) -> StepParameters:
         raise MessageRefused(f"the parameters of {step.queue} are wrong: {faults}") from error
 
 
-@dataclass(slots=True)
-class Handled:
+class Handled(msgspec.Struct, frozen=True):
     """A message that a message step is done with, and all that it sends for it."""
 
     message: Message
@@ -63,7 +63,8 @@ def sends_of(result: Send | Handled) -> list[Send]:
     """Return what a step sends, with the environments that it goes with."""
     sends, message = (result.sends, result.message) if isinstance(result, Handled) else ((result,), result.follows)
     environment = message.environment if message else {}
-    return [send if send.environment is not None else replace(send, environment=environment) for send in sends]
+    complete = msgspec.structs.replace
+    return [complete(send, environment=environment) if send.environment is None else send for send in sends]
 
 
 async def _refuse_all(

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
 import pytest
 from hypothesis import strategies as st
 from recipe_strategies import recipe_documents
@@ -159,7 +160,7 @@ async def forward(doings, inbox, context):
             raise error
         sends = _sends(doings, message)
         if sends:
-            sends[-1].completes = (message,)
+            sends[-1] = msgspec.structs.replace(sends[-1], completes=(message,))
         else:
             context.done(message)
         for send in sends:
