@@ -58,7 +58,7 @@ async def test_slow_images_are_stored_while_more_are_awaited(resources, engine, 
     for number in (1, 2):
         step.put(payload(number))
         await until(lambda number=number: stored(engine) == list(range(1, number + 1)))
-    assert step.progress[-1] == (2, None)
+    await until(lambda: step.progress[-1:] == [(2, None)])  # said when the rows are there
     await step.end()
     assert len(step.sent) == 2
 
