@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
 
 from blocks.settings import Settings
 from flows.runtime.running_site import RunningSite, site_environment
+from flows.runtime.services import running_site
+
+TRIAL_STEPS = Path(__file__).parent / "trial_steps"
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,30 @@ class CommandedSite:
             deployment = await client.read_deployment_by_name(f"{recipe}/live")
             run = await client.create_flow_run_from_deployment(deployment.id, parameters={"parameters": parameters})
             return str(run.id)
+
+    def story(self, run: str) -> dict[str, Any]:
+        """All that is known of a run; its state is empty before it begins."""
+        shown = self.plaza("show", run, "--json")
+        return json.loads(shown.stdout) if shown.returncode == 0 else {"state": ""}
+
+
+AnySite = TypeVar("AnySite", bound=CommandedSite)
+
+
+@contextmanager
+def site_of_recipes(kind: type[AnySite], folder: Path, recipes: Mapping[str, Any]) -> Iterator[AnySite]:
+    """Have a site in a folder, with these recipes by name, which may use trial steps: they are no part of Plaza."""
+    recipe_directory = folder / "recipes"
+    recipe_directory.mkdir()
+    for name, document in recipes.items():
+        (recipe_directory / f"{name}.json").write_text(json.dumps(document))
+    settings = Settings(
+        home=folder / "site", recipe_directory=recipe_directory, server_port=0, dask_port=0, analysis_workers=1
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(TRIAL_STEPS), prepend=os.pathsep)
+        with running_site(settings) as site:
+            yield kind(settings, site)
 
 
 def await_(condition: Callable[[], Any], timeout_s: float = 120) -> Any:

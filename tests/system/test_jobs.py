@@ -8,18 +8,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from blocks.settings import Settings
-from flows.runtime.services import running_site
-from tests.commanded_site import CommandedSite, await_
+from tests.commanded_site import CommandedSite, await_, site_of_recipes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-TRIAL_STEPS = Path(__file__).resolve().parents[1] / "trial_steps"
 REDO = {"1": {"queue": "trial.pass"}, "start": [[1, {"job": "{ispyb_process}", "dcid": "{ispyb_dcid}"}]]}
 
 
@@ -33,23 +28,11 @@ class Site(CommandedSite):
         environment |= {"PLAZA_HOME": str(self.settings.home)}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
 
-    def story(self, run: str) -> dict[str, Any]:
-        """All that is known of a run; its state is empty before it begins."""
-        shown = self.plaza("show", run, "--json")
-        return json.loads(shown.stdout) if shown.returncode == 0 else {"state": ""}
-
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    recipes = tmp_path_factory.mktemp("recipes")
-    (recipes / "ispyb-redo.json").write_text(json.dumps(REDO))
-    settings = Settings(
-        home=tmp_path_factory.mktemp("site"), recipe_directory=recipes, server_port=0, dask_port=0, analysis_workers=1
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(TRIAL_STEPS), prepend=os.pathsep)
-        with running_site(settings) as site:
-            yield Site(settings, site)
+    with site_of_recipes(Site, tmp_path_factory.mktemp("trial"), {"ispyb-redo": REDO}) as site:
+        yield site
 
 
 @pytest.fixture(scope="module")

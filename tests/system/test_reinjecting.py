@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 
-from blocks.settings import Settings
-from flows.runtime.services import running_site
-from tests.commanded_site import CommandedSite, await_
+from tests.commanded_site import CommandedSite, await_, site_of_recipes
 
 pytestmark = pytest.mark.slow
 
@@ -36,11 +34,6 @@ class Site(CommandedSite):
         assert listed.returncode in (0, 1), listed.stderr
         return [json.loads(line) for line in listed.stdout.splitlines()]
 
-    def story(self, run: str) -> dict[str, Any]:
-        """All that is known of a run; its state is empty before it begins."""
-        shown = self.plaza("show", run, "--json")
-        return json.loads(shown.stdout) if shown.returncode == 0 else {"state": ""}
-
     def await_state(self, run: str, state: str, attempts: int = 1) -> dict[str, Any]:
         """Wait until a run stands in some way after some attempts, and return its story."""
 
@@ -53,14 +46,8 @@ class Site(CommandedSite):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    recipes = tmp_path_factory.mktemp("recipes")
-    for name, document in RECIPES.items():
-        (recipes / f"{name}.json").write_text(json.dumps(document))
-    settings = Settings(
-        home=tmp_path_factory.mktemp("site"), recipe_directory=recipes, server_port=0, dask_port=0, analysis_workers=1
-    )
-    with running_site(settings) as site:
-        yield Site(settings, site)
+    with site_of_recipes(Site, tmp_path_factory.mktemp("trial"), RECIPES) as site:
+        yield site
 
 
 @pytest.fixture

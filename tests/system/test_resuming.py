@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -18,16 +17,13 @@ from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import AwaitingRetry
 
-from blocks.settings import Settings
 from flows.recipe.journal import read_journal
 from flows.recipe.run_folder import run_folder
-from flows.runtime.services import running_site
-from tests.commanded_site import CommandedSite, await_
+from tests.commanded_site import CommandedSite, await_, site_of_recipes
 
 pytestmark = pytest.mark.slow
 
 STEPS = ("one", "two", "three", "four", "five")
-TRIAL_STEPS = Path(__file__).resolve().parents[1] / "trial_steps"
 
 
 def chain(queue: str = "trial.effect") -> dict[str, Any]:
@@ -91,18 +87,10 @@ class Site(CommandedSite):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A site of its own, with recipes of steps that are no part of Plaza."""
-    recipes = tmp_path_factory.mktemp("recipes")
-    (recipes / "chain.json").write_text(json.dumps(chain()))
-    (recipes / "stream.json").write_text(json.dumps(STREAM))
-    (recipes / "stream-of-poison.json").write_text(json.dumps(POISON))
-    settings = Settings(
-        home=tmp_path_factory.mktemp("site"), recipe_directory=recipes, server_port=0, dask_port=0, analysis_workers=1
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(TRIAL_STEPS), prepend=os.pathsep)
-        with running_site(settings) as site:
-            yield Site(settings, site)
+    with site_of_recipes(
+        Site, tmp_path_factory.mktemp("trial"), {"chain": chain(), "stream": STREAM, "stream-of-poison": POISON}
+    ) as site:
+        yield site
 
 
 def kill_at(gate: Path) -> None:
