@@ -22,8 +22,12 @@ def print_collections(collections: Iterable[CollectionSummary], console: Console
     rows = [TITLES]
     for some in collections:
         values = (
-            *(some.start_time, ", ".join(some.classes), some.experiment_type),
-            *(some.images, some.run_status, some.path),
+            some.start_time,
+            ", ".join(some.classes),
+            some.experiment_type,
+            some.images,
+            some.run_status,
+            some.path,
         )
         started, *others = ("-" if value in (None, "") else str(value) for value in values)
         rows.append((str(some.dcid), started.replace("T", " "), *others))

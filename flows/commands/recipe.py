@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,7 +63,7 @@ def _read_unless_empty(file: Path) -> Recipe | None:
     from flows.recipe.language import checked_recipe
 
     text = read_text(file)
-    return None if "".join(text.split()) in ("{}", "null") else checked_recipe(text, file)
+    return None if re.fullmatch(r"\s*(\{\s*\}|null)\s*", text) else checked_recipe(text, file)
 
 
 app.command()(recipe_check.schema)

@@ -138,9 +138,9 @@ class StoryPrinter:
         summary = ", ".join(f"{number} {words}" for words, number in fates.items()) or "no messages"
         self._title(f"{label}: {summary}")
         chosen = messages if count is None else self._choose(messages, count)
-        width = max((len(str(message.number)) for message in chosen), default=0)
+        width = max([5, *(len(str(message.number)) for message in chosen)])
         for message in chosen:
-            self._print_message(message, max(width, 5))
+            self._print_message(message, width)
         if left_out := len(messages) - len(chosen):
             self._line(Text(f"  … and {left_out} more (see --messages, --step and --all)", "dim"))
 
