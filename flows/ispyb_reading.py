@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from blocks.errors import DatabaseUnavailable, PlazaError
-from tasks.resources import Resources
+from tasks.step.resources import Resources
 
 logger = logging.getLogger(__name__)
 

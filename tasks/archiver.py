@@ -20,11 +20,9 @@ from typing import Annotated, Any
 from pydantic import Field, NonNegativeInt
 
 from blocks.errors import MessageRefused, PassingFault
-from tasks.atomic_file import write_atomically
 from tasks.icat_dropfile import DataFile, dataset_name, format_dropfile
-from tasks.retrying import USUAL_RETRIES
-from tasks.step import Message, Send, StepContext, StepParameters, message_step
-from tasks.step_check import Fills, NodePlan
+from tasks.step import USUAL_RETRIES, Fills, Message, NodePlan, Send, StepContext, StepParameters, message_step
+from tasks.step.atomic_file import write_atomically
 
 INDUSTRIAL_CODES = ("ic", "il", "in", "sw")
 UNSET_DROPFILE = "{dropfile_override}"  # what stands in a recipe when nobody asked for another place

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from tasks.step_identity import StepIdentity, current_identity
+from tasks.step.identity import StepIdentity, current_identity
 
 IDENTITY_NAMES = tuple(field.name for field in fields(StepIdentity))
 

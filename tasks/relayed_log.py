@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from tasks.log_line import LogLine
 from tasks.run_log import is_kept_here
-from tasks.step_identity import StepIdentity, acting_for
+from tasks.step.identity import StepIdentity, acting_for
 
 MOST_LINES = 50
 """Lines that are sent back with the results of one piece of work: a message of all images is said often enough."""

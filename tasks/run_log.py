@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tasks.log_line import IDENTITY_NAMES, LogLine, identity_of
-from tasks.step_identity import StepIdentity, acting_for
+from tasks.step.identity import StepIdentity, acting_for
 
 PLAZA_LOGGERS = ("flows", "tasks", "blocks")
 

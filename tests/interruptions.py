@@ -6,9 +6,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.resources import Resources
 from tasks.step import Message, Send, Step, StepContext
-from tasks.step_runner import Handled, run_step, sends_of
+from tasks.step.resources import Resources
+from tasks.step.runner import Handled, run_step, sends_of
 
 SENT_AT = 1_700_000_000.0
 

@@ -5,9 +5,9 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from tasks.resources import Resources
 from tasks.step import Message, Send, Step, StepContext
-from tasks.step_runner import run_step, sends_of
+from tasks.step.resources import Resources
+from tasks.step.runner import run_step, sends_of
 
 
 class RunningStep:

@@ -52,7 +52,7 @@ def _find(name: str) -> Path:
 async def _filled(recipe: Recipe, dcid: int) -> Recipe:
     from flows.recipe.parameters import recipe_parameters
     from flows.recipe.substitution import fill_recipe
-    from tasks.resources import Resources
+    from tasks.step.resources import Resources
 
     async with Resources() as resources:
         return fill_recipe(recipe, await recipe_parameters(dcid, {}, UNKNOWN_RUN, resources))

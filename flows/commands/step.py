@@ -71,10 +71,10 @@ def _read_payloads(path: Path | None) -> list[Any]:
 
 async def _run(node: dict[str, Any], payloads: Iterable[Any]) -> bool:
     """Run the node; return whether every message was handled."""
-    from tasks.registry import load_step, queue_of
-    from tasks.resources import Resources
     from tasks.step import BY_HAND, Message, StepContext
-    from tasks.step_runner import run_step, sends_of
+    from tasks.step.registry import load_step, queue_of
+    from tasks.step.resources import Resources
+    from tasks.step.runner import run_step, sends_of
 
     step = load_step(queue_of(1, node))
     refused: list[Exception] = []

@@ -15,7 +15,7 @@ from flows.mimas.outcome import MimasOutcome
 from flows.mimas.publishing import label_run, publish
 from flows.mimas.rules import decide
 from flows.mimas.scenario import Event
-from tasks.resources import Resources
+from tasks.step.resources import Resources
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun

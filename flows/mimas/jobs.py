@@ -16,7 +16,7 @@ from flows.mimas.scenario import ISPyBJobInvocation, JobParameter, Scenario
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
-    from tasks.resources import Resources
+    from tasks.step.resources import Resources
 
 logger = logging.getLogger(__name__)
 

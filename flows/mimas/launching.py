@@ -17,7 +17,7 @@ from flows.mimas.running import Launch, installed_recipes, launch_once, runs_by_
 from flows.mimas.scenario import Scenario
 
 if TYPE_CHECKING:
-    from tasks.resources import Resources
+    from tasks.step.resources import Resources
 
 
 async def launch(

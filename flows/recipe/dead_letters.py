@@ -23,7 +23,7 @@ from blocks.errors import DamagedDeadLetter, UnknownDeadLetter
 from blocks.settings import get_settings
 from flows.recipe.journal import decode, encode
 from flows.recipe.run_folder import RunFolder
-from tasks.atomic_file import write_atomically
+from tasks.step.atomic_file import write_atomically
 
 logger = logging.getLogger(__name__)
 

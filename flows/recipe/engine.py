@@ -25,9 +25,9 @@ from flows.recipe.node import GiveUp, NodeRun, Refusal
 from flows.recipe.records import NodeRecord
 from flows.recipe.replay import Replay
 from flows.recipe.routing import Routes, error_targets
-from tasks.registry import load_step, queue_of
-from tasks.resources import Resources
-from tasks.step_identity import StepIdentity, acting_for, current_identity
+from tasks.step.identity import StepIdentity, acting_for, current_identity
+from tasks.step.registry import load_step, queue_of
+from tasks.step.resources import Resources
 
 logger = logging.getLogger(__name__)
 

@@ -33,9 +33,9 @@ from flows.recipe.resuming import take_up
 from flows.recipe.run_folder import RunFolder, run_folder
 from flows.recipe.run_page import RunPage
 from flows.recipe.substitution import fill_recipe
-from tasks.resources import Resources
 from tasks.run_log import run_log
-from tasks.step_identity import StepIdentity
+from tasks.step.identity import StepIdentity
+from tasks.step.resources import Resources
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State

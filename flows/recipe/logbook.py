@@ -17,7 +17,7 @@ from blocks.errors import UnknownRecipeRun
 from flows.recipe.journal import decode, encode
 from flows.recipe.language import Recipe, recipe_from_document
 from flows.recipe.run_folder import RunFolder
-from tasks.atomic_file import write_atomically
+from tasks.step.atomic_file import write_atomically
 
 PACKAGES: Final = ("plaza", "prefect", "distributed", "ispyb", "dials")
 

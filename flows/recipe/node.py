@@ -16,9 +16,9 @@ from typing import Any, Final
 from flows.recipe.channel import Channel
 from flows.recipe.exchange import Exchange
 from flows.recipe.records import NodeRecord
-from tasks.resources import Resources
 from tasks.step import Message, Send, Step, StepContext
-from tasks.step_runner import Handled, run_step
+from tasks.step.resources import Resources
+from tasks.step.runner import Handled, run_step
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from flows.ispyb_reading import read_parameters
 from tasks.ispyb_access.asking import collection_to_read, job_to_read
 
 if TYPE_CHECKING:
-    from tasks.resources import Resources
+    from tasks.step.resources import Resources
 
 
 async def recipe_parameters(

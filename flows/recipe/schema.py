@@ -14,9 +14,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from flows.recipe.strict_parameters import marks
-from tasks.registry import known_queues, load_step
-from tasks.step import Step
-from tasks.step_check import Chooses
+from tasks.step import Chooses, Step
+from tasks.step.registry import known_queues, load_step
 
 Schema = dict[str, Any]
 

@@ -17,9 +17,8 @@ from flows.recipe.language import links
 from flows.recipe.provided import Provided, closest, is_open, texts
 from flows.recipe.strict_parameters import Fault, knows, marks, names_of, parameter_faults
 from flows.recipe.values import shown
-from tasks.registry import SERVICES, known_queues, load_step, queue_of
-from tasks.step import Step
-from tasks.step_check import Chooses, Fills, NodePlan
+from tasks.step import Chooses, Fills, NodePlan, Step
+from tasks.step.registry import SERVICES, known_queues, load_step, queue_of
 
 NODE_KEYS = (
     "comment",

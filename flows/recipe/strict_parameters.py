@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from flows.recipe.provided import is_open
 from flows.recipe.values import shown
-from tasks.step_check import Chooses, Fills, SpeltFreely
+from tasks.step import Chooses, Fills, SpeltFreely
 
 Mark = TypeVar("Mark", Chooses, Fills)
 

@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 
 from blocks.errors import ConfigurationError, PlazaError
-from tasks.registry import STEPS
+from tasks.step.registry import STEPS
 
 logger = logging.getLogger(__name__)
 

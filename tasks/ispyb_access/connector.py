@@ -16,8 +16,7 @@ from tasks.ispyb_access import image_batches
 from tasks.ispyb_access.patience import write_patiently
 from tasks.ispyb_access.postponed import Postponed
 from tasks.ispyb_access.write_requests import BUFFER, MODELS, MULTIPART, Outcome, Request, RowAwaited, fulfil
-from tasks.step import BY_HAND, Message, Send, StepContext, StepParameters, stream_step
-from tasks.step_check import Chooses, NodePlan
+from tasks.step import BY_HAND, Chooses, Message, NodePlan, Send, StepContext, StepParameters, stream_step
 
 SIMPLE: Final = "of the message"
 """Stands for the command of a node that has no parameters: its messages bring them."""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from blocks.errors import DatabaseUnavailable
 from blocks.ispyb_connection import pauses
 from tasks.ispyb_access.writer import Writer
-from tasks.resources import Resources
+from tasks.step.resources import Resources
 
 Result = TypeVar("Result")
 

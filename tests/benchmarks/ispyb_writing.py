@@ -25,9 +25,9 @@ from tasks.ispyb_access.commands.image_quality import COLUMNS, PerImageResult, u
 from tasks.ispyb_access.connector import store_in_ispyb
 from tasks.ispyb_access.image_batches import BATCH_ROWS
 from tasks.ispyb_access.schema import create_schema
-from tasks.resources import Resources
 from tasks.step import Message, StepContext
-from tasks.step_runner import run_step
+from tasks.step.resources import Resources
+from tasks.step.runner import run_step
 
 IMAGES = 20_000
 ROUNDS = 5

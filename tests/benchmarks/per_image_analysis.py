@@ -24,12 +24,12 @@ import psutil
 from blocks.settings import Settings
 from tasks.diffraction.requests import AnalysisParameters, SpotFindingOptions
 from tasks.per_image_analysis import analyse_images
-from tasks.resources import Resources
 from tasks.simulation.collection import render
 from tasks.simulation.geometry import DetectorSize, Geometry
 from tasks.simulation.plan import CollectionPlan, ImageFormat
 from tasks.step import Message, StepContext
-from tasks.step_runner import run_step
+from tasks.step.resources import Resources
+from tasks.step.runner import run_step
 
 Image = tuple[str, tuple[int, int] | None]
 

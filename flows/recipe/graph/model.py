@@ -13,9 +13,8 @@ from typing import Any
 from blocks.errors import UnknownStep
 from flows.recipe.language import ERROR, START, Recipe, links
 from flows.recipe.strict_parameters import marks, names_of
-from tasks.registry import load_step, queue_of
-from tasks.step import Step
-from tasks.step_check import Chooses
+from tasks.step import Chooses, Step
+from tasks.step.registry import load_step, queue_of
 
 Origin = int | str
 """A node's number, or "start" or "error": where messages come from that no node sends."""

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, C
 from sqlalchemy import Connection
 
 from tasks.ispyb_access.commands.columns import LARGEST_INTEGER
-from tasks.step_check import SpeltFreely
+from tasks.step import SpeltFreely
 
 SEPARATORS = str.maketrans("", "", "_- ")
 DATE_FORMATS = ("%Y/%m/%d %H:%M:%S", "%Y:%m:%d %H:%M:%S", "%Y%m%d %H%M%S", "%a %b %d %H:%M:%S %Y", "%d-%b-%Y %H:%M:%S")

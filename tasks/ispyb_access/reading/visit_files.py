@@ -10,10 +10,10 @@ from enum import Enum, auto
 from pathlib import Path
 
 from blocks.errors import PassingFault
-from tasks.atomic_file import write_atomically
 from tasks.ispyb_access.parameters import PDBModel, UnitCell
 from tasks.ispyb_access.reading.time_limit import within
 from tasks.ispyb_access.reading.visit_yaml import InvalidYAML, read_crystal, read_groups
+from tasks.step.atomic_file import write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ import pytest
 from blocks.analysis_cluster import AnalysisClusterUnavailable, connect
 from blocks.settings import Settings
 from tasks.per_image_analysis import analyse_images
-from tasks.resources import Resources
 from tasks.step import Message, StepContext
-from tasks.step_runner import run_step, try_step
+from tasks.step.resources import Resources
+from tasks.step.runner import run_step, try_step
 
 pytestmark = [pytest.mark.dials, pytest.mark.slow]
 

@@ -16,10 +16,10 @@ import pytest
 from blocks.settings import Settings
 from flows.recipe.log_reading import read_log
 from tasks.per_image_analysis import analyse_images
-from tasks.resources import Resources
 from tasks.run_log import run_log
-from tasks.step_identity import StepIdentity, acting_for
-from tasks.step_runner import try_step
+from tasks.step.identity import StepIdentity, acting_for
+from tasks.step.resources import Resources
+from tasks.step.runner import try_step
 
 pytestmark = [pytest.mark.dials, pytest.mark.slow]
 

@@ -19,7 +19,7 @@ from blocks.ispyb_connection import connect, open_engine, transaction
 from blocks.settings import Settings
 from tasks.ispyb_access.commands import COMMANDS
 from tasks.ispyb_access.schema import create_schema
-from tasks.resources import Resources
+from tasks.step.resources import Resources
 
 
 @pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb)])

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from tasks.ispyb_access import connector
 from tasks.ispyb_access.connector import store_in_ispyb
 from tasks.ispyb_access.schema import METADATA
-from tasks.step_runner import try_step
+from tasks.step.runner import try_step
 
 NODE = {"parameters": {"ispyb_command": "buffer", "store_result": "row"}}
 LIST = {"parameters": {"ispyb_command": "multipart_message"}}

@@ -10,7 +10,7 @@ from tasks.ispyb_access.ledger import TABLE as LEDGER
 from tasks.ispyb_access.schema import METADATA
 from tasks.ispyb_access.write_requests import MODELS, MULTIPART, Request, fulfil
 from tasks.ispyb_access.writer import SqlWriter
-from tasks.step_runner import try_step
+from tasks.step.runner import try_step
 
 NODE = {
     "parameters": {"ispyb_command": MULTIPART, "store_result": "last", "severity": "WARNING", "program": "recipe's"}

@@ -14,9 +14,9 @@ from tasks.ispyb_access import image_batches
 from tasks.ispyb_access.connector import store_in_ispyb
 from tasks.ispyb_access.look_up import look_up
 from tasks.ispyb_access.summary import read_written_rows
-from tasks.registry import load_step
-from tasks.resources import Resources
-from tasks.step_runner import try_step
+from tasks.step.registry import load_step
+from tasks.step.resources import Resources
+from tasks.step.runner import try_step
 
 PIA = {"ispyb_command": "store_per_image_analysis_results", "dcid": 7}
 

@@ -12,8 +12,8 @@ from blocks.errors import ConfigurationError, MessageRefused
 from blocks.ispyb_connection import open_engine, transaction
 from tasks.ispyb_access.connector import store_in_ispyb
 from tasks.ispyb_access.refusals import column_at_fault, named
-from tasks.resources import Resources
-from tasks.step_runner import try_step
+from tasks.step.resources import Resources
+from tasks.step.runner import try_step
 
 LONG = "x" * 300
 MARIADB_FAULTS = {

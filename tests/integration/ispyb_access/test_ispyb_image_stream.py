@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from tasks.ispyb_access.connector import store_in_ispyb
 from tasks.ispyb_access.image_batches import gather
 from tasks.ispyb_access.schema import METADATA
-from tasks.resources import Resources
+from tasks.step.resources import Resources
 
 IMAGES = {"ispyb_command": "store_per_image_analysis_results", "dcid": 7}
 TABLE = METADATA.tables["ImageQualityIndicators"]

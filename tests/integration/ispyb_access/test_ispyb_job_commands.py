@@ -11,7 +11,7 @@ from tasks.ispyb_access.connector import store_in_ispyb
 from tasks.ispyb_access.patience import write_patiently
 from tasks.ispyb_access.schema import METADATA
 from tasks.ispyb_access.write_requests import Request, fulfil
-from tasks.step_runner import try_step
+from tasks.step.runner import try_step
 
 NODE = {"parameters": {"ispyb_command": "create_ispyb_job", "store_result": "job"}}
 JOB, PARAMETER, SWEEP = (METADATA.tables[f"ProcessingJob{kind}"] for kind in ("", "Parameter", "ImageSweep"))

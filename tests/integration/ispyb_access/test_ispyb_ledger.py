@@ -17,7 +17,7 @@ from blocks.ispyb_connection import transaction
 from tasks.ispyb_access.connector import store_in_ispyb
 from tasks.ispyb_access.ledger import TABLE, has_ledger, write_once
 from tasks.ispyb_access.schema import METADATA
-from tasks.step_runner import try_step
+from tasks.step.runner import try_step
 
 REGISTER = {"parameters": {"ispyb_command": "register_processing", "program": "fast_dp", "store_result": "program"}}
 TESTS = Path(__file__).resolve().parents[2]
@@ -69,7 +69,7 @@ from pathlib import Path
 from interruptions import InterruptedRun
 from blocks.settings import Settings
 from tasks.ispyb_access.connector import store_in_ispyb
-from tasks.resources import Resources
+from tasks.step.resources import Resources
 
 node = {"parameters": {"ispyb_command": "register_processing", "program": "fast_dp"}}
 run = InterruptedRun(store_in_ispyb, node, [{}, {}], Resources(Settings(home=Path(sys.argv[2]))))

@@ -19,7 +19,7 @@ from blocks.settings import Settings
 from tasks.ispyb_access.connector import store_in_ispyb
 from tasks.ispyb_access.ledger import TABLE as LEDGER
 from tasks.ispyb_access.schema import METADATA
-from tasks.resources import Resources
+from tasks.step.resources import Resources
 
 IMAGES = {"ispyb_command": "store_per_image_analysis_results", "dcid": 7}
 RECOVERY_S = 30.0  # far less than pauses would have grown to, far more than a busy machine takes

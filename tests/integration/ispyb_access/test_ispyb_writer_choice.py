@@ -11,8 +11,8 @@ from blocks.settings import Settings
 from tasks.ispyb_access.connector import ConnectorParameters, store_in_ispyb
 from tasks.ispyb_access.schema import METADATA
 from tasks.ispyb_access.writer import SqlWriter
-from tasks.step_check import NodePlan
-from tasks.step_runner import try_step
+from tasks.step import NodePlan
+from tasks.step.runner import try_step
 
 REGISTER = {"ispyb_command": "register_processing", "program": "fast_dp", "store_result": "program"}
 

@@ -27,7 +27,7 @@ from tasks.ispyb_access.procedures import ProcedureWriter, procedure_writer
 from tasks.ispyb_access.schema import METADATA
 from tasks.ispyb_access.write_requests import MULTIPART, Request, fulfil
 from tasks.ispyb_access.writer import SqlWriter, Writer
-from tasks.resources import Resources
+from tasks.step.resources import Resources
 
 VARIABLE = "PLAZA_TEST_ISPYB_PROCEDURES"
 NOBODY = 987_654_321

@@ -14,9 +14,8 @@ from flows.recipe.language import recipe_from_document
 from flows.recipe.node import Refusal
 from flows.recipe.records import NodeRecord
 from flows.recipe.replay import Replay
-from tasks import registry
-from tasks.resources import Resources
-from tasks.step import Message, Send, Step, StepParameters, message_step, stream_step
+from tasks.step import Message, Send, Step, StepParameters, message_step, registry, stream_step
+from tasks.step.resources import Resources
 
 TIMEOUT_S = 20
 

@@ -19,9 +19,8 @@ from flows.recipe.reinjecting import reinject
 from flows.recipe.replay import replay
 from flows.recipe.resuming import repeat_from, take_up
 from flows.recipe.run_folder import RunFolder, run_folder
-from tasks import registry
-from tasks.resources import Resources
-from tasks.step import Send, StepParameters, message_step
+from tasks.step import Send, StepParameters, message_step, registry
+from tasks.step.resources import Resources
 
 RUN = "0b1c2d3e-0000-4000-8000-000000000001"
 RECIPE = {

@@ -15,7 +15,7 @@ from flows.recipe.log_reading import (
     steps_of,
 )
 from tasks.log_line import LogLine
-from tasks.step_identity import StepIdentity
+from tasks.step.identity import StepIdentity
 
 
 def line(time, message="", node=2, step="analyse_images", level="INFO"):

@@ -82,7 +82,7 @@ def test_structure_alone_imports_no_step(wrong):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=True)
     modules = done.stdout.split()
     assert "flows.recipe.validation" in modules
-    assert not {"tasks.registry", "tasks.mailer", "sqlalchemy", "prefect", "dask"} & set(modules)
+    assert not {"tasks.step.registry", "tasks.mailer", "sqlalchemy", "prefect", "dask"} & set(modules)
 
 
 def test_standard_input_is_checked():

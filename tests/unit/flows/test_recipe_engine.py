@@ -9,9 +9,8 @@ from flows.recipe.channel import CAPACITY
 from flows.recipe.engine import RecipeRun
 from flows.recipe.exchange import GATHERED
 from flows.recipe.language import recipe_from_document
-from tasks import registry
-from tasks.resources import Resources
-from tasks.step import Send, StepParameters, message_step, stream_step
+from tasks.step import Send, StepParameters, message_step, registry, stream_step
+from tasks.step.resources import Resources
 
 
 class Count(StepParameters):

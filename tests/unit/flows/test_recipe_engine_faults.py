@@ -8,10 +8,8 @@ import pytest
 from blocks.errors import MessageRefused, PassingFault, RecipeError
 from flows.recipe.engine import RecipeRun
 from flows.recipe.language import recipe_from_document
-from tasks import registry
-from tasks.resources import Resources
-from tasks.retrying import Retries
-from tasks.step import Send, StepParameters, message_step, stream_step
+from tasks.step import Retries, Send, StepParameters, message_step, registry, stream_step
+from tasks.step.resources import Resources
 
 
 @message_step(queue="refuse_odd", parameters=StepParameters, outputs=("even",), default_output="even")

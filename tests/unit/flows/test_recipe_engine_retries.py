@@ -11,8 +11,7 @@ from engine_runs import Engine
 from blocks.errors import MessageRefused, PassingFault
 from flows.recipe.journal import Journal, read_journal
 from flows.recipe.replay import replay
-from tasks.retrying import Retries
-from tasks.step import Send, StepParameters, message_step, stream_step
+from tasks.step import Retries, Send, StepParameters, message_step, stream_step
 
 SOON = Retries(tries=4, first_pause_s=0.02, longest_pause_s=0.04)
 

@@ -70,7 +70,7 @@ def test_a_recipe_file_that_is_wrong_is_named(tmp_path):
 
 @pytest.mark.parametrize("name", recipe_files())
 def test_every_shipped_recipe_obeys_the_rules_and_names_steps_that_exist(name):
-    from tasks.registry import load_step, queue_of
+    from tasks.step.registry import load_step, queue_of
 
     parsed = read_recipe(recipe_files()[name])
     for number, node in parsed.nodes.items():

@@ -8,7 +8,7 @@ import pytest
 from blocks.settings import CHECKOUT
 from flows.recipe.catalogue import recipe_files
 from flows.recipe.schema import recipe_schema, schema_text
-from tasks.registry import STEPS
+from tasks.step.registry import STEPS
 
 COMMITTED = CHECKOUT / "recipes" / "schema" / "recipe.json"
 RECIPES = sorted((CHECKOUT / "recipes").glob("*.json"))

@@ -14,8 +14,8 @@ from flows.recipe.language import recipe_from_document
 from flows.recipe.provided import Provided
 from flows.recipe.strict import check_file, check_recipe, errors
 from flows.recipe.structure import check_structure
-from tasks.registry import STEPS
 from tasks.step import Step, StepParameters, message_step
+from tasks.step.registry import STEPS
 
 RECIPES = sorted((CHECKOUT / "recipes").glob("*.json"))
 
@@ -436,7 +436,7 @@ def test_whatever_a_file_holds_the_checker_says_what_is_wrong(tmp_path_factory, 
 @given(st.sampled_from(sorted(STEPS)), st.dictionaries(st.text(max_size=5), VALUES, max_size=3), VALUES, st.data())
 def test_whatever_a_step_is_told_the_checker_says_what_is_wrong(queue, parameters, payload, data):
     from flows.recipe.strict_parameters import names_of
-    from tasks.registry import load_step
+    from tasks.step.registry import load_step
 
     names = st.sampled_from(sorted(names_of(load_step(queue).parameters)))
     parameters |= data.draw(st.dictionaries(names, VALUES, max_size=5))

@@ -24,9 +24,7 @@ from flows.recipe.language import recipe_from_document
 from flows.recipe.node import Refusal
 from flows.recipe.records import NodeRecord
 from flows.recipe.replay import Replay
-from tasks import registry
-from tasks.retrying import Retries
-from tasks.step import Message, Send, Step, StepContext, StepParameters, message_step, stream_step
+from tasks.step import Message, Retries, Send, Step, StepContext, StepParameters, message_step, registry, stream_step
 
 RUN = "run-1"
 OUTPUTS = ("every", "first")

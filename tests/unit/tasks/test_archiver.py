@@ -19,8 +19,8 @@ from tasks.archiver import (
     split_into_parts,
 )
 from tasks.icat_dropfile import DataFile
-from tasks.resources import Resources
-from tasks.step_runner import try_step
+from tasks.step.resources import Resources
+from tasks.step.runner import try_step
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.log_line import LogLine, LogLineFormatter
-from tasks.step_identity import StepIdentity, acting_for
+from tasks.step.identity import StepIdentity, acting_for
 
 STEP = StepIdentity("3f2a9c1b-0000", "per-image-analysis", 7, 2, "analyse_images")
 TEXT = st.text(st.characters(exclude_categories=()))  # even lone surrogates, as file names have

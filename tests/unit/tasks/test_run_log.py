@@ -13,7 +13,7 @@ from tasks import run_log as run_log_module
 from tasks.log_line import IDENTITY_NAMES
 from tasks.relayed_log import MOST_LINES, collected_lines, relay
 from tasks.run_log import RunLogHandler, run_log
-from tasks.step_identity import StepIdentity, acting_for, current_identity
+from tasks.step.identity import StepIdentity, acting_for, current_identity
 
 RUN = StepIdentity("3f2a9c1b-0000", "per-image-analysis", 7)
 STEP = StepIdentity("3f2a9c1b-0000", "per-image-analysis", 7, 2, "analyse_images")
@@ -115,7 +115,7 @@ APPEND = """
 import logging, sys
 from pathlib import Path
 from tasks.run_log import run_log
-from tasks.step_identity import StepIdentity
+from tasks.step.identity import StepIdentity
 sys.stdin.read(1)
 with run_log(Path(sys.argv[1]), StepIdentity("run", "recipe")):
     for number in range(2000):

@@ -14,9 +14,9 @@ from tasks.file_watcher.parameters import WatchParameters, open_source
 from tasks.file_watcher.selection import Notices
 from tasks.file_watcher.sources import NumberedFiles
 from tasks.file_watcher.watching import SLOWEST_POLL_S, Clock, Watch
-from tasks.resources import Resources
 from tasks.step import Message, StepContext
-from tasks.step_runner import run_step, sends_of, try_step
+from tasks.step.resources import Resources
+from tasks.step.runner import run_step, sends_of, try_step
 
 ALL = dict.fromkeys(["first", "every", "last", "any", "finally", "timeout", "error"], 2)
 

@@ -8,10 +8,10 @@ from interruptions import InterruptedRun
 
 from blocks.settings import Settings
 from tasks import xray_centring
-from tasks.atomic_file import write_atomically
-from tasks.resources import Resources
 from tasks.step import Message, StepContext
-from tasks.step_runner import run_step, sends_of, try_step
+from tasks.step.atomic_file import write_atomically
+from tasks.step.resources import Resources
+from tasks.step.runner import run_step, sends_of, try_step
 from tasks.xray_centring import centre_crystal
 
 COUNTS = [1, 2, 3, 40, 50, 4]  # 3 x 2; with a snake the second row is 4, 50, 40
@@ -260,7 +260,7 @@ async def test_full_disk_is_given_some_time(node, resources, tmp_path, monkeypat
         write_atomically(path, content)
 
     monkeypatch.setattr(xray_centring, "write_atomically", write)
-    monkeypatch.setattr("tasks.retrying.Retries.pause_s", lambda *_: 0)
+    monkeypatch.setattr("tasks.step.retries.Retries.pause_s", lambda *_: 0)
     outcome = await try_step(centre_crystal, node, images(), resources)
     assert (len(outcome.sent), outcome.refused) == (1, [])
     assert json.loads((tmp_path / "centre.json").read_text())["status"] == "ok"

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 from pydantic import BaseModel, ConfigDict
 
-from tasks.retrying import USUAL_RETRIES, Retries
+from tasks.step.retries import USUAL_RETRIES, Retries
 
 if TYPE_CHECKING:
-    from tasks.resources import Resources
-    from tasks.step_check import NodePlan
+    from tasks.step.checking import NodePlan
+    from tasks.step.resources import Resources
 
 BY_HAND: Final = "by-hand"
 """The recipe run of steps that are run by hand: its messages are numbered anew each time, with nothing kept."""

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from blocks.errors import DatabaseUnavailable, MessageRefused, PassingFault
-from tasks.retrying import USUAL_RETRIES, Retries
+from tasks.step import USUAL_RETRIES, Retries
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import msgspec
 from pydantic import ValidationError
 
 from blocks.errors import MessageRefused
-from tasks.resources import Resources
-from tasks.step import BY_HAND, Message, MessageFunction, Send, Step, StepContext, StepParameters
+from tasks.step.contract import BY_HAND, Message, MessageFunction, Send, Step, StepContext, StepParameters
+from tasks.step.resources import Resources
 
 
 def read_parameters(step: Step, node: Mapping[str, Any]) -> StepParameters:

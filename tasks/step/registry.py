@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from blocks.errors import UnknownStep
-from tasks.step import Step
+from tasks.step.contract import Step
 
 logger = logging.getLogger(__name__)
 

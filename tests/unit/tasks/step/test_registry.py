@@ -4,8 +4,8 @@ import sys
 import pytest
 
 from blocks.errors import UnknownStep
-from tasks import registry
-from tasks.registry import SERVICES, STEPS, known_queues, load_step, queue_of, site_steps
+from tasks.step import registry
+from tasks.step.registry import SERVICES, STEPS, known_queues, load_step, queue_of, site_steps
 
 SHARED = {"ispyb_pia": "ispyb_connector"}  # one step, two queues: image statistics shall not delay the rest
 HEAVY = ("dials", "dxtbx", "dask", "distributed", "sqlalchemy", "prefect", "h5py")
@@ -119,11 +119,11 @@ def run_python(code):
 
 
 def test_importing_the_packages_stays_light():
-    loaded = run_python("import sys, flows, tasks, tasks.registry, tasks.step_runner; print(*sys.modules)").split()
+    loaded = run_python("import sys, flows, tasks, tasks.step.registry, tasks.step.runner; print(*sys.modules)").split()
     assert [name for name in HEAVY if name in loaded] == []
 
 
 @pytest.mark.parametrize("queue", ["archive.pattern", "mailnotification", "notify_gda", "reduce.xray_centering"])
 def test_small_steps_need_no_heavy_library(queue):
-    loaded = run_python(f"import sys, tasks.registry as r; r.load_step({queue!r}); print(*sys.modules)").split()
+    loaded = run_python(f"import sys, tasks.step.registry as r; r.load_step({queue!r}); print(*sys.modules)").split()
     assert [name for name in HEAVY if name in loaded] == []
