@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tasks.log_line import LogLine
+from tasks.logs.line import LogLine
 
 
 def logs(

@@ -33,7 +33,7 @@ from flows.recipe.resuming import take_up
 from flows.recipe.run_folder import RunFolder, run_folder
 from flows.recipe.run_page import RunPage
 from flows.recipe.substitution import fill_recipe
-from tasks.run_log import run_log
+from tasks.logs.run_log import run_log
 from tasks.step.identity import StepIdentity
 from tasks.step.resources import Resources
 

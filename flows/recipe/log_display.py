@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-from tasks.log_line import LogLine
+from tasks.logs.line import LogLine
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -13,7 +13,7 @@ from io import FileIO
 from pathlib import Path
 
 from blocks.errors import PlazaError
-from tasks.log_line import LogLine
+from tasks.logs.line import LogLine
 
 POLL_S = 0.2
 WINDOW_S = 1.0

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from blocks.errors import ConfigurationError
 from blocks.settings import Settings, get_settings
-from tasks.run_log import PLAZA_LOGGERS
+from tasks.logs.run_log import PLAZA_LOGGERS
 
 WORK_POOL = "plaza"
 SERVICE_MARK = "PLAZA_SERVICE_OF"  # in the environment of every process of a site, so that none is overlooked

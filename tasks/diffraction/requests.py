@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import field_validator
 
-from tasks.log_line import LogLine
+from tasks.logs.line import LogLine
 from tasks.step import StepParameters
 from tasks.step.identity import StepIdentity
 

@@ -32,7 +32,7 @@ from flows.recipe.engine import RecipeRun
 from flows.recipe.journal import Journal, read_journal
 from flows.recipe.language import recipe_from_document
 from flows.recipe.replay import Replay, replay
-from tasks.run_log import run_log
+from tasks.logs.run_log import run_log
 from tasks.step import Send, Step, StepParameters, message_step, registry, stream_step
 from tasks.step.identity import StepIdentity
 from tasks.step.resources import Resources

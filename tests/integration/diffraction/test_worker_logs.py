@@ -15,8 +15,8 @@ import pytest
 
 from blocks.settings import Settings
 from flows.recipe.log_reading import read_log
+from tasks.logs.run_log import run_log
 from tasks.per_image_analysis import analyse_images
-from tasks.run_log import run_log
 from tasks.step.identity import StepIdentity, acting_for
 from tasks.step.resources import Resources
 from tasks.step.runner import try_step

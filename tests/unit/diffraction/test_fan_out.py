@@ -11,7 +11,7 @@ from blocks.errors import MessageRefused
 from tasks.diffraction import fan_out
 from tasks.diffraction.fan_out import LARGEST_CHUNK, AnalysisFailed, FanOut, chunk_size
 from tasks.diffraction.requests import ChunkAnswer, Done, Failure
-from tasks.log_line import LogLine
+from tasks.logs.line import LogLine
 from tasks.step import USUAL_RETRIES, Message, StepContext
 from tasks.step.identity import StepIdentity, acting_for
 

@@ -14,7 +14,7 @@ from flows.recipe.log_reading import (
     read_log,
     steps_of,
 )
-from tasks.log_line import LogLine
+from tasks.logs.line import LogLine
 from tasks.step.identity import StepIdentity
 
 

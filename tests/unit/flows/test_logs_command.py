@@ -9,7 +9,7 @@ from blocks.errors import UnknownRecipeRun
 from blocks.settings import get_settings
 from flows.commands.main import app
 from flows.recipe import run_end
-from tasks.log_line import LogLine
+from tasks.logs.line import LogLine
 from tasks.step.identity import StepIdentity
 
 NOON = datetime(2024, 11, 21, 12, 3, 4, 567_000).timestamp()  # local time, as it's shown

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 
-from tasks.log_line import LogLine
-from tasks.run_log import is_kept_here
+from tasks.logs.line import LogLine
+from tasks.logs.run_log import is_kept_here
 from tasks.step.identity import StepIdentity, acting_for
 
 MOST_LINES = 50

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.log_line import LogLine, LogLineFormatter
+from tasks.logs.line import LogLine, LogLineFormatter
 from tasks.step.identity import StepIdentity, acting_for
 
 STEP = StepIdentity("3f2a9c1b-0000", "per-image-analysis", 7, 2, "analyse_images")

@@ -7,7 +7,7 @@ import os
 import time
 from io import FileIO
 
-from tasks.log_line import LogLine
+from tasks.logs.line import LogLine
 
 MOST_BYTES = 65536
 """What is read of it at a time; of more, the end."""

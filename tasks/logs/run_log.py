@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.log_line import IDENTITY_NAMES, LogLine, identity_of
+from tasks.logs.line import IDENTITY_NAMES, LogLine, identity_of
 from tasks.step.identity import StepIdentity, acting_for
 
 PLAZA_LOGGERS = ("flows", "tasks", "blocks")

@@ -9,10 +9,10 @@ import threading
 
 import pytest
 
-from tasks import run_log as run_log_module
-from tasks.log_line import IDENTITY_NAMES
-from tasks.relayed_log import MOST_LINES, collected_lines, relay
-from tasks.run_log import RunLogHandler, run_log
+from tasks.logs import run_log as run_log_module
+from tasks.logs.line import IDENTITY_NAMES
+from tasks.logs.relay import MOST_LINES, collected_lines, relay
+from tasks.logs.run_log import RunLogHandler, run_log
 from tasks.step.identity import StepIdentity, acting_for, current_identity
 
 RUN = StepIdentity("3f2a9c1b-0000", "per-image-analysis", 7)
@@ -114,7 +114,7 @@ def test_level_chooses_what_is_kept(file, level, kept):
 APPEND = """
 import logging, sys
 from pathlib import Path
-from tasks.run_log import run_log
+from tasks.logs.run_log import run_log
 from tasks.step.identity import StepIdentity
 sys.stdin.read(1)
 with run_log(Path(sys.argv[1]), StepIdentity("run", "recipe")):
