@@ -17,8 +17,8 @@ from pydantic import (
     PositiveInt,
 )
 
-from tasks.centring_mathematics import Grid, Orientation, well_at, well_limits
 from tasks.step import StepParameters
+from tasks.xray_centring.mathematics import Grid, Orientation, well_at, well_limits
 
 Value = TypeVar("Value")
 

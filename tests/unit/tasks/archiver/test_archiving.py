@@ -8,8 +8,8 @@ import pytest
 
 from blocks.errors import MessageRefused, PassingFault
 from blocks.settings import Settings
-from tasks import archiver
-from tasks.archiver import (
+from tasks.archiver import archiving as archiver
+from tasks.archiver.archiving import (
     Look,
     archive_filelist,
     archive_pattern,
@@ -18,7 +18,7 @@ from tasks.archiver import (
     look_at,
     split_into_parts,
 )
-from tasks.icat_dropfile import DataFile
+from tasks.archiver.icat_drop_file import DataFile
 from tasks.step.resources import Resources
 from tasks.step.runner import try_step
 

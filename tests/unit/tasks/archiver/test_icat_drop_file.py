@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.icat_dropfile import MAX_FILE_SIZE, DataFile, dataset_name, format_dropfile
+from tasks.archiver.icat_drop_file import MAX_FILE_SIZE, DataFile, dataset_name, format_dropfile
 
 GOLDEN = b"""<?xml version="1.0" ?>
 <icat version="1.0 RC6" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:noNamespaceSchemaLocation="icatXSD.xsd">

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tasks.centring_mathematics import (
+from tasks.xray_centring.mathematics import (
     Grid,
     Orientation,
     arrange_grid,

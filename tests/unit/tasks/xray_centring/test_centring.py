@@ -7,12 +7,12 @@ import pytest
 from interruptions import InterruptedRun
 
 from blocks.settings import Settings
-from tasks import xray_centring
 from tasks.step import Message, StepContext
 from tasks.step.atomic_file import write_atomically
 from tasks.step.resources import Resources
 from tasks.step.runner import run_step, sends_of, try_step
-from tasks.xray_centring import centre_crystal
+from tasks.xray_centring import centring as xray_centring
+from tasks.xray_centring.centring import centre_crystal
 
 COUNTS = [1, 2, 3, 40, 50, 4]  # 3 x 2; with a snake the second row is 4, 50, 40
 

@@ -19,10 +19,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from blocks.errors import MessageRefused
-from tasks.centring_mathematics import CentringResult, draw_grid, find_centre
-from tasks.centring_models import CentringParameters, GatheredImages, GridInfo, ImageResult
 from tasks.step import USUAL_RETRIES, Message, NodePlan, Send, StepContext, stream_step
 from tasks.step.atomic_file import link_atomically, write_atomically
+from tasks.xray_centring.mathematics import CentringResult, draw_grid, find_centre
+from tasks.xray_centring.models import CentringParameters, GatheredImages, GridInfo, ImageResult
 
 SINGLE_IMAGE_COMMENT = "Diffraction grid scan of 1 by 1 images"  # has no grid information, and needs none
 NUMBERS_IN_LOG = 10

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 from pydantic import Field, NonNegativeInt
 
 from blocks.errors import MessageRefused, PassingFault
-from tasks.icat_dropfile import DataFile, dataset_name, format_dropfile
+from tasks.archiver.icat_drop_file import DataFile, dataset_name, format_dropfile
 from tasks.step import USUAL_RETRIES, Fills, Message, NodePlan, Send, StepContext, StepParameters, message_step
 from tasks.step.atomic_file import write_atomically
 
