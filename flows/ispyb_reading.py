@@ -31,7 +31,7 @@ async def read_parameters(resources: Resources, known: Mapping[str, Any], guid: 
     resources
         Where ISPyB is.
     known
-        What was handed over, as `tasks.ispyb_access.reader.complete_parameters` takes it.
+        What was handed over, as `tasks.ispyb_access.reading.reader.complete_parameters` takes it.
     guid
         The run.
 
@@ -44,7 +44,7 @@ async def read_parameters(resources: Resources, known: Mapping[str, Any], guid: 
     VisitFilesUnavailable
         The visit's file system doesn't answer.
     """
-    from tasks.ispyb_access.reader import complete_parameters
+    from tasks.ispyb_access.reading.reader import complete_parameters
 
     return await _patiently(lambda: complete_parameters(resources.ispyb, known, guid))
 
@@ -61,7 +61,7 @@ async def await_run_status(resources: Resources, dcid: int, timeout_s: float) ->
     DatabaseUnavailable
         ISPyB has been away for ten minutes.
     """
-    from tasks.ispyb_access.reader import read_run_status
+    from tasks.ispyb_access.reading.reader import read_run_status
 
     deadline = time.monotonic() + timeout_s
     while not (status := await _patiently(lambda: read_run_status(resources.ispyb, dcid))):

@@ -123,7 +123,7 @@ async def collect_all(
         Told each image's number from 1 and its time.
     """
     from blocks.ispyb_connection import connect
-    from tasks.ispyb_access.schema import create_schema
+    from tasks.ispyb_access.schema.tables import create_schema
 
     engine = connect(settings)
     try:

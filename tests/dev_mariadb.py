@@ -15,8 +15,8 @@ from sqlalchemy import delete, text
 from sqlalchemy.engine import URL, make_url
 
 from blocks.ispyb_connection import open_engine
-from tasks.ispyb_access import ledger
-from tasks.ispyb_access.schema import METADATA, PIPELINE_CATEGORIES, PIPELINES, create_schema
+from tasks.ispyb_access.schema.tables import METADATA, PIPELINE_CATEGORIES, PIPELINES, create_schema
+from tasks.ispyb_access.writing import ledger
 
 # for tests that are about one of them
 only_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -11,7 +11,7 @@ from rich.text import Text
 from flows.commands.terminal_text import aligned, one_line
 
 if TYPE_CHECKING:
-    from tasks.ispyb_access.collection_search import CollectionSummary
+    from tasks.ispyb_access.overviews.collections import CollectionSummary
 
 INDENT = "  "
 TITLES: tuple[str, ...] = ("dcid", "started", "class", "type", "images", "run status", "path")

@@ -15,7 +15,7 @@ from flows.commands.ispyb_option import IspybURL, open_ispyb
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from tasks.ispyb_access.collection_search import CollectionSummary
+    from tasks.ispyb_access.overviews.collections import CollectionSummary
 
 UNKNOWN_RUN = "{guid}"  # what it will be is known when it runs
 
@@ -79,7 +79,7 @@ def _find_at_path(engine: Engine, target: str, job: int | None, guid: str, *, as
 def _collections_at(engine: Engine, target: str) -> list[CollectionSummary]:
     """Return the data collections at a path; where it leads, if ISPyB doesn't know it as it was said."""
     from blocks.errors import UnknownDataCollection
-    from tasks.ispyb_access.collection_search import find_by_path
+    from tasks.ispyb_access.overviews.collections import find_by_path
 
     said, real = os.path.abspath(target), os.path.realpath(target)  # noqa: PTH100  # Path.absolute() keeps ".."
     try:
@@ -91,8 +91,8 @@ def _collections_at(engine: Engine, target: str) -> list[CollectionSummary]:
 
 
 def _read(engine: Engine, known: Mapping[str, Any], guid: str) -> dict[str, Any]:
-    from tasks.ispyb_access.reader import complete_parameters
-    from tasks.ispyb_access.reading.visit_files import FileAccess
+    from tasks.ispyb_access.reading.reader import complete_parameters
+    from tasks.ispyb_access.reading.visit.files import FileAccess
 
     return complete_parameters(engine, known, guid, FileAccess.READ)
 
@@ -100,7 +100,7 @@ def _read(engine: Engine, known: Mapping[str, Any], guid: str) -> dict[str, Any]
 def _parameters_of_run(name: str) -> dict[str, Any]:
     from flows.recipe.logbook import read_logbook
     from flows.recipe.run_folder import find_run
-    from tasks.ispyb_access.parameters import parameter_names
+    from tasks.ispyb_access.reading.parameters import parameter_names
 
     known = read_logbook(find_run(name)).parameters
     names = dict.fromkeys((*parameter_names(), *known))  # Prefect's database keeps no order

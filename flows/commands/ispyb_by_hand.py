@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from flows.commands.ispyb_option import open_ispyb
 
 if TYPE_CHECKING:
-    from tasks.ispyb_access.write_requests import Outcome, Request
+    from tasks.ispyb_access.writing.requests import Outcome, Request
 
 PATIENCE_S = 30.0  # for an ISPyB that is away: a person waits
 
@@ -33,9 +33,9 @@ def fulfil_by_hand(request: Request, url: str | None) -> Outcome:
         ISPyB has been away for half a minute.
     """
     from blocks.settings import get_settings
-    from tasks.ispyb_access.patience import patiently
-    from tasks.ispyb_access.write_requests import fulfil
-    from tasks.ispyb_access.writer import open_writer
+    from tasks.ispyb_access.writing.patience import patiently
+    from tasks.ispyb_access.writing.requests import fulfil
+    from tasks.ispyb_access.writing.writer import open_writer
 
     request.check()
     settings = get_settings()

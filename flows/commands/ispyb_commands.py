@@ -42,8 +42,8 @@ def commands() -> None:
 
 def commands_page() -> str:
     """Return the documentation's page of commands, made of their models."""
-    from tasks.ispyb_access.commands import COMMANDS
-    from tasks.ispyb_access.write_requests import MODELS
+    from tasks.ispyb_access.writing.commands import COMMANDS
+    from tasks.ispyb_access.writing.requests import MODELS
 
     lines = [INTRODUCTION]
     for name in sorted(MODELS):
@@ -59,7 +59,7 @@ def _summary(documented: object) -> str:
 
 def _rows(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Yield a row for each parameter; those of a model within follow it."""
-    from tasks.ispyb_access.commands.row_parameters import RowParameters
+    from tasks.ispyb_access.writing.rows.row_parameters import RowParameters
 
     columns = model.columns() if issubclass(model, RowParameters) else {}
     for field_name, field in model.model_fields.items():

@@ -25,7 +25,7 @@ def create(
 ) -> None:
     """Make the tables that are missing, and fill the look-up tables."""
     from blocks.ispyb_connection import describe
-    from tasks.ispyb_access.schema import METADATA, create_schema
+    from tasks.ispyb_access.schema.tables import METADATA, create_schema
 
     engine = find_ispyb(ispyb or url)
     create_schema(engine, on_server=on_server)
@@ -37,7 +37,7 @@ def create(
 def check(ispyb: IspybURL = None) -> None:
     """Tell what ISPyB lacks of the tables and columns that Plaza uses. Exit status 1 if it lacks any."""
     from blocks.ispyb_connection import describe
-    from tasks.ispyb_access.schema_check import check_schema
+    from tasks.ispyb_access.schema.check import check_schema
 
     with open_ispyb(ispyb) as engine:
         found = check_schema(engine)

@@ -15,7 +15,7 @@ from flows.commands.ispyb_option import IspybURL, open_ispyb
 
 if TYPE_CHECKING:
     from flows.mimas.outcome import FailedLaunch, LaunchedRecipe
-    from tasks.ispyb_access.job_records import Job
+    from tasks.ispyb_access.overviews.jobs import Job
 
 
 class JobGroup(TyperGroup):
@@ -49,7 +49,7 @@ def show(
 ) -> None:
     """Show a job: its parameters and images, its programs and how they stand."""
     from flows.commands.job_output import job_text
-    from tasks.ispyb_access.job_records import read_job
+    from tasks.ispyb_access.overviews.jobs import read_job
 
     with open_ispyb(ispyb) as engine:
         job = read_job(engine, job_id)
@@ -69,7 +69,7 @@ def list_(
 ) -> None:
     """List the newest jobs, newest first, with the status of their last program."""
     from flows.commands.job_output import job_table
-    from tasks.ispyb_access.job_records import list_jobs
+    from tasks.ispyb_access.overviews.jobs import list_jobs
 
     with open_ispyb(ispyb) as engine:
         jobs = list_jobs(engine, dcid, beamline, count)
@@ -106,7 +106,7 @@ def create(
 ) -> None:
     """Create a job and print its number."""
     from flows.runtime.running_site import use_running_site
-    from tasks.ispyb_access.write_requests import Request
+    from tasks.ispyb_access.writing.requests import Request
 
     if autostart:
         use_running_site()
@@ -132,7 +132,7 @@ def create(
 def start(job_id: JobId, ispyb: IspybURL = None) -> None:
     """Start a job's recipe on the site, such as that of a job that is held; what runs already isn't started again."""
     from flows.runtime.running_site import use_running_site
-    from tasks.ispyb_access.job_records import read_job
+    from tasks.ispyb_access.overviews.jobs import read_job
 
     use_running_site()
     with open_ispyb(ispyb) as engine:
@@ -157,8 +157,8 @@ def update(
     ispyb: IspybURL = None,
 ) -> None:
     """Change what is given of a job, and of its program, in one transaction; then show the job."""
-    from tasks.ispyb_access.job_records import read_job
-    from tasks.ispyb_access.write_requests import MULTIPART, Request
+    from tasks.ispyb_access.overviews.jobs import read_job
+    from tasks.ispyb_access.writing.requests import MULTIPART, Request
 
     changes = {"displayname": display_name, "comment": comment, "recipe": recipe}
     if not any((*changes.values(), status, message)):

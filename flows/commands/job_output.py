@@ -11,7 +11,7 @@ from rich.text import Text
 from flows.commands.terminal_text import aligned, one_line
 
 if TYPE_CHECKING:
-    from tasks.ispyb_access.job_records import Job, Program
+    from tasks.ispyb_access.overviews.jobs import Job, Program
 
 TITLES = ("job", "dcid", "recipe", "shown as", "asked for by", "recorded", "status")
 COLOURS = {"success": "green", "failure": "red", "running": "cyan"}

@@ -17,7 +17,7 @@ def last(
 ) -> None:
     """Print the latest data collections of a beamline, the latest first."""
     from flows.commands.collection_output import print_collections
-    from tasks.ispyb_access.collection_search import latest_collections
+    from tasks.ispyb_access.overviews.collections import latest_collections
 
     with open_ispyb(ispyb) as engine:
         found = latest_collections(engine, beamline, count)

@@ -70,8 +70,8 @@ async def start(
 
 
 async def _create(resources: Resources, job: ISPyBJobInvocation) -> int:
-    from tasks.ispyb_access.patience import patiently
-    from tasks.ispyb_access.write_requests import Request, fulfil
+    from tasks.ispyb_access.writing.patience import patiently
+    from tasks.ispyb_access.writing.requests import Request, fulfil
 
     request = Request("create_ispyb_job", (as_message(job),), {})
     outcome = await patiently(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flows.ispyb_reading import read_parameters
-from tasks.ispyb_access.asking import collection_to_read, job_to_read
+from tasks.ispyb_access.reading.asking import collection_to_read, job_to_read
 
 if TYPE_CHECKING:
     from tasks.step.resources import Resources

@@ -50,7 +50,7 @@ class Provided:
     """
 
     def __init__(self, declared: Iterable[str] = ()) -> None:
-        from tasks.ispyb_access.example import example_parameters
+        from tasks.ispyb_access.reading.example import example_parameters
 
         self.declared = frozenset(declared)
         site = get_settings().recipe_parameters()

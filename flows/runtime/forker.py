@@ -24,7 +24,7 @@ FLOW_MODULES = (
     "flows.mimas.flow",
     "flows.recipe.catalogue",
     "flows.recipe.flow",
-    "tasks.ispyb_access.reader",
+    "tasks.ispyb_access.reading.reader",
     *sorted({step.partition(":")[0] for step in STEPS.values()}),
 )
 

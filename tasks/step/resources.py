@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from distributed import Client
     from sqlalchemy import Engine
 
-    from tasks.ispyb_access.writer import Writer
+    from tasks.ispyb_access.writing.writer import Writer
 
 
 class Resources:
@@ -43,7 +43,7 @@ class Resources:
     @cached_property
     def ispyb_writer(self) -> Writer:
         """What writes to ISPyB, as the site has chosen."""
-        from tasks.ispyb_access.writer import open_writer
+        from tasks.ispyb_access.writing.writer import open_writer
 
         writer = open_writer(self.settings, self.ispyb)
         self._stack.callback(writer.close)

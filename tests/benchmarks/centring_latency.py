@@ -71,7 +71,7 @@ async def _await_file(visit: Path, known: set[Path]) -> float:
 def _await_row(settings: Settings, dcid: int) -> float:
     import time
 
-    from tasks.ispyb_access.summary import read_written_rows
+    from tasks.ispyb_access.overviews.results import read_written_rows
 
     engine = connect(settings)
     deadline = now() + 60

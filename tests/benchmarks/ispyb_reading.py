@@ -17,8 +17,8 @@ from typing import Any
 from sqlalchemy import Engine, event, insert
 
 from blocks.ispyb_connection import open_engine, transaction
-from tasks.ispyb_access.reader import read_data_collection
-from tasks.ispyb_access.schema import METADATA, create_schema
+from tasks.ispyb_access.reading.reader import read_data_collection
+from tasks.ispyb_access.schema.tables import METADATA, create_schema
 
 COLLECTIONS = 20_000
 SAMPLES = 5_000

@@ -21,10 +21,10 @@ from sqlalchemy import Engine
 
 from blocks.ispyb_connection import transaction
 from blocks.settings import Settings
-from tasks.ispyb_access.commands.image_quality import COLUMNS, PerImageResult, upsert
-from tasks.ispyb_access.connector import store_in_ispyb
-from tasks.ispyb_access.image_batches import BATCH_ROWS
-from tasks.ispyb_access.schema import create_schema
+from tasks.ispyb_access.schema.tables import create_schema
+from tasks.ispyb_access.writing.commands.image_quality import COLUMNS, PerImageResult, upsert
+from tasks.ispyb_connector.image_batches import BATCH_ROWS
+from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step import Message, StepContext
 from tasks.step.resources import Resources
 from tasks.step.runner import run_step

@@ -14,8 +14,8 @@ from blocks.settings import get_settings
 from flows import ispyb_reading as reading
 from flows.mimas.flow import mimas
 from flows.mimas.publishing import read_outcome, read_outcome_of_run
-from tasks.ispyb_access.job_records import list_jobs
-from tasks.ispyb_access.schema import create_schema
+from tasks.ispyb_access.overviews.jobs import list_jobs
+from tasks.ispyb_access.schema.tables import create_schema
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 

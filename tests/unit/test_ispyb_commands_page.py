@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from flows.commands.ispyb_commands import commands_page
-from tasks.ispyb_access.write_requests import MODELS
+from tasks.ispyb_access.writing.requests import MODELS
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "ispyb-commands.md"
 

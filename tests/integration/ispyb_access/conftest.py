@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 
 from blocks.ispyb_connection import connect, open_engine, transaction
 from blocks.settings import Settings
-from tasks.ispyb_access.commands import COMMANDS
-from tasks.ispyb_access.schema import create_schema
+from tasks.ispyb_access.schema.tables import create_schema
+from tasks.ispyb_access.writing.commands import COMMANDS
 from tasks.step.resources import Resources
 
 

@@ -7,9 +7,9 @@ import pytest
 from interruptions import InterruptedRun
 from sqlalchemy import select
 
-from tasks.ispyb_access import connector
-from tasks.ispyb_access.connector import store_in_ispyb
-from tasks.ispyb_access.schema import METADATA
+from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_connector import storing as connector
+from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.runner import try_step
 
 NODE = {"parameters": {"ispyb_command": "buffer", "store_result": "row"}}

@@ -10,9 +10,9 @@ import pytest
 from running_step import RunningStep, until
 from sqlalchemy import func, select
 
-from tasks.ispyb_access.connector import store_in_ispyb
-from tasks.ispyb_access.image_batches import gather
-from tasks.ispyb_access.schema import METADATA
+from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_connector.image_batches import gather
+from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.resources import Resources
 
 IMAGES = {"ispyb_command": "store_per_image_analysis_results", "dcid": 7}

@@ -14,9 +14,9 @@ from sqlalchemy import event, func, insert, inspect, select, text
 
 from blocks.errors import DatabaseUnavailable
 from blocks.ispyb_connection import transaction
-from tasks.ispyb_access.connector import store_in_ispyb
-from tasks.ispyb_access.ledger import TABLE, has_ledger, write_once
-from tasks.ispyb_access.schema import METADATA
+from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_access.writing.ledger import TABLE, has_ledger, write_once
+from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.runner import try_step
 
 REGISTER = {"parameters": {"ispyb_command": "register_processing", "program": "fast_dp", "store_result": "program"}}
@@ -68,7 +68,7 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from interruptions import InterruptedRun
 from blocks.settings import Settings
-from tasks.ispyb_access.connector import store_in_ispyb
+from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.resources import Resources
 
 node = {"parameters": {"ispyb_command": "register_processing", "program": "fast_dp"}}

@@ -16,9 +16,9 @@ from sqlalchemy import event, func, select, text
 
 from blocks import ispyb_connection
 from blocks.settings import Settings
-from tasks.ispyb_access.connector import store_in_ispyb
-from tasks.ispyb_access.ledger import TABLE as LEDGER
-from tasks.ispyb_access.schema import METADATA
+from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_access.writing.ledger import TABLE as LEDGER
+from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.resources import Resources
 
 IMAGES = {"ispyb_command": "store_per_image_analysis_results", "dcid": 7}
@@ -100,7 +100,9 @@ class TestServer:
     async def test_recovery_is_quick_after_a_long_time_too(self, server, resources, log, monkeypatch):
         """Pauses grow, but not for ever."""
         server.kill()
-        monkeypatch.setattr("tasks.ispyb_access.patience.pauses", lambda: ispyb_connection.pauses(first_s=600.0))
+        monkeypatch.setattr(
+            "tasks.ispyb_access.writing.patience.pauses", lambda: ispyb_connection.pauses(first_s=600.0)
+        )
         step = RunningStep(store_in_ispyb, LIST, resources)
         step.put({})
         await until(lambda: "waiting for ISPyB" in log.text)

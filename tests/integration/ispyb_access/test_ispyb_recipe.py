@@ -11,7 +11,7 @@ from flows.recipe.engine import RecipeRun
 from flows.recipe.journal import Journal, read_journal
 from flows.recipe.language import recipe_from_document
 from flows.recipe.replay import replay
-from tasks.ispyb_access.schema import METADATA
+from tasks.ispyb_access.schema.tables import METADATA
 from tasks.step.resources import Resources
 
 SHELL = {"r_merge": 0.05, "completeness": 99.5, "multiplicity": 6.6, "n_tot_obs": 1000, "res_lim_high": 1.5}

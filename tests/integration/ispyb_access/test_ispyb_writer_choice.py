@@ -8,9 +8,9 @@ from sqlalchemy import select
 from blocks.errors import MessageRefused
 from blocks.ispyb_connection import writer_kind
 from blocks.settings import Settings
-from tasks.ispyb_access.connector import ConnectorParameters, store_in_ispyb
-from tasks.ispyb_access.schema import METADATA
-from tasks.ispyb_access.writer import SqlWriter
+from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_access.writing.writer import SqlWriter
+from tasks.ispyb_connector.storing import ConnectorParameters, store_in_ispyb
 from tasks.step import NodePlan
 from tasks.step.runner import try_step
 

@@ -14,8 +14,8 @@ from blocks.settings import Settings
 from flows.commands import ispyb_by_hand
 from flows.commands.main import app
 from flows.mimas import running
-from tasks.ispyb_access.job_records import UnknownJob, status_word
-from tasks.ispyb_access.schema import METADATA
+from tasks.ispyb_access.overviews.jobs import UnknownJob, status_word
+from tasks.ispyb_access.schema.tables import METADATA
 
 REGISTER = {"ispyb_command": "register_processing", "program": "fast_dp", "store_result": "program"}
 TELL = {"ispyb_command": "add_program_message", "program_id": "$program", "severity": "INFO", "message": "σ"}

@@ -6,16 +6,16 @@ from sqlalchemy import Engine
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_connection import open_engine
-from tasks.ispyb_access.commands import COMMANDS
-from tasks.ispyb_access.procedures import ProcedureWriter
+from tasks.ispyb_access.writing.commands import COMMANDS
+from tasks.ispyb_access.writing.procedures import ProcedureWriter
 
 pytestmark = only_mariadb
 
 
 @pytest.fixture
 def writer(engine: Engine, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tasks.ispyb_access.procedures.calling.ANSWER_TIMEOUT_S", 1)
-    monkeypatch.setattr("tasks.ispyb_access.procedures.calling.CONNECT_TIMEOUT_S", 1)
+    monkeypatch.setattr("tasks.ispyb_access.writing.procedures.calling.ANSWER_TIMEOUT_S", 1)
+    monkeypatch.setattr("tasks.ispyb_access.writing.procedures.calling.CONNECT_TIMEOUT_S", 1)
     writer = ProcedureWriter(engine)
     yield writer
     writer.close()

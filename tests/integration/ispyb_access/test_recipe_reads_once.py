@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from blocks.errors import UnknownDataCollection
 from flows.recipe.parameters import recipe_parameters
-from tasks.ispyb_access.job_records import UnknownJob
+from tasks.ispyb_access.overviews.jobs import UnknownJob
 from tasks.step.resources import Resources
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from blocks.errors import DatabaseUnavailable, UnknownDataCollection
 from flows import ispyb_reading as reading
-from tasks.ispyb_access import reader
+from tasks.ispyb_access.reading import reader
 
 
 class Fakes:

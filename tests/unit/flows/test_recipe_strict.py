@@ -326,7 +326,7 @@ def test_declared_placeholder_may_be_anything():
 
 def test_settings_and_ispyb_provide_what_they_say_they_do():
     from blocks.settings import get_settings
-    from tasks.ispyb_access.parameters import DispatcherParameters
+    from tasks.ispyb_access.reading.parameters import DispatcherParameters
 
     provided = Provided()
     for name in [
