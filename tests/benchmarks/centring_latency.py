@@ -1,6 +1,6 @@
 """From the last image on disk to the X-ray centring result on disk and in ISPyB: a 5 × 4 grid, images at 10 Hz.
 
-python tests/benchmarks/centring_latency.py [--scans 5] [--format cbf]
+python -m tests.benchmarks.centring_latency [--scans 5] [--format cbf]
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import statistics
 import sys
 from pathlib import Path
 
-from bench_site import bench_site, load, now
-
 from blocks.ispyb_connection import connect
 from blocks.settings import Settings
 from tasks.simulation.collection import render
@@ -20,6 +18,7 @@ from tasks.simulation.grid import Grid
 from tasks.simulation.plan import CollectionPlan
 from tasks.simulation.sweep import Sweep
 from tasks.simulation.visit import Visit
+from tests.benchmarks.bench_site import bench_site, load, now
 
 POLL_S = 0.01
 

@@ -1,6 +1,6 @@
 """Time what recipes read of a data collection, beside the same statements without SQLAlchemy or Plaza.
 
-python tests/benchmarks/ispyb_reading.py [URL]
+python -m tests.benchmarks.ispyb_reading [URL]
 
 The URL is that of an empty database on a server, such as a new one of `deployments/dev-cluster`; without it, it's
 SQLite's. 20,000 data collections of 5,000 samples are written first.

@@ -1,6 +1,6 @@
 """Time what the store step writes to ISPyB, beside the same rows in a bare `executemany`.
 
-python tests/benchmarks/ispyb_writing.py [URL]
+python -m tests.benchmarks.ispyb_writing [URL]
 
 The URL is that of an empty database on a server, such as a new one of `deployments/dev-cluster`; without it, it's
 SQLite's.

@@ -1,6 +1,6 @@
 """What per-image analysis costs beside DIALS: a bare loop, the step on a Dask cluster, and `work()`, in one run.
 
-    python tests/benchmarks/per_image_analysis.py [--images 200] [--detector 300k|2m|6m] [--format cbf|nxs] [--json]
+    python -m tests.benchmarks.per_image_analysis [--images 200] [--detector 300k|2m|6m] [--format cbf|nxs] [--json]
 
 All three use as many processes as there are cores, on the same images in the same order, after a warm-up.
 """

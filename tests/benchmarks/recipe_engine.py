@@ -1,6 +1,6 @@
 """What the recipe engine costs: per message, in memory, at a resume, and per run under Prefect.
 
-    python tests/benchmarks/recipe_engine.py [messages|memory|resume|run …] [--count 50000] [--rounds 3]
+    python -m tests.benchmarks.recipe_engine [messages|memory|resume|run …] [--count 50000] [--rounds 3]
 
 messages    messages/s through three trivial steps of each kind, without and with journal and logs, and as a share of
             three bare tasks joined by `asyncio.Queue`s in the same round
@@ -37,7 +37,7 @@ from tasks.step import Send, Step, StepParameters, message_step, registry, strea
 from tasks.step.identity import StepIdentity
 from tasks.step.resources import Resources
 
-TRIAL_STEPS = Path(__file__).parents[1] / "trial_steps"
+TRIAL_STEPS = Path(__file__).parents[1] / "support" / "trial_steps"
 MEGABYTE = 2**20
 
 
@@ -226,7 +226,7 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def measure_run(rounds: int) -> None:
     """Time whole runs of five steps that do nothing, on a site of their own."""
-    from bench_site import await_run, bench_site, run_seconds
+    from tests.benchmarks.bench_site import await_run, bench_site, run_seconds
 
     five: dict[str, Any] = {str(number): {"queue": "trial.pass", "output": number + 1} for number in range(1, 5)}
     five |= {"5": {"queue": "trial.pass"}, "start": [[1, None]]}

@@ -1,6 +1,6 @@
 """Time reading, checking and filling a recipe of 30 nodes, beside Zocalo's own package doing the same.
 
-python tests/benchmarks/recipe_language.py
+python -m tests.benchmarks.recipe_language
 
 The package `workflows` is fetched from PyPI into a folder of its own that goes away again; Plaza doesn't use it.
 """

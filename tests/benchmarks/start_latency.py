@@ -1,6 +1,6 @@
 """Measure how soon a flow runs: a site of its own, one run after another, from asking for it to its first line.
 
-    .venv/bin/python tests/benchmarks/start_latency.py [--runs 15]
+    .venv/bin/python -m tests.benchmarks.start_latency [--runs 15]
 
 Prints the time that the site takes to come up, first with a database to make and then with one that's there, median
 and maximum of the latency, and the CPU time of each service per run.
@@ -21,11 +21,10 @@ import psutil
 RUNTIME_TESTS = Path(__file__).parents[1] / "integration" / "runtime"
 sys.path.insert(0, str(RUNTIME_TESTS))
 
-from site_under_test import SiteUnderTest, wait_for  # noqa: E402
-
 from blocks.settings import Settings  # noqa: E402
 from flows.runtime.running_site import SERVICE_MARK  # noqa: E402
 from flows.runtime.services import down, running_site, status, up  # noqa: E402
+from tests.support.site_under_test import SiteUnderTest, wait_for  # noqa: E402
 
 FILES = {"deployments": RUNTIME_TESTS / "site", "modules": ["runtime_flows"]}
 _IDLE_S = 10

@@ -14,7 +14,7 @@ from flows.demo.watching import WatchedRun, follow
 from flows.recipe.run_folder import RunFolder
 from flows.runtime.services import running_site
 from tasks.simulation.collection import CollectionRecord
-from tests.commanded_site import CommandedSite
+from tests.support.commanded_site import CommandedSite
 
 
 class Beamline(CommandedSite):

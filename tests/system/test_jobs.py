@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.commanded_site import CommandedSite, await_, site_of_recipes
+from tests.support.commanded_site import CommandedSite, await_, site_of_recipes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -19,7 +19,7 @@ from prefect.states import AwaitingRetry
 
 from flows.recipe.journal import read_journal
 from flows.recipe.run_folder import run_folder
-from tests.commanded_site import CommandedSite, await_, site_of_recipes
+from tests.support.commanded_site import CommandedSite, await_, site_of_recipes
 
 pytestmark = pytest.mark.slow
 

@@ -1,7 +1,6 @@
 """Lists of commands: all or nothing, once wherever a run is killed, results handed on from step to step."""
 
 import pytest
-from interruptions import InterruptedRun
 from sqlalchemy import func, select
 
 from blocks.errors import MessageRefused
@@ -11,6 +10,7 @@ from tasks.ispyb_access.writing.requests import MODELS, MULTIPART, Request, fulf
 from tasks.ispyb_access.writing.writer import SqlWriter
 from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.runner import try_step
+from tests.support.interruptions import InterruptedRun
 
 NODE = {
     "parameters": {"ispyb_command": MULTIPART, "store_result": "last", "severity": "WARNING", "program": "recipe's"}

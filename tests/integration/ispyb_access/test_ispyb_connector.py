@@ -5,8 +5,6 @@ import logging
 import sqlite3
 
 import pytest
-from dev_mariadb import only_sqlite
-from running_step import RunningStep, until
 from sqlalchemy import event, text
 
 from blocks.errors import MessageRefused
@@ -17,6 +15,8 @@ from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.registry import load_step
 from tasks.step.resources import Resources
 from tasks.step.runner import try_step
+from tests.support.dev_mariadb import only_sqlite
+from tests.support.running_step import RunningStep, until
 
 PIA = {"ispyb_command": "store_per_image_analysis_results", "dcid": 7}
 

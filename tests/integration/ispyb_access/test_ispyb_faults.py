@@ -3,7 +3,6 @@
 import logging
 
 import pytest
-from dev_mariadb import only_mariadb, only_sqlite
 from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -14,6 +13,7 @@ from tasks.ispyb_access.writing.refusals import column_at_fault, named
 from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.resources import Resources
 from tasks.step.runner import try_step
+from tests.support.dev_mariadb import only_mariadb, only_sqlite
 
 LONG = "x" * 300
 MARIADB_FAULTS = {

@@ -10,8 +10,6 @@ from functools import partial
 
 import pymysql
 import pytest
-from dev_mariadb import DevMariaDB, dev_mariadb, only_mariadb, only_sqlite
-from running_step import RunningStep, until
 from sqlalchemy import event, func, select, text
 
 from blocks import ispyb_connection
@@ -20,6 +18,8 @@ from tasks.ispyb_access.schema.tables import METADATA
 from tasks.ispyb_access.writing.ledger import TABLE as LEDGER
 from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.resources import Resources
+from tests.support.dev_mariadb import DevMariaDB, dev_mariadb, only_mariadb, only_sqlite
+from tests.support.running_step import RunningStep, until
 
 IMAGES = {"ispyb_command": "store_per_image_analysis_results", "dcid": 7}
 RECOVERY_S = 30.0  # far less than pauses would have grown to, far more than a busy machine takes

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from dev_mariadb import only_sqlite
 from sqlalchemy import (
     Column,
     Enum,
@@ -31,6 +30,7 @@ from blocks.ispyb_connection import open_engine, transaction
 from flows.commands.ispyb_tables import app
 from tasks.ispyb_access.schema.tables import METADATA, PIPELINES, create_schema
 from tasks.ispyb_access.writing import ledger
+from tests.support.dev_mariadb import only_sqlite
 
 
 @only_sqlite

@@ -1,7 +1,6 @@
 """Which writer a site gets, and messages that aren't part of a recipe."""
 
 import pytest
-from dev_mariadb import only_sqlite
 from pydantic import SecretStr, ValidationError
 from sqlalchemy import select
 
@@ -13,6 +12,7 @@ from tasks.ispyb_access.writing.writer import SqlWriter
 from tasks.ispyb_connector.storing import ConnectorParameters, store_in_ispyb
 from tasks.step import NodePlan
 from tasks.step.runner import try_step
+from tests.support.dev_mariadb import only_sqlite
 
 REGISTER = {"ispyb_command": "register_processing", "program": "fast_dp", "store_result": "program"}
 

@@ -1,13 +1,13 @@
 """The writer by procedures, where the server freezes, dies, refuses us or has no procedures."""
 
 import pytest
-from dev_mariadb import only_mariadb
 from sqlalchemy import Engine
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_connection import open_engine
 from tasks.ispyb_access.writing.commands import COMMANDS
 from tasks.ispyb_access.writing.procedures import ProcedureWriter
+from tests.support.dev_mariadb import only_mariadb
 
 pytestmark = only_mariadb
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from site_under_test import SiteUnderTest
 
 from blocks.settings import Settings
 from flows.runtime.services import down, up
+from tests.support.site_under_test import SiteUnderTest
 
 SITE_FILES = Path(__file__).parent / "site"
 

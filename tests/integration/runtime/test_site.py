@@ -13,7 +13,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from site_under_test import SiteUnderTest, wait_for
 
 from blocks.settings import Settings
 from flows.runtime import services
@@ -21,6 +20,7 @@ from flows.runtime.ports import PortTaken
 from flows.runtime.process_ties import is_alive
 from flows.runtime.running_site import read_running_site
 from flows.runtime.supervision import ServiceFailed
+from tests.support.site_under_test import SiteUnderTest, wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,9 @@ import time
 
 import psutil
 import pytest
-from site_under_test import SiteUnderTest, wait_for
 
 from flows.runtime.fork_server import TITLE
+from tests.support.site_under_test import SiteUnderTest, wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -8,11 +8,11 @@ import xml.etree.ElementTree as ET
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from recipe_strategies import recipe_documents
 from rich.console import Console
 
 from flows.recipe.graph import DrawingFailed, RecipeGraph, draw_text, to_dot, to_svg
 from flows.recipe.language import recipe_from_document
+from tests.support.recipe_strategies import recipe_documents
 
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="needs graphviz's program dot")
 

@@ -5,12 +5,12 @@ import threading
 import time
 
 import pytest
-from engine_runs import Engine
 
 from blocks.errors import MessageRefused
 from flows.recipe.journal import Journal, read_journal
 from flows.recipe.replay import replay
 from tasks.step import Send, StepParameters, message_step, stream_step
+from tests.support.engine_runs import Engine
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
-from recipe_interpreter import Outcome, assert_came_to, interpret
-from trial_world import RUN, MortalJournal, World, quiet_trial_steps, run_trial, trial_recipes
 
 from flows.recipe.journal import Journal, read_journal
 from flows.recipe.replay import Replay, replay
+from tests.support.recipe_interpreter import Outcome, assert_came_to, interpret
+from tests.support.trial_world import RUN, MortalJournal, World, quiet_trial_steps, run_trial, trial_recipes
 
 MESSAGES = 150  # at most in a recipe: beyond that an example takes long and shows nothing new
 

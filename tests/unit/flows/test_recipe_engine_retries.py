@@ -6,12 +6,12 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from engine_runs import Engine
 
 from blocks.errors import MessageRefused, PassingFault
 from flows.recipe.journal import Journal, read_journal
 from flows.recipe.replay import replay
 from tasks.step import Retries, Send, StepParameters, message_step, stream_step
+from tests.support.engine_runs import Engine
 
 SOON = Retries(tries=4, first_pause_s=0.02, longest_pause_s=0.04)
 

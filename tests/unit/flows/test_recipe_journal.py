@@ -9,7 +9,6 @@ import sys
 import time
 
 import pytest
-from engine_runs import Engine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from blocks.errors import RecipeRunBusy
 from flows.recipe.journal import Journal, decode, encode, read_journal
 from flows.recipe.replay import replay
 from tasks.step import Send, StepParameters, message_step
+from tests.support.engine_runs import Engine
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -4,12 +4,12 @@ import json
 
 import pytest
 from hypothesis import given
-from recipe_strategies import recipe_documents
 
 from blocks.errors import RecipeError
 from flows.recipe.catalogue import recipe_files
 from flows.recipe.language import Recipe, parse_recipe, read_recipe, recipe_from_document
 from flows.recipe.validation import validate
+from tests.support.recipe_strategies import recipe_documents
 
 
 def recipe(**document):

@@ -6,12 +6,12 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recipe_strategies import recipe_documents
 
 from blocks.errors import RecipeError
 from flows.recipe.language import Recipe, links, recipe_from_document
 from flows.recipe.merging import merge, merge_all
 from flows.recipe.validation import validate
+from tests.support.recipe_strategies import recipe_documents
 
 FIRST = {"1": {"output": 2}, "2": {}, "start": [[1, "a"]]}
 TWICE = {"1": {"output": 2}, "2": {}, "3": {"output": 4}, "4": {}, "start": [[1, "a"], [3, "a"]]}

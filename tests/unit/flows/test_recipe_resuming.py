@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_runs import Engine
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from recipe_interpreter import assert_came_to, interpret
-from trial_world import MortalJournal, World, quiet_trial_steps, run_trial, trial_recipes
 
 from blocks.errors import MessageRefused, RecipeError, RecipeRunBusy
 from flows.recipe.dead_letters import DeadLetter, DeadLetters
@@ -24,6 +21,9 @@ from flows.recipe.replay import replay
 from flows.recipe.resuming import repeat_from, take_up
 from flows.recipe.run_folder import RunFolder
 from tasks.step import Send, StepParameters, message_step
+from tests.support.engine_runs import Engine
+from tests.support.recipe_interpreter import assert_came_to, interpret
+from tests.support.trial_world import MortalJournal, World, quiet_trial_steps, run_trial, trial_recipes
 
 MESSAGES = 100
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recipe_strategies import JSON, recipe_documents
 
 from blocks.settings import CHECKOUT
 from flows.recipe.language import recipe_from_document
@@ -16,6 +15,7 @@ from flows.recipe.strict import check_file, check_recipe, errors
 from flows.recipe.structure import check_structure
 from tasks.step import Step, StepParameters, message_step
 from tasks.step.registry import STEPS
+from tests.support.recipe_strategies import JSON, recipe_documents
 
 RECIPES = sorted((CHECKOUT / "recipes").glob("*.json"))
 

@@ -6,11 +6,11 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recipe_strategies import JSON, SCALARS
 
 from blocks.errors import RecipeError
 from flows.recipe.language import Recipe, recipe_from_document
 from flows.recipe.substitution import fill, fill_recipe
+from tests.support.recipe_strategies import JSON, SCALARS
 
 PARAMETERS = {
     "name": "lyso",

@@ -7,11 +7,11 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recipe_strategies import JSON, NUMBERS, add_link, recipe_documents
 
 from blocks.errors import RecipeError
 from flows.recipe.language import BrokenRules, Recipe, parse_recipe, reachable, recipe_from_document
 from flows.recipe.validation import structural_faults, validate
+from tests.support.recipe_strategies import JSON, NUMBERS, add_link, recipe_documents
 
 
 def refusal(document):

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from interruptions import InterruptedRun
 
 from blocks.settings import Settings
 from tasks.diffraction.requests import ChunkAnswer, Done, Failure, ImageStatistics, PreviewRequest
 from tasks.file_watcher import watching
 from tasks.step.registry import STEPS, load_step
 from tasks.step.resources import Resources
+from tests.support.interruptions import InterruptedRun
 
 ALL = dict.fromkeys(["first", "every", "last", "any", "finally", "timeout", "error", "select-3", "every-2", "4"], 2)
 STATISTICS = ImageStatistics(2.1, 2.2, 2.3, 4, 5, 6, 0.1, 0.2, 700.0)

@@ -4,7 +4,6 @@ import logging
 import time
 
 import pytest
-from interruptions import InterruptedRun
 
 from blocks.settings import Settings
 from tasks.step import Message, StepContext
@@ -13,6 +12,7 @@ from tasks.step.resources import Resources
 from tasks.step.runner import run_step, sends_of, try_step
 from tasks.xray_centring import centring as xray_centring
 from tasks.xray_centring.centring import centre_crystal
+from tests.support.interruptions import InterruptedRun
 
 COUNTS = [1, 2, 3, 40, 50, 4]  # 3 x 2; with a snake the second row is 4, 50, 40
 

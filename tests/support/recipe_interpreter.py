@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import Any
 
-from trial_world import (
+from flows.recipe.records import NodeRecord
+from tests.support.trial_world import (
     DEFAULTS,
     RUN,
     Doings,
@@ -24,8 +25,6 @@ from trial_world import (
     summary,
     verdict,
 )
-
-from flows.recipe.records import NodeRecord
 
 Parcel = tuple[Any, Mapping[str, Any]]
 

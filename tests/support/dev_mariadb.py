@@ -22,7 +22,7 @@ from tasks.ispyb_access.writing import ledger
 only_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 only_mariadb = pytest.mark.parametrize("database", [pytest.param("mariadb", marks=pytest.mark.mariadb)], indirect=True)
 
-DEV_CLUSTER = Path(__file__).resolve().parents[1] / "deployments" / "dev-cluster"
+DEV_CLUSTER = Path(__file__).resolve().parents[2] / "deployments" / "dev-cluster"
 KEPT: dict[str, Collection[int]] = {
     "AdminVar": [1],
     "ProcessingPipeline": PIPELINES,

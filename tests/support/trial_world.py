@@ -15,7 +15,6 @@ from typing import Any, Literal
 import msgspec
 import pytest
 from hypothesis import strategies as st
-from recipe_strategies import recipe_documents
 
 from blocks.errors import MessageRefused, PassingFault
 from flows.recipe.engine import RecipeRun
@@ -25,6 +24,7 @@ from flows.recipe.node import Refusal
 from flows.recipe.records import NodeRecord
 from flows.recipe.replay import Replay
 from tasks.step import Message, Retries, Send, Step, StepContext, StepParameters, message_step, registry, stream_step
+from tests.support.recipe_strategies import recipe_documents
 
 RUN = "run-1"
 OUTPUTS = ("every", "first")
