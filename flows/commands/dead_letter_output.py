@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from flows.commands.terminal_text import moment, one_line, printable
-from flows.recipe.dead_letters import DeadLetter
-from flows.recipe.letter_selection import age_text, short_names
+from flows.recipe.run_record.dead_letter_selection import age_text, short_names
+from flows.recipe.run_record.dead_letters import DeadLetter
 
 NARROWEST = 120  # columns; also for what isn't a terminal
 TITLES = ("id", "age", "recipe", "dcid", "step", "error")

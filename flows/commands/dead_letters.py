@@ -14,8 +14,8 @@ import typer
 from blocks.errors import ConfigurationError, DamagedDeadLetter, PlazaError, UnknownDeadLetter
 
 if TYPE_CHECKING:
-    from flows.recipe.dead_letters import DeadLetter, DeadLetters
-    from flows.recipe.letter_selection import Selection
+    from flows.recipe.run_record.dead_letter_selection import Selection
+    from flows.recipe.run_record.dead_letters import DeadLetter, DeadLetters
 
 app = typer.Typer(help="Look at messages that no step could use, and deal with them.", no_args_is_help=True)
 
@@ -40,7 +40,7 @@ def list_(
     Exits with 0 if there are none, with 1 if there are any, with 2 if that can't be found out.
     """
     from flows.commands.dead_letter_output import letter_table
-    from flows.recipe.letter_selection import Selection
+    from flows.recipe.run_record.dead_letter_selection import Selection
 
     damaged: list[DamagedDeadLetter] = []
     try:
@@ -86,13 +86,13 @@ def reinject(
     dcid: Dcid = None,
 ) -> None:
     """Have messages handled once more, as they now are (see `plaza dlq edit`); their recipe runs go on from there."""
-    from flows.recipe.letter_selection import Selection
+    from flows.recipe.run_record.dead_letter_selection import Selection
     from flows.runtime.running_site import use_running_site
 
     selection = Selection(run, recipe, step, dcid)
     _check_choice(names, all_, selection)
     use_running_site()
-    from flows.recipe.reinjecting import reinject as reinject_letters
+    from flows.recipe.reinject import reinject as reinject_letters
 
     failed = False
     with _letters() as letters:
@@ -147,7 +147,7 @@ def purge(
     dcid: Dcid = None,
 ) -> None:
     """Take dead letters off the list; what they say is kept in files, which `plaza dlq reinject` takes too."""
-    from flows.recipe.letter_selection import Selection
+    from flows.recipe.run_record.dead_letter_selection import Selection
 
     selection = Selection(run, recipe, step, dcid)
     _check_choice(names, all_, selection)
@@ -164,7 +164,7 @@ def expire(
     older_than: Annotated[str, typer.Option(metavar="AGE", help="Such as 12h, 30d or 2w.", show_default=False)],
 ) -> None:
     """Purge dead letters that are older than some age."""
-    from flows.recipe.letter_selection import Selection, read_age
+    from flows.recipe.run_record.dead_letter_selection import Selection, read_age
 
     selection = Selection(older_than_s=read_age(older_than))
     with _letters() as letters, letters.held():
@@ -175,7 +175,7 @@ def expire(
 def _letters() -> Iterator[DeadLetters]:
     """Give the site's dead letters; what the file system refuses is told as an error of Plaza's own."""
     from blocks.settings import get_settings
-    from flows.recipe.dead_letters import DeadLetters
+    from flows.recipe.run_record.dead_letters import DeadLetters
 
     home = get_settings().home
     try:
@@ -187,7 +187,7 @@ def _letters() -> Iterator[DeadLetters]:
 
 
 def _check_choice(names: Sequence[str] | None, all_: bool, selection: Selection) -> None:
-    from flows.recipe.letter_selection import Selection
+    from flows.recipe.run_record.dead_letter_selection import Selection
 
     if bool(names) == all_:
         raise UnknownDeadLetter("name dead letters, or say --all (and --run, --recipe, --step or --dcid): one of both")
@@ -197,7 +197,7 @@ def _check_choice(names: Sequence[str] | None, all_: bool, selection: Selection)
 
 def _named(letters: DeadLetters, names: Iterable[str]) -> list[DeadLetter]:
     """Return the letters of some names, or of files that were purged."""
-    from flows.recipe.dead_letters import read_letter
+    from flows.recipe.run_record.dead_letters import read_letter
 
     found = [read_letter(Path(name)) if Path(name).is_file() else letters.get(name) for name in names]
     return [*{letter.name: letter for letter in found}.values()]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from blocks.errors import ConfigurationError, PlazaError, RecipeError
-from flows.recipe.files import parse_json, read_text
-from flows.recipe.values import check_value
+from flows.recipe.language.files import parse_json, read_text
+from flows.recipe.language.values import check_value
 
 KEYS: Final = ("payload", "environment")
 

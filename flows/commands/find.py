@@ -98,8 +98,8 @@ def _read(engine: Engine, known: Mapping[str, Any], guid: str) -> dict[str, Any]
 
 
 def _parameters_of_run(name: str) -> dict[str, Any]:
-    from flows.recipe.logbook import read_logbook
-    from flows.recipe.run_folder import find_run
+    from flows.recipe.run_record.folder import find_run
+    from flows.recipe.run_record.manifest import read_logbook
     from tasks.ispyb_access.reading.parameters import parameter_names
 
     known = read_logbook(find_run(name)).parameters

@@ -21,9 +21,9 @@ def logs(
     as_json: Annotated[bool, typer.Option("--json", help="Print the lines as they are kept: JSON.")] = False,
 ) -> None:
     """Print the log of a recipe run, in order of time, from all its processes and workers."""
-    from flows.recipe.log_reading import Selection, follow_log, read_level, read_log, steps_of
-    from flows.recipe.run_end import RunEnd
-    from flows.recipe.run_folder import find_run
+    from flows.recipe.run_record.folder import find_run
+    from flows.recipe.run_record.log import Selection, follow_log, read_level, read_log, steps_of
+    from flows.recipe.run_record.run_end import RunEnd
 
     wanted = Selection(step, read_level(level))
     folder = find_run(run)

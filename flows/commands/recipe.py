@@ -12,7 +12,7 @@ from blocks.errors import RecipeError
 from flows.commands import recipe_check, recipe_show
 
 if TYPE_CHECKING:
-    from flows.recipe.language import Recipe
+    from flows.recipe.language.recipe import Recipe
 
 app = typer.Typer(help="Check, show, fill and merge recipes; needs no server.", no_args_is_help=True)
 app.command()(recipe_check.check)
@@ -34,9 +34,9 @@ def fill(
     ],
 ) -> None:
     """Print a recipe with its placeholders filled."""
-    from flows.recipe.files import STANDARD_INPUT, read_parameters
-    from flows.recipe.language import read_recipe
-    from flows.recipe.substitution import fill_recipe
+    from flows.recipe.language.files import STANDARD_INPUT, read_parameters
+    from flows.recipe.language.recipe import read_recipe
+    from flows.recipe.language.substitution import fill_recipe
 
     if file == parameters == STANDARD_INPUT:
         raise RecipeError("the recipe and its parameters can't both be standard input: name a file for one of them")
@@ -53,14 +53,14 @@ def merge(
     files: Annotated[list[Path], typer.Argument(help="Recipe files; - for standard input.", show_default=False)],
 ) -> None:
     """Print the recipe that several make together, the later ones' nodes renumbered; an empty one adds nothing."""
-    from flows.recipe.merging import merge_all
+    from flows.recipe.language.merging import merge_all
 
     typer.echo(merge_all(map(_read_unless_empty, files)).to_json(indent=2))
 
 
 def _read_unless_empty(file: Path) -> Recipe | None:
-    from flows.recipe.files import read_text
-    from flows.recipe.language import checked_recipe
+    from flows.recipe.language.files import read_text
+    from flows.recipe.language.recipe import checked_recipe
 
     text = read_text(file)
     return None if re.fullmatch(r"\s*(\{\s*\}|null)\s*", text) else checked_recipe(text, file)

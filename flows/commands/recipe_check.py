@@ -25,8 +25,8 @@ def check(
     if structure:
         _check_structure(files)
         return
-    from flows.recipe.provided import Provided
-    from flows.recipe.strict import check_file, errors
+    from flows.recipe.check.placeholder_sources import Provided
+    from flows.recipe.check.recipe import check_file, errors
 
     provided, is_sound = Provided(parameter or ()), True
     for file in files:
@@ -38,7 +38,7 @@ def check(
 
 
 def _check_structure(files: list[Path]) -> None:
-    from flows.recipe.structure import check_structure
+    from flows.recipe.check.structure import check_structure
 
     faulty = {file: findings for file in files if (findings := check_structure(file))}
     for file, findings in faulty.items():
@@ -51,6 +51,6 @@ def _check_structure(files: list[Path]) -> None:
 
 def schema() -> None:
     """Print the JSON Schema of recipes, for editors; it knows the steps that are installed here."""
-    from flows.recipe.schema import schema_text
+    from flows.recipe.check.json_schema import schema_text
 
     typer.echo(schema_text(), nl=False)

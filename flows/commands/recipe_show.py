@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from flows.recipe.language import Recipe
+    from flows.recipe.language.recipe import Recipe
 
 UNKNOWN_RUN = "{guid}"  # what it will be is known when it runs
 
@@ -22,8 +22,8 @@ def show(
     """Draw a recipe: its steps, what they're told, and where their messages go."""
     from rich.console import Console
 
-    from flows.recipe.graph import draw_text, to_svg
-    from flows.recipe.language import read_recipe
+    from flows.recipe.drawing import draw_text, to_svg
+    from flows.recipe.language.recipe import read_recipe
 
     recipe = read_recipe(_find(name))
     if dcid is not None:
@@ -50,8 +50,8 @@ def _find(name: str) -> Path:
 
 
 async def _filled(recipe: Recipe, dcid: int) -> Recipe:
+    from flows.recipe.language.substitution import fill_recipe
     from flows.recipe.parameters import recipe_parameters
-    from flows.recipe.substitution import fill_recipe
     from tasks.step.resources import Resources
 
     async with Resources() as resources:

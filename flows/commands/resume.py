@@ -36,10 +36,10 @@ def resume(
         raise RecipeError("--param changes the parameters of the node that --from names; name one")
     use_running_site()
 
-    from flows.recipe import rescheduling
-    from flows.recipe.dead_letters import DeadLetters
-    from flows.recipe.resuming import repeat_from
-    from flows.recipe.run_folder import find_run
+    from flows.recipe import resume as rescheduling
+    from flows.recipe.run_record.dead_letters import DeadLetters
+    from flows.recipe.run_record.folder import find_run
+    from flows.recipe.run_record.resumption import repeat_from
 
     folder = find_run(run)
     if from_ is not None:

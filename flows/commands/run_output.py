@@ -12,12 +12,12 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from flows.commands.terminal_text import moment, one_line
-from flows.recipe.graph import draw_text
-from flows.recipe.logbook import Logbook
-from flows.recipe.replay import Delivery
-from flows.recipe.run_drawing import counts
-from flows.recipe.run_page import flattened, shortened
-from flows.recipe.run_story import Attempt, RunHeadline, RunStory
+from flows.recipe.drawing import draw_text
+from flows.recipe.drawing.run_drawing import counts
+from flows.recipe.drawing.run_page import flattened, shortened
+from flows.recipe.run_record.history import Attempt, RunHeadline, RunStory
+from flows.recipe.run_record.manifest import Logbook
+from flows.recipe.run_record.replay import Delivery
 
 VALUE_CHARACTERS = 120
 

@@ -30,8 +30,8 @@ def show(
 ) -> None:
     """Print what a recipe run was asked for, what it read, its recipe, and what became of each message."""
     from blocks.settings import get_settings
-    from flows.recipe.run_folder import find_run
-    from flows.recipe.run_story import latest_runs, read_story
+    from flows.recipe.run_record.folder import find_run
+    from flows.recipe.run_record.history import latest_runs, read_story
 
     if run is None:
         runs = latest_runs(get_settings().home / "recipe-runs", latest)

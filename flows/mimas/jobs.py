@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from blocks.errors import ConfigurationError, MessageRefused
-from flows import ispyb_reading
 from flows.mimas.outcome import FailedLaunch, JobFate, LaunchedRecipe
 from flows.mimas.publishing import tags
 from flows.mimas.running import Launch, launch_once, runs_by_key
 from flows.mimas.scenario import ISPyBJobInvocation, JobParameter, Scenario
+from flows.recipe import ispyb_reading
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from flows.ispyb_reading import read_parameters
+from flows.recipe.ispyb_reading import read_parameters
 from tasks.ispyb_access.reading.asking import collection_to_read, job_to_read
 
 if TYPE_CHECKING:

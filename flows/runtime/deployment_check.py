@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blocks.errors import ConfigurationError
-from flows.recipe.provided import Provided
-from flows.recipe.strict import check_file, errors
+from flows.recipe.check.placeholder_sources import Provided
+from flows.recipe.check.recipe import check_file, errors
 from flows.runtime.deployment_files import DeploymentFiles, read_deployment_files
 
 if TYPE_CHECKING:

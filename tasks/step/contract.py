@@ -2,7 +2,7 @@
 
 A *message step* takes one message at a time. A *stream step* takes the whole inbox, an async iterator,
 and may send at any time: a watcher, a buffer, a fan-in. Steps know nothing of Prefect or of recipes;
-the engine (`flows.recipe.engine`) and `plaza step run` call them.
+the engine (`flows.recipe.engine.run`) and `plaza step run` call them.
 
 A recipe run that was killed goes on with the messages that were not done. A message step's message is done when the
 function returns. A stream step says when: by a send that `completes` messages, or by `context.done(message)`.

@@ -28,10 +28,10 @@ from typing import Any
 import psutil
 import pytest
 
-from flows.recipe.engine import RecipeRun
-from flows.recipe.journal import Journal, read_journal
-from flows.recipe.language import recipe_from_document
-from flows.recipe.replay import Replay, replay
+from flows.recipe.engine.run import RecipeRun
+from flows.recipe.language.recipe import recipe_from_document
+from flows.recipe.run_record.journal import Journal, read_journal
+from flows.recipe.run_record.replay import Replay, replay
 from tasks.logs.run_log import run_log
 from tasks.step import Send, Step, StepParameters, message_step, registry, stream_step
 from tasks.step.identity import StepIdentity
@@ -92,7 +92,7 @@ def steps_known(steps: dict[str, Step]) -> Iterator[None]:
     """Have the engine know these steps."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "STEPS", dict.fromkeys(steps, ""))
-        patch.setattr("flows.recipe.engine.load_step", steps.__getitem__)
+        patch.setattr("flows.recipe.engine.run.load_step", steps.__getitem__)
         yield
 
 

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from blocks.ispyb_connection import connect, transaction
 from blocks.settings import get_settings
-from flows import ispyb_reading as reading
 from flows.mimas.flow import mimas
 from flows.mimas.publishing import read_outcome, read_outcome_of_run
+from flows.recipe import ispyb_reading as reading
 from tasks.ispyb_access.overviews.jobs import list_jobs
 from tasks.ispyb_access.schema.tables import create_schema
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from flows.recipe.engine import RecipeRun
-from flows.recipe.journal import Journal
-from flows.recipe.language import recipe_from_document
-from flows.recipe.node import Refusal
-from flows.recipe.records import NodeRecord
-from flows.recipe.replay import Replay
+from flows.recipe.engine.node import Refusal
+from flows.recipe.engine.run import RecipeRun
+from flows.recipe.language.recipe import recipe_from_document
+from flows.recipe.run_record.journal import Journal
+from flows.recipe.run_record.progress import NodeRecord
+from flows.recipe.run_record.replay import Replay
 from tasks.step import Message, Send, Step, StepParameters, message_step, registry, stream_step
 from tasks.step.resources import Resources
 
@@ -87,7 +87,7 @@ class Engine:
         known = {step.queue: step for step in (count, gather, pass_on, keeper(self.kept), *steps)}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(registry, "STEPS", dict.fromkeys(known, ""))
-            patch.setattr("flows.recipe.engine.load_step", known.__getitem__)
+            patch.setattr("flows.recipe.engine.run.load_step", known.__getitem__)
             recipe = recipe_from_document({"start": [[1, 5]], **document})
             run = RecipeRun(recipe, "run-1", Resources(), journal=journal, give_up=self.refused.append)
         return await asyncio.wait_for(run.run(state), TIMEOUT_S)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import Any
 
-from flows.recipe.records import NodeRecord
+from flows.recipe.run_record.progress import NodeRecord
 from tests.support.trial_world import (
     DEFAULTS,
     RUN,

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import strategies as st
 
 from blocks.errors import MessageRefused, PassingFault
-from flows.recipe.engine import RecipeRun
-from flows.recipe.journal import Journal
-from flows.recipe.language import recipe_from_document
-from flows.recipe.node import Refusal
-from flows.recipe.records import NodeRecord
-from flows.recipe.replay import Replay
+from flows.recipe.engine.node import Refusal
+from flows.recipe.engine.run import RecipeRun
+from flows.recipe.language.recipe import recipe_from_document
+from flows.recipe.run_record.journal import Journal
+from flows.recipe.run_record.progress import NodeRecord
+from flows.recipe.run_record.replay import Replay
 from tasks.step import Message, Retries, Send, Step, StepContext, StepParameters, message_step, registry, stream_step
 from tests.support.recipe_strategies import recipe_documents
 
@@ -230,9 +230,9 @@ def quiet_trial_steps() -> Iterator[None]:
     steps = trial_steps()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(logging.getLogger("flows.recipe"), "disabled", True)
-        patch.setattr(logging.getLogger("flows.recipe.node"), "disabled", True)
+        patch.setattr(logging.getLogger("flows.recipe.engine.node"), "disabled", True)
         patch.setattr(registry, "STEPS", dict.fromkeys(steps, ""))
-        patch.setattr("flows.recipe.engine.load_step", steps.__getitem__)
+        patch.setattr("flows.recipe.engine.run.load_step", steps.__getitem__)
         yield
 
 

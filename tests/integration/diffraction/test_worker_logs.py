@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from blocks.settings import Settings
-from flows.recipe.log_reading import read_log
+from flows.recipe.run_record.log import read_log
 from tasks.logs.run_log import run_log
 from tasks.per_image_analysis import analyse_images
 from tasks.step.identity import StepIdentity, acting_for

@@ -9,7 +9,7 @@ import pytest
 
 from blocks.settings import get_settings
 from flows.commands import main
-from flows.recipe.dead_letters import DeadLetter, DeadLetters, read_letter
+from flows.recipe.run_record.dead_letters import DeadLetter, DeadLetters, read_letter
 
 RUN = "0b1c2d3e-0000-4000-8000-000000000001"
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from blocks.errors import UnknownRecipeRun
 from blocks.settings import get_settings
 from flows.commands.main import app
-from flows.recipe import run_end
+from flows.recipe.run_record import run_end
 from tasks.logs.line import LogLine
 from tasks.step.identity import StepIdentity
 

@@ -81,7 +81,7 @@ def test_structure_alone_imports_no_step(wrong):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=True)
     modules = done.stdout.split()
-    assert "flows.recipe.validation" in modules
+    assert "flows.recipe.language.validation" in modules
     assert not {"tasks.step.registry", "tasks.mailer", "sqlalchemy", "prefect", "dask"} & set(modules)
 
 

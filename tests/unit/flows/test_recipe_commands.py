@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows.commands import main
-from flows.recipe.language import parse_recipe
+from flows.recipe.language.recipe import parse_recipe
 
 RECIPE = {"1": {"queue": "{name}", "output": 2, "p": "{$REPLACE:info}"}, "2": {}, "start": [[1, "é {unknown}"]]}
 

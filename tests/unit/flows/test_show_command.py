@@ -9,10 +9,10 @@ import pytest
 
 from blocks.settings import get_settings
 from flows.commands import main
-from flows.recipe.journal import Journal
-from flows.recipe.logbook import Logbook
-from flows.recipe.run_folder import run_folder
-from flows.recipe.run_story import latest_runs, read_story
+from flows.recipe.run_record.folder import run_folder
+from flows.recipe.run_record.history import latest_runs, read_story
+from flows.recipe.run_record.journal import Journal
+from flows.recipe.run_record.manifest import Logbook
 
 RUN = "0b1c2d3e-0000-4000-8000-000000000001"
 DOCUMENT = {
