@@ -14,8 +14,8 @@ from flows.commands.ispyb_by_hand import fulfil_by_hand
 from flows.commands.ispyb_option import IspybURL, open_ispyb
 
 if TYPE_CHECKING:
-    from flows.mimas.outcome import FailedLaunch, LaunchedRecipe
     from tasks.ispyb_access.overviews.jobs import Job
+    from tasks.step.ports import FailedLaunch, LaunchedRecipe
 
 
 class JobGroup(TyperGroup):
@@ -219,7 +219,7 @@ def _start(recipe: str, dcid: int | None, parameters: dict[str, Any]) -> None:
     from prefect.client.orchestration import get_client
 
     from flows.mimas import jobs
-    from flows.mimas.outcome import FailedLaunch
+    from tasks.step.ports import FailedLaunch
 
     async def launch() -> LaunchedRecipe | FailedLaunch:
         async with get_client() as client:

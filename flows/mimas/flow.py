@@ -8,8 +8,8 @@ from prefect import flow, get_run_logger
 from prefect.context import FlowRunContext
 
 from blocks.errors import PlazaError
+from flows.mimas.carrying_out import launch
 from flows.mimas.ispyb_scenario import scenario_from_ispyb
-from flows.mimas.launching import launch
 from flows.mimas.outcome import MimasOutcome
 from flows.mimas.publishing import label_run, publish
 from flows.mimas.rules import decide

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from blocks.errors import ConfigurationError, MessageRefused
-from flows.mimas.outcome import FailedLaunch, JobFate, LaunchedRecipe
+from flows.launching import launch_once, runs_by_key
+from flows.mimas.outcome import JobFate
 from flows.mimas.publishing import tags
-from flows.mimas.running import Launch, launch_once, runs_by_key
 from flows.mimas.scenario import ISPyBJobInvocation, JobParameter, Scenario
 from flows.recipe import ispyb_reading
+from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

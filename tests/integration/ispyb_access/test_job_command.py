@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from blocks.errors import ConfigurationError, MessageRefused, PlazaError
 from blocks.settings import Settings
+from flows import launching as running
 from flows.commands import ispyb_by_hand
 from flows.commands.main import app
-from flows.mimas import running
 from tasks.ispyb_access.overviews.jobs import UnknownJob, status_word
 from tasks.ispyb_access.schema.tables import METADATA
 

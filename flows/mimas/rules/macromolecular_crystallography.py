@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from flows.mimas.decision import Decision, Rule, apply_rules
+from flows.mimas.decision import Rule
 from flows.mimas.parameter_sets import CC_HALF, COPPER_GRID, Parameters, absorption, symmetry, symmetry_variants
 from flows.mimas.predicates import HasOtherSweeps, beamline_is, class_is, detector_is, event_is
 from flows.mimas.scenario import (
@@ -164,8 +164,3 @@ RULES: tuple[Rule, ...] = (
     Rule("processing pipelines", at_end & is_processed, pipelines),
     Rule("processing with other sweeps", at_end & is_rotation & has_other_sweeps, multi_crystal_pipelines),
 )
-
-
-def decide(scenario: Scenario) -> Decision:
-    """Say what is to be run for a data collection, and why."""
-    return apply_rules(RULES, scenario)

@@ -5,9 +5,7 @@ from uuid import UUID
 import pytest
 
 from flows.mimas.outcome import (
-    FailedLaunch,
     JobFate,
-    LaunchedRecipe,
     MimasOutcome,
     describe_job,
     from_markdown,
@@ -15,6 +13,7 @@ from flows.mimas.outcome import (
 )
 from flows.mimas.rules import decide
 from flows.mimas.scenario import DCClass, DetectorClass, Event, Scenario, Sweep
+from tasks.step.ports import FailedLaunch, LaunchedRecipe
 
 RUN = UUID(int=5)
 FATES = {

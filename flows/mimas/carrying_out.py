@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.client.orchestration import get_client
 
+from flows.launching import installed_recipes, launch_once, runs_by_key
 from flows.mimas import jobs
 from flows.mimas.decision import Decision
-from flows.mimas.outcome import FailedLaunch, LaunchedRecipe, MimasOutcome, describe_job
+from flows.mimas.outcome import MimasOutcome, describe_job
 from flows.mimas.publishing import tags
-from flows.mimas.running import Launch, installed_recipes, launch_once, runs_by_key
 from flows.mimas.scenario import Scenario
+from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 
 if TYPE_CHECKING:
     from tasks.step.resources import Resources

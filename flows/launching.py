@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import httpx
@@ -19,32 +18,12 @@ from prefect.client.schemas.filters import (
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound, PrefectException
 
-from flows.mimas.outcome import FailedLaunch, LaunchedRecipe
+from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
 DEPLOYMENT: Final = "live"
-
-
-@dataclass(frozen=True)
-class Launch:
-    """A run that is wanted.
-
-    Parameters
-    ----------
-    key
-        Tells one launch from another: the same key is the same run.
-    name, tags
-        By which people find it.
-    """
-
-    recipe: str
-    dcid: int | None
-    parameters: Mapping[str, Any]
-    key: str
-    name: str
-    tags: Sequence[str] = ()
 
 
 async def installed_recipes(client: PrefectClient, recipes: Iterable[str]) -> set[str]:

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from flows.mimas.rules import MX_BEAMLINES, RULES, decide
+from flows.mimas.rules import RULES, decide
+from flows.mimas.rules.macromolecular_crystallography import MX_BEAMLINES
 from flows.mimas.scenario import (
     AnomalousScatterer,
     DCClass,
