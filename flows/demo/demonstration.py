@@ -16,8 +16,8 @@ from blocks.settings import Settings
 from flows.demo.display import Display
 from flows.demo.gda import ControlComputer, listen
 from flows.demo.plans import PlannedCollection, real_collections, synthetic_collections
-from flows.runtime.running_site import RunningSite, use_running_site
-from flows.runtime.services import down, running_site, up
+from flows.site.running_site import RunningSite, use_running_site
+from flows.site.services import down, running_site, up
 from tasks.simulation.collection import CollectionRecord
 from tasks.simulation.visit import Visit
 

@@ -15,8 +15,8 @@ from uuid import UUID
 import psutil
 
 from blocks.settings import Settings
-from flows.runtime.running_site import use_running_site
-from flows.runtime.services import running_site
+from flows.site.running_site import use_running_site
+from flows.site.services import running_site
 from tasks.simulation.sweep import Sweep
 from tasks.simulation.visit import Visit
 

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import pytest
 
 from blocks.settings import Settings
-from flows.runtime.running_site import RunningSite, site_environment
-from flows.runtime.services import running_site
+from flows.site.running_site import RunningSite, site_environment
+from flows.site.services import running_site
 
 TRIAL_STEPS = Path(__file__).parent / "trial_steps"
 
@@ -32,7 +32,7 @@ class CommandedSite:
 
     def plaza(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the command line and return what it printed."""
-        command = [sys.executable, "-c", "from flows.commands import main; main()", *words]
+        command = [sys.executable, "-c", "from flows.cli import main; main()", *words]
         environment = {**os.environ, **site_environment(self.settings, self.site)}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
 

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from blocks.settings import Settings
-from flows.runtime.running_site import RunningSite
+from flows.site.running_site import RunningSite
+
+RUNTIME_SITE = Path(__file__).parent / "runtime_site"
+"""Flows and deployments that only tests use."""
 
 
 def wait_for(condition: Callable[[], Any], what: str, timeout: float = 120, pause: float = 0.02) -> Any:

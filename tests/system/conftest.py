@@ -12,7 +12,7 @@ import pytest
 from blocks.settings import Settings
 from flows.demo.watching import WatchedRun, follow
 from flows.recipe.run_record.folder import RunFolder
-from flows.runtime.services import running_site
+from flows.site.services import running_site
 from tasks.simulation.collection import CollectionRecord
 from tests.support.commanded_site import CommandedSite
 

@@ -30,7 +30,7 @@ def port():
 
 @contextmanager
 def cluster_on(port, workers=2):
-    command = [sys.executable, "-m", "flows.runtime.analysis_cluster", "--port", str(port), "--workers", str(workers)]
+    command = [sys.executable, "-m", "flows.site.analysis_cluster", "--port", str(port), "--workers", str(workers)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         _wait_until(lambda: _answers(port))
@@ -149,7 +149,7 @@ def test_taken_port_is_said(port):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))
         taken.listen()
-        command = [sys.executable, "-m", "flows.runtime.analysis_cluster", "--port", str(port), "--workers", "1"]
+        command = [sys.executable, "-m", "flows.site.analysis_cluster", "--port", str(port), "--workers", "1"]
         result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 1
     assert f"can't listen on 127.0.0.1:{port}" in result.stderr

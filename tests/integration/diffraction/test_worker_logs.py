@@ -52,7 +52,7 @@ def cluster_of_one():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "flows.runtime.analysis_cluster", "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-m", "flows.site.analysis_cluster", "--port", str(port), "--workers", "1"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         yield f"tcp://127.0.0.1:{port}", process.pid

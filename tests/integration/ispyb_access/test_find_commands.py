@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from blocks.errors import PlazaError
 from blocks.settings import get_settings
-from flows.commands.main import app
+from flows.cli.main import app
 from flows.recipe.run_record.folder import run_folder
 from flows.recipe.run_record.manifest import Logbook
 from tasks.ispyb_access.reading.reader import read_data_collection

@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_connection import open_engine, transaction
-from flows.commands.ispyb_tables import app
+from flows.cli.ispyb.tables import app
 from tasks.ispyb_access.schema.tables import METADATA, PIPELINES, create_schema
 from tasks.ispyb_access.writing import ledger
 from tests.support.dev_mariadb import only_sqlite

@@ -8,7 +8,7 @@ from sqlalchemy import event, text
 from typer.testing import CliRunner
 
 from blocks.ispyb_connection import open_engine
-from flows.commands.ispyb_tables import app
+from flows.cli.ispyb.tables import app
 from tasks.ispyb_access.schema.check import NOT_USED, USED, check_schema
 from tasks.ispyb_access.schema.tables import METADATA, SCHEMA_VERSION
 
