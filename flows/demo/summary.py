@@ -14,7 +14,7 @@ from rich.table import Table
 from flows.demo.display import STATE_STYLES
 from flows.demo.gda import ControlComputer
 from flows.demo.pictures import picture_text, plot_file, plot_text
-from flows.demo.watching import WatchedRun
+from flows.monitoring.following import WatchedRun
 from tasks.simulation.collection import CollectionRecord
 from tasks.simulation.plan import CollectionKind
 

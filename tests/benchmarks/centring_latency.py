@@ -42,7 +42,8 @@ def main() -> None:
 
 async def _scan(settings: Settings, sweep: Sweep) -> tuple[float, float]:
     """Let a grid scan happen; return seconds from its last image to the file and to the row."""
-    from flows.simulation import announce_to_mimas, collect_all
+    from flows.demo.simulated_beamline import collect_all
+    from flows.events.telling_mimas import tell_mimas
 
     visit = Visit.simulated("i24", settings.home / "data")
     waiting: list[asyncio.Task[float]] = []
@@ -52,7 +53,7 @@ async def _scan(settings: Settings, sweep: Sweep) -> tuple[float, float]:
         waiting.append(asyncio.create_task(_await_file(visit.folder, known)))
         waiting.append(asyncio.create_task(asyncio.to_thread(_await_row, settings, dcid)))
 
-    collections = collect_all([sweep], visit, settings, announce_to_mimas, rate_hz=10, on_begin=begin)
+    collections = collect_all([sweep], visit, settings, tell_mimas, rate_hz=10, on_begin=begin)
     [record] = [record async for record in collections]
     async with asyncio.timeout(60):
         on_disk, in_ispyb = await asyncio.gather(*waiting)

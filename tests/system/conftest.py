@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from blocks.settings import Settings
-from flows.demo.watching import WatchedRun, follow
+from flows.monitoring.following import WatchedRun, follow
 from flows.recipe.run_record.folder import RunFolder
 from flows.site.services import running_site
 from tasks.simulation.collection import CollectionRecord

@@ -111,7 +111,8 @@ async def _simulate(
     else:
         visit = Visit.parse(visit_name, beamline=beamline, root=root)
 
-    from flows.simulation import announce_to_mimas, check_mimas, collect_all, keep_to_itself
+    from flows.demo.simulated_beamline import collect_all, keep_to_itself
+    from flows.events.telling_mimas import check_mimas, tell_mimas
     from tasks.simulation.collection import find_sweeps, render
 
     if events:
@@ -123,7 +124,7 @@ async def _simulate(
         else:
             assert source is not None
             sweeps = await find_sweeps(source, grid)
-        announce = announce_to_mimas if events else keep_to_itself
+        announce = tell_mimas if events else keep_to_itself
         collections = collect_all(
             sweeps, visit, settings, announce, rate_hz=rate_hz, on_begin=output.say_begin, on_image=output.on_image
         )

@@ -6,9 +6,9 @@ from uuid import UUID
 import httpx
 import pytest
 
-from flows.demo import watching
 from flows.demo.demonstration import both
-from flows.demo.watching import NothingHappens, WatchedRun, follow
+from flows.monitoring import following as watching
+from flows.monitoring.following import NothingHappens, WatchedRun, follow
 
 NOW = datetime.now(UTC)
 DECISION = WatchedRun(UUID(int=1), "mimas end · dcid 1", 1, "Completed", "", True, 0.1, 0.2, None)

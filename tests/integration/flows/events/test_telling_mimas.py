@@ -7,7 +7,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from flows.simulation import MimasUnreachable, announce_to_mimas, check_mimas
+from flows.events.telling_mimas import MimasUnreachable, check_mimas, tell_mimas
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def no_server():
 
 async def test_a_server_that_is_not_there_is_named_with_what_to_do(no_server):
     with pytest.raises(MimasUnreachable, match=rf"{no_server}.*plaza up.*mimas/start --param dcid=1"):
-        await announce_to_mimas("start", 1)
+        await tell_mimas("start", 1)
     with pytest.raises(MimasUnreachable, match=f"{no_server}.*plaza up"):
         await check_mimas()
 
@@ -31,7 +31,7 @@ async def test_an_event_is_one_run_however_often_it_is_announced(prefect_server)
     with pytest.raises(MimasUnreachable, match="plaza deploy"):
         await check_mimas()
     with pytest.raises(MimasUnreachable, match="mimas/end"):
-        await announce_to_mimas("end", 7)
+        await tell_mimas("end", 7)
 
     @flow(name="mimas")
     async def decide(dcid: int) -> None: ...
@@ -39,7 +39,7 @@ async def test_an_event_is_one_run_however_often_it_is_announced(prefect_server)
     deployments = [await (await decide.ato_deployment(event)).aapply() for event in ("start", "end")]
     await check_mimas()
     for event in ("start", "end", "end"):
-        await announce_to_mimas(event, 7)
+        await tell_mimas(event, 7)
     async with get_client() as client:
         runs = [run for run in await client.read_flow_runs() if run.deployment_id in deployments]
     assert sorted((run.idempotency_key, run.parameters["dcid"]) for run in runs) == [("7-end", 7), ("7-start", 7)]
