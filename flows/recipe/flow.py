@@ -23,8 +23,8 @@ from flows.recipe.drawing.run_page import RunPage
 from flows.recipe.engine.node import Refusal
 from flows.recipe.engine.run import RecipeRun
 from flows.recipe.language.files import read_text
-from flows.recipe.language.recipe import checked_recipe
 from flows.recipe.language.substitution import fill_recipe
+from flows.recipe.language.validation import validated_recipe
 from flows.recipe.parameters import recipe_parameters
 from flows.recipe.publishing import published
 from flows.recipe.run_record.dead_letters import DeadLetter, DeadLetters
@@ -160,7 +160,7 @@ async def _begin(
 ) -> Logbook:
     """Read the recipe and what fills it."""
     text = read_text(path)
-    recipe = checked_recipe(text, path)
+    recipe = validated_recipe(text, path)
     known = await recipe_parameters(dcid, parameters, folder.recipe_run, resources)
     filled = document_of(fill_recipe(recipe, known))
     if dcid is None:

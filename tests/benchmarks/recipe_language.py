@@ -23,9 +23,9 @@ from typing import Any
 import psutil
 
 from flows.recipe.language.merging import merge_all
-from flows.recipe.language.recipe import Recipe, links, parse_recipe, read_recipe
+from flows.recipe.language.recipe import Recipe, links, parse_recipe
 from flows.recipe.language.substitution import fill_recipe
-from flows.recipe.language.validation import validate
+from flows.recipe.language.validation import read_recipe, validate
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 NODES = 30

@@ -36,8 +36,8 @@ def fill(
 ) -> None:
     """Print a recipe with its placeholders filled."""
     from flows.recipe.language.files import STANDARD_INPUT, read_parameters
-    from flows.recipe.language.recipe import read_recipe
     from flows.recipe.language.substitution import fill_recipe
+    from flows.recipe.language.validation import read_recipe
 
     if file == parameters == STANDARD_INPUT:
         raise RecipeError("the recipe and its parameters can't both be standard input: name a file for one of them")
@@ -61,10 +61,10 @@ def merge(
 
 def _read_unless_empty(file: Path) -> Recipe | None:
     from flows.recipe.language.files import read_text
-    from flows.recipe.language.recipe import checked_recipe
+    from flows.recipe.language.validation import validated_recipe
 
     text = read_text(file)
-    return None if re.fullmatch(r"\s*(\{\s*\}|null)\s*", text) else checked_recipe(text, file)
+    return None if re.fullmatch(r"\s*(\{\s*\}|null)\s*", text) else validated_recipe(text, file)
 
 
 app.command()(recipe_check.schema)

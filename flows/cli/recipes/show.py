@@ -23,7 +23,7 @@ def show(
     from rich.console import Console
 
     from flows.recipe.drawing import draw_text, to_svg
-    from flows.recipe.language.recipe import read_recipe
+    from flows.recipe.language.validation import read_recipe
 
     recipe = read_recipe(_find(name))
     if dcid is not None:

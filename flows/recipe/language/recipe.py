@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from blocks.errors import RecipeError
@@ -23,7 +22,7 @@ from flows.recipe.language.document import (
     node_number,
     shape_faults,
 )
-from flows.recipe.language.files import parse_json, read_text
+from flows.recipe.language.files import parse_json
 
 __all__ = [
     "ERROR",
@@ -31,11 +30,9 @@ __all__ = [
     "BrokenRules",
     "Link",
     "Recipe",
-    "checked_recipe",
     "links",
     "parse_recipe",
     "reachable",
-    "read_recipe",
     "recipe_from_document",
 ]
 
@@ -108,35 +105,6 @@ class Recipe:
             return self.to_document() == other.to_document()
         except RecipeError:
             return False
-
-
-def read_recipe(path: Path) -> Recipe:
-    """Read and validate a recipe file; `-` is standard input.
-
-    Raises
-    ------
-    RecipeError
-        It can't be read, isn't JSON or breaks a rule of the language; the message names the file.
-    """
-    return checked_recipe(read_text(path), path)
-
-
-def checked_recipe(text: str, source: Path) -> Recipe:
-    """Parse and validate the text of a recipe file.
-
-    Raises
-    ------
-    RecipeError
-        It isn't JSON or breaks a rule of the language; the message names the file.
-    """
-    from flows.recipe.language.validation import validate
-
-    try:
-        recipe = parse_recipe(text)
-        validate(recipe)
-    except RecipeError as error:
-        raise RecipeError(f"{source}: {error}") from error
-    return recipe
 
 
 def parse_recipe(text: str) -> Recipe:

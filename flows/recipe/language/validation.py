@@ -3,12 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+from blocks.errors import RecipeError
 from flows.recipe.language.document import is_node_number
-from flows.recipe.language.recipe import ERROR, START, BrokenRules, Link, Recipe, links
+from flows.recipe.language.files import read_text
+from flows.recipe.language.recipe import ERROR, START, BrokenRules, Link, Recipe, links, parse_recipe
 from flows.recipe.language.values import shown
 
 Links = Mapping[int, tuple[Link, ...]]
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and validate a recipe file; `-` is standard input.
+
+    Raises
+    ------
+    RecipeError
+        It can't be read, isn't JSON or breaks a rule of the language; the message names the file.
+    """
+    return validated_recipe(read_text(path), path)
+
+
+def validated_recipe(text: str, source: Path) -> Recipe:
+    """Parse and validate the text of a recipe file.
+
+    Raises
+    ------
+    RecipeError
+        It isn't JSON or breaks a rule of the language; the message names the file.
+    """
+    try:
+        recipe = parse_recipe(text)
+        validate(recipe)
+    except RecipeError as error:
+        raise RecipeError(f"{source}: {error}") from error
+    return recipe
 
 
 def validate(recipe: Recipe) -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from blocks.errors import RecipeError
 from flows.recipe.catalogue import recipe_files
 from flows.recipe.language.merging import merge
-from flows.recipe.language.recipe import parse_recipe, read_recipe, recipe_from_document
+from flows.recipe.language.recipe import parse_recipe, recipe_from_document
 from flows.recipe.language.substitution import fill_recipe
-from flows.recipe.language.validation import validate
+from flows.recipe.language.validation import read_recipe, validate
 
 SHIPPED = [path.read_text(encoding="utf-8") for path in recipe_files().values()]
 TEXTS = st.sampled_from(

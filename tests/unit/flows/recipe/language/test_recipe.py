@@ -7,8 +7,8 @@ from hypothesis import given
 
 from blocks.errors import RecipeError
 from flows.recipe.catalogue import recipe_files
-from flows.recipe.language.recipe import Recipe, parse_recipe, read_recipe, recipe_from_document
-from flows.recipe.language.validation import validate
+from flows.recipe.language.recipe import Recipe, parse_recipe, recipe_from_document
+from flows.recipe.language.validation import read_recipe, validate
 from tests.support.recipe_strategies import recipe_documents
 
 
