@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Annotated
 
 import typer
 
@@ -25,14 +26,24 @@ from flows.commands import (
     show,
     simulate,
     step,
+    version,
 )
 
-app = typer.Typer(
-    name="plaza",
-    help="Automatic data processing for synchrotron beamlines.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(name="plaza", no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def plaza(
+    asked: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=version.show_version, is_eager=True, help="Print the version and commit, and exit."
+        ),
+    ] = False,
+) -> None:
+    """Automatic data processing for synchrotron beamlines."""
+
+
 app.command()(demo.demo)
 app.command()(service.up)
 app.command()(service.down)
