@@ -11,8 +11,7 @@ from typing import Annotated
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from blocks.errors import MessageRefused, PassingFault
-from tasks.retrying import Retries
-from tasks.step import Message, Send, StepContext, StepParameters, message_step
+from tasks.step import Message, Retries, Send, StepContext, StepParameters, message_step
 
 RETRIES = Retries(tries=3)  # some seconds: a point that comes later is of no use at the beamline
 SILENT_HOST = "mx-control"  # a beamline without a listening GDA

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from blocks.errors import MessageRefused
-from tasks.retrying import USUAL_RETRIES
-from tasks.step import Message, Send, StepContext, StepParameters, message_step
-from tasks.step_check import NodePlan
+from tasks.step import USUAL_RETRIES, Message, NodePlan, Send, StepContext, StepParameters, message_step
 
 SUCCESSFUL = "DataCollection Successful"
 NO_FILE = "the NeXus parser needs the path of a file, in the parameters or in the payload; saw none"

@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from flows.demo.watching import WatchedRun
+from flows.monitoring.following import WatchedRun
 
 STATE_STYLES = {"Completed": "green", "Failed": "bold red", "Crashed": "bold red", "Running": "cyan"}
 

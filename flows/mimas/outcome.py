@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flows.mimas.decision import Decision
 from flows.mimas.scenario import Invocation, ISPyBJobInvocation, RecipeInvocation
+from tasks.step.ports import FailedLaunch, LaunchedRecipe
 
 ARTIFACT_KEY = "mimas-decision"
 _JSON_FENCE = "```json\n"
@@ -17,21 +18,6 @@ _JSON_FENCE = "```json\n"
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True)
-
-
-class LaunchedRecipe(_Record):
-    """A recipe's flow run; `earlier` if the same event had launched it before."""
-
-    recipe: str
-    flow_run_id: UUID
-    earlier: bool = False
-
-
-class FailedLaunch(_Record):
-    """A recipe that Prefect's API wouldn't launch, or whose job couldn't be created; jobs' recipes as `ispyb-…`."""
-
-    recipe: str
-    reason: str
 
 
 class JobFate(_Record):

@@ -19,9 +19,9 @@ from uuid import uuid4
 from blocks.analysis_cluster import AnalysisClusterUnavailable
 from blocks.errors import PassingFault, PlazaError
 from tasks.diffraction.requests import Chunk, Done, Failure, Outcome, Request
-from tasks.relayed_log import relay
+from tasks.logs.relay import relay
 from tasks.step import Message, StepContext
-from tasks.step_identity import current_identity
+from tasks.step.identity import current_identity
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -18,7 +18,7 @@ from typing import Any
 from blocks.errors import MessageRefused
 from tasks.file_watcher import frame_reader
 from tasks.file_watcher.sources import is_written
-from tasks.process_output import ProcessOutput
+from tasks.logs.process_output import ProcessOutput
 
 STOP_S = 2.0
 

@@ -15,8 +15,8 @@ from uuid import UUID
 import psutil
 
 from blocks.settings import Settings
-from flows.runtime.running_site import use_running_site
-from flows.runtime.services import running_site
+from flows.site.running_site import use_running_site
+from flows.site.services import running_site
 from tasks.simulation.sweep import Sweep
 from tasks.simulation.visit import Visit
 
@@ -58,7 +58,7 @@ def visit_of(settings: Settings) -> Visit:
 def register(settings: Settings, sweep: Sweep) -> int:
     """Write a data collection's rows as if it had just ended, its images where they lie, and return its dcid."""
     from blocks.ispyb_connection import connect
-    from tasks.ispyb_access.schema import create_schema
+    from tasks.ispyb_access.schema.tables import create_schema
     from tasks.simulation import ispyb_rows
 
     engine = connect(settings)

@@ -1,6 +1,6 @@
 """Memory of the process of a recipe run as images go through it: a grid scan of 3,600 images.
 
-python tests/benchmarks/flow_memory.py [--grid 60x60]
+python -m tests.benchmarks.flow_memory [--grid 60x60]
 """
 
 from __future__ import annotations
@@ -9,13 +9,21 @@ import argparse
 import asyncio
 import sys
 
-from bench_site import await_run, bench_site, flow_processes, load, register, repeat_images, start_recipe, visit_of
-
 from blocks.settings import Settings
 from tasks.simulation.collection import render
 from tasks.simulation.grid import Grid
 from tasks.simulation.plan import CollectionPlan
 from tasks.simulation.sweep import Sweep
+from tests.benchmarks.bench_site import (
+    await_run,
+    bench_site,
+    flow_processes,
+    load,
+    register,
+    repeat_images,
+    start_recipe,
+    visit_of,
+)
 
 
 def main() -> None:
@@ -37,7 +45,7 @@ def main() -> None:
 async def _sample(settings: Settings, sweep: Sweep) -> list[tuple[int, float]]:
     """Run the recipe; return images done and unique memory (MiB) of its process, twice a second."""
     from blocks.ispyb_connection import connect
-    from tasks.ispyb_access.summary import read_written_rows
+    from tasks.ispyb_access.overviews.results import read_written_rows
 
     dcid = register(settings, sweep)
     engine = connect(settings)

@@ -13,10 +13,10 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
 import pytest
-from dev_mariadb import DEV_CLUSTER
 from sqlalchemy import text
 
 from blocks.ispyb_connection import open_engine
+from tests.support.dev_mariadb import DEV_CLUSTER
 
 pytestmark = [pytest.mark.mariadb, pytest.mark.slow]
 

@@ -17,8 +17,8 @@ from blocks.errors import ConfigurationError
 from blocks.settings import Settings
 from blocks.smtp_server import SmtpServer, find_smtp_server
 from tasks.mailer import send_mail
-from tasks.resources import Resources
-from tasks.step_runner import try_step
+from tasks.step.resources import Resources
+from tasks.step.runner import try_step
 
 MAIL = {"parameters": {"recipients": "operator@site", "subject": "images missing", "content": "text"}}
 

@@ -13,10 +13,10 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 
 from blocks.settings import get_settings
 from flows.recipe import publishing
-from flows.recipe.dead_letters import DeadLetters
 from flows.recipe.flow import recipe_flow
-from flows.recipe.run_folder import run_folder
-from flows.recipe.run_story import read_story
+from flows.recipe.run_record.dead_letters import DeadLetters
+from flows.recipe.run_record.folder import run_folder
+from flows.recipe.run_record.history import read_story
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -152,7 +152,7 @@ async def test_a_database_that_can_not_be_used_fails_the_run_with_what_to_do(
     run_recipe, tmp_path, monkeypatch, file, complaint
 ):
     monkeypatch.setenv("PLAZA_ISPYB_URL", f"sqlite:///{tmp_path}/{file}")
-    monkeypatch.setattr("flows.ispyb_reading.OUTAGE_PATIENCE_S", 0.1)
+    monkeypatch.setattr("flows.recipe.ispyb_reading.OUTAGE_PATIENCE_S", 0.1)
     get_settings.cache_clear()
     state, _ = await run_recipe({"1": {"queue": "images"}, "start": [[1, []]]}, dcid=1)
     assert state.is_failed()
@@ -234,7 +234,7 @@ async def test_a_page_that_can_not_be_made_leaves_the_run_alone(run_recipe, monk
     def broken(*_):
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr("flows.recipe.run_page.RunPage.write", broken)
+    monkeypatch.setattr("flows.recipe.drawing.run_page.RunPage.write", broken)
     (tmp_path / "a.cbf").write_text("image")
     watcher = {"queue": "filewatcher", "parameters": {"list": [str(tmp_path / "a.cbf")], "timeout": 5}}
     state, _ = await run_recipe({"1": watcher, "start": [[1, []]]})

@@ -11,10 +11,10 @@ from prefect.logging.handlers import APILogHandler
 from typer.testing import CliRunner
 
 from blocks.settings import get_settings
-from flows.commands.main import app
+from flows.cli.main import app
 from flows.recipe.flow import recipe_flow
-from flows.recipe.log_reading import read_log
-from flows.recipe.run_folder import run_folder
+from flows.recipe.run_record.folder import run_folder
+from flows.recipe.run_record.log import read_log
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-COMMAND = [sys.executable, "-c", "from flows.commands import main; main()", "step", "run"]
+COMMAND = [sys.executable, "-c", "from flows.cli import main; main()", "step", "run"]
 
 NO_FIELD = {"pattern": "no-field.cbf", "pattern-start": 1, "pattern-end": 2}
 

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from flows.commands.settings import settings_page
+from flows.cli.site.settings import settings_page
 
 
 def test_the_page_of_settings_is_up_to_date():

@@ -10,8 +10,8 @@ from blocks.settings import Settings
 from tasks.diffraction.child import CHILDREN
 from tasks.image_previews import make_preview
 from tasks.per_image_analysis import analyse_images
-from tasks.resources import Resources
-from tasks.step_runner import try_step
+from tasks.step.resources import Resources
+from tasks.step.runner import try_step
 
 pytestmark = pytest.mark.dials
 

@@ -14,9 +14,9 @@ import pytest
 from blocks.analysis_cluster import AnalysisClusterUnavailable, connect
 from blocks.settings import Settings
 from tasks.per_image_analysis import analyse_images
-from tasks.resources import Resources
 from tasks.step import Message, StepContext
-from tasks.step_runner import run_step, try_step
+from tasks.step.resources import Resources
+from tasks.step.runner import run_step, try_step
 
 pytestmark = [pytest.mark.dials, pytest.mark.slow]
 
@@ -30,7 +30,7 @@ def port():
 
 @contextmanager
 def cluster_on(port, workers=2):
-    command = [sys.executable, "-m", "flows.runtime.analysis_cluster", "--port", str(port), "--workers", str(workers)]
+    command = [sys.executable, "-m", "flows.site.analysis_cluster", "--port", str(port), "--workers", str(workers)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         _wait_until(lambda: _answers(port))
@@ -149,7 +149,7 @@ def test_taken_port_is_said(port):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))
         taken.listen()
-        command = [sys.executable, "-m", "flows.runtime.analysis_cluster", "--port", str(port), "--workers", "1"]
+        command = [sys.executable, "-m", "flows.site.analysis_cluster", "--port", str(port), "--workers", "1"]
         result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 1
     assert f"can't listen on 127.0.0.1:{port}" in result.stderr

@@ -14,12 +14,12 @@ import psutil
 import pytest
 
 from blocks.settings import Settings
-from flows.recipe.log_reading import read_log
+from flows.recipe.run_record.log import read_log
+from tasks.logs.run_log import run_log
 from tasks.per_image_analysis import analyse_images
-from tasks.resources import Resources
-from tasks.run_log import run_log
-from tasks.step_identity import StepIdentity, acting_for
-from tasks.step_runner import try_step
+from tasks.step.identity import StepIdentity, acting_for
+from tasks.step.resources import Resources
+from tasks.step.runner import try_step
 
 pytestmark = [pytest.mark.dials, pytest.mark.slow]
 
@@ -52,7 +52,7 @@ def cluster_of_one():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "flows.runtime.analysis_cluster", "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-m", "flows.site.analysis_cluster", "--port", str(port), "--workers", "1"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         yield f"tcp://127.0.0.1:{port}", process.pid

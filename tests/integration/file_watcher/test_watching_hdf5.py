@@ -18,9 +18,9 @@ import pytest
 from blocks.errors import MessageRefused
 from tasks.file_watcher import hdf5_images, watch_files
 from tasks.file_watcher.hdf5_images import Hdf5Images
-from tasks.resources import Resources
 from tasks.step import Message, StepContext
-from tasks.step_runner import run_step, try_step
+from tasks.step.resources import Resources
+from tasks.step.runner import run_step, try_step
 
 OUTPUTS = dict.fromkeys(["first", "every", "last", "any", "finally", "timeout", "error"], 2)
 

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from dev_mariadb import DevMariaDB, dev_mariadb, empty
 from ispyb import sqlalchemy as models
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
@@ -17,9 +16,10 @@ from sqlalchemy.orm import Session
 
 from blocks.ispyb_connection import connect, open_engine, transaction
 from blocks.settings import Settings
-from tasks.ispyb_access.commands import COMMANDS
-from tasks.ispyb_access.schema import create_schema
-from tasks.resources import Resources
+from tasks.ispyb_access.schema.tables import create_schema
+from tasks.ispyb_access.writing.commands import COMMANDS
+from tasks.step.resources import Resources
+from tests.support.dev_mariadb import DevMariaDB, dev_mariadb, empty
 
 
 @pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb)])

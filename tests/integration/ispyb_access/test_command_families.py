@@ -4,14 +4,14 @@ from datetime import datetime
 from types import SimpleNamespace
 
 import pytest
-from dev_mariadb import only_mariadb
 from ispyb import sqlalchemy as models
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.commands import COMMANDS
-from tasks.ispyb_access.writer import SqlWriter
+from tasks.ispyb_access.writing.commands import COMMANDS
+from tasks.ispyb_access.writing.writer import SqlWriter
+from tests.support.dev_mariadb import only_mariadb
 
 STARTED, ENDED = "2024-05-01 12:00:00", "2024-05-01 12:05:00"
 NOBODY = 4711

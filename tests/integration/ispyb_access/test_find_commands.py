@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from blocks.errors import PlazaError
 from blocks.settings import get_settings
-from flows.commands.main import app
-from flows.recipe.logbook import Logbook
-from flows.recipe.run_folder import run_folder
-from tasks.ispyb_access.reader import read_data_collection
+from flows.cli.main import app
+from flows.recipe.run_record.folder import run_folder
+from flows.recipe.run_record.manifest import Logbook
+from tasks.ispyb_access.reading.reader import read_data_collection
 
 DIRECTORY = "/dls/i03/data/2024/mx12345-1/lys/x1/"
 

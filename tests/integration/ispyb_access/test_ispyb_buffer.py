@@ -4,13 +4,13 @@ import asyncio
 import time
 
 import pytest
-from interruptions import InterruptedRun
 from sqlalchemy import select
 
-from tasks.ispyb_access import connector
-from tasks.ispyb_access.connector import store_in_ispyb
-from tasks.ispyb_access.schema import METADATA
-from tasks.step_runner import try_step
+from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_connector import storing as connector
+from tasks.ispyb_connector.storing import store_in_ispyb
+from tasks.step.runner import try_step
+from tests.support.interruptions import InterruptedRun
 
 NODE = {"parameters": {"ispyb_command": "buffer", "store_result": "row"}}
 LIST = {"parameters": {"ispyb_command": "multipart_message"}}

@@ -1,16 +1,16 @@
 """Lists of commands: all or nothing, once wherever a run is killed, results handed on from step to step."""
 
 import pytest
-from interruptions import InterruptedRun
 from sqlalchemy import func, select
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.connector import store_in_ispyb
-from tasks.ispyb_access.ledger import TABLE as LEDGER
-from tasks.ispyb_access.schema import METADATA
-from tasks.ispyb_access.write_requests import MODELS, MULTIPART, Request, fulfil
-from tasks.ispyb_access.writer import SqlWriter
-from tasks.step_runner import try_step
+from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_access.writing.ledger import TABLE as LEDGER
+from tasks.ispyb_access.writing.requests import MODELS, MULTIPART, Request, fulfil
+from tasks.ispyb_access.writing.writer import SqlWriter
+from tasks.ispyb_connector.storing import store_in_ispyb
+from tasks.step.runner import try_step
+from tests.support.interruptions import InterruptedRun
 
 NODE = {
     "parameters": {"ispyb_command": MULTIPART, "store_result": "last", "severity": "WARNING", "program": "recipe's"}

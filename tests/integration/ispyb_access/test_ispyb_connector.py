@@ -5,18 +5,18 @@ import logging
 import sqlite3
 
 import pytest
-from dev_mariadb import only_sqlite
-from running_step import RunningStep, until
 from sqlalchemy import event, text
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access import image_batches
-from tasks.ispyb_access.connector import store_in_ispyb
-from tasks.ispyb_access.look_up import look_up
-from tasks.ispyb_access.summary import read_written_rows
-from tasks.registry import load_step
-from tasks.resources import Resources
-from tasks.step_runner import try_step
+from tasks.ispyb_access.overviews.results import read_written_rows
+from tasks.ispyb_access.writing.look_up import look_up
+from tasks.ispyb_connector import image_batches
+from tasks.ispyb_connector.storing import store_in_ispyb
+from tasks.step.registry import load_step
+from tasks.step.resources import Resources
+from tasks.step.runner import try_step
+from tests.support.dev_mariadb import only_sqlite
+from tests.support.running_step import RunningStep, until
 
 PIA = {"ispyb_command": "store_per_image_analysis_results", "dcid": 7}
 

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import func, select, text
 
 from blocks.ispyb_connection import connect
-from tasks.ispyb_access.connector import store_in_ispyb
-from tasks.ispyb_access.ledger import TABLE as LEDGER
-from tasks.ispyb_access.schema import METADATA
-from tasks.resources import Resources
+from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_access.writing.ledger import TABLE as LEDGER
+from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step import Message, StepContext
-from tasks.step_runner import run_step
+from tasks.step.resources import Resources
+from tasks.step.runner import run_step
 
 pytestmark = pytest.mark.slow
 

@@ -3,17 +3,17 @@
 import logging
 
 import pytest
-from dev_mariadb import only_mariadb, only_sqlite
 from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from blocks.errors import ConfigurationError, MessageRefused
 from blocks.ispyb_connection import open_engine, transaction
-from tasks.ispyb_access.connector import store_in_ispyb
-from tasks.ispyb_access.refusals import column_at_fault, named
-from tasks.resources import Resources
-from tasks.step_runner import try_step
+from tasks.ispyb_access.writing.refusals import column_at_fault, named
+from tasks.ispyb_connector.storing import store_in_ispyb
+from tasks.step.resources import Resources
+from tasks.step.runner import try_step
+from tests.support.dev_mariadb import only_mariadb, only_sqlite
 
 LONG = "x" * 300
 MARIADB_FAULTS = {

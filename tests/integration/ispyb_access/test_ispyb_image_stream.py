@@ -7,13 +7,13 @@ import time
 from contextlib import AsyncExitStack
 
 import pytest
-from running_step import RunningStep, until
 from sqlalchemy import func, select
 
-from tasks.ispyb_access.connector import store_in_ispyb
-from tasks.ispyb_access.image_batches import gather
-from tasks.ispyb_access.schema import METADATA
-from tasks.resources import Resources
+from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_connector.image_batches import gather
+from tasks.ispyb_connector.storing import store_in_ispyb
+from tasks.step.resources import Resources
+from tests.support.running_step import RunningStep, until
 
 IMAGES = {"ispyb_command": "store_per_image_analysis_results", "dcid": 7}
 TABLE = METADATA.tables["ImageQualityIndicators"]

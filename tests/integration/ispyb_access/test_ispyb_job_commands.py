@@ -4,14 +4,14 @@ import asyncio
 import logging
 
 import pytest
-from interruptions import InterruptedRun
 from sqlalchemy import func, select, update
 
-from tasks.ispyb_access.connector import store_in_ispyb
-from tasks.ispyb_access.patience import write_patiently
-from tasks.ispyb_access.schema import METADATA
-from tasks.ispyb_access.write_requests import Request, fulfil
-from tasks.step_runner import try_step
+from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_access.writing.patience import write_patiently
+from tasks.ispyb_access.writing.requests import Request, fulfil
+from tasks.ispyb_connector.storing import store_in_ispyb
+from tasks.step.runner import try_step
+from tests.support.interruptions import InterruptedRun
 
 NODE = {"parameters": {"ispyb_command": "create_ispyb_job", "store_result": "job"}}
 JOB, PARAMETER, SWEEP = (METADATA.tables[f"ProcessingJob{kind}"] for kind in ("", "Parameter", "ImageSweep"))

@@ -8,19 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from dev_mariadb import only_sqlite
-from interruptions import InterruptedRun
 from sqlalchemy import event, func, insert, inspect, select, text
 
 from blocks.errors import DatabaseUnavailable
 from blocks.ispyb_connection import transaction
-from tasks.ispyb_access.connector import store_in_ispyb
-from tasks.ispyb_access.ledger import TABLE, has_ledger, write_once
-from tasks.ispyb_access.schema import METADATA
-from tasks.step_runner import try_step
+from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_access.writing.ledger import TABLE, has_ledger, write_once
+from tasks.ispyb_connector.storing import store_in_ispyb
+from tasks.step.runner import try_step
+from tests.support.dev_mariadb import only_sqlite
+from tests.support.interruptions import InterruptedRun
 
 REGISTER = {"parameters": {"ispyb_command": "register_processing", "program": "fast_dp", "store_result": "program"}}
-TESTS = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 def count(engine, table):
@@ -64,15 +64,14 @@ async def test_centring_that_found_nothing_is_written_once(resources, engine, ad
 
 DYING_WRITER = """
 import asyncio, os, signal, sys
-sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from interruptions import InterruptedRun
+from tests.support.interruptions import InterruptedRun
 from blocks.settings import Settings
-from tasks.ispyb_access.connector import store_in_ispyb
-from tasks.resources import Resources
+from tasks.ispyb_connector.storing import store_in_ispyb
+from tasks.step.resources import Resources
 
 node = {"parameters": {"ispyb_command": "register_processing", "program": "fast_dp"}}
-run = InterruptedRun(store_in_ispyb, node, [{}, {}], Resources(Settings(home=Path(sys.argv[2]))))
+run = InterruptedRun(store_in_ispyb, node, [{}, {}], Resources(Settings(home=Path(sys.argv[1]))))
 asyncio.run(run.process(look_on=lambda: os.kill(os.getpid(), signal.SIGKILL)))
 """
 
@@ -82,9 +81,9 @@ async def test_a_process_killed_after_the_commit_is_followed_by_one_that_knows(r
     environment["PLAZA_ISPYB_URL"] = engine.url.render_as_string(hide_password=False)
     for _ in range(2):
         died = subprocess.run(
-            [sys.executable, "-c", DYING_WRITER, str(TESTS), str(resources.settings.home)],
+            [sys.executable, "-c", DYING_WRITER, str(resources.settings.home)],
             env=environment,
-            cwd=TESTS.parent,
+            cwd=CHECKOUT,
             timeout=60,
         )
         assert died.returncode == -signal.SIGKILL

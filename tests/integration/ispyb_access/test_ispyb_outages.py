@@ -10,16 +10,16 @@ from functools import partial
 
 import pymysql
 import pytest
-from dev_mariadb import DevMariaDB, dev_mariadb, only_mariadb, only_sqlite
-from running_step import RunningStep, until
 from sqlalchemy import event, func, select, text
 
 from blocks import ispyb_connection
 from blocks.settings import Settings
-from tasks.ispyb_access.connector import store_in_ispyb
-from tasks.ispyb_access.ledger import TABLE as LEDGER
-from tasks.ispyb_access.schema import METADATA
-from tasks.resources import Resources
+from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_access.writing.ledger import TABLE as LEDGER
+from tasks.ispyb_connector.storing import store_in_ispyb
+from tasks.step.resources import Resources
+from tests.support.dev_mariadb import DevMariaDB, dev_mariadb, only_mariadb, only_sqlite
+from tests.support.running_step import RunningStep, until
 
 IMAGES = {"ispyb_command": "store_per_image_analysis_results", "dcid": 7}
 RECOVERY_S = 30.0  # far less than pauses would have grown to, far more than a busy machine takes
@@ -100,7 +100,9 @@ class TestServer:
     async def test_recovery_is_quick_after_a_long_time_too(self, server, resources, log, monkeypatch):
         """Pauses grow, but not for ever."""
         server.kill()
-        monkeypatch.setattr("tasks.ispyb_access.patience.pauses", lambda: ispyb_connection.pauses(first_s=600.0))
+        monkeypatch.setattr(
+            "tasks.ispyb_access.writing.patience.pauses", lambda: ispyb_connection.pauses(first_s=600.0)
+        )
         step = RunningStep(store_in_ispyb, LIST, resources)
         step.put({})
         await until(lambda: "waiting for ISPyB" in log.text)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from blocks.errors import ConfigurationError, UnknownDataCollection
 from blocks.ispyb_connection import open_engine
-from tasks.ispyb_access.reader import read_data_collection, read_run_status
+from tasks.ispyb_access.reading.reader import read_data_collection, read_run_status
 
 
 def read(engine, dcid, guid="guid-1"):

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from flows.mimas.ispyb_scenario import scenario_from_ispyb
 from flows.mimas.scenario import DCClass, Event
-from tasks.ispyb_access.reader import read_data_collection
+from tasks.ispyb_access.reading.reader import read_data_collection
 
 COLLECTION = models.DataCollection.__table__
 

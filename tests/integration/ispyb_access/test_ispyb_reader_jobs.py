@@ -8,8 +8,8 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from blocks.errors import UnknownDataCollection
-from tasks.ispyb_access.job_records import UnknownJob
-from tasks.ispyb_access.reader import complete_parameters, read_processing_job
+from tasks.ispyb_access.overviews.jobs import UnknownJob
+from tasks.ispyb_access.reading.reader import complete_parameters, read_processing_job
 
 DIRECTORY = "/dls/i03/data/2024/mx12345-1/lys/x1"
 

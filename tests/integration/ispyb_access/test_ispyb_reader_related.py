@@ -5,8 +5,8 @@ from ispyb import sqlalchemy as models
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from tasks.ispyb_access.reader import read_data_collection
-from tasks.ispyb_access.reading.visit_files import FileAccess
+from tasks.ispyb_access.reading.reader import read_data_collection
+from tasks.ispyb_access.reading.visit.files import FileAccess
 
 
 def read(engine, dcid, access=FileAccess.FULL):

@@ -7,12 +7,12 @@ import signal
 import pytest
 from sqlalchemy import select
 
-from flows.recipe.engine import RecipeRun
-from flows.recipe.journal import Journal, read_journal
-from flows.recipe.language import recipe_from_document
-from flows.recipe.replay import replay
-from tasks.ispyb_access.schema import METADATA
-from tasks.resources import Resources
+from flows.recipe.engine.run import RecipeRun
+from flows.recipe.language.recipe import recipe_from_document
+from flows.recipe.run_record.journal import Journal, read_journal
+from flows.recipe.run_record.replay import replay
+from tasks.ispyb_access.schema.tables import METADATA
+from tasks.step.resources import Resources
 
 SHELL = {"r_merge": 0.05, "completeness": 99.5, "multiplicity": 6.6, "n_tot_obs": 1000, "res_lim_high": 1.5}
 RESULTS = [

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from dev_mariadb import only_sqlite
 from sqlalchemy import (
     Column,
     Enum,
@@ -28,9 +27,10 @@ from typer.testing import CliRunner
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_connection import open_engine, transaction
-from flows.commands.ispyb_tables import app
-from tasks.ispyb_access import ledger
-from tasks.ispyb_access.schema import METADATA, PIPELINES, create_schema
+from flows.cli.ispyb.tables import app
+from tasks.ispyb_access.schema.tables import METADATA, PIPELINES, create_schema
+from tasks.ispyb_access.writing import ledger
+from tests.support.dev_mariadb import only_sqlite
 
 
 @only_sqlite
@@ -124,7 +124,7 @@ def ddl():
     return [str(element.compile(dialect=sqlite.dialect())) for element in elements]
 
 before = ddl()
-import tasks.ispyb_access.schema
+import tasks.ispyb_access.schema.tables
 assert ddl() == before
 print(len(before))
 """

@@ -8,9 +8,9 @@ from sqlalchemy import event, text
 from typer.testing import CliRunner
 
 from blocks.ispyb_connection import open_engine
-from flows.commands.ispyb_tables import app
-from tasks.ispyb_access.schema import METADATA, SCHEMA_VERSION
-from tasks.ispyb_access.schema_check import NOT_USED, USED, check_schema
+from flows.cli.ispyb.tables import app
+from tasks.ispyb_access.schema.check import NOT_USED, USED, check_schema
+from tasks.ispyb_access.schema.tables import METADATA, SCHEMA_VERSION
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 

@@ -1,18 +1,18 @@
 """Which writer a site gets, and messages that aren't part of a recipe."""
 
 import pytest
-from dev_mariadb import only_sqlite
 from pydantic import SecretStr, ValidationError
 from sqlalchemy import select
 
 from blocks.errors import MessageRefused
 from blocks.ispyb_connection import writer_kind
 from blocks.settings import Settings
-from tasks.ispyb_access.connector import ConnectorParameters, store_in_ispyb
-from tasks.ispyb_access.schema import METADATA
-from tasks.ispyb_access.writer import SqlWriter
-from tasks.step_check import NodePlan
-from tasks.step_runner import try_step
+from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_access.writing.writer import SqlWriter
+from tasks.ispyb_connector.storing import ConnectorParameters, store_in_ispyb
+from tasks.step import NodePlan
+from tasks.step.runner import try_step
+from tests.support.dev_mariadb import only_sqlite
 
 REGISTER = {"ispyb_command": "register_processing", "program": "fast_dp", "store_result": "program"}
 

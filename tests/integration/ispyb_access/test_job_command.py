@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from blocks.errors import ConfigurationError, MessageRefused, PlazaError
 from blocks.settings import Settings
-from flows.commands import ispyb_by_hand
-from flows.commands.main import app
-from flows.mimas import running
-from tasks.ispyb_access.job_records import UnknownJob, status_word
-from tasks.ispyb_access.schema import METADATA
+from flows import launching as running
+from flows.cli.ispyb import by_hand as ispyb_by_hand
+from flows.cli.main import app
+from tasks.ispyb_access.overviews.jobs import UnknownJob, status_word
+from tasks.ispyb_access.schema.tables import METADATA
 
 REGISTER = {"ispyb_command": "register_processing", "program": "fast_dp", "store_result": "program"}
 TELL = {"ispyb_command": "add_program_message", "program_id": "$program", "severity": "INFO", "message": "σ"}
@@ -288,7 +288,7 @@ def launches(monkeypatch):
         launches.append((parameters, idempotency_key))
         return type("Run", (), {"id": UUID(int=7)})
 
-    monkeypatch.setattr("flows.runtime.running_site.use_running_site", lambda: None)
+    monkeypatch.setattr("flows.site.running_site.use_running_site", lambda: None)
     monkeypatch.setattr("prefect.client.orchestration.get_client", Client)
     monkeypatch.setattr(running, "arun_deployment", run_deployment)
     return launches
@@ -320,7 +320,7 @@ class TestStart:
 
     @pytest.mark.parametrize("words", [("start", 1), ("create", "--dcid", 1, "--recipe", "r", "--autostart")])
     def test_without_a_site_nothing_is_done(self, words, plaza, job, count, monkeypatch, tmp_path):
-        monkeypatch.setattr("flows.runtime.running_site.get_settings", lambda: Settings(home=tmp_path))
+        monkeypatch.setattr("flows.site.running_site.get_settings", lambda: Settings(home=tmp_path))
         with pytest.raises(ConfigurationError, match=r"no site runs in .*: start one with `plaza up`"):
             plaza("job", *words)
         assert count("ProcessingJob") == 1

@@ -1,21 +1,21 @@
 """The writer by procedures, where the server freezes, dies, refuses us or has no procedures."""
 
 import pytest
-from dev_mariadb import only_mariadb
 from sqlalchemy import Engine
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_connection import open_engine
-from tasks.ispyb_access.commands import COMMANDS
-from tasks.ispyb_access.procedures import ProcedureWriter
+from tasks.ispyb_access.writing.commands import COMMANDS
+from tasks.ispyb_access.writing.procedures import ProcedureWriter
+from tests.support.dev_mariadb import only_mariadb
 
 pytestmark = only_mariadb
 
 
 @pytest.fixture
 def writer(engine: Engine, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tasks.ispyb_access.procedures.calling.ANSWER_TIMEOUT_S", 1)
-    monkeypatch.setattr("tasks.ispyb_access.procedures.calling.CONNECT_TIMEOUT_S", 1)
+    monkeypatch.setattr("tasks.ispyb_access.writing.procedures.calling.ANSWER_TIMEOUT_S", 1)
+    monkeypatch.setattr("tasks.ispyb_access.writing.procedures.calling.CONNECT_TIMEOUT_S", 1)
     writer = ProcedureWriter(engine)
     yield writer
     writer.close()

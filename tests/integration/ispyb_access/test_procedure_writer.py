@@ -21,13 +21,13 @@ from sqlalchemy.orm import Session
 from blocks.errors import DatabaseUnavailable, MessageRefused
 from blocks.ispyb_connection import open_engine, transaction
 from blocks.settings import Settings
-from tasks.ispyb_access import ledger
-from tasks.ispyb_access.commands import COMMANDS, PerImageResult
-from tasks.ispyb_access.procedures import ProcedureWriter, procedure_writer
-from tasks.ispyb_access.schema import METADATA
-from tasks.ispyb_access.write_requests import MULTIPART, Request, fulfil
-from tasks.ispyb_access.writer import SqlWriter, Writer
-from tasks.resources import Resources
+from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_access.writing import ledger
+from tasks.ispyb_access.writing.commands import COMMANDS, PerImageResult
+from tasks.ispyb_access.writing.procedures import ProcedureWriter, procedure_writer
+from tasks.ispyb_access.writing.requests import MULTIPART, Request, fulfil
+from tasks.ispyb_access.writing.writer import SqlWriter, Writer
+from tasks.step.resources import Resources
 
 VARIABLE = "PLAZA_TEST_ISPYB_PROCEDURES"
 NOBODY = 987_654_321

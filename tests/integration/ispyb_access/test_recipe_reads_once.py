@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from blocks.errors import UnknownDataCollection
 from flows.recipe.parameters import recipe_parameters
-from tasks.ispyb_access.job_records import UnknownJob
-from tasks.resources import Resources
+from tasks.ispyb_access.overviews.jobs import UnknownJob
+from tasks.step.resources import Resources
 
 
 class NoDatabase(Resources):

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from blocks.settings import get_settings
-from flows.commands.main import app
+from flows.cli.main import app
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from blocks.ispyb_connection import open_engine
-from tasks.ispyb_access.schema import create_schema
+from tasks.ispyb_access.schema.tables import create_schema
 from tasks.simulation.child_process import BeamlineFault
 from tasks.simulation.collection import collect
 from tasks.simulation.grid import Grid

@@ -214,7 +214,7 @@ async def test_stopped_real_collection_says_how_far_it_came(real_data, tmp_path)
     from sqlalchemy.orm import Session
 
     from blocks.ispyb_connection import open_engine
-    from tasks.ispyb_access.schema import create_schema
+    from tasks.ispyb_access.schema.tables import create_schema
     from tasks.simulation.visit import Visit
 
     engine = open_engine(f"sqlite:///{tmp_path}/ispyb.sqlite")

@@ -11,10 +11,9 @@ from blocks.errors import MessageRefused
 from tasks.diffraction import fan_out
 from tasks.diffraction.fan_out import LARGEST_CHUNK, AnalysisFailed, FanOut, chunk_size
 from tasks.diffraction.requests import ChunkAnswer, Done, Failure
-from tasks.log_line import LogLine
-from tasks.retrying import USUAL_RETRIES
-from tasks.step import Message, StepContext
-from tasks.step_identity import StepIdentity, acting_for
+from tasks.logs.line import LogLine
+from tasks.step import USUAL_RETRIES, Message, StepContext
+from tasks.step.identity import StepIdentity, acting_for
 
 
 @given(st.integers(1, 10_000), st.integers(1, 100), st.none() | st.floats(0, 100))

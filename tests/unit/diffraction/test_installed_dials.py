@@ -35,7 +35,7 @@ def test_version_is_what_dials_version_prints():
 def test_dials_is_not_imported_for_it():
     code = """
 import sys
-from flows.recipe.logbook import _versions
+from flows.recipe.run_record.manifest import _versions
 assert _versions()["dials"]
 assert not {"dials", "dxtbx", "scitbx", "libtbx", "h5py", "numpy"} & sys.modules.keys()
 """

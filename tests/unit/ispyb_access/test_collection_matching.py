@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.ispyb_access.collection_search import CollectionSummary, best_matches
+from tasks.ispyb_access.overviews.collections import CollectionSummary, best_matches
 
 
 def collection(dcid, template, first=1, images=100):

@@ -11,15 +11,15 @@ from sqlalchemy import DateTime, Enum, Float, Integer, String
 from sqlalchemy.dialects.mysql import TINYINT
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.commands import COMMANDS
-from tasks.ispyb_access.commands.attachments import FileParameters
-from tasks.ispyb_access.commands.base import CommandParameters, squash
-from tasks.ispyb_access.commands.columns import LARGEST_INTEGER, WHOLE, fit
-from tasks.ispyb_access.commands.phasing import Statistics
-from tasks.ispyb_access.commands.row_parameters import RowParameters, table
-from tasks.ispyb_access.commands.rows import fit_row
-from tasks.ispyb_access.commands.structures import ResultBlob, ResultFile, ResultProgram, ResultRun
-from tasks.ispyb_access.look_up import look_up
+from tasks.ispyb_access.writing.commands import COMMANDS
+from tasks.ispyb_access.writing.commands.attachments import FileParameters
+from tasks.ispyb_access.writing.commands.base import CommandParameters, squash
+from tasks.ispyb_access.writing.commands.phasing import Statistics
+from tasks.ispyb_access.writing.commands.structures import ResultBlob, ResultFile, ResultProgram, ResultRun
+from tasks.ispyb_access.writing.look_up import look_up
+from tasks.ispyb_access.writing.rows.columns import LARGEST_INTEGER, WHOLE, fit
+from tasks.ispyb_access.writing.rows.row_parameters import RowParameters, table
+from tasks.ispyb_access.writing.rows.writing_rows import fit_row
 
 FILE = {"file_name": "a.log", "file_path": "/dls/tmp"}
 PHASING = {"PhasingContainer": {"PhasingAnalysis": {"recordTimeStamp": "2020-10-28 17:09:01"}}}

@@ -6,7 +6,7 @@ import pytest
 
 from tasks.ispyb_access.reading.classification import classify, detector_class, detector_name
 from tasks.ispyb_access.reading.image_files import collection_name, image_file, image_pattern
-from tasks.ispyb_access.reading.visit_paths import find_visit, output_directories, xia2_names
+from tasks.ispyb_access.reading.visit.paths import find_visit, output_directories, xia2_names
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tasks.ispyb_access.example import example_parameters
-from tasks.ispyb_access.parameters import parameter_names
 from tasks.ispyb_access.reading import rows
+from tasks.ispyb_access.reading.example import example_parameters
+from tasks.ispyb_access.reading.parameters import parameter_names
 
 OPEN = {"ispyb_processing_parameters", "ispyb_reprocessing_parameters"}  # a job's own parameters have any names
 EMPTY = {"ispyb_dcg_dcids"}  # it is alone in its group

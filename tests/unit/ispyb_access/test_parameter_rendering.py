@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.ispyb_access.parameters import DispatcherParameters, EnergyScanInfo, JobParameters, PDBModel, parameter_names
+from tasks.ispyb_access.reading.parameters import (
+    DispatcherParameters,
+    EnergyScanInfo,
+    JobParameters,
+    PDBModel,
+    parameter_names,
+)
 from tasks.ispyb_access.reading.rows import json_value
 
 NUMBERS = st.integers(-(2**31), 2**31) | st.floats(allow_nan=False, allow_infinity=False)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.ispyb_access.example import example_parameters
-from tasks.ispyb_access.parameters import DispatcherParameters, JobParameters
+from tasks.ispyb_access.reading.example import example_parameters
+from tasks.ispyb_access.reading.parameters import DispatcherParameters, JobParameters
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "ispyb-parameters.md"
 

@@ -10,11 +10,11 @@ from sqlalchemy.exc import DBAPIError
 from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_connection import open_engine
 from blocks.settings import Settings
-from tasks.ispyb_access.commands import BUFFER_COMMANDS, COMMANDS
-from tasks.ispyb_access.procedures import ProcedureWriter
-from tasks.ispyb_access.procedures.calling import Procedures, filled
-from tasks.ispyb_access.procedures.calls import CALLS, NOT_COVERED
-from tasks.ispyb_access.writer import SqlWriter, open_writer
+from tasks.ispyb_access.writing.commands import BUFFER_COMMANDS, COMMANDS
+from tasks.ispyb_access.writing.procedures import ProcedureWriter
+from tasks.ispyb_access.writing.procedures.calling import Procedures, filled
+from tasks.ispyb_access.writing.procedures.calls import CALLS, NOT_COVERED
+from tasks.ispyb_access.writing.writer import SqlWriter, open_writer
 
 NOWHERE = "mysql+mysqlconnector://plaza:secret@127.0.0.1:1/ispyb"
 
@@ -84,7 +84,7 @@ def test_a_fault_keeps_its_code_and_a_lost_connection_is_not_used_again(monkeypa
         def disconnect(self):
             opened.append("closed")
 
-    monkeypatch.setattr("tasks.ispyb_access.procedures.calling.Connector", Connector)
+    monkeypatch.setattr("tasks.ispyb_access.writing.procedures.calling.Connector", Connector)
     procedures = Procedures(open_engine(NOWHERE).url)
 
     def fail(ispyb):

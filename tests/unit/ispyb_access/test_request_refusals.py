@@ -3,7 +3,7 @@
 import pytest
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.write_requests import MULTIPART, Request, RowAwaited
+from tasks.ispyb_access.writing.requests import MULTIPART, Request, RowAwaited
 
 
 def fulfil_in_vain(items):

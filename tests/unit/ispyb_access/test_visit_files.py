@@ -10,7 +10,7 @@ from hashlib import sha1
 
 import pytest
 
-from tasks.ispyb_access.reading.visit_files import (
+from tasks.ispyb_access.reading.visit.files import (
     FileAccess,
     PDBRow,
     VisitFilesUnavailable,
@@ -252,7 +252,7 @@ def _release(fifo):
 def test_process_ends_although_a_file_hangs(processing):
     os.mkfifo(processing / "lys.yml")
     program = (
-        "from tasks.ispyb_access.reading.visit_files import *\n"
+        "from tasks.ispyb_access.reading.visit.files import *\n"
         f"wanted = Wanted({str(processing.parent)!r}, {PARTS!r}, True, True)\n"
         "try:\n"
         "    find_visit_files(wanted, FileAccess.FULL, 0.2)\n"
@@ -272,7 +272,7 @@ def test_warnings_are_logged_with_the_context_of_the_run(processing):
         def emit(self, record):
             seen.append(run.get())
 
-    handler, logger = Handler(), logging.getLogger("tasks.ispyb_access.reading.visit_files")
+    handler, logger = Handler(), logging.getLogger("tasks.ispyb_access.reading.visit.files")
     (processing / "lys.yml").write_text("a: [")
     logger.addHandler(handler)
     run.set("this one")

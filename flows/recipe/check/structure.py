@@ -1,0 +1,32 @@
+"""Checking recipe files by the rules of the language alone: no step is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from blocks.errors import RecipeError
+from flows.recipe.check.problem import Finding
+from flows.recipe.language.files import read_text
+from flows.recipe.language.recipe import BrokenRules, Recipe, parse_recipe
+from flows.recipe.language.validation import structural_faults
+
+
+def check_structure(file: Path) -> list[Finding]:
+    """Hold a recipe file against the rules of the language; `-` is standard input."""
+    recipe, findings = parse_file(file)
+    return findings if recipe is None else structural_findings(recipe)
+
+
+def parse_file(file: Path) -> tuple[Recipe | None, list[Finding]]:
+    """Return the recipe of a file, or why there's none."""
+    try:
+        return parse_recipe(read_text(file)), []
+    except BrokenRules as error:
+        return None, [Finding("", fault) for fault in error.faults]
+    except RecipeError as error:
+        return None, [Finding("", str(error).removeprefix(f"{file}: "))]
+
+
+def structural_findings(recipe: Recipe) -> list[Finding]:
+    """Return what breaks the rules of the language."""
+    return [Finding("", fault) for fault in structural_faults(recipe)]
