@@ -7,8 +7,8 @@ from pathlib import Path
 from blocks.errors import RecipeError
 from flows.recipe.check.problem import Finding
 from flows.recipe.language.files import read_text
-from flows.recipe.language.recipe import BrokenRules, Recipe, parse_recipe
-from flows.recipe.language.validation import structural_faults
+from flows.recipe.language.recipe import InvalidRecipe, Recipe, parse_recipe
+from flows.recipe.language.validation import graph_problems
 
 
 def check_structure(file: Path) -> list[Finding]:
@@ -21,12 +21,12 @@ def parse_file(file: Path) -> tuple[Recipe | None, list[Finding]]:
     """Return the recipe of a file, or why there's none."""
     try:
         return parse_recipe(read_text(file)), []
-    except BrokenRules as error:
-        return None, [Finding("", fault) for fault in error.faults]
+    except InvalidRecipe as error:
+        return None, [Finding("", fault) for fault in error.problems]
     except RecipeError as error:
         return None, [Finding("", str(error).removeprefix(f"{file}: "))]
 
 
 def structural_findings(recipe: Recipe) -> list[Finding]:
     """Return what breaks the rules of the language."""
-    return [Finding("", fault) for fault in structural_faults(recipe)]
+    return [Finding("", fault) for fault in graph_problems(recipe)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from blocks.errors import RecipeError
 from flows.recipe.language.document import is_node_number
 from flows.recipe.language.files import read_text
-from flows.recipe.language.recipe import ERROR, START, BrokenRules, Link, Recipe, links, parse_recipe
+from flows.recipe.language.recipe import ERROR, START, InvalidRecipe, Link, Recipe, links, parse_recipe
 from flows.recipe.language.values import shown
 
 Links = Mapping[int, tuple[Link, ...]]
@@ -46,24 +46,24 @@ def validate(recipe: Recipe) -> None:
 
     Raises
     ------
-    BrokenRules
+    InvalidRecipe
         Naming every rule that is broken, with the node and the path that leads there.
     """
-    if faults := structural_faults(recipe):
-        raise BrokenRules(faults)
+    if problems := graph_problems(recipe):
+        raise InvalidRecipe(problems)
 
 
-def structural_faults(recipe: Recipe) -> list[str]:
+def graph_problems(recipe: Recipe) -> list[str]:
     """Return a line for every rule that a recipe breaks."""
     if not recipe.nodes:
         return ["No recipe defined: expected nodes"]
     if not recipe.start:
         return [f"'{START}' is missing or empty: expected a list of [node, payload] pairs"]
     linked = {number: tuple(links(node)) for number, node in recipe.nodes.items()}
-    faults = [*_invalid_links(linked), *_unknown_entries(recipe), *_unknown_targets(recipe, linked)]
-    if not faults:  # cycles and reachability are defined on sound links only
-        faults = [*_cycles(recipe, linked), *_unreachable(recipe, linked)]
-    return faults
+    problems = [*_invalid_links(linked), *_unknown_entries(recipe), *_unknown_targets(recipe, linked)]
+    if not problems:  # cycles and reachability are defined on sound links only
+        problems = [*_cycles(recipe, linked), *_unreachable(recipe, linked)]
+    return problems
 
 
 def _invalid_links(linked: Links) -> Iterator[str]:
