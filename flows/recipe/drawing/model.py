@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blocks.errors import UnknownStep
-from flows.recipe.check.parameters import marks, names_of
+from flows.recipe.check.parameters import annotations_of, names_of
 from flows.recipe.language.recipe import ERROR, START, Recipe, links
 from tasks.step import Chooses, Step
 from tasks.step.registry import load_step, queue_of
@@ -109,7 +109,9 @@ def _graph_node(number: int, node: Mapping[str, Any], step: Step | None) -> Grap
 
 
 def _chosen_names(step: Step, parameters: Mapping[str, Any]) -> set[str]:
-    models = [chooses.models.get(str(parameters.get(name))) for name, chooses in marks(step.parameters, Chooses)]
+    models = [
+        chooses.models.get(str(parameters.get(name))) for name, chooses in annotations_of(step.parameters, Chooses)
+    ]
     return {name for model in models if model for name in names_of(model)}
 
 

@@ -16,11 +16,11 @@ from flows.recipe.language.document import (
     ERROR,
     START,
     InvalidRecipe,
+    document_problems,
     error_links,
     is_node_number,
     node_items,
     node_number,
-    document_problems,
 )
 from flows.recipe.language.files import parse_json
 
