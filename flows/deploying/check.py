@@ -76,7 +76,9 @@ def _check_flows(files: DeploymentFiles) -> list[str]:
             continue
         unknown = sorted(planned.parameters.keys() - flow.parameters.properties.keys())
         if unknown:
-            problems.append(f"{planned.source}: {flow.name}/{planned.name} sets unknown parameters: {', '.join(unknown)}")
+            problems.append(
+                f"{planned.source}: {flow.name}/{planned.name} sets unknown parameters: {', '.join(unknown)}"
+            )
     return problems
 
 
