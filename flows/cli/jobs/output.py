@@ -67,7 +67,7 @@ def _program_lines(program: Program, *, verbose: bool) -> Iterator[Text]:
     facts = {
         "message": program.message,
         "started": program.started,
-        "ended" if program.status in {"success", "failure"} else "last heard of": program.ended,
+        "ended" if program.has_ended else "last heard of": program.ended,
     }
     if verbose:
         facts |= {"command": program.command_line, "environment": program.environment}
