@@ -147,7 +147,7 @@ class Forker:
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         try:
             while line := await reader.readline():
-                self._heed(json.loads(line))
+                self._handle_report(json.loads(line))
         except ConnectionError as error:
             logger.warning("the connection to the fork server broke: %s", error)
         assert self._server is not None
@@ -167,15 +167,15 @@ class Forker:
             except ConfigurationError:
                 logger.exception("no fork server; the next run tries again")
 
-    def _heed(self, news: dict[str, object]) -> None:
-        key = str(news["run"])
-        if "pid" in news:
+    def _handle_report(self, report: dict[str, object]) -> None:
+        key = str(report["run"])
+        if "pid" in report:
             child = self._children[key]
-            child.pid = int(str(news["pid"]))
+            child.pid = int(str(report["pid"]))
             if not child.has_started.done():
                 child.has_started.set_result(None)
         else:
-            self._end(key, int(str(news["exit"])))
+            self._end(key, int(str(report["exit"])))
 
     def _end(self, key: str, status: int) -> None:
         child = self._children.pop(key)
