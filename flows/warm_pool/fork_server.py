@@ -3,8 +3,9 @@
     python -m flows.warm_pool.fork_server SOCKET_FD MODULE…
 
 It has one thread, one socket to its worker and no event loop, so that its children start clean. One JSON object a line:
-it receives `{"run": key, "environment": …, "directory": …, "title": …}` and `{"stop": seconds}`, and sends `{"ready": pid}`
-or `{"failed": why}` once, then for each run `{"run": key, "pid": …}` and, when it ends, `{"run": key, "exit": status}`.
+it receives `{"run": key, "environment": …, "directory": …, "title": …}` and `{"stop": seconds}`. It sends
+`{"ready": pid}` or `{"failed": why}` once, then for each run `{"run": key, "pid": …}` and, when it ends,
+`{"run": key, "exit": status}`.
 
 When the worker goes away its children finish their runs first. When the fork server itself dies they die with it:
 the worker has reported their runs as crashed and another process may take them up.
