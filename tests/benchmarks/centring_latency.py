@@ -15,8 +15,8 @@ from blocks.ispyb_connection import connect
 from blocks.settings import Settings
 from tasks.simulation.collection import render
 from tasks.simulation.grid import Grid
+from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionPlan
-from tasks.simulation.sweep import Sweep
 from tasks.simulation.visit import Visit
 from tests.benchmarks.bench_site import bench_site, load, now
 
@@ -40,7 +40,7 @@ def main() -> None:
     sys.stdout.write(f"load {load()}\n")
 
 
-async def _scan(settings: Settings, sweep: Sweep) -> tuple[float, float]:
+async def _scan(settings: Settings, sweep: ImageSet) -> tuple[float, float]:
     """Let a grid scan happen; return seconds from its last image to the file and to the row."""
     from flows.demo.simulated_beamline import collect_all
     from flows.events.telling_mimas import tell_mimas

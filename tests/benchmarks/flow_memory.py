@@ -12,8 +12,8 @@ import sys
 from blocks.settings import Settings
 from tasks.simulation.collection import render
 from tasks.simulation.grid import Grid
+from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionPlan
-from tasks.simulation.sweep import Sweep
 from tests.benchmarks.bench_site import (
     await_run,
     bench_site,
@@ -42,7 +42,7 @@ def main() -> None:
     sys.stdout.write(f"load {load()}\n")
 
 
-async def _sample(settings: Settings, sweep: Sweep) -> list[tuple[int, float]]:
+async def _sample(settings: Settings, sweep: ImageSet) -> list[tuple[int, float]]:
     """Run the recipe; return images done and unique memory (MiB) of its process, twice a second."""
     from blocks.ispyb_connection import connect
     from tasks.ispyb_access.overviews.results import read_written_rows

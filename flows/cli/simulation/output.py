@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from tasks.simulation.collection import CollectionRecord
+from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionPlan
-from tasks.simulation.sweep import Sweep
 
 
 class Output:
@@ -28,7 +28,7 @@ class Output:
     def say_rendering(self, plan: CollectionPlan) -> None:
         """Images of a plan are about to be rendered."""
 
-    def say_begin(self, sweep: Sweep, dcid: int, folder: Path) -> None:
+    def say_begin(self, sweep: ImageSet, dcid: int, folder: Path) -> None:
         """A data collection has its rows."""
 
     def on_image(self, number: int, at: float) -> None:
@@ -77,7 +77,7 @@ class Terminal(Output):
         """Start a bar."""
         self._start_bar("rendering", plan.images)
 
-    def say_begin(self, sweep: Sweep, dcid: int, folder: Path) -> None:
+    def say_begin(self, sweep: ImageSet, dcid: int, folder: Path) -> None:
         """Say what is collected and start a bar."""
         grid = f" of {sweep.grid.steps_x}×{sweep.grid.steps_y}" if sweep.grid else ""
         self._say(f"[bold]{sweep.kind.value}[/bold]{grid}, {sweep.images} images, {sweep.detector_model}: dcid {dcid}")

@@ -13,8 +13,8 @@ from tasks.ispyb_access.schema.tables import create_schema
 from tasks.simulation.child_process import BeamlineFault
 from tasks.simulation.collection import collect
 from tasks.simulation.grid import Grid
+from tasks.simulation.image_set import describe_plan
 from tasks.simulation.plan import CollectionPlan, Truth
-from tasks.simulation.sweep import describe_plan
 from tasks.simulation.visit import Visit
 
 

@@ -1,4 +1,4 @@
-"""A sweep: images that lie ready in a folder and are one data collection, with what ISPyB is told of them."""
+"""Images that lie ready in a folder and are one data collection, with what ISPyB is told of them."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from tasks.simulation.plan import CollectionKind, CollectionPlan, ImageFormat
 TRUTH_SUFFIX = "_truth.json"
 
 
-class Sweep(BaseModel):
+class ImageSet(BaseModel):
     """One data collection's images and how they were taken. Lengths in mm, angles in degrees, wavelength in Å."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,13 +73,13 @@ class Sweep(BaseModel):
         return f"{self.prefix}_{self.number}{TRUTH_SUFFIX}"
 
 
-def describe_plan(plan: CollectionPlan, folder: Path) -> Sweep:
+def describe_plan(plan: CollectionPlan, folder: Path) -> ImageSet:
     """Describe the rendered images of a plan."""
     from tasks.simulation.geometry import PIXEL_MM
 
     geometry = plan.geometry
     maker = "Pilatus3" if plan.image_format is ImageFormat.CBF else "Eiger2 X"
-    return Sweep(
+    return ImageSet(
         folder=folder,
         template=plan.template,
         kind=plan.kind,
