@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.simulation.grid import Grid
+from tasks.simulation.grid_scan import GridScan
 from tasks.simulation.plan import CollectionKind, CollectionPlan, ImageFormat
 
 TRUTH_SUFFIX = "_truth.json"
@@ -36,7 +36,7 @@ class ImageSet(BaseModel):
     pixel_mm: float
     resolution_a: float | None = None
     detector_model: str
-    grid: Grid | None = None
+    grid: GridScan | None = None
     companions: tuple[str, ...] = Field((), description="Other files that belong to the images: they come first")
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from blocks.errors import PlazaError
-from tasks.simulation.grid import Grid
+from tasks.simulation.grid_scan import GridScan
 from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionKind, ImageFormat
 
@@ -165,13 +165,13 @@ def _describe(folder: Path, series: Series, experiment: Any, grid: tuple[int, in
     )
 
 
-def _fit_grid(template: str, images: int, grid: tuple[int, int] | None) -> Grid:
+def _fit_grid(template: str, images: int, grid: tuple[int, int] | None) -> GridScan:
     columns, rows = grid or (images, 1)
     if columns * rows != images:
         raise UnusableImages(
             f"{template} has {images} images, which don't fill a grid of {columns}x{rows}; say another grid"
         )
-    return Grid(steps_x=columns, steps_y=rows)
+    return GridScan(steps_x=columns, steps_y=rows)
 
 
 def _find_beam(panel: Any, beam: Any) -> tuple[float, float]:

@@ -144,7 +144,7 @@ def _make_plan(
 ) -> CollectionPlan:
     from pydantic import ValidationError
 
-    from tasks.simulation.grid import Grid
+    from tasks.simulation.grid_scan import GridScan
     from tasks.simulation.plan import CollectionPlan
 
     chosen: dict[str, Any] = {
@@ -163,7 +163,7 @@ def _make_plan(
         if kind is CollectionKind.GRID:
             columns, rows = grid or (5, 4)
             at = {"centre": centre} if centre else {}
-            return CollectionPlan.grid_scan(Grid(steps_x=columns, steps_y=rows, **scan), **at, **common)
+            return CollectionPlan.grid_scan(GridScan(steps_x=columns, steps_y=rows, **scan), **at, **common)
         make = CollectionPlan.rotation if kind is CollectionKind.ROTATION else CollectionPlan.screening
         return make(**chosen, **common)
     except ValidationError as error:
