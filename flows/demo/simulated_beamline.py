@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-async def keep_to_itself(event: Event, dcid: int) -> None:
+async def announce_to_nobody(event: Event, dcid: int) -> None:
     """Tell nobody: only files and rows are wanted."""
     logger.info("%s of data collection %d is announced to nobody", event, dcid)
 

@@ -119,7 +119,7 @@ class Forker:
         """
         await self.start()
         assert self._writer is not None
-        self._turn_log()
+        self._rotate_log()
         key, child = str(next(self._keys)), ForkedProcess()
         self._children[key] = child
         request = {
@@ -184,7 +184,7 @@ class Forker:
         if not child.has_started.done():
             child.has_started.set_exception(ForkServerLost("the fork server ended before it forked; run it again"))
 
-    def _turn_log(self) -> None:
+    def _rotate_log(self) -> None:
         self._output.parent.mkdir(parents=True, exist_ok=True)
         if self._output.exists() and self._output.stat().st_size > _LOG_LIMIT:
             self._output.replace(self._output.with_name(f"{self._output.name}.1"))
