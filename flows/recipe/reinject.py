@@ -14,7 +14,7 @@ from flows.recipe.run_record.manifest import read_logbook
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Reinjection:
     """What became of the letters of one recipe run: what happens now, or why they stay."""
 
     letters: Sequence[DeadLetter]
@@ -22,7 +22,7 @@ class Outcome:
     error: PlazaError | None = None
 
 
-def reinject(letters: DeadLetters, chosen: Iterable[DeadLetter]) -> Iterator[Outcome]:
+def reinject(letters: DeadLetters, chosen: Iterable[DeadLetter]) -> Iterator[Reinjection]:
     """Re-inject letters, recipe run by recipe run.
 
     They are with their run before they are gone from the dead letters; they come back if it can't be taken up.
@@ -32,7 +32,7 @@ def reinject(letters: DeadLetters, chosen: Iterable[DeadLetter]) -> Iterator[Out
         yield _reinject_run(letters, run_folder(run), list(group))
 
 
-def _reinject_run(letters: DeadLetters, folder: RunFolder, chosen: Sequence[DeadLetter]) -> Outcome:
+def _reinject_run(letters: DeadLetters, folder: RunFolder, chosen: Sequence[DeadLetter]) -> Reinjection:
     from flows.recipe.resume import schedule_again
 
     try:
@@ -41,13 +41,13 @@ def _reinject_run(letters: DeadLetters, folder: RunFolder, chosen: Sequence[Dead
             for letter in chosen:
                 letters.reinject(letter, folder)
     except PlazaError as error:
-        return Outcome(chosen, error=error)
+        return Reinjection(chosen, error=error)
     try:
-        return Outcome(chosen, message=asyncio.run(schedule_again(folder)))
+        return Reinjection(chosen, message=asyncio.run(schedule_again(folder)))
     except PlazaError as error:
         for letter in chosen:
             letters.take_back(letter, folder)
-        return Outcome(chosen, error=error)
+        return Reinjection(chosen, error=error)
 
 
 def _check(folder: RunFolder, chosen: Sequence[DeadLetter]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flows.recipe.language.files import parse_json
-from flows.recipe.language.recipe import START, BrokenRules, Recipe, recipe_from_document
+from flows.recipe.language.recipe import START, InvalidRecipe, Recipe, recipe_from_document
 from flows.recipe.language.validation import validate
 from flows.recipe.language.values import copied
 
@@ -38,7 +38,7 @@ def merge_all(recipes: Iterable[RecipeLike]) -> Recipe:
         start += [(numbers[number], copied(payload)) for number, payload in recipe.start]
         error += [numbers[number] for number in recipe.error]
     if not nodes:
-        raise BrokenRules([f"No recipe defined: expected one with nodes and '{START}', seen empty ones only"])
+        raise InvalidRecipe([f"No recipe defined: expected one with nodes and '{START}', seen empty ones only"])
     return Recipe(nodes, tuple(start), tuple(error))
 
 
