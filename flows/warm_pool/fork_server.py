@@ -96,7 +96,7 @@ class ForkServer:
                 if key.fileobj is self._connection:
                     self._hear()
                 else:
-                    self._bury(int(key.fd))
+                    self._reap(int(key.fd))
             if self._kill_at is not None and time.monotonic() >= self._kill_at:
                 self._signal_children(signal.SIGKILL)
                 self._kill_at = None
@@ -135,7 +135,7 @@ class ForkServer:
         self._selector.register(ended, selectors.EVENT_READ)
         self._say({"run": request["run"], "pid": pid})
 
-    def _bury(self, ended: int) -> None:
+    def _reap(self, ended: int) -> None:
         child = self._children.pop(ended)
         self._selector.unregister(ended)
         os.close(ended)
