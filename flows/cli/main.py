@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Annotated
 
 import typer
 
 from blocks.errors import PlazaError
-from flows.cli import collections, dead_letters, ispyb, jobs, recipes, runs, simulation, site, step
+from flows.cli import collections, dead_letters, ispyb, jobs, recipes, runs, simulation, site, step, version
 from flows.cli.demo import demo
 
 COMMANDS = (
@@ -21,12 +22,21 @@ COMMANDS = (
 GROUPS = {"dlq": dead_letters.app, "ispyb": ispyb.app, "job": jobs.app, "recipe": recipes.app, "step": step.app}
 ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
-app = typer.Typer(
-    name="plaza",
-    help="Automatic data processing for synchrotron beamlines.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(name="plaza", no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def plaza(
+    asked: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=version.show_version, is_eager=True, help="Print the version and commit, and exit."
+        ),
+    ] = False,
+) -> None:
+    """Automatic data processing for synchrotron beamlines."""
+
+
 for command in COMMANDS:
     app.command()(command)
 for name, group in GROUPS.items():
