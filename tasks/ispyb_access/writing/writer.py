@@ -11,8 +11,9 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from blocks.ispyb_connection import describe, transaction, writer_kind
+from blocks.ispyb_connection import describe, transaction
 from blocks.settings import Settings
+from blocks.site_ispyb import writer_kind
 from tasks.ispyb_access.writing.commands import (
     BUFFER_COMMANDS,
     COMMANDS,

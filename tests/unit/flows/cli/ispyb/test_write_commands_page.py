@@ -3,7 +3,7 @@ from pathlib import Path
 from flows.cli.ispyb.write_commands import commands_page
 from tasks.ispyb_access.writing.requests import MODELS
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "ispyb-commands.md"
+PAGE = Path(__file__).parents[5] / "docs" / "reference" / "ispyb-commands.md"
 
 
 def test_the_page_of_ispyb_commands_is_up_to_date():
