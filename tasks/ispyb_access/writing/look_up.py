@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.ispyb_access.writing.commands.base import squash
+from tasks.ispyb_access.writing.rows.command_parameters import squash
 
 LITERAL_KEYS = frozenset(map(squash, ("file_name", "file_path", "importance_rank")))  # file names may have a $ in them
 

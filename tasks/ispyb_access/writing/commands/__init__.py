@@ -8,8 +8,8 @@ from tasks.ispyb_access.writing.commands.attachments import (
     add_program_attachment,
     add_program_message,
 )
-from tasks.ispyb_access.writing.commands.base import Announcement, Command, CommandParameters
 from tasks.ispyb_access.writing.commands.centring import XrayCentring, insert_xray_centring
+from tasks.ispyb_access.writing.commands.command import Announcement, Command
 from tasks.ispyb_access.writing.commands.data_collections import (
     DataCollection,
     DataCollectionGroup,
@@ -85,6 +85,7 @@ from tasks.ispyb_access.writing.commands.structures import (
     insert_mxmr_run_blob,
     store_dimple_failure,
 )
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
 
 COMMANDS: dict[str, Command] = {
     "add_datacollection_attachment": Command(DataCollectionAttachment, add_datacollection_attachment),

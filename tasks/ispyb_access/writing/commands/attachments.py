@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from sqlalchemy import Connection, Table
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.writing.commands.base import Identity
+from tasks.ispyb_access.writing.rows.command_parameters import Identity
 from tasks.ispyb_access.writing.rows.row_parameters import In, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_once
 

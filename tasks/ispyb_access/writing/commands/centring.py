@@ -7,7 +7,7 @@ from pydantic import AliasChoices, Field, field_validator
 from sqlalchemy import Connection, delete, select
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.writing.commands.base import CommandParameters, Identity
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, insert_rows, update_row
 
 CENTRING = Base.metadata.tables["XrayCentring"]

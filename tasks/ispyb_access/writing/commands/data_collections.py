@@ -6,7 +6,7 @@ from pydantic import AliasChoices, Field, model_validator
 from sqlalchemy import Connection, Table, select
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.writing.commands.base import Identity, LocalTime
+from tasks.ispyb_access.writing.rows.command_parameters import Identity, LocalTime
 from tasks.ispyb_access.writing.rows.row_parameters import In, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, require_row, update_row
 

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, func
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.sql.dml import Insert
 
-from tasks.ispyb_access.writing.commands.base import CommandParameters, Identity
 from tasks.ispyb_access.writing.rows.columns import LARGEST_FLOAT, LARGEST_INTEGER, LARGEST_INTEGERS
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity
 
 TABLE = Base.metadata.tables["ImageQualityIndicators"]
 KEY = ("dataCollectionId", "imageNumber")

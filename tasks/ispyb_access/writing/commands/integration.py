@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, model_validator
 from sqlalchemy import Connection, Table, delete
 
-from tasks.ispyb_access.writing.commands.base import CommandParameters, Identity
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity
 from tasks.ispyb_access.writing.rows.row_parameters import Count, In, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, insert_rows, upsert_row
 

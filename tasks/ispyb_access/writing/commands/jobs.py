@@ -10,7 +10,8 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy import Connection, select
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.writing.commands.base import Announcement, CommandParameters
+from tasks.ispyb_access.writing.commands.command import Announcement
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, insert_rows, update_row
 
 JOB = Base.metadata.tables["ProcessingJob"]

@@ -7,8 +7,8 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.writing.commands.base import CommandParameters, Identity
 from tasks.ispyb_access.writing.rows.columns import TEXT_BYTES
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity
 from tasks.ispyb_access.writing.rows.row_parameters import table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, require_row
 

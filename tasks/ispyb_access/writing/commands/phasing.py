@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 from sqlalchemy import Connection, Table
 
-from tasks.ispyb_access.writing.commands.base import CommandParameters, Identity, LocalTime, Several
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity, LocalTime, Several
 from tasks.ispyb_access.writing.rows.row_parameters import Count, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, insert_rows
 

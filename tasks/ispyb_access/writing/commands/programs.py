@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, field_validator
 from sqlalchemy import Connection, Table, Update, func, or_, select, update
 
-from tasks.ispyb_access.writing.commands.base import Identity, LocalTime, Several
+from tasks.ispyb_access.writing.rows.command_parameters import Identity, LocalTime, Several
 from tasks.ispyb_access.writing.rows.row_parameters import In, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, prepare_row, require_row
 

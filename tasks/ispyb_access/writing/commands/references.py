@@ -7,7 +7,7 @@ from ispyb.sqlalchemy import Base
 from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
-from tasks.ispyb_access.writing.commands.base import CommandParameters
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
 from tasks.ispyb_access.writing.rows.writing_rows import require_row
 
 TABLE = Base.metadata.tables["zc_ZocaloBuffer"]

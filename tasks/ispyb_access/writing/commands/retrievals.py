@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field, model_validator
 from sqlalchemy import Column, Connection, select
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.writing.commands.base import CommandParameters
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
 from tasks.ispyb_access.writing.rows.writing_rows import require_row
 
 JOB = Base.metadata.tables["ProcessingJob"]

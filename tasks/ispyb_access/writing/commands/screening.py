@@ -5,8 +5,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AliasChoices, Field, model_validator
 from sqlalchemy import Connection, Table
 
-from tasks.ispyb_access.writing.commands.base import Identity
 from tasks.ispyb_access.writing.commands.data_collections import group_of
+from tasks.ispyb_access.writing.rows.command_parameters import Identity
 from tasks.ispyb_access.writing.rows.row_parameters import Count, In, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row
 

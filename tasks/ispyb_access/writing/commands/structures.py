@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 from sqlalchemy import Connection, Table, select
 
-from tasks.ispyb_access.writing.commands.base import CommandParameters, Identity, LocalTime
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity, LocalTime
 from tasks.ispyb_access.writing.rows.row_parameters import In, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import (
     Values,
