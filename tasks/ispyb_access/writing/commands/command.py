@@ -39,3 +39,16 @@ class Command:
     is_repeatable: bool = False
     entry: Callable[[Any], str | None] | None = None
     announce: Callable[[Any, Any], Announcement] | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """A command that is to be carried out: its name, and the parameters that it's given."""
+
+    name: str
+    command: Command
+    parameters: CommandParameters
+
+
+CarryOut = Callable[[Call], Any]
+"""Carries out a command, and returns its value: a JSON value."""

@@ -127,6 +127,10 @@ class Connector(ISPyBMySQLSPConnector):
         return str(name)
 
 
+Procedure = Callable[[Connector, Any], Any]
+"""Carries out a command, with its parameters, by one or more of ISPyB's procedures; returns its value."""
+
+
 def filled(template: MutableMapping[str, Any], values: Mapping[str, Any], **more: Any) -> list[Any]:
     """Return a procedure's parameters with values where there are any; names that it doesn't have are left out.
 

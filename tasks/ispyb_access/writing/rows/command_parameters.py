@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from tasks.ispyb_access.writing.rows.columns import LARGEST_INTEGER
-from tasks.step import SpeltFreely
+from tasks.step.checking import SpeltFreely
 
 SEPARATORS = str.maketrans("", "", "_- ")
 DATE_FORMATS = ("%Y/%m/%d %H:%M:%S", "%Y:%m:%d %H:%M:%S", "%Y%m%d %H%M%S", "%a %b %d %H:%M:%S %Y", "%d-%b-%Y %H:%M:%S")

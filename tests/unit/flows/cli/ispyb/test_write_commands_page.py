@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from flows.cli.ispyb.write_commands import commands_page
-from tasks.ispyb_access.writing.requests import MODELS
+from tasks.ispyb_access.writing.composite_commands import MODELS
 
 PAGE = Path(__file__).parents[5] / "docs" / "reference" / "ispyb-commands.md"
 
