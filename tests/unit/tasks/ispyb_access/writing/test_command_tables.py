@@ -2,7 +2,6 @@
 
 import ast
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine
@@ -12,8 +11,9 @@ from tasks.ispyb_access.writing.commands import COMMANDS, FAMILIES, Command
 from tasks.ispyb_access.writing.fulfilment import fulfil
 from tasks.ispyb_access.writing.requests import Request
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
+from tests.support.checkout import CHECKOUT
 
-TASKS = Path(__file__).parents[3] / "tasks"
+TASKS = CHECKOUT / "tasks"
 OF_FAMILIES = {"commands", "procedures"}
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from sqlalchemy import event, func, insert, inspect, select, text
@@ -20,11 +19,11 @@ from tasks.ispyb_access.writing.requests import Request
 from tasks.ispyb_access.writing.writer import SqlWriter
 from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.runner import try_step
+from tests.support.checkout import CHECKOUT
 from tests.support.dev_mariadb import only_sqlite
 from tests.support.interruptions import InterruptedRun
 
 REGISTER = {"parameters": {"ispyb_command": "register_processing", "program": "fast_dp", "store_result": "program"}}
-CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 def count(engine, table):
