@@ -1,0 +1,107 @@
+"""Open HDF5 files without locks, and tell a file in the making from one that will never do."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
+
+if TYPE_CHECKING:
+    import h5py
+
+# What HDF5 says of files that are being created, copied or opened by their writer.
+_PASSING = re.compile(
+    "address of object past end of allocation"
+    "|truncated file: eof ="
+    "|file is not already open for SWMR writing"
+    "|file is already open for write"
+    "|bad object header version number"
+    "|SWMR read access flag not the same"
+    # A copy that has its full length from the start holds zeros where it will hold these
+    "|(bad|wrong) [a-zA-Z -]*(signature|version)"
+    "|incorrect metadata checksum"
+)
+_OTHER_SWMR_FLAG = "SWMR read access flag not the same"
+_START_BYTES = 4096
+
+
+def open_file(path: str) -> h5py.File:
+    """Open a file for reading, also while its writer writes it under SWMR, and without keeping a lock.
+
+    A reader's lock would keep a detector from opening its own file again, and where no lock daemon runs there is none.
+
+    Raises
+    ------
+    NotReady
+        It isn't there, or is in the making.
+    UnusableMaster
+        It can't be read.
+    """
+    try:
+        _check_unlocked(path)
+        file = _open_as_others_do(path)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file.id.get_vfd_handle(), fcntl.LOCK_UN)
+        return file
+    except (OSError, RuntimeError, KeyError) as error:
+        raise explain(error, path) from error
+
+
+def _open_as_others_do(path: str) -> h5py.File:
+    """Open a file as dxtbx does in the same process.
+
+    HDF5 opens a file in one way only: where a virtual dataset leads to a file that is open in another way, HDF5 takes
+    it for missing, and reads zeros.
+    """
+    import h5py
+
+    try:
+        return h5py.File(path, "r", swmr=True)
+    except OSError as error:
+        if _OTHER_SWMR_FLAG in str(error):
+            return h5py.File(path, "r")
+        if error.errno == errno.ENOLCK:
+            return h5py.File(path, "r", swmr=True, locking=False)
+        raise
+
+
+def explain(error: Exception, path: str) -> NotReady | UnusableMaster:
+    """Return what an error of HDF5 at a file means: that it has to be waited for, or that waiting won't help."""
+    if isinstance(error, FileNotFoundError) or not os.path.exists(path):  # noqa: PTH110 - doesn't raise
+        return FileAbsent(path)
+    if _PASSING.search(str(error)) or _is_blank(Path(path)) or _may_pass(error):
+        return NotReady(path, f"can't be read yet ({error})")
+    return UnusableMaster(f"{path} can't be read: {error}")
+
+
+def _may_pass(error: Exception) -> bool:
+    # Only when it's needed: a program that looks for images should start quickly.
+    from tasks.retrying import USUAL_RETRIES
+
+    return USUAL_RETRIES.may_pass(error)
+
+
+def _is_blank(file: Path) -> bool:
+    """Tell whether a file is empty or starts with nothing but zeros: a copy whose space was allocated beforehand."""
+    try:
+        with file.open("rb") as opened:
+            return not any(opened.read(_START_BYTES))
+    except OSError:
+        return False
+
+
+def _check_unlocked(path: str) -> None:
+    """Raise NotReady if a writer that doesn't use SWMR has the file open: it locks the file till it's done."""
+    with Path(path).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NotReady(path, "can't be read yet (its writer has locked it)") from None
+        except OSError:
+            return  # a file system without locks
