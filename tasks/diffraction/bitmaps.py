@@ -50,7 +50,8 @@ def draw_preview(request: PreviewRequest, data_sets: DataSets) -> tuple[str, str
     PassingFault
         The file system is full, or doesn't answer.
     """
-    counts = read_counts(data_sets.open(request.file), request.index)
+    with data_sets.using(request.file) as data_set:
+        counts = read_counts(data_set, request.index)
     correction = correction_of(counts, request.brightness)
     for output, binning in (
         (request.output, preview_binning(max(counts.shape), request.binning)),
@@ -105,6 +106,7 @@ def correction_of(counts: np.ndarray[Any, Any], brightness: float) -> float:
 def read_counts(data_set: DataSet, index: int) -> np.ndarray[Any, Any]:
     """Return an image (1-based) as it lies on the detector, pixels that aren't trusted as -1."""
     imageset = data_set.imageset
+    data_set.require((index, index))
     if not 1 <= index <= len(imageset):
         raise ImageUnreadable(f"{data_set.file} has images 1 to {len(imageset)}; asked for was {index}")
     try:
