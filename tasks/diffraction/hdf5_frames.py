@@ -7,6 +7,7 @@ frames directly also spares dxtbx's walk over the NeXus tree, which costs more t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,20 +122,21 @@ class FrameReader:
 
 
 def require_stored(images: MasterImages, indices: Iterable[int]) -> None:
-    """Make sure that images are stored that DIALS is going to read: what isn't there it takes for zeros.
+    """Make sure that images are stored that dxtbx is going to read: what isn't there it takes for zeros.
 
     Raises
     ------
     FrameMissing
         One has not been written, or its data file isn't there.
     """
-    for index in indices:
-        try:
-            there = images.is_stored(index)
-        except NotReady as error:
-            raise _not_ready(images.layout, index, error) from error
-        if not there:
-            raise _unwritten(images.layout, index)
+    with closing(images):  # before dxtbx opens the virtual dataset
+        for index in indices:
+            try:
+                there = images.is_stored(index)
+            except NotReady as error:
+                raise _not_ready(images.layout, index, error) from error
+            if not there:
+                raise _unwritten(images.layout, index)
 
 
 def _open(images: MasterImages, index: int) -> tuple[ImageBlock, StackOfFrames]:

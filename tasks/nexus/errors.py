@@ -20,7 +20,11 @@ class FileAbsent(NotReady):
 
 
 class UnusableMaster(PlazaError):
-    """A master or one of its files isn't what it should be, and waiting won't help."""
+    """A master or one of its files isn't what it should be, and waiting won't help; `file`, if that one is to blame."""
+
+    def __init__(self, reason: str, file: str | None = None) -> None:
+        super().__init__(reason)
+        self.file = file
 
 
 class NoSuchImage(UnusableMaster):

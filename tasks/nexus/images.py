@@ -102,8 +102,22 @@ class MasterImages:
                 return block, frames
         raise self._lead_in_a_circle()
 
+    def resolve(self) -> None:
+        """Open all files once, so that the layout names the very datasets that hold the frames; raises as `open`."""
+        for _ in range(LINKS_IN_A_ROW):
+            known = self.layout
+            for block in known.blocks:
+                self._open_block(block)
+            if self.layout is known:
+                return
+        raise self._lead_in_a_circle()
+
     def is_stored(self, image: int) -> bool:
-        """Tell whether all parts of an image are stored; raises as `open` does."""
+        """Tell whether all parts of an image are stored; raises as `open` does.
+
+        The answer is that of when their files were opened: refreshing a dataset that another reader in this process
+        has open, as dxtbx may have, crashes HDF5 1.10.
+        """
         self.layout.find(image)
         for _ in range(LINKS_IN_A_ROW):
             states = [self._is_part_stored(part, image) for part in self.layout.parts(image)]
@@ -118,7 +132,7 @@ class MasterImages:
 
     def _is_part_stored(self, part: ImageBlock, image: int) -> bool | None:
         frames = self._open_block(part)
-        return None if frames is None else frames.count_stored(part.frame + image - part.first, 1) == 1
+        return None if frames is None else is_stored(frames.dataset, part.frame + image - part.first)
 
     def _lead_in_a_circle(self) -> UnusableMaster:
         return UnusableMaster(f"the virtual datasets of {self.layout.master} lead back to themselves")

@@ -132,25 +132,42 @@ def find_images(file: h5py.File, holder: str) -> tuple[str, ...]:
     As NeXus and dxtbx do: the `signal` of the first NXdata in the first NXentry. Where no signal is named, it's called
     `data`; where there is none of that name, links `data_000001` … stand for it, as in Dectris's own masters.
     """
-    import h5py
-
-    path = _find_class(file, "NXentry") or "/entry"
-    if isinstance(file.get(path, getlink=True), h5py.HardLink) and isinstance(file[path], h5py.Group):
-        path = _find_class(file[path], "NXdata") or f"{path.rstrip('/')}/data"
-    else:
-        path = DATA_GROUP
+    path = find_data_group(file, holder)
+    if path is None:
+        return ()
     target = follow(file, holder, path)
-    if target is None:
-        return ()
-    if target.file is not None:
+    if target is not None and target.file is not None:
         return (f"{path}/{DATA}",)
-    group = file[target.path]
-    if not isinstance(group, h5py.Group):
-        return ()
+    group = file[path]
     for name in (_text(group.attrs.get("signal")), DATA):
         if name and group.get(name, getlink=True) is not None:
             return (f"{path}/{name}",)
-    return tuple(f"{path}/{name}" for name in sorted(group) if name.startswith("data_"))
+    return find_series(file, holder)
+
+
+def find_series(file: h5py.File, holder: str) -> tuple[str, ...]:
+    """Return a master's links `data_000001` … to data files, or datasets of such names, in order."""
+    path = find_data_group(file, holder)
+    target = follow(file, holder, path) if path else None
+    if target is None or target.file is not None:
+        return ()
+    return tuple(f"{path}/{name}" for name in sorted(file[target.path]) if name.startswith("data_"))
+
+
+def find_data_group(file: h5py.File, holder: str) -> str | None:
+    """Return the path of the group of a master's images: it's there, or a link to another file."""
+    import h5py
+
+    entry = _find_class(file, "NXentry") or "/entry"
+    target = follow(file, holder, entry)
+    if target is None:
+        return None
+    path = f"{entry}/data"
+    if target.file is None and isinstance(file[target.path], h5py.Group):
+        path = _find_class(file[target.path], "NXdata") or path
+    target = follow(file, holder, path)
+    is_group = target is not None and (target.file is not None or isinstance(file[target.path], h5py.Group))
+    return path if is_group else None
 
 
 def _find_class(group: h5py.Group, nx_class: str) -> str | None:

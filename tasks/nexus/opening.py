@@ -77,7 +77,7 @@ def explain(error: Exception, path: str) -> NotReady | UnusableMaster:
         return FileAbsent(path)
     if _PASSING.search(str(error)) or _is_blank(Path(path)) or _may_pass(error):
         return NotReady(path, f"can't be read yet ({error})")
-    return UnusableMaster(f"{path} can't be read: {error}")
+    return UnusableMaster(f"{path} can't be read: {error}", path)
 
 
 def _may_pass(error: Exception) -> bool:
