@@ -20,7 +20,7 @@ from tasks.diffraction.hdf5_frames import FrameReader, read_panel_form, reads_pl
 from tasks.diffraction.requests import MASTER_SUFFIXES
 from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
-from tasks.nexus.opening import explain
+from tasks.nexus.opening import explain, open_beside_dxtbx
 from tasks.nexus.related import require_metadata
 
 
@@ -117,7 +117,7 @@ def _find_images(file: str) -> MasterImages | None:
         The master or a file that it needs isn't there, or is in the making.
     """
     try:
-        images = MasterImages.of(file)
+        images = MasterImages.of(file, open_beside_dxtbx)
         require_metadata(file)
     except UnusableMaster:
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tasks.nexus.errors import FileAbsent, UnusableMaster
@@ -16,7 +17,7 @@ from tasks.nexus.layout import ImageBlock, Layout
 from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile
 from tasks.nexus.mapping import map_images
 from tasks.nexus.master import open_dataset, read_layout
-from tasks.nexus.opening import explain
+from tasks.nexus.opening import explain, is_swmr, open_file
 
 if TYPE_CHECKING:
     import h5py
@@ -36,14 +37,20 @@ class StackOfFrames:
 
     def __init__(self, dataset: h5py.Dataset) -> None:
         self.dataset = dataset
+        self._is_swmr = is_swmr(dataset.file)
         # Asking for a chunk costs as much as there are chunks (0.5 ms at 3600). A finished file needs one question.
         shape, chunks = dataset.shape, dataset.chunks
         is_filled = chunks == (1, *shape[1:]) and dataset.id.get_num_chunks() == shape[0]
         self._filled = shape[0] if is_filled else 0
 
+    def is_outdated(self, frame: int) -> bool:
+        """Tell whether a frame may have been stored since, unseen until the file is opened anew."""
+        return frame >= self._filled and not self._is_swmr
+
     def refresh(self) -> None:
-        """Take in what the writer has flushed since; without this an open file stays as it was first seen."""
-        self.dataset.refresh()
+        """Take in what a SWMR writer has flushed since; without this an open file stays as it was first seen."""
+        if self._is_swmr:
+            self.dataset.refresh()
 
     def count_stored(self, frame: int, wanted: int) -> int:
         """Return how many frames are stored without a gap, from one on, at most `wanted`."""
@@ -72,16 +79,23 @@ def is_stored(dataset: h5py.Dataset, frame: int) -> bool:
 
 
 class MasterImages:
-    """The images of a master: where they are, and their data files, of which the last used ones stay open."""
+    """The images of a master: where they are, and their data files, of which the last used ones stay open.
 
-    def __init__(self, layout: Layout) -> None:
+    Parameters
+    ----------
+    open_file
+        How data files are opened.
+    """
+
+    def __init__(self, layout: Layout, open_file: Callable[[str], h5py.File] = open_file) -> None:
         self.layout = layout
+        self._open_file = open_file
         self._open: OrderedDict[tuple[LinkedFile, str], tuple[int, StackOfFrames]] = OrderedDict()
 
     @classmethod
-    def of(cls, master: str) -> MasterImages:
+    def of(cls, master: str, open_file: Callable[[str], h5py.File] = open_file) -> MasterImages:
         """Return the images of a master; see `read_layout` for what can be wrong with it."""
-        return cls(read_layout(master))
+        return cls(read_layout(master), open_file)
 
     def open(self, image: int) -> tuple[ImageBlock, StackOfFrames]:
         """Return the block that holds an image (from 0), and its dataset.
@@ -97,7 +111,7 @@ class MasterImages:
         """
         for _ in range(LINKS_IN_A_ROW):
             block = self.layout.find(image)
-            frames = self._open_block(block)
+            frames = self._open_block(block, block.frame + image - block.first)
             if frames is not None:
                 return block, frames
         raise self._lead_in_a_circle()
@@ -131,25 +145,26 @@ class MasterImages:
             self._open.popitem()[1][1].close()
 
     def _is_part_stored(self, part: ImageBlock, image: int) -> bool | None:
-        frames = self._open_block(part)
+        frames = self._open_block(part, part.frame + image - part.first)
         return None if frames is None else is_stored(frames.dataset, part.frame + image - part.first)
 
     def _lead_in_a_circle(self) -> UnusableMaster:
         return UnusableMaster(f"the virtual datasets of {self.layout.master} lead back to themselves")
 
-    def _open_block(self, block: ImageBlock) -> StackOfFrames | None:
-        """Open a block's dataset; None if it turned out to be virtual, and the layout now says what it maps."""
+    def _open_block(self, block: ImageBlock, frame: int = 0) -> StackOfFrames | None:
+        """Open a block's dataset, for a frame; None if it's virtual, and the layout has now got what it maps."""
         place = block.file.find()
         if place is None:
             raise FileAbsent(block.file.expected)
         key = (block.file, block.dataset)
         try:
             inode = os.stat(place).st_ino  # noqa: PTH116 - once an image
-            if key in self._open and self._open[key][0] == inode:  # else the file was replaced
+            known, frames = self._open.get(key, (0, None))
+            if frames and known == inode and not frames.is_outdated(frame):  # else the file was replaced
                 self._open.move_to_end(key)
-                return self._open[key][1]
+                return frames
             self._close_one(key)
-            dataset, holder = open_dataset(block.file, block.dataset)
+            dataset, holder = open_dataset(block.file, block.dataset, self._open_file)
             if dataset.is_virtual:
                 with dataset.file:
                     self.layout = self.layout.with_blocks(block, block.through(map_images(dataset, holder)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -35,7 +35,9 @@ def opened(file: LinkedFile, path: str) -> Iterator[tuple[h5py.Dataset, str]]:
         yield dataset, place
 
 
-def open_dataset(file: LinkedFile, path: str) -> tuple[h5py.Dataset, str]:
+def open_dataset(
+    file: LinkedFile, path: str, open_file: Callable[[str], h5py.File] = open_file
+) -> tuple[h5py.Dataset, str]:
     """Do the same as `opened`, without closing the dataset's file."""
     import h5py
 

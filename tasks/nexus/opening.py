@@ -26,8 +26,9 @@ _PASSING = re.compile(
     # A copy that has its full length from the start holds zeros where it will hold these
     "|(bad|wrong) [a-zA-Z -]*(signature|version)"
     "|incorrect metadata checksum"
+    "|ring type mismatch"
 )
-_OTHER_SWMR_FLAG = "SWMR read access flag not the same"
+_OTHER_WAY = re.compile("file is already open for write|SWMR read access flag not the same")
 _START_BYTES = 4096
 
 
@@ -43,9 +44,29 @@ def open_file(path: str) -> h5py.File:
     UnusableMaster
         It can't be read.
     """
+    return _open(path, [{}, {"swmr": True}])
+
+
+def open_beside_dxtbx(path: str) -> h5py.File:
+    """Do the same as dxtbx does in the same process, where it may read a file that is open here.
+
+    HDF5 opens a file in one way only: where a virtual dataset leads to a file that is open in another way, HDF5 takes
+    it for missing, and reads zeros.
+    """
+    return _open(path, [{"swmr": True}, {}])
+
+
+def is_swmr(file: h5py.File) -> bool:
+    """Tell whether a file is open under SWMR: what its writer flushes is seen after a refresh."""
+    import h5py
+
+    return bool(file.id.get_intent() & h5py.h5f.ACC_SWMR_READ)
+
+
+def _open(path: str, ways: list[dict[str, bool]]) -> h5py.File:
     try:
         _check_unlocked(path)
-        file = _open_as_others_do(path)
+        file = _open_in_one_way(path, ways)
         with suppress(OSError):  # a file system without locks
             fcntl.flock(file.id.get_vfd_handle(), fcntl.LOCK_UN)
         return file
@@ -53,21 +74,21 @@ def open_file(path: str) -> h5py.File:
         raise explain(error, path) from error
 
 
-def _open_as_others_do(path: str) -> h5py.File:
-    """Open a file as dxtbx does in the same process.
+def _open_in_one_way(path: str, ways: list[dict[str, bool]]) -> h5py.File:
+    """Open a file under SWMR if it's being written so, else without, if nobody in this process has it open otherwise.
 
-    HDF5 opens a file in one way only: where a virtual dataset leads to a file that is open in another way, HDF5 takes
-    it for missing, and reads zeros.
+    Under SWMR a wrong checksum, as in a copy in the making, is read 100 times with pauses that double: that never ends.
     """
     import h5py
 
+    way, *others = ways
     try:
-        return h5py.File(path, "r", swmr=True)
+        return h5py.File(path, "r", **way)
     except OSError as error:
-        if _OTHER_SWMR_FLAG in str(error):
-            return h5py.File(path, "r")
         if error.errno == errno.ENOLCK:
-            return h5py.File(path, "r", swmr=True, locking=False)
+            return _open_in_one_way(path, [each | {"locking": False} for each in ways])
+        if others and _OTHER_WAY.search(str(error)):
+            return _open_in_one_way(path, others)
         raise
 
 
