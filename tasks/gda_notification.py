@@ -11,8 +11,7 @@ from typing import Annotated
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from blocks.errors import MessageRefused, PassingFault
-from tasks.retrying import Retries
-from tasks.step import Message, Send, StepContext, StepParameters, message_step
+from tasks.step import Message, Retries, Send, StepContext, StepParameters, message_step
 
 RETRIES = Retries(tries=3)  # some seconds: a point that comes later is of no use at the beamline
 SILENT_HOST = "mx-control"  # a beamline without a listening GDA
@@ -26,7 +25,7 @@ class GdaParameters(StepParameters):
     port: Annotated[int, Field(ge=1, le=65535)]
 
 
-class ImageQuality(BaseModel):
+class AnalysedImage(BaseModel):
     """What GDA hears about an image, of all that per-image analysis says."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -80,9 +79,9 @@ def send_datagram(host: str, port: int, datagram: bytes) -> None:
         sender.sendto(datagram, address)
 
 
-def _read(message: Message) -> ImageQuality:
+def _read(message: Message) -> AnalysedImage:
     try:
-        return ImageQuality.model_validate(message.payload)
+        return AnalysedImage.model_validate(message.payload)
     except ValidationError as error:
         faults = "; ".join(f"{fault['loc']}: {fault['msg']}" for fault in error.errors(include_url=False))
         raise MessageRefused(

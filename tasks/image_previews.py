@@ -12,8 +12,7 @@ from pydantic import ConfigDict
 from blocks.errors import MessageRefused
 from tasks.diffraction.fan_out import FanOut
 from tasks.diffraction.requests import AnalysisParameters, PreviewRequest
-from tasks.step import Message, Send, StepContext, StepParameters, stream_step
-from tasks.step_check import NodePlan
+from tasks.step import Message, NodePlan, Send, StepContext, StepParameters, stream_step
 
 COMMAND = "diffraction"
 ONE_IMAGE = re.compile(r"\.cbf(\.gz|\.bz2)?$")

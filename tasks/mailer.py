@@ -24,9 +24,8 @@ from pydantic import Field, ValidationError
 
 from blocks.errors import ConfigurationError, MessageRefused
 from blocks.smtp_server import SmtpServer, find_smtp_server
-from tasks.atomic_file import write_atomically
-from tasks.step import Message, Send, StepContext, StepParameters, message_step
-from tasks.step_check import Fills, NodePlan
+from tasks.step import Fills, Message, NodePlan, Send, StepContext, StepParameters, message_step
+from tasks.step.atomic_file import write_atomically
 
 RETRY_PAUSES_S = (1.0, 4.0)
 ANYBODY = "somebody@localhost"  # for a mail that isn't sent

@@ -6,8 +6,7 @@ from pathlib import Path
 from blocks.errors import MessageRefused
 from tasks.nexus.counting import count_images
 from tasks.nexus.errors import UnusableMaster
-from tasks.step import Message, Send, StepContext, StepParameters, message_step
-from tasks.step_check import NodePlan
+from tasks.step import Message, NodePlan, Send, StepContext, StepParameters, message_step
 
 SUCCESSFUL = "DataCollection Successful"
 NO_FILE = "the NeXus parser needs the path of a file, in the parameters or in the payload; saw none"

@@ -10,8 +10,7 @@ from pydantic import ValidationError
 from blocks.errors import MessageRefused
 from tasks.diffraction.fan_out import FanOut
 from tasks.diffraction.requests import AnalysisParameters, ImageRequest, ImageStatistics
-from tasks.step import Message, Send, StepContext, stream_step
-from tasks.step_check import NodePlan
+from tasks.step import Message, NodePlan, Send, StepContext, stream_step
 
 
 def check_analysis(parameters: AnalysisParameters, plan: NodePlan) -> None:

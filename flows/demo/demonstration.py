@@ -16,13 +16,13 @@ from blocks.settings import Settings
 from flows.demo.display import Display
 from flows.demo.gda import ControlComputer, listen
 from flows.demo.plans import PlannedCollection, real_collections, synthetic_collections
-from flows.runtime.running_site import RunningSite, use_running_site
-from flows.runtime.services import down, running_site, up
+from flows.site.running_site import RunningSite, use_running_site
+from flows.site.services import down, running_site, up
 from tasks.simulation.collection import CollectionRecord
 from tasks.simulation.visit import Visit
 
 if TYPE_CHECKING:
-    from flows.demo.watching import WatchedRun
+    from flows.monitoring.following import WatchedRun
 
 First = TypeVar("First")
 Second = TypeVar("Second")
@@ -56,7 +56,7 @@ async def demonstrate(console: Console, settings: Settings, options: DemoOptions
     """Run the demo and return whether every run completed."""
     transport, gda = await listen()
     settings = _demo_settings(settings, gda)
-    with ExitStack() as stack, _said_when_interrupted(console, options):
+    with ExitStack() as stack, _interruption_told(console, options):
         stack.callback(transport.close)
         console.print("[bold]Plaza[/bold]: starting Prefect's server, a worker and the analysis cluster …")
         # in a thread: both wait for processes, and the control computer shall go on listening
@@ -70,12 +70,12 @@ async def demonstrate(console: Console, settings: Settings, options: DemoOptions
         from flows.demo.summary import summarise
 
         completed = await summarise(console, settings, records, runs, gda)
-        console.print(_farewell(site, options), highlight=False)
+        console.print(_closing_line(site, options), highlight=False)
     return completed
 
 
 @contextmanager
-def _said_when_interrupted(console: Console, options: DemoOptions) -> Iterator[None]:
+def _interruption_told(console: Console, options: DemoOptions) -> Iterator[None]:
     try:
         yield
     except asyncio.CancelledError:
@@ -114,7 +114,7 @@ async def _collect_and_follow(
 ) -> tuple[list[CollectionRecord], tuple[WatchedRun, ...]]:
     from prefect.client.orchestration import get_client
 
-    from flows.demo.watching import follow
+    from flows.monitoring.following import follow
 
     dcids: list[int] = []
     collected = asyncio.Event()
@@ -149,7 +149,8 @@ async def both(first: Coroutine[Any, Any, First], second: Coroutine[Any, Any, Se
 async def _collect(
     planned: PlannedCollection, settings: Settings, options: DemoOptions, display: Display, dcids: list[int]
 ) -> CollectionRecord:
-    from flows.simulation import announce_to_mimas, collect_all
+    from flows.demo.simulated_beamline import collect_all
+    from flows.events.telling_mimas import tell_mimas
 
     sweep = planned.sweep
     visit = Visit.simulated(planned.beamline, settings.home / "data")
@@ -157,7 +158,7 @@ async def _collect(
 
     def begin(_: object, dcid: int, folder: Path) -> None:
         dcids.append(dcid)
-        display.say(
+        display.print_line(
             f"{planned.beamline}: data collection {dcid}, {sweep.kind.value} of {sweep.images} images in {folder}"
         )
 
@@ -167,13 +168,13 @@ async def _collect(
         display.images_taken(taken, sweep.images, f"{sweep.kind.value} on {planned.beamline}")
 
     async for record in collect_all(
-        [sweep], visit, settings, announce_to_mimas, rate_hz=options.rate_hz, on_begin=begin, on_image=image
+        [sweep], visit, settings, tell_mimas, rate_hz=options.rate_hz, on_begin=begin, on_image=image
     ):
         return record
     raise AssertionError("a sweep that was collected has a record")
 
 
-def _farewell(site: RunningSite, options: DemoOptions) -> str:
+def _closing_line(site: RunningSite, options: DemoOptions) -> str:
     if options.keep:
         return f"Everything goes on: look around at {site.ui_url}, stop it with ./plaza down"
     return f"Stopping everything; ./plaza demo --keep leaves it running, to look around at {site.ui_url}"

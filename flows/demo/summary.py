@@ -14,14 +14,14 @@ from rich.table import Table
 from flows.demo.display import STATE_STYLES
 from flows.demo.gda import ControlComputer
 from flows.demo.pictures import picture_text, plot_file, plot_text
-from flows.demo.watching import WatchedRun
+from flows.monitoring.following import WatchedRun
 from tasks.simulation.collection import CollectionRecord
 from tasks.simulation.plan import CollectionKind
 
 if TYPE_CHECKING:
     from blocks.settings import Settings
     from flows.mimas.outcome import MimasOutcome
-    from tasks.ispyb_access.summary import WrittenRows
+    from tasks.ispyb_access.overviews.results import WrittenRows
 
 
 async def summarise(
@@ -33,7 +33,7 @@ async def summarise(
 ) -> bool:
     """Print what came of the data collections; return whether every run completed."""
     from blocks.ispyb_connection import connect
-    from tasks.ispyb_access.summary import read_written_rows
+    from tasks.ispyb_access.overviews.results import read_written_rows
 
     engine = connect(settings)
     try:
@@ -181,5 +181,5 @@ def _show_rows(
             f"{centring.type}, {centring.status}: x {centring.centre_x}, y {centring.centre_y}",
         )
     console.print(table)
-    if heard := gda.images_of(record.dcid):
-        console.print(f"GDA has heard of {heard} images, each when it was analysed")
+    if images := gda.images_of(record.dcid):
+        console.print(f"GDA was told of {images} images, each when it was analysed")

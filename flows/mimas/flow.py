@@ -8,14 +8,14 @@ from prefect import flow, get_run_logger
 from prefect.context import FlowRunContext
 
 from blocks.errors import PlazaError
-from flows.ispyb_reading import await_run_status, read_parameters
+from flows.mimas.carrying_out import launch
 from flows.mimas.ispyb_scenario import scenario_from_ispyb
-from flows.mimas.launching import launch
 from flows.mimas.outcome import MimasOutcome
 from flows.mimas.publishing import label_run, publish
 from flows.mimas.rules import decide
 from flows.mimas.scenario import Event
-from tasks.resources import Resources
+from flows.recipe.ispyb_reading import await_run_status, read_parameters
+from tasks.step.resources import Resources
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun

@@ -7,16 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from blocks.errors import ConfigurationError, MessageRefused
-from flows import ispyb_reading
-from flows.mimas.outcome import FailedLaunch, JobFate, LaunchedRecipe
+from flows.launching import launch_once, runs_by_key
+from flows.mimas.outcome import JobFate
 from flows.mimas.publishing import tags
-from flows.mimas.running import Launch, launch_once, runs_by_key
 from flows.mimas.scenario import ISPyBJobInvocation, JobParameter, Scenario
+from flows.recipe import ispyb_reading
+from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
-    from tasks.resources import Resources
+    from tasks.step.resources import Resources
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +71,8 @@ async def start(
 
 
 async def _create(resources: Resources, job: ISPyBJobInvocation) -> int:
-    from tasks.ispyb_access.patience import patiently
-    from tasks.ispyb_access.write_requests import Request, fulfil
+    from tasks.ispyb_access.writing.patience import patiently
+    from tasks.ispyb_access.writing.requests import Request, fulfil
 
     request = Request("create_ispyb_job", (as_message(job),), {})
     outcome = await patiently(

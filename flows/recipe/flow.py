@@ -19,23 +19,23 @@ from prefect.states import Completed, Failed
 
 from blocks.errors import PlazaError, RecipeError, RecipeRunBusy, UnknownRecipeRun
 from blocks.settings import get_settings
-from flows.recipe.dead_letters import DeadLetter, DeadLetters
-from flows.recipe.engine import RecipeRun
-from flows.recipe.files import read_text
-from flows.recipe.journal import Journal
-from flows.recipe.language import checked_recipe
-from flows.recipe.logbook import Logbook, digest_of, document_of, read_logbook, this_process
-from flows.recipe.node import Refusal
+from flows.recipe.drawing.run_page import RunPage
+from flows.recipe.engine.node import Refusal
+from flows.recipe.engine.run import RecipeRun
+from flows.recipe.language.files import read_text
+from flows.recipe.language.substitution import fill_recipe
+from flows.recipe.language.validation import validated_recipe
 from flows.recipe.parameters import recipe_parameters
 from flows.recipe.publishing import published
-from flows.recipe.records import NodeRecord
-from flows.recipe.resuming import take_up
-from flows.recipe.run_folder import RunFolder, run_folder
-from flows.recipe.run_page import RunPage
-from flows.recipe.substitution import fill_recipe
-from tasks.resources import Resources
-from tasks.run_log import run_log
-from tasks.step_identity import StepIdentity
+from flows.recipe.run_record.dead_letters import DeadLetter, DeadLetters
+from flows.recipe.run_record.folder import RunFolder, run_folder
+from flows.recipe.run_record.journal import Journal
+from flows.recipe.run_record.manifest import Logbook, digest_of, document_of, read_logbook, this_process
+from flows.recipe.run_record.progress import NodeRecord
+from flows.recipe.run_record.resumption import take_up
+from tasks.logs.run_log import run_log
+from tasks.step.identity import StepIdentity
+from tasks.step.resources import Resources
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -160,7 +160,7 @@ async def _begin(
 ) -> Logbook:
     """Read the recipe and what fills it."""
     text = read_text(path)
-    recipe = checked_recipe(text, path)
+    recipe = validated_recipe(text, path)
     known = await recipe_parameters(dcid, parameters, folder.recipe_run, resources)
     filled = document_of(fill_recipe(recipe, known))
     if dcid is None:

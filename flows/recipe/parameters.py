@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from flows.ispyb_reading import read_parameters
-from tasks.ispyb_access.asking import collection_to_read, job_to_read
+from flows.recipe.ispyb_reading import read_parameters
+from tasks.ispyb_access.reading.asking import collection_to_read, job_to_read
 
 if TYPE_CHECKING:
-    from tasks.resources import Resources
+    from tasks.step.resources import Resources
 
 
 async def recipe_parameters(

@@ -21,7 +21,7 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
-from flows.recipe.records import NodeRecord
+from flows.recipe.run_record.progress import NodeRecord
 
 logger = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from dxtbx import flumpy
 from PIL import Image
 
 from blocks.errors import PassingFault, PlazaError
-from tasks.atomic_file import write_atomically
 from tasks.diffraction.data_sets import DataSet, DataSets, ImageUnreadable
 from tasks.diffraction.requests import PreviewRequest
-from tasks.retrying import USUAL_RETRIES
+from tasks.step import USUAL_RETRIES
+from tasks.step.atomic_file import write_atomically
 
 THUMBNAIL_SIZE = 256
 SMALLEST_PREVIEW = 400

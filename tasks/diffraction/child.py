@@ -22,7 +22,7 @@ from typing import Any
 
 from blocks.errors import PlazaError
 from tasks.diffraction.requests import Failure, Outcome, Request
-from tasks.process_output import ProcessOutput
+from tasks.logs.process_output import ProcessOutput
 
 logger = logging.getLogger(__name__)
 

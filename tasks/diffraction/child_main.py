@@ -18,8 +18,8 @@ from multiprocessing.connection import Connection
 
 from blocks.errors import PlazaError
 from tasks.diffraction.requests import Done, Failure, ImageRequest, Outcome, PreviewRequest, Request, SpotFindingOptions
-from tasks.log_line import LogLineFormatter
-from tasks.retrying import USUAL_RETRIES
+from tasks.logs.line import LogLineFormatter
+from tasks.step import USUAL_RETRIES
 
 READY = "ready"
 _ANALYSERS = 8

@@ -7,9 +7,9 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import field_validator
 
-from tasks.log_line import LogLine
+from tasks.logs.line import LogLine
 from tasks.step import StepParameters
-from tasks.step_identity import StepIdentity
+from tasks.step.identity import StepIdentity
 
 MASTER_SUFFIXES = (".h5", ".nxs", ".hdf5", ".cxi")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from tasks.diffraction.child import CHILDREN
 from tasks.diffraction.requests import Chunk, ChunkAnswer
-from tasks.relayed_log import collected_lines
-from tasks.run_log import IdentityPrefix
+from tasks.logs.relay import collected_lines
+from tasks.logs.run_log import IdentityPrefix
 
 
 def meet_requests(chunk: Chunk) -> ChunkAnswer:

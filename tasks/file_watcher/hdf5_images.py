@@ -16,9 +16,9 @@ from typing import Any
 
 from blocks.errors import MessageRefused
 from tasks.file_watcher.sources import is_written
+from tasks.logs.process_output import ProcessOutput
 from tasks.nexus.image_counter import nth_image
 from tasks.nexus.layout import ImageRange
-from tasks.process_output import ProcessOutput
 
 PROGRAM = ("-m", "tasks.nexus.image_counter")
 STOP_S = 2.0

@@ -12,8 +12,7 @@ from tasks.file_watcher.logs import WatchLog
 from tasks.file_watcher.parameters import WatchParameters, open_source
 from tasks.file_watcher.selection import Notices
 from tasks.file_watcher.sources import Source
-from tasks.step import Message, Send, StepContext, stream_step
-from tasks.step_check import NodePlan
+from tasks.step import Message, NodePlan, Send, StepContext, stream_step
 
 # Quick while items arrive; an idle watch costs next to nothing. Growing by a quarter keeps an item's delay below
 # a quarter of the gap before it.

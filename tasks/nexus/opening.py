@@ -103,7 +103,7 @@ def explain(error: Exception, path: str) -> NotReady | UnusableMaster:
 
 def _may_pass(error: Exception) -> bool:
     # Only when it's needed: a program that looks for images should start quickly.
-    from tasks.retrying import USUAL_RETRIES
+    from tasks.step.retries import USUAL_RETRIES
 
     return USUAL_RETRIES.may_pass(error)
 

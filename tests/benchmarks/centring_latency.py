@@ -1,6 +1,6 @@
 """From the last image on disk to the X-ray centring result on disk and in ISPyB: a 5 × 4 grid, images at 10 Hz.
 
-python tests/benchmarks/centring_latency.py [--scans 5] [--format cbf]
+python -m tests.benchmarks.centring_latency [--scans 5] [--format cbf]
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import statistics
 import sys
 from pathlib import Path
 
-from bench_site import bench_site, load, now
-
 from blocks.ispyb_connection import connect
 from blocks.settings import Settings
 from tasks.simulation.collection import render
-from tasks.simulation.grid import Grid
+from tasks.simulation.grid_scan import GridScan
+from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionPlan
-from tasks.simulation.sweep import Sweep
 from tasks.simulation.visit import Visit
+from tests.benchmarks.bench_site import bench_site, load, now
 
 POLL_S = 0.01
 
@@ -30,7 +29,7 @@ def main() -> None:
     parser.add_argument("--scans", type=int, default=5)
     scans = parser.parse_args().scans
     with bench_site() as settings:
-        plan = CollectionPlan.grid_scan(Grid(steps_x=5, steps_y=4))
+        plan = CollectionPlan.grid_scan(GridScan(steps_x=5, steps_y=4))
         sweep = asyncio.run(render(plan, settings.home / "simulated"))
         asyncio.run(_scan(settings, sweep))  # warms everything up
         times = [asyncio.run(_scan(settings, sweep)) for _ in range(scans)]
@@ -41,9 +40,10 @@ def main() -> None:
     sys.stdout.write(f"load {load()}\n")
 
 
-async def _scan(settings: Settings, sweep: Sweep) -> tuple[float, float]:
+async def _scan(settings: Settings, sweep: ImageSet) -> tuple[float, float]:
     """Let a grid scan happen; return seconds from its last image to the file and to the row."""
-    from flows.simulation import announce_to_mimas, collect_all
+    from flows.demo.simulated_beamline import collect_all
+    from flows.events.telling_mimas import tell_mimas
 
     visit = Visit.simulated("i24", settings.home / "data")
     waiting: list[asyncio.Task[float]] = []
@@ -53,7 +53,7 @@ async def _scan(settings: Settings, sweep: Sweep) -> tuple[float, float]:
         waiting.append(asyncio.create_task(_await_file(visit.folder, known)))
         waiting.append(asyncio.create_task(asyncio.to_thread(_await_row, settings, dcid)))
 
-    collections = collect_all([sweep], visit, settings, announce_to_mimas, rate_hz=10, on_begin=begin)
+    collections = collect_all([sweep], visit, settings, tell_mimas, rate_hz=10, on_begin=begin)
     [record] = [record async for record in collections]
     async with asyncio.timeout(60):
         on_disk, in_ispyb = await asyncio.gather(*waiting)
@@ -71,7 +71,7 @@ async def _await_file(visit: Path, known: set[Path]) -> float:
 def _await_row(settings: Settings, dcid: int) -> float:
     import time
 
-    from tasks.ispyb_access.summary import read_written_rows
+    from tasks.ispyb_access.overviews.results import read_written_rows
 
     engine = connect(settings)
     deadline = now() + 60

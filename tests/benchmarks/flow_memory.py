@@ -1,6 +1,6 @@
 """Memory of the process of a recipe run as images go through it: a grid scan of 3,600 images.
 
-python tests/benchmarks/flow_memory.py [--grid 60x60]
+python -m tests.benchmarks.flow_memory [--grid 60x60]
 """
 
 from __future__ import annotations
@@ -9,13 +9,21 @@ import argparse
 import asyncio
 import sys
 
-from bench_site import await_run, bench_site, flow_processes, load, register, repeat_images, start_recipe, visit_of
-
 from blocks.settings import Settings
 from tasks.simulation.collection import render
-from tasks.simulation.grid import Grid
+from tasks.simulation.grid_scan import GridScan
+from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionPlan
-from tasks.simulation.sweep import Sweep
+from tests.benchmarks.bench_site import (
+    await_run,
+    bench_site,
+    flow_processes,
+    load,
+    register,
+    repeat_images,
+    start_recipe,
+    visit_of,
+)
 
 
 def main() -> None:
@@ -24,8 +32,10 @@ def main() -> None:
     parser.add_argument("--grid", default="60x60")
     columns, rows = map(int, parser.parse_args().grid.split("x"))
     with bench_site() as settings:
-        small = asyncio.run(render(CollectionPlan.grid_scan(Grid(steps_x=5, steps_y=4)), settings.home / "simulated"))
-        grid = Grid(steps_x=columns, steps_y=rows)
+        small = asyncio.run(
+            render(CollectionPlan.grid_scan(GridScan(steps_x=5, steps_y=4)), settings.home / "simulated")
+        )
+        grid = GridScan(steps_x=columns, steps_y=rows)
         sweep = repeat_images(small, grid.size, visit_of(settings).folder / "grid", grid=grid)
         samples = asyncio.run(_sample(settings, sweep))
     for share in (0.1, 0.25, 0.5, 0.75, 1.0):
@@ -34,10 +44,10 @@ def main() -> None:
     sys.stdout.write(f"load {load()}\n")
 
 
-async def _sample(settings: Settings, sweep: Sweep) -> list[tuple[int, float]]:
+async def _sample(settings: Settings, sweep: ImageSet) -> list[tuple[int, float]]:
     """Run the recipe; return images done and unique memory (MiB) of its process, twice a second."""
     from blocks.ispyb_connection import connect
-    from tasks.ispyb_access.summary import read_written_rows
+    from tasks.ispyb_access.overviews.results import read_written_rows
 
     dcid = register(settings, sweep)
     engine = connect(settings)

@@ -1,6 +1,6 @@
 """Time what recipes read of a data collection, beside the same statements without SQLAlchemy or Plaza.
 
-python tests/benchmarks/ispyb_reading.py [URL]
+python -m tests.benchmarks.ispyb_reading [URL]
 
 The URL is that of an empty database on a server, such as a new one of `deployments/dev-cluster`; without it, it's
 SQLite's. 20,000 data collections of 5,000 samples are written first.
@@ -17,8 +17,8 @@ from typing import Any
 from sqlalchemy import Engine, event, insert
 
 from blocks.ispyb_connection import open_engine, transaction
-from tasks.ispyb_access.reader import read_data_collection
-from tasks.ispyb_access.schema import METADATA, create_schema
+from tasks.ispyb_access.reading.reader import read_data_collection
+from tasks.ispyb_access.schema.tables import METADATA, create_schema
 
 COLLECTIONS = 20_000
 SAMPLES = 5_000

@@ -1,6 +1,6 @@
 """Time what the store step writes to ISPyB, beside the same rows in a bare `executemany`.
 
-python tests/benchmarks/ispyb_writing.py [URL]
+python -m tests.benchmarks.ispyb_writing [URL]
 
 The URL is that of an empty database on a server, such as a new one of `deployments/dev-cluster`; without it, it's
 SQLite's.
@@ -21,13 +21,13 @@ from sqlalchemy import Engine
 
 from blocks.ispyb_connection import transaction
 from blocks.settings import Settings
-from tasks.ispyb_access.commands.image_quality import COLUMNS, PerImageResult, upsert
-from tasks.ispyb_access.connector import store_in_ispyb
-from tasks.ispyb_access.image_batches import BATCH_ROWS
-from tasks.ispyb_access.schema import create_schema
-from tasks.resources import Resources
+from tasks.ispyb_access.schema.tables import create_schema
+from tasks.ispyb_access.writing.commands.image_quality import COLUMNS, PerImageResult, upsert
+from tasks.ispyb_connector.image_batches import BATCH_ROWS
+from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step import Message, StepContext
-from tasks.step_runner import run_step
+from tasks.step.resources import Resources
+from tasks.step.runner import run_step
 
 IMAGES = 20_000
 ROUNDS = 5

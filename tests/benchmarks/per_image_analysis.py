@@ -1,6 +1,6 @@
 """What per-image analysis costs beside DIALS: a bare loop, the step on a Dask cluster, and `work()`, in one run.
 
-    python tests/benchmarks/per_image_analysis.py [--images 200] [--detector 300k|2m|6m] [--format cbf|nxs] [--json]
+    python -m tests.benchmarks.per_image_analysis [--images 200] [--detector 300k|2m|6m] [--format cbf|nxs] [--json]
 
 All three use as many processes as there are cores, on the same images in the same order, after a warm-up.
 """
@@ -24,12 +24,12 @@ import psutil
 from blocks.settings import Settings
 from tasks.diffraction.requests import AnalysisParameters, SpotFindingOptions
 from tasks.per_image_analysis import analyse_images
-from tasks.resources import Resources
 from tasks.simulation.collection import render
 from tasks.simulation.geometry import DetectorSize, Geometry
 from tasks.simulation.plan import CollectionPlan, ImageFormat
 from tasks.step import Message, StepContext
-from tasks.step_runner import run_step
+from tasks.step.resources import Resources
+from tasks.step.runner import run_step
 
 Image = tuple[str, tuple[int, int] | None]
 

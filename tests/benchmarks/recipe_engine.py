@@ -1,6 +1,6 @@
 """What the recipe engine costs: per message, in memory, at a resume, and per run under Prefect.
 
-    python tests/benchmarks/recipe_engine.py [messages|memory|resume|run …] [--count 50000] [--rounds 3]
+    python -m tests.benchmarks.recipe_engine [messages|memory|resume|run …] [--count 50000] [--rounds 3]
 
 messages    messages/s through three trivial steps of each kind, without and with journal and logs, and as a share of
             three bare tasks joined by `asyncio.Queue`s in the same round
@@ -28,17 +28,16 @@ from typing import Any
 import psutil
 import pytest
 
-from flows.recipe.engine import RecipeRun
-from flows.recipe.journal import Journal, read_journal
-from flows.recipe.language import recipe_from_document
-from flows.recipe.replay import Replay, replay
-from tasks import registry
-from tasks.resources import Resources
-from tasks.run_log import run_log
-from tasks.step import Send, Step, StepParameters, message_step, stream_step
-from tasks.step_identity import StepIdentity
+from flows.recipe.engine.run import RecipeRun
+from flows.recipe.language.recipe import recipe_from_document
+from flows.recipe.run_record.journal import Journal, read_journal
+from flows.recipe.run_record.replay import Replay, replay
+from tasks.logs.run_log import run_log
+from tasks.step import Send, Step, StepParameters, message_step, registry, stream_step
+from tasks.step.identity import StepIdentity
+from tasks.step.resources import Resources
 
-TRIAL_STEPS = Path(__file__).parents[1] / "trial_steps"
+TRIAL_STEPS = Path(__file__).parents[1] / "support" / "trial_steps"
 MEGABYTE = 2**20
 
 
@@ -93,7 +92,7 @@ def steps_known(steps: dict[str, Step]) -> Iterator[None]:
     """Have the engine know these steps."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "STEPS", dict.fromkeys(steps, ""))
-        patch.setattr("flows.recipe.engine.load_step", steps.__getitem__)
+        patch.setattr("flows.recipe.engine.run.load_step", steps.__getitem__)
         yield
 
 
@@ -227,7 +226,7 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def measure_run(rounds: int) -> None:
     """Time whole runs of five steps that do nothing, on a site of their own."""
-    from bench_site import await_run, bench_site, run_seconds
+    from tests.benchmarks.bench_site import await_run, bench_site, run_seconds
 
     five: dict[str, Any] = {str(number): {"queue": "trial.pass", "output": number + 1} for number in range(1, 5)}
     five |= {"5": {"queue": "trial.pass"}, "start": [[1, None]]}

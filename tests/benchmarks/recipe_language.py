@@ -1,6 +1,6 @@
 """Time reading, checking and filling a recipe of 30 nodes, beside Zocalo's own package doing the same.
 
-python tests/benchmarks/recipe_language.py
+python -m tests.benchmarks.recipe_language
 
 The package `workflows` is fetched from PyPI into a folder of its own that goes away again; Plaza doesn't use it.
 """
@@ -17,17 +17,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import psutil
 
-from flows.recipe.language import Recipe, links, parse_recipe, read_recipe
-from flows.recipe.merging import merge_all
-from flows.recipe.substitution import fill_recipe
-from flows.recipe.validation import validate
+from flows.recipe.language.merging import merge_all
+from flows.recipe.language.recipe import Recipe, links, parse_recipe
+from flows.recipe.language.substitution import fill_recipe
+from flows.recipe.language.validation import read_recipe, validate
+from tests.support.checkout import CHECKOUT
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPES = CHECKOUT / "recipes"
 NODES = 30
 ROUNDS = 400
 

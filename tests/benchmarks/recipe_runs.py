@@ -1,6 +1,6 @@
 """Whole recipe runs against a bare loop: images/s of `per-image-analysis-rotation`, both in one run.
 
-    python tests/benchmarks/recipe_runs.py [--images 200] [--detector 300k|2m] [--format cbf|nxs]
+    python -m tests.benchmarks.recipe_runs [--images 200] [--detector 300k|2m] [--format cbf|nxs]
 
 A recipe run counts from its flow's first line to its end: reading ISPyB, watching files, a preview, DIALS on Dask,
 ISPyB rows and GDA messages. The bare loop is the same analyser on the same images in as many plain processes.
@@ -15,13 +15,21 @@ import sys
 import time
 from pathlib import Path
 
-from bench_site import CORES, await_run, bench_site, load, register, run_seconds, start_recipe, visit_of
-from per_image_analysis import prepare_analyser, run_in_pool
-
 from tasks.simulation.collection import render
 from tasks.simulation.geometry import DetectorSize, Geometry
+from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionPlan, ImageFormat
-from tasks.simulation.sweep import Sweep
+from tests.benchmarks.bench_site import (
+    CORES,
+    await_run,
+    bench_site,
+    load,
+    register,
+    run_seconds,
+    start_recipe,
+    visit_of,
+)
+from tests.benchmarks.per_image_analysis import prepare_analyser, run_in_pool
 
 RECIPES = {"cbf": "per-image-analysis-rotation", "nxs": "per-image-analysis-rotation-swmr"}
 
@@ -64,7 +72,7 @@ def main() -> None:
     )
 
 
-def _images(sweep: Sweep) -> list[tuple[str, tuple[int, int] | None]]:
+def _images(sweep: ImageSet) -> list[tuple[str, tuple[int, int] | None]]:
     folder = Path(sweep.folder)
     if sweep.image_format is ImageFormat.NXS:
         return [(str(folder / sweep.template), (number, number)) for number in range(1, sweep.images + 1)]

@@ -1,6 +1,6 @@
 """Measure how soon a flow runs: a site of its own, one run after another, from asking for it to its first line.
 
-    .venv/bin/python tests/benchmarks/start_latency.py [--runs 15]
+    .venv/bin/python -m tests.benchmarks.start_latency [--runs 15]
 
 Prints the time that the site takes to come up, first with a database to make and then with one that's there, median
 and maximum of the latency, and the CPU time of each service per run.
@@ -18,16 +18,12 @@ from pathlib import Path
 
 import psutil
 
-RUNTIME_TESTS = Path(__file__).parents[1] / "integration" / "runtime"
-sys.path.insert(0, str(RUNTIME_TESTS))
+from blocks.settings import Settings
+from flows.site.running_site import SERVICE_MARK
+from flows.site.services import down, running_site, status, up
+from tests.support.site_under_test import RUNTIME_SITE, SiteUnderTest, wait_for
 
-from site_under_test import SiteUnderTest, wait_for  # noqa: E402
-
-from blocks.settings import Settings  # noqa: E402
-from flows.runtime.running_site import SERVICE_MARK  # noqa: E402
-from flows.runtime.services import down, running_site, status, up  # noqa: E402
-
-FILES = {"deployments": RUNTIME_TESTS / "site", "modules": ["runtime_flows"]}
+FILES = {"deployments": RUNTIME_SITE, "modules": ["runtime_flows"]}
 _IDLE_S = 10
 
 
@@ -68,7 +64,7 @@ def _measure(site: SiteUnderTest, runs: int) -> None:
 def main(runs: int) -> None:
     """Bring a site up twice and measure."""
     assert SERVICE_MARK not in os.environ
-    os.environ["PYTHONPATH"] = str(RUNTIME_TESTS / "site")
+    os.environ["PYTHONPATH"] = str(RUNTIME_SITE)
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(
             home=Path(folder) / "home", recipe_directory=Path(folder), server_port=0, dask_scheduler="tcp://127.0.0.1:1"

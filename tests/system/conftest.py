@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from blocks.settings import Settings
-from flows.demo.watching import WatchedRun, follow
-from flows.recipe.run_folder import RunFolder
-from flows.runtime.services import running_site
+from flows.monitoring.following import WatchedRun, follow
+from flows.recipe.run_record.folder import RunFolder
+from flows.site.services import running_site
 from tasks.simulation.collection import CollectionRecord
-from tests.commanded_site import CommandedSite
+from tests.support.commanded_site import CommandedSite
 
 
 class Beamline(CommandedSite):
@@ -78,6 +78,6 @@ def since() -> datetime:
 def written(beamline: Beamline) -> Callable[[CollectionRecord], Any]:
     """What ISPyB holds of a data collection's processing."""
     from blocks.ispyb_connection import connect
-    from tasks.ispyb_access.summary import read_written_rows
+    from tasks.ispyb_access.overviews.results import read_written_rows
 
     return lambda record: read_written_rows(connect(beamline.settings), record.dcid)

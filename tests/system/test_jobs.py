@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.commanded_site import CommandedSite, await_, site_of_recipes
+from tests.support.commanded_site import CommandedSite, await_, site_of_recipes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -22,7 +22,7 @@ class Site(CommandedSite):
     """A site that is found by its home, as from a user's shell."""
 
     def plaza(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from flows.commands import main; main()", *words]
+        command = [sys.executable, "-c", "from flows.cli import main; main()", *words]
         unset = {"PREFECT_API_URL", "PLAZA_ISPYB_URL"}
         environment = {name: value for name, value in os.environ.items() if name not in unset}
         environment |= {"PLAZA_HOME": str(self.settings.home)}

@@ -10,8 +10,8 @@ from contextlib import suppress
 import pytest
 
 from blocks.errors import UnknownRecipeRun
-from flows.recipe.journal import read_journal
-from flows.recipe.logbook import read_logbook
+from flows.recipe.run_record.journal import read_journal
+from flows.recipe.run_record.manifest import read_logbook
 
 pytestmark = [pytest.mark.slow, pytest.mark.dials]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.commanded_site import CommandedSite, await_, site_of_recipes
+from tests.support.commanded_site import CommandedSite, await_, site_of_recipes
 
 pytestmark = pytest.mark.slow
 

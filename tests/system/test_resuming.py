@@ -17,9 +17,9 @@ from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import AwaitingRetry
 
-from flows.recipe.journal import read_journal
-from flows.recipe.run_folder import run_folder
-from tests.commanded_site import CommandedSite, await_, site_of_recipes
+from flows.recipe.run_record.folder import run_folder
+from flows.recipe.run_record.journal import read_journal
+from tests.support.commanded_site import CommandedSite, await_, site_of_recipes
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +73,7 @@ class Site(CommandedSite):
 
     def end_of(self, run: str) -> str:
         """Wait for the end of a run and return its state's name and message."""
-        from flows.recipe.rescheduling import await_end
+        from flows.recipe.resume import await_end
 
         with temporary_settings({PREFECT_API_URL: self.site.api_url}):
             ended = asyncio.run(await_end(run_folder(run, self.settings.home), 120))

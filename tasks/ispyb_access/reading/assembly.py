@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.ispyb_access.parameters import DispatcherParameters, EnergyScanInfo, RelatedCollections
-from tasks.ispyb_access.reading import classification, image_files, visit_paths
+from tasks.ispyb_access.reading import classification, image_files
 from tasks.ispyb_access.reading.classification import DataCollectionClass
 from tasks.ispyb_access.reading.collection import PIN, CollectionRow
+from tasks.ispyb_access.reading.parameters import DispatcherParameters, EnergyScanInfo, RelatedCollections
 from tasks.ispyb_access.reading.related import RelatedRow, Relation
 from tasks.ispyb_access.reading.rows import DETECTOR, GROUP, PIPELINE, PLAN, PROTEIN, SAMPLE, SESSION, cell, plain
-from tasks.ispyb_access.reading.visit_files import PDBRow, VisitFiles
+from tasks.ispyb_access.reading.visit import paths as visit_paths
+from tasks.ispyb_access.reading.visit.files import PDBRow, VisitFiles
 
 DEFAULT_PROCESSING = "xia2/DIALS"
 X_RAY_DETECTION = "XrayDetection"

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Select, bindparam, func, literal, select, uni
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.sql import FromClause
 
-from tasks.ispyb_access.parameters import UnitCell
-from tasks.ispyb_access.reading import image_files, visit_paths
+from tasks.ispyb_access.reading import image_files
+from tasks.ispyb_access.reading.parameters import UnitCell
 from tasks.ispyb_access.reading.rows import (
     COLLECTION,
     CONTAINER,
@@ -32,6 +32,7 @@ from tasks.ispyb_access.reading.rows import (
     labelled,
     plain,
 )
+from tasks.ispyb_access.reading.visit import paths as visit_paths
 
 CELL = ("cell_a", "cell_b", "cell_c", "cell_alpha", "cell_beta", "cell_gamma")
 PIN = ("containerId", "location", "subLocation", "loopType")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.ispyb_access.parameters import EnergyScanInfo
+from tasks.ispyb_access.reading.parameters import EnergyScanInfo
 
 HC_EV_A = 12398.42  # photon energy in eV times wavelength in Å
 REMOTE_EV = 30.0

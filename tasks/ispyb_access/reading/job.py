@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
-from tasks.ispyb_access.parameters import JobParameters
 from tasks.ispyb_access.reading.image_files import Sweep, last_image, make_sweep
+from tasks.ispyb_access.reading.parameters import JobParameters
 from tasks.ispyb_access.reading.rows import COLLECTION, JOB, JOB_PARAMETER, JOB_SWEEP, cell, labelled, plain
 
 _JOB = select(*labelled(JOB)).where(JOB.c.processingJobId == bindparam("job"))

@@ -11,11 +11,11 @@ from sqlalchemy import ColumnElement, Connection, Integer, Select, String, bindp
 from sqlalchemy.engine import Row
 from sqlalchemy.sql import FromClause
 
-from tasks.ispyb_access.parameters import RelatedCollections
 from tasks.ispyb_access.reading.classification import is_rotation
 from tasks.ispyb_access.reading.image_files import Sweep, last_image, make_sweep
+from tasks.ispyb_access.reading.parameters import RelatedCollections
 from tasks.ispyb_access.reading.rows import COLLECTION, GROUP, GROUPED_SAMPLE, SAMPLE_GROUP
-from tasks.ispyb_access.reading.visit_paths import parts_below
+from tasks.ispyb_access.reading.visit.paths import parts_below
 
 COLUMNS = (
     "dataCollectionId",

@@ -14,7 +14,7 @@ from tasks.ispyb_access.reading.rows import (
     SAMPLE,
     cell,
 )
-from tasks.ispyb_access.reading.visit_files import PDBRow
+from tasks.ispyb_access.reading.visit.files import PDBRow
 
 _WELLS = select(SAMPLE.c.subLocation, SAMPLE.c.blSampleId).where(
     SAMPLE.c.containerId == bindparam("container"),

@@ -7,8 +7,8 @@ from blocks.errors import MessageRefused, PassingFault
 from blocks.settings import Settings
 from tasks import gda_notification
 from tasks.gda_notification import notify_gda
-from tasks.resources import Resources
-from tasks.step_runner import try_step
+from tasks.step.resources import Resources
+from tasks.step.runner import try_step
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ from email.policy import default
 
 import pytest
 from aiosmtpd.controller import Controller
-from interruptions import InterruptedRun
 
 from blocks.settings import Settings
 from blocks.smtp_server import SmtpServer
 from tasks import mailer
 from tasks.mailer import fill_in, is_permanent, send_mail
-from tasks.resources import Resources
-from tasks.step_runner import try_step
+from tasks.step.resources import Resources
+from tasks.step.runner import try_step
+from tests.support.interruptions import InterruptedRun
 
 MAIL = {"recipients": "operator@site", "subject": "images missing", "content": "Missing: {payload}"}
 

@@ -10,8 +10,8 @@ import pytest
 from blocks.errors import MessageRefused
 from tasks.nexus.counting import count_images
 from tasks.nexus_parser import find_related_files
-from tasks.resources import Resources
-from tasks.step_runner import try_step
+from tasks.step.resources import Resources
+from tasks.step.runner import try_step
 
 
 def write_data(path, images, stored=None):

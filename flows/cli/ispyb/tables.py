@@ -1,0 +1,49 @@
+"""`plaza ispyb …`: look after ISPyB's tables."""
+
+from typing import Annotated
+
+import typer
+
+from flows.cli.ispyb import run as ispyb_run
+from flows.cli.ispyb import write_commands as ispyb_commands
+from flows.cli.ispyb.option import IspybURL, find_ispyb, open_ispyb
+
+app = typer.Typer(help="Look after ISPyB: its tables, and what has to be put right.", no_args_is_help=True)
+app.command()(ispyb_commands.commands)
+app.command()(ispyb_run.run)
+
+
+@app.callback()
+def ispyb() -> None:
+    """Look after ISPyB: its tables, and what has to be put right."""
+
+
+@app.command()
+def create(
+    ispyb: IspybURL = None,
+    url: Annotated[str | None, typer.Option(hidden=True, help="What --ispyb was called.")] = None,
+    on_server: Annotated[bool, typer.Option("--on-server", help="Make tables on a database server too.")] = False,
+) -> None:
+    """Make the tables that are missing, and fill the look-up tables."""
+    from blocks.ispyb_connection import describe
+    from tasks.ispyb_access.schema.tables import METADATA, create_schema
+
+    engine = find_ispyb(ispyb or url)
+    create_schema(engine, on_server=on_server)
+    typer.echo(f"ISPyB at {describe(engine)} has its {len(METADATA.tables)} tables.")
+    engine.dispose()
+
+
+@app.command()
+def check(ispyb: IspybURL = None) -> None:
+    """Tell what ISPyB lacks of the tables and columns that Plaza uses. Exit status 1 if it lacks any."""
+    from blocks.ispyb_connection import describe
+    from tasks.ispyb_access.schema.check import check_schema
+
+    with open_ispyb(ispyb) as engine:
+        found = check_schema(engine)
+        for warning in found.warnings:
+            typer.echo(warning)
+        if found.lacks_any:
+            raise typer.Exit(1)
+        typer.echo(f"ISPyB at {describe(engine)} has all that Plaza uses.")

@@ -1,0 +1,54 @@
+"""The root of the command line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from blocks.errors import PlazaError
+from flows.cli import collections, dead_letters, ispyb, jobs, recipes, runs, simulation, site, step, version
+from flows.cli.demo import demo
+
+COMMANDS = (
+    demo,
+    *(site.up, site.down, site.status, site.deploy, site.settings),
+    simulation.simulate,
+    *(collections.find, collections.last),
+    *(runs.show, runs.logs, runs.resume),
+)
+GROUPS = {"dlq": dead_letters.app, "ispyb": ispyb.app, "job": jobs.app, "recipe": recipes.app, "step": step.app}
+ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+app = typer.Typer(name="plaza", no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def plaza(
+    asked: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=version.show_version, is_eager=True, help="Print the version and commit, and exit."
+        ),
+    ] = False,
+) -> None:
+    """Automatic data processing for synchrotron beamlines."""
+
+
+for command in COMMANDS:
+    app.command()(command)
+for name, group in GROUPS.items():
+    app.add_typer(group, name=name)
+app.command(add_help_option=False, context_settings=ANY_ARGUMENTS)(site.prefect)
+
+
+def main() -> None:
+    """Run the command line; an error of Plaza's own is a line, not a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app()
+    except PlazaError as error:
+        sys.stderr.write(f"plaza: {error}\n")
+        sys.exit(1)

@@ -1,0 +1,67 @@
+"""`plaza show`: all that is known of a recipe run. Zocalo's `show_recipeID`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from blocks.errors import RecipeError
+
+FEW, SOME = 5, 20  # messages of each step; of the one that's asked for
+
+
+def show(
+    run: Annotated[
+        str | None,
+        typer.Argument(help="The recipe run: its id, or the start of it; without it, the latest are listed."),
+    ] = None,
+    step: Annotated[
+        str | None, typer.Option(help="Only the messages of this step: its node's number, or its name.")
+    ] = None,
+    messages: Annotated[
+        int | None, typer.Option(min=0, help=f"How many messages of each step. [default: {FEW}, or {SOME} of --step]")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All messages, and all values at full length.")] = False,
+    latest: Annotated[int, typer.Option(min=1, help="How many runs to list.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; nothing is cut.")] = False,
+) -> None:
+    """Print what a recipe run was asked for, what it read, its recipe, and what became of each message."""
+    from blocks.settings import get_settings
+    from flows.recipe.run_record.folder import find_run
+    from flows.recipe.run_record.history import latest_runs, read_story
+
+    if run is None:
+        runs = latest_runs(get_settings().home / "recipe-runs", latest)
+        if as_json:
+            for headline in runs:
+                typer.echo(json.dumps(asdict(headline)))
+        else:
+            from flows.cli.runs.output import print_headlines
+
+            print_headlines(runs)
+        return
+    story = read_story(find_run(run))
+    nodes = [number for number, record in story.records.items() if _is_meant(step, record.label)]
+    if step is not None and not nodes:
+        known = ", ".join(record.label for record in story.records.values()) or "none so far"
+        raise RecipeError(f"recipe run {story.folder.recipe_run} has no step {step!r}; its steps: {known}")
+    if as_json:
+        from flows.cli.runs.output import as_document
+
+        typer.echo(json.dumps(as_document(story, nodes, messages), indent=2))
+    else:
+        from flows.cli.runs.output import StoryPrinter
+
+        if messages is None and not everything:
+            messages = FEW if step is None else SOME
+        StoryPrinter(story, is_cut=not everything).print(nodes, messages, only_messages=step is not None)
+    for complaint in story.complaints:
+        typer.echo(f"plaza: {complaint}", err=True)
+
+
+def _is_meant(step: str | None, label: str) -> bool:
+    number, _, name = label.partition(" · ")
+    return step is None or step in (number, name)

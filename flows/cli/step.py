@@ -1,0 +1,95 @@
+"""`plaza step run`: one recipe node by hand, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from blocks.errors import PlazaError, RecipeError
+
+app = typer.Typer(help="Run single steps of a recipe by hand.", no_args_is_help=True)
+
+
+@app.callback()
+def steps() -> None:
+    """Run single steps of a recipe by hand."""
+
+
+@app.command()
+def run(
+    node: Annotated[Path, typer.Option(help="JSON file of the recipe node: queue, parameters, gridinfo, output …")],
+    messages: Annotated[
+        Path | None, typer.Option(help="File with one JSON payload a line; without it, one empty message.")
+    ] = None,
+) -> None:
+    """Run one node of a recipe on some messages and print what it sends, one JSON object a line.
+
+    Exits with 0 when all messages were handled, with 1 when one was refused (why: on standard error).
+    """
+    try:
+        handled = asyncio.run(_run(_read_node(node), _read_payloads(messages)))
+    except PlazaError as error:
+        typer.echo(f"plaza step run: {error}", err=True)
+        raise typer.Exit(1) from error
+    raise typer.Exit(0 if handled else 1)
+
+
+def _read_node(path: Path) -> dict[str, Any]:
+    try:
+        node = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecipeError(f"node file {path} can't be read as JSON: {error}") from error
+    if not isinstance(node, dict):
+        raise RecipeError(f"node file {path}: expected a JSON object, seen a {type(node).__name__}")
+    return node
+
+
+def _read_payloads(path: Path | None) -> list[Any]:
+    if path is None:
+        return [{}]
+    payloads = []
+    try:
+        # Not splitlines(): JSON text may hold separators of other kinds, such as U+2028, as they are.
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"message file {path} can't be read: {error}") from error
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                payloads.append(json.loads(line))
+            except (ValueError, RecursionError) as error:
+                raise RecipeError(f"message file {path}, line {number}: not JSON: {error}") from error
+    return payloads
+
+
+async def _run(node: dict[str, Any], payloads: Iterable[Any]) -> bool:
+    """Run the node; return whether every message was handled."""
+    from tasks.step import BY_HAND, Message, StepContext
+    from tasks.step.registry import load_step, queue_of
+    from tasks.step.resources import Resources
+    from tasks.step.runner import run_step, sends_of
+
+    step = load_step(queue_of(1, node))
+    refused: list[Exception] = []
+
+    def refuse(message: Message, error: Exception) -> None:
+        refused.append(error)
+        typer.echo(f"refused {json.dumps(message.payload)}: {type(error).__name__}: {error}", err=True)
+
+    async def inbox() -> AsyncIterator[Message]:
+        for number, payload in enumerate(payloads, 1):
+            yield Message(payload, {"ID": BY_HAND}, number, time.time())
+
+    async with Resources() as resources:
+        async for result in run_step(step, inbox(), StepContext(node, BY_HAND, resources, refuse)):
+            for send in sends_of(result):
+                sys.stdout.write(json.dumps({"output": send.output, "payload": send.payload}) + "\n")
+            sys.stdout.flush()
+    return not refused

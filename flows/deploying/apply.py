@@ -1,0 +1,178 @@
+"""Apply the deployments to a running site: work pools, queues, and a deployment for all that the files ask for.
+
+    python -m flows.deploying.apply [--deployments FOLDER]
+
+is what `plaza up` runs; it waits for the API.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from blocks.errors import ConfigurationError
+from blocks.settings import CHECKOUT, Settings, get_settings
+from flows.deploying.files import OURS, PlannedDeployment, WorkPool, read_deployment_files
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
+
+DEPLOYMENTS = CHECKOUT / "deployments"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What `deploy` did to one deployment; `name` is Prefect's, FLOW/DEPLOYMENT."""
+
+    name: str
+    what: Literal["created", "updated", "unchanged", "removed", "refused"]
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what:9} {self.name}" + (f": {self.reason}" if self.reason else "")
+
+
+def deploy(settings: Settings | None = None, deployments: Path = DEPLOYMENTS) -> list[Change]:
+    """Make the site's deployments those of the files.
+
+    Deployments of files that went away are removed if they carry our tag. A file that can't be used is refused; it
+    keeps the deployment that it had.
+
+    Raises
+    ------
+    ConfigurationError
+        `prefect.yaml` or `work_pools.yaml` can't be used.
+    """
+    return asyncio.run(_deploy(settings or get_settings(), deployments))
+
+
+async def _deploy(settings: Settings, deployments: Path) -> list[Change]:
+    from prefect.client.orchestration import get_client
+
+    files = read_deployment_files(deployments, settings.recipe_directory)
+    async with get_client() as client:
+        for pool in files.pools:
+            await _apply_pool(client, pool)
+        present = await _present(client)
+        changes, kept = [], set()
+        for planned in files.deployments:
+            try:
+                change = await _apply(client, planned, present)
+            except ConfigurationError as error:
+                change = Change(_name_of_unloadable(planned, present), "refused", str(error))
+            kept.add(change.name)
+            changes.append(change)
+        for name, deployment in present.items():
+            if name not in kept and OURS in deployment.tags:
+                await client.delete_deployment(deployment.id)
+                changes.append(Change(name, "removed"))
+    return changes
+
+
+async def _apply_pool(client: PrefectClient, pool: WorkPool) -> None:
+    """Create or update a work pool and its queues; limits that operators have set stay."""
+    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+    from prefect.exceptions import ObjectNotFound
+    from prefect.workers.base import BaseWorker
+
+    worker = BaseWorker.get_worker_class_from_type(pool.type)
+    if worker is None:
+        raise ConfigurationError(
+            f"work pool {pool.name!r} has type {pool.type!r}; known are: "
+            f"{', '.join(sorted(BaseWorker.get_all_available_worker_types()))}"
+        )
+    template = worker.get_default_base_job_template()
+    try:
+        await client.read_work_pool(pool.name)
+    except ObjectNotFound:
+        await client.create_work_pool(
+            WorkPoolCreate(name=pool.name, type=pool.type, description=pool.description, base_job_template=template)
+        )
+    else:
+        await client.update_work_pool(
+            pool.name, WorkPoolUpdate(description=pool.description, base_job_template=template)
+        )
+    present = {queue.name: queue for queue in await client.read_work_queues(work_pool_name=pool.name)}
+    for queue in pool.queues:
+        if queue.name not in present:
+            await client.create_work_queue(
+                name=queue.name, work_pool_name=pool.name, priority=queue.priority, description=queue.description
+            )
+        elif present[queue.name].priority != queue.priority:
+            await client.update_work_queue(present[queue.name].id, priority=queue.priority)
+
+
+async def _present(client: PrefectClient) -> dict[str, DeploymentResponse]:
+    """Return all deployments of the site by name."""
+    found: list[DeploymentResponse] = []
+    while page := await client.read_deployments(limit=200, offset=len(found)):
+        found += page
+    flows: dict[Any, str] = {}
+    for deployment in found:
+        if deployment.flow_id not in flows:
+            flows[deployment.flow_id] = (await client.read_flow(deployment.flow_id)).name
+    return {f"{flows[deployment.flow_id]}/{deployment.name}": deployment for deployment in found}
+
+
+async def _apply(client: PrefectClient, planned: PlannedDeployment, present: dict[str, DeploymentResponse]) -> Change:
+    flow = planned.load_flow()
+    name = f"{flow.name}/{planned.name}"
+    wanted: dict[str, Any] = {
+        "entrypoint": planned.entrypoint,
+        "work_pool_name": planned.work_pool,
+        "work_queue_name": planned.work_queue,
+        "description": planned.description or flow.description,
+        "version": planned.version or flow.version,
+        "tags": list(planned.tags),
+        "parameters": planned.parameters,
+        "job_variables": planned.job_variables,
+        "parameter_openapi_schema": flow.parameters.model_dump_for_openapi(),
+        "pull_steps": [],
+        "enforce_parameter_schema": True,
+    }
+    before = present.get(name)
+    differing = [key for key, value in wanted.items() if before is None or _value(before, key) != value]
+    if not differing:
+        return Change(name, "unchanged")
+    flow_id = await client.create_flow_from_name(flow.name)
+    await client.create_deployment(flow_id, planned.name, **wanted)  # updates one that's there
+    return Change(name, "created") if before is None else Change(name, "updated", ", ".join(differing))
+
+
+def _value(deployment: DeploymentResponse, key: str) -> Any:
+    value = getattr(deployment, key)
+    return [] if key == "pull_steps" and value is None else value
+
+
+def _name_of_unloadable(planned: PlannedDeployment, present: dict[str, DeploymentResponse]) -> str:
+    """Return the name of the deployment that has this entrypoint now, else what tells the reader most."""
+    for name, deployment in present.items():
+        if deployment.entrypoint == planned.entrypoint and deployment.name == planned.name:
+            return name
+    return f"{planned.entrypoint}/{planned.name}"
+
+
+def main(deployments: Path) -> int:
+    """Deploy as soon as the API answers, and print what changed."""
+    from flows.site.worker_service import wait_for_api
+
+    asyncio.run(wait_for_api())
+    try:
+        changes = deploy(deployments=deployments)
+    except ConfigurationError as error:
+        sys.stdout.write(f"{error}\n")
+        return 1
+    shown = [change for change in changes if change.what != "unchanged"]
+    sys.stdout.writelines(f"{change}\n" for change in shown)
+    return 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Apply the deployments")
+    parser.add_argument("--deployments", type=Path, default=DEPLOYMENTS)
+    raise SystemExit(main(parser.parse_args().deployments))

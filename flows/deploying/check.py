@@ -1,0 +1,104 @@
+"""Whether all that the deployment files name is there: entrypoints, work pools, queues, blocks, the recipes' steps."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blocks.errors import ConfigurationError
+from flows.deploying.files import DeploymentFiles, read_deployment_files
+from flows.recipe.check.placeholder_sources import PlaceholderSources
+from flows.recipe.check.recipe import check_file, errors
+
+if TYPE_CHECKING:
+    from prefect.blocks.core import Block
+
+_BLOCK = re.compile(r"prefect\.blocks\.([\w-]+)\.([\w-]+)")
+
+
+def check(deployments: Path, recipes: Path, declared: Iterable[str] = ()) -> list[str]:
+    """Resolve every entrypoint, work pool, queue and block that the files name, and check the recipes; needs no server.
+
+    Parameters
+    ----------
+    declared
+        Names of the placeholders that the runs' parameters will fill.
+
+    Returns
+    -------
+    list[str]
+        What doesn't resolve, one line each.
+    """
+    try:
+        files = read_deployment_files(deployments, recipes)
+    except ConfigurationError as error:
+        return [str(error)]
+    return [*_check_pools(files), *_check_flows(files), *_check_blocks(deployments), *_check_recipes(recipes, declared)]
+
+
+def _check_recipes(recipes: Path, declared: Iterable[str]) -> Iterator[str]:
+    """Hold every recipe against the rules of the language and against its steps, as `plaza recipe check` does."""
+    sources = PlaceholderSources(declared)
+    for file in sorted(recipes.glob("*.json")):
+        yield from (f"{file}: {problem}" for problem in errors(check_file(file, sources)))
+
+
+def _check_pools(files: DeploymentFiles) -> list[str]:
+    from prefect.workers.base import BaseWorker
+
+    known = BaseWorker.get_all_available_worker_types()
+    problems = [
+        f"work_pools.yaml: pool {pool.name!r} has type {pool.type!r}, known are: {', '.join(sorted(known))}"
+        for pool in files.pools
+        if pool.type not in known
+    ]
+    queues = {(pool.name, queue.name) for pool in files.pools for queue in pool.queues}
+    queues |= {(pool.name, "default") for pool in files.pools}  # Prefect makes this one
+    return problems + [
+        f"{planned.source}: deployment {planned.name!r} names queue {planned.work_queue!r} of pool "
+        f"{planned.work_pool!r}, which work_pools.yaml doesn't have"
+        for planned in files.deployments
+        if (planned.work_pool, planned.work_queue) not in queues
+    ]
+
+
+def _check_flows(files: DeploymentFiles) -> list[str]:
+    problems = []
+    for planned in files.deployments:
+        try:
+            flow = planned.load_flow()
+        except ConfigurationError as error:
+            problems.append(str(error))
+            continue
+        unknown = sorted(planned.parameters.keys() - flow.parameters.properties.keys())
+        if unknown:
+            problems.append(
+                f"{planned.source}: {flow.name}/{planned.name} sets unknown parameters: {', '.join(unknown)}"
+            )
+    return problems
+
+
+def _check_blocks(deployments: Path) -> list[str]:
+    from prefect.blocks.core import Block
+
+    import blocks
+
+    for module in pkgutil.iter_modules(blocks.__path__):
+        importlib.import_module(f"blocks.{module.name}")
+    known = {kind.get_block_type_slug() for kind in _subclasses(Block)}
+    return [
+        f"{file}: names block {slug}/{name}, but there is no block type {slug!r}; known are: {', '.join(sorted(known))}"
+        for file in sorted(deployments.glob("*.yaml"))
+        for slug, name in _BLOCK.findall(file.read_text())
+        if slug not in known
+    ]
+
+
+def _subclasses(kind: type[Block]) -> Iterator[type[Block]]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)

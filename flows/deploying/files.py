@@ -1,0 +1,177 @@
+"""What is to be deployed, read from files: `prefect.yaml`, `work_pools.yaml` and a deployment for each recipe file."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from blocks.errors import ConfigurationError
+from flows.site.running_site import WORK_POOL
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+LIVE_QUEUE = "live"
+OURS = "plaza"  # tag of every deployment that is made from our files, and may be removed with its file
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Written(BaseModel):
+    """Base of what a person writes: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WorkQueue(_Written):
+    """A queue of a work pool; a lower priority number goes first."""
+
+    name: str
+    priority: int = Field(ge=1)
+    description: str = ""
+
+
+class WorkPool(_Written):
+    """A work pool and its queues."""
+
+    name: str
+    type: str
+    description: str = ""
+    queues: tuple[WorkQueue, ...] = ()
+
+
+class WorkPools(_Written):
+    """The file `work_pools.yaml`."""
+
+    pools: tuple[WorkPool, ...]
+
+
+class _Place(_Written):
+    name: str
+    work_queue_name: str = "default"
+    job_variables: dict[str, Any] = {}
+
+
+class _Deployment(_Written):
+    name: str
+    entrypoint: str
+    work_pool: _Place
+    description: str | None = None
+    version: str | None = None
+    tags: tuple[str, ...] = ()
+    parameters: dict[str, Any] = {}
+
+
+class _ProjectFile(_Written):
+    """The part of Prefect's `prefect.yaml` that has a meaning here: code is installed, nothing is built or pulled."""
+
+    name: str
+    prefect_version: str | None = Field(None, alias="prefect-version")
+    pull: tuple[()] = ()
+    deployments: tuple[_Deployment, ...] = ()
+
+
+@dataclass(frozen=True)
+class DeploymentFiles:
+    """All that the files ask for."""
+
+    pools: tuple[WorkPool, ...]
+    deployments: tuple[PlannedDeployment, ...]
+
+
+@dataclass(frozen=True)
+class PlannedDeployment:
+    """A deployment as the files ask for it; its flow is loaded from the entrypoint."""
+
+    source: Path
+    name: str
+    entrypoint: str
+    work_pool: str
+    work_queue: str
+    description: str | None = None
+    version: str | None = None
+    tags: tuple[str, ...] = ()
+    parameters: dict[str, Any] = field(default_factory=dict)
+    job_variables: dict[str, Any] = field(default_factory=dict)
+
+    def load_flow(self) -> Flow[..., Any]:
+        """Import the flow.
+
+        Raises
+        ------
+        ConfigurationError
+            The entrypoint doesn't lead to a flow; says which file asks for it.
+        """
+        from prefect.flows import load_flow_from_entrypoint
+
+        try:
+            return load_flow_from_entrypoint(self.entrypoint, use_placeholder_flow=False)
+        except Exception as error:  # whatever importing the module raises
+            cause = error.__cause__ or error
+            raise ConfigurationError(
+                f"{self.source}: the entrypoint {self.entrypoint} of deployment {self.name!r} can't be loaded: "
+                f"{type(cause).__name__}: {cause}"
+            ) from error
+
+
+def read_deployment_files(deployments: Path, recipes: Path) -> DeploymentFiles:
+    """Read what is to be deployed.
+
+    Parameters
+    ----------
+    deployments
+        Folder of `prefect.yaml` and `work_pools.yaml`.
+    recipes
+        Folder of the recipe files: `NAME.json` becomes deployment NAME/live.
+
+    Raises
+    ------
+    ConfigurationError
+        A file or the recipes' folder is missing, or a file has an unknown or unfit key.
+    """
+    if not recipes.is_dir():  # not "no recipes": all their deployments would be removed
+        raise ConfigurationError(f"there is no folder {recipes} of recipe files: set PLAZA_RECIPE_DIRECTORY")
+    pools = _read(deployments / "work_pools.yaml", WorkPools).pools
+    file = deployments / "prefect.yaml"
+    from_project = tuple(
+        PlannedDeployment(
+            source=file,
+            name=written.name,
+            entrypoint=written.entrypoint,
+            work_pool=written.work_pool.name,
+            work_queue=written.work_pool.work_queue_name,
+            description=written.description,
+            version=written.version,
+            tags=(OURS, *written.tags),
+            parameters=written.parameters,
+            job_variables=written.work_pool.job_variables,
+        )
+        for written in _read(file, _ProjectFile).deployments
+    )
+    return DeploymentFiles(pools, from_project + tuple(_of_recipe(file) for file in sorted(recipes.glob("*.json"))))
+
+
+def _of_recipe(file: Path) -> PlannedDeployment:
+    return PlannedDeployment(
+        source=file,
+        name="live",
+        entrypoint=f"flows.recipe.catalogue.{file.stem}",
+        work_pool=WORK_POOL,
+        work_queue=LIVE_QUEUE,
+        version=hashlib.sha256(file.read_bytes()).hexdigest()[:12],
+        tags=(OURS, "recipe"),
+    )
+
+
+def _read(file: Path, model: type[_Model]) -> _Model:
+    try:
+        return model.model_validate(yaml.safe_load(file.read_text()))
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{file} is missing: it says what `plaza deploy` deploys") from error
+    except (yaml.YAMLError, ValidationError) as error:
+        raise ConfigurationError(f"{file} can't be used: {error}") from error

@@ -1,0 +1,65 @@
+"""Launch runs of recipes' deployments, each once however often it's asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import httpx
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterIdempotencyKey,
+)
+from prefect.deployments import arun_deployment
+from prefect.exceptions import ObjectNotFound, PrefectException
+
+from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+DEPLOYMENT: Final = "live"
+
+
+async def installed_recipes(client: PrefectClient, recipes: Iterable[str]) -> set[str]:
+    """Return those of the recipes that have a deployment."""
+    flows = await client.read_flows(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=list(recipes))),
+        deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[DEPLOYMENT])),
+    )
+    return {flow.name for flow in flows}
+
+
+async def runs_by_key(client: PrefectClient, keys: Iterable[str]) -> dict[str, UUID]:
+    """Return the runs that have been launched already, by their keys."""
+    # Asked first, although the key itself prevents a second run: else a task run that stands for no run stays pending
+    runs = await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=list(keys)))
+    )
+    return {run.idempotency_key: run.id for run in runs if run.idempotency_key}
+
+
+async def launch_once(client: PrefectClient, launch: Launch, earlier: UUID | None) -> LaunchedRecipe | FailedLaunch:
+    """Launch a run unless there is an earlier one of its key."""
+    if earlier is not None:
+        return LaunchedRecipe(recipe=launch.recipe, flow_run_id=earlier, earlier=True)
+    try:
+        run = await arun_deployment(
+            f"{launch.recipe}/{DEPLOYMENT}",
+            client=client,
+            parameters={"dcid": launch.dcid, "parameters": dict(launch.parameters)},
+            flow_run_name=launch.name,
+            tags=list(launch.tags),
+            idempotency_key=launch.key,
+            timeout=0,
+        )
+    except ObjectNotFound:
+        return FailedLaunch(recipe=launch.recipe, reason="it isn't deployed")
+    except (PrefectException, httpx.HTTPError) as error:
+        return FailedLaunch(recipe=launch.recipe, reason=f"{type(error).__name__}: {error}")
+    return LaunchedRecipe(recipe=launch.recipe, flow_run_id=run.id)

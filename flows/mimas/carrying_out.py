@@ -1,0 +1,105 @@
+"""Launch what Mimas decided as runs of the recipes' deployments, each once however often the event comes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from prefect.client.orchestration import get_client
+
+from flows.launching import installed_recipes, launch_once, runs_by_key
+from flows.mimas import jobs
+from flows.mimas.decision import Decision
+from flows.mimas.outcome import MimasOutcome, describe_job
+from flows.mimas.publishing import tags
+from flows.mimas.scenario import Scenario
+from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
+
+if TYPE_CHECKING:
+    from tasks.step.resources import Resources
+
+
+async def launch(
+    decision: Decision,
+    read: Mapping[str, Any],
+    given: Mapping[str, Any],
+    resources: Resources,
+    warnings: Iterable[str] = (),
+) -> MimasOutcome:
+    """Launch the recipes of a decision that are installed here, and create the jobs whose recipes are.
+
+    Parameters
+    ----------
+    decision
+        What the rules ask for.
+    read
+        The data collection's parameters as read from ISPyB: the recipes needn't read it again.
+    given
+        Parameters that came with the event: they win, and other ones make other runs. Jobs have their own.
+    resources
+        Where ISPyB is.
+    warnings
+        Passed on to the outcome.
+
+    Returns
+    -------
+    MimasOutcome
+        What was launched, what isn't installed, and what could not be launched: a failure doesn't stop the others.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        ISPyB has been away for ten minutes: the jobs aren't created.
+    """
+    scenario = decision.scenario
+    wanted = [invocation.recipe for invocation in decision.recipes]
+    job_recipes = [jobs.RECIPE_PREFIX + job.recipe for job in decision.jobs]
+    async with get_client() as client:
+        installed = await installed_recipes(client, [*wanted, *job_recipes])
+        keys = {recipe: run_key(decision, recipe, given) for recipe in wanted if recipe in installed}
+        earlier = await runs_by_key(client, keys.values())
+        # One after the other: launched together they take no less time, and on SQLite ten times as long
+        launched = {
+            recipe: await launch_once(client, _launch(scenario, recipe, {**read, **given}, key), earlier.get(key))
+            for recipe, key in sorted(keys.items(), key=_can_wait)
+        }
+        fates = {
+            job: await jobs.carry_out(client, resources, job, scenario, read)
+            for job in decision.jobs
+            if jobs.RECIPE_PREFIX + job.recipe in installed
+        }
+    launches = [*(launched[recipe] for recipe in keys), *fates.values()]
+    return MimasOutcome(
+        dcid=scenario.dcid,
+        event=scenario.event.value,
+        beamline=scenario.beamline,
+        dc_class=scenario.dc_class.value,
+        launched=tuple(launch for launch in launches if isinstance(launch, LaunchedRecipe)),
+        not_installed=tuple(name for name in dict.fromkeys([*wanted, *job_recipes]) if name not in installed),
+        failed=tuple(launch for launch in launches if isinstance(launch, FailedLaunch)),
+        jobs=tuple(describe_job(job, fates.get(job)) for job in decision.jobs),
+        matched=decision.matched,
+        warnings=tuple(warnings),
+    )
+
+
+def _can_wait(launch: tuple[str, str]) -> bool:
+    """Tell whether nobody at the beamline waits for a recipe: results go first, archiving after them."""
+    recipe, _ = launch
+    return recipe.startswith("archive-")
+
+
+def _launch(scenario: Scenario, recipe: str, parameters: Mapping[str, Any], key: str) -> Launch:
+    name = f"{recipe} · dcid {scenario.dcid} · {scenario.beamline}"
+    return Launch(recipe, scenario.dcid, parameters, key, name, tags(scenario))
+
+
+def run_key(decision: Decision, recipe: str, given: Mapping[str, Any]) -> str:
+    """Return what tells one launch from another: the same key is the same run."""
+    key = f"{decision.scenario.dcid}-{decision.scenario.event.value}-{recipe}"
+    if not given:
+        return key
+    text = json.dumps(given, sort_keys=True, default=str)
+    return f"{key}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

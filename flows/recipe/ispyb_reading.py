@@ -1,0 +1,90 @@
+"""Read from ISPyB for a decision, with patience: for a database that is away, for a beamline that isn't done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from blocks.errors import DatabaseUnavailable, PlazaError
+from tasks.step.resources import Resources
+
+logger = logging.getLogger(__name__)
+
+OUTAGE_PATIENCE_S = 600.0
+STATUS_INTERVAL_S = 2.0
+
+Answer = TypeVar("Answer")
+
+
+class RunStatusMissing(PlazaError):
+    """The beamline hasn't said in ISPyB how the data collection ended."""
+
+
+async def read_parameters(resources: Resources, known: Mapping[str, Any], guid: str) -> dict[str, Any]:
+    """Add the dispatcher's `ispyb_…` parameters to those that are known: of the data collection, of the job.
+
+    Parameters
+    ----------
+    resources
+        Where ISPyB is.
+    known
+        What was handed over, as `tasks.ispyb_access.reading.reader.complete_parameters` takes it.
+    guid
+        The run.
+
+    Raises
+    ------
+    UnknownDataCollection, UnknownJob
+        ISPyB has none of this id.
+    DatabaseUnavailable
+        ISPyB has been away for ten minutes.
+    VisitFilesUnavailable
+        The visit's file system doesn't answer.
+    """
+    from tasks.ispyb_access.reading.reader import complete_parameters
+
+    return await _patiently(lambda: complete_parameters(resources.ispyb, known, guid))
+
+
+async def await_run_status(resources: Resources, dcid: int, timeout_s: float) -> str:
+    """Wait until the beamline has set the data collection's `runStatus`, and return it.
+
+    Raises
+    ------
+    RunStatusMissing
+        It is still NULL after `timeout_s` seconds.
+    UnknownDataCollection
+        ISPyB has none of this id.
+    DatabaseUnavailable
+        ISPyB has been away for ten minutes.
+    """
+    from tasks.ispyb_access.reading.reader import read_run_status
+
+    deadline = time.monotonic() + timeout_s
+    while not (status := await _patiently(lambda: read_run_status(resources.ispyb, dcid))):
+        if time.monotonic() >= deadline:
+            raise RunStatusMissing(
+                f"data collection {dcid} still has no runStatus in ISPyB after {timeout_s:g} s: expected the beamline "
+                "to set it when the collection ends; send the event again when it is set, or don't ask to wait for it"
+            )
+        await asyncio.sleep(STATUS_INTERVAL_S)
+    return status
+
+
+async def _patiently(read: Callable[[], Answer]) -> Answer:
+    """Read in a thread, and again while ISPyB can't be reached."""
+    from blocks.ispyb_connection import pauses
+
+    deadline = time.monotonic() + OUTAGE_PATIENCE_S
+    for pause in pauses(1.0):
+        try:
+            return await asyncio.to_thread(read)
+        except DatabaseUnavailable as error:
+            if time.monotonic() + pause > deadline:
+                raise
+            logger.warning("%s (again in %.1f s)", error, pause)
+        await asyncio.sleep(pause)
+    raise AssertionError("pauses() ended")

@@ -1,0 +1,72 @@
+"""Hand dead letters back to their recipe runs, and have these taken up again."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from blocks.errors import PlazaError, RecipeError, UnknownRecipeRun
+from flows.recipe.run_record.dead_letters import DeadLetter, DeadLetters
+from flows.recipe.run_record.folder import RunFolder, run_folder
+from flows.recipe.run_record.manifest import read_logbook
+
+
+@dataclass(frozen=True)
+class Reinjection:
+    """What became of the letters of one recipe run: what happens now, or why they stay."""
+
+    letters: Sequence[DeadLetter]
+    message: str = ""
+    error: PlazaError | None = None
+
+
+def reinject(letters: DeadLetters, chosen: Iterable[DeadLetter]) -> Iterator[Reinjection]:
+    """Re-inject letters, recipe run by recipe run.
+
+    They are with their run before they are gone from the dead letters; they come back if it can't be taken up.
+    """
+    by_run = sorted(chosen, key=lambda letter: letter.recipe_run)
+    for run, group in itertools.groupby(by_run, key=lambda letter: letter.recipe_run):
+        yield _reinject_run(letters, run_folder(run), list(group))
+
+
+def _reinject_run(letters: DeadLetters, folder: RunFolder, chosen: Sequence[DeadLetter]) -> Reinjection:
+    from flows.recipe.resume import schedule_again
+
+    try:
+        _check(folder, chosen)
+        with letters.held():
+            for letter in chosen:
+                letters.reinject(letter, folder)
+    except PlazaError as error:
+        return Reinjection(chosen, error=error)
+    try:
+        return Reinjection(chosen, message=asyncio.run(schedule_again(folder)))
+    except PlazaError as error:
+        for letter in chosen:
+            letters.take_back(letter, folder)
+        return Reinjection(chosen, error=error)
+
+
+def _check(folder: RunFolder, chosen: Sequence[DeadLetter]) -> None:
+    """Check that a run can take letters.
+
+    Raises
+    ------
+    UnknownRecipeRun
+        Its folder is gone.
+    RecipeError
+        Its recipe has no such node.
+    """
+    if not folder.logbook.exists() or not folder.journal.exists():
+        raise UnknownRecipeRun(
+            f"recipe run {folder.recipe_run} has no folder any more ({folder.path}), so it can't go on; "
+            "the dead letter stays where it is"
+        )
+    nodes = read_logbook(folder).filled_recipe().nodes
+    for letter in chosen:
+        if letter.node not in nodes:
+            known = ", ".join(map(str, sorted(nodes)))
+            raise RecipeError(f"dead letter {letter.name} is of node {letter.node}; recipe {letter.recipe} has {known}")

@@ -1,0 +1,92 @@
+"""Which dead letters are meant: by name, or by what they're about."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from blocks.errors import DamagedDeadLetter, UnknownDeadLetter
+from flows.recipe.run_record.dead_letters import DeadLetter, DeadLetters
+
+UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+START: Final = 8  # characters of a recipe run's id that mostly do
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What chosen letters have in common; what is None is the same to all.
+
+    Parameters
+    ----------
+    run
+        The start of the recipe run's id.
+    recipe
+        The recipe's name.
+    step
+        The step's name, its queue, or its node's number.
+    dcid
+        The data collection.
+    older_than_s
+        The least age, in seconds.
+    """
+
+    run: str | None = None
+    recipe: str | None = None
+    step: str | None = None
+    dcid: int | None = None
+    older_than_s: float | None = None
+
+    def __contains__(self, letter: DeadLetter) -> bool:
+        return (
+            (self.run is None or letter.recipe_run.startswith(self.run))
+            and self.recipe in (None, letter.recipe)
+            and self.step in (None, letter.step, letter.queue, str(letter.node))
+            and self.dcid in (None, letter.dcid)
+            and (self.older_than_s is None or time.time() - letter.at > self.older_than_s)
+        )
+
+    def of(self, letters: DeadLetters, on_damage: Callable[[DamagedDeadLetter], None]) -> list[DeadLetter]:
+        """Return the letters that are meant, oldest first."""
+        return sorted((letter for letter in letters.all(on_damage=on_damage) if letter in self), key=_age)
+
+
+def short_names(letters: Sequence[DeadLetter]) -> dict[str, str]:
+    """Give letters names that are shorter where that's enough for `DeadLetters.find`."""
+    starts = Counter(run[:START] for run in {letter.recipe_run for letter in letters})
+    return {letter.name: _short_name(letter, starts) for letter in letters}
+
+
+def read_age(text: str) -> float:
+    """Return an age such as 30m, 12h, 30d or 2w in seconds.
+
+    Raises
+    ------
+    UnknownDeadLetter
+        It's none.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip())
+    if not match:
+        raise UnknownDeadLetter(f"age {text!r}: expected a number and a unit, such as 30m, 12h, 30d or 2w")
+    return float(match[1]) * UNITS_S[match[2]]
+
+
+def age_text(seconds: float) -> str:
+    """Return an age in its largest unit: 12 s, 5 min, 3 h, 2 d."""
+    for name, unit in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= unit:
+            return f"{int(seconds // unit)} {name}"
+    return f"{max(int(seconds), 0)} s"
+
+
+def _age(letter: DeadLetter) -> tuple[float, str, int]:
+    return letter.at, letter.recipe_run, letter.number
+
+
+def _short_name(letter: DeadLetter, starts: Counter[str]) -> str:
+    start = letter.recipe_run[:START]
+    short = f"{start}-{letter.number}"
+    return letter.name if starts[start] > 1 or letter.recipe_run.startswith(short) else short

@@ -1,0 +1,270 @@
+"""Messages that no step could use: kept, with all that is known, until somebody deals with them.
+
+A file each, in one folder for the whole site, so that they outlive their recipe run and its process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from blocks.errors import DamagedDeadLetter, UnknownDeadLetter
+from blocks.settings import get_settings
+from flows.recipe.run_record.folder import RunFolder
+from flows.recipe.run_record.journal import decode, encode
+from tasks.step.atomic_file import write_atomically
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A message that was given up.
+
+    Parameters
+    ----------
+    number
+        Which message of its recipe run.
+    node, step, queue
+        Who gave it up.
+    error, traceback
+        The last fault: `Type: text`, and where in the code it came from.
+    history
+        What befell it: `at` (seconds since the epoch), and `error` for a failure, or `done` and `by` for what an
+        operator did.
+    at, host
+        When and where it was given up.
+    """
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+    recipe_run: str
+    number: int
+    recipe: str
+    dcid: int | None
+    node: int
+    step: str
+    queue: str
+    payload: Any
+    environment: Mapping[str, Any]
+    error: str
+    traceback: str
+    history: tuple[Mapping[str, Any], ...]
+    at: float
+    host: str = field(default_factory=socket.gethostname)
+
+    @property
+    def name(self) -> str:
+        """What it's called on the command line, and its file."""
+        return f"{self.recipe_run}-{self.number}"
+
+    def noting(self, deed: str) -> DeadLetter:
+        """Return the letter with what the user of this process did about it in its history."""
+        return replace(self, history=(*self.history, {"at": time.time(), "done": deed, "by": getpass.getuser()}))
+
+
+def _warn(error: DamagedDeadLetter) -> None:
+    logger.warning("%s", error)
+
+
+class DeadLetters:
+    """The dead letters of a site.
+
+    Parameters
+    ----------
+    folder
+        `dead-letters` in the home folder, if not said otherwise.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or get_settings().home / "dead-letters"
+
+    def put(self, letter: DeadLetter) -> None:
+        """Keep a letter; the same one again replaces itself."""
+        write_atomically(self._file(letter.name), encode(asdict(letter)))
+
+    def all(
+        self, recipe_run: str | None = None, on_damage: Callable[[DamagedDeadLetter], None] = _warn
+    ) -> Iterator[DeadLetter]:
+        """Yield the letters, or those of one recipe run, oldest first within a run.
+
+        Parameters
+        ----------
+        on_damage
+            Hears of each file that holds no letter; the others are yielded all the same.
+        """
+        for file in sorted(self.folder.glob("*.json"), key=_order):
+            if recipe_run not in (None, _order(file)[0]):
+                continue
+            with suppress(FileNotFoundError):  # somebody else has just dealt with it
+                try:
+                    letter = read_letter(file)
+                    if letter.name != file.stem:
+                        raise DamagedDeadLetter(f"{file} holds the dead letter {letter.name}: name it as that")
+                except DamagedDeadLetter as error:
+                    on_damage(error)
+                else:
+                    yield letter
+
+    def get(self, name: str) -> DeadLetter:
+        """Return the one letter of a name (see `find`).
+
+        Raises
+        ------
+        UnknownDeadLetter
+            There is none, or more than one.
+        DamagedDeadLetter
+            Its file holds none.
+        """
+        file = self.find(name)
+        try:
+            return read_letter(file)
+        except FileNotFoundError as error:
+            raise _dealt_with(file) from error
+
+    def find(self, name: str) -> Path:
+        """Return the file of the one letter whose name is, or starts with, this one.
+
+        The start of a recipe run's id and a letter's whole number, as in `3f2a0b1c-12`, are a name too.
+
+        Raises
+        ------
+        UnknownDeadLetter
+            There is none, or more than one.
+        """
+        files = list(self.folder.glob("*.json"))
+        exact = [file for file in files if file.stem == name]
+        run, _, number = name.rpartition("-")
+        found = exact or [
+            file
+            for file in files
+            if file.stem.startswith(name)
+            or (run and file.stem.startswith(run) and file.stem.rpartition("-")[2] == number)
+        ]
+        if len(found) != 1 or not name:
+            seen = ", ".join(sorted(file.stem for file in found)[:5]) or "none"
+            raise UnknownDeadLetter(f"expected one dead letter of the name {name!r} in {self.folder}, found {seen}")
+        return found[0]
+
+    def remove(self, letter: DeadLetter) -> None:
+        """Remove a letter that has been dealt with."""
+        self._file(letter.name).unlink(missing_ok=True)
+
+    def change(self, old: DeadLetter, new: DeadLetter) -> None:
+        """Put a letter in the place of another of its name.
+
+        Raises
+        ------
+        UnknownDeadLetter
+            The old one isn't there any more, or has been changed meanwhile.
+        """
+        with self.held():
+            if self.get(old.name) != old:
+                raise UnknownDeadLetter(f"dead letter {old.name} has been changed by somebody else meanwhile")
+            self.put(new)
+
+    def reinject(self, letter: DeadLetter, folder: RunFolder) -> None:
+        """Hand a letter, as it now is, to its recipe run, which takes it when it's next taken up.
+
+        Killed in between, it stands in both places under one number, and is taken once.
+        """
+        with suppress(FileNotFoundError):
+            letter = read_letter(self._file(letter.name))
+        write_atomically(_reinjected(letter, folder), encode(asdict(letter.noting("re-injected"))))
+        self.remove(letter)
+
+    def take_back(self, letter: DeadLetter, folder: RunFolder) -> None:
+        """Keep a letter once more which its recipe run can't be given, unless it has taken it meanwhile."""
+        with suppress(FileNotFoundError):
+            _reinjected(letter, folder).replace(self._file(letter.name))
+
+    def purge(self, file: Path) -> Path:
+        """Move a letter's file out of the way and return where it is kept: in a folder of this day.
+
+        Raises
+        ------
+        UnknownDeadLetter
+            The letter isn't there any more.
+        """
+        kept = self.folder / "purged" / time.strftime("%Y-%m-%d") / file.name
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return file.replace(kept)
+        except FileNotFoundError as error:
+            raise _dealt_with(file) from error
+
+    def file_of(self, letter: DeadLetter) -> Path:
+        """Return the file of a letter."""
+        return self._file(letter.name)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep others that deal with dead letters waiting."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+
+def read_letter(file: Path) -> DeadLetter:
+    """Read a letter's file.
+
+    Raises
+    ------
+    DamagedDeadLetter
+        It doesn't hold a letter.
+    FileNotFoundError
+        There's no such file.
+    """
+    content = file.read_bytes()
+    try:
+        return _letters().validate_python(decode(content))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:3])
+    except (ValueError, RecursionError) as error:
+        faults = str(error)
+    raise DamagedDeadLetter(f"{file} doesn't hold a dead letter: {faults}; mend it or remove it")
+
+
+def read_reinjected(folder: RunFolder) -> dict[Path, DeadLetter]:
+    """Read the letters that were handed to a run; files that hold none are put aside, as `….damaged`."""
+    letters = {}
+    for file in sorted(folder.reinjected.glob("*.json"), key=_order):
+        try:
+            letters[file] = read_letter(file)
+        except DamagedDeadLetter as error:
+            aside = file.replace(file.with_suffix(".json.damaged"))
+            logger.error("can't be re-injected, so it's kept as %s: %s", aside.name, error)
+    return letters
+
+
+@cache
+def _letters() -> TypeAdapter[DeadLetter]:
+    return TypeAdapter(DeadLetter)
+
+
+def _reinjected(letter: DeadLetter, folder: RunFolder) -> Path:
+    return folder.reinjected / f"{letter.number}.json"
+
+
+def _order(file: Path) -> tuple[str, int]:
+    run, _, number = file.stem.rpartition("-")
+    return run, int(number) if number.isdecimal() else 0
+
+
+def _dealt_with(file: Path) -> UnknownDeadLetter:
+    return UnknownDeadLetter(f"dead letter {file.stem} isn't there any more: somebody else has dealt with it")

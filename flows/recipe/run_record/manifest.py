@@ -1,0 +1,118 @@
+"""A recipe run's logbook: what it was asked for, what it read, the recipe that came of it, and on what it runs."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import platform
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+from blocks.errors import UnknownRecipeRun
+from flows.recipe.language.recipe import Recipe, recipe_from_document
+from flows.recipe.run_record.folder import RunFolder
+from flows.recipe.run_record.journal import decode, encode
+from tasks.diffraction.installed_dials import dials_version
+from tasks.step.atomic_file import write_atomically
+
+PACKAGES: Final = ("plaza", "prefect", "distributed", "ispyb")
+
+
+@dataclass(frozen=True)
+class Logbook:
+    """What is kept of a recipe run beside its messages.
+
+    Parameters
+    ----------
+    recipe, file, digest
+        The recipe's name, the file that it was read from, and the SHA-256 of what stood there.
+    dcid
+        The data collection, if the run has one.
+    received
+        The parameters that came with the call: Zocalo's message to the dispatcher.
+    parameters
+        All that filled the recipe: what was received, what ISPyB said, what the site's settings say.
+    filled
+        The recipe with its placeholders filled, as a JSON document.
+    changes
+        What operators changed in it since: `at`, `node`, `parameters` each.
+    versions
+        Package to version; also that of Python.
+    ended
+        `at`, `state` and `message`; None while the run goes on, and if it was killed.
+    """
+
+    recipe: str
+    file: str
+    digest: str
+    dcid: int | None
+    received: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    filled: Mapping[str, Any]
+    changes: tuple[Mapping[str, Any], ...] = ()
+    versions: Mapping[str, str] = field(default_factory=lambda: _versions())
+    ended: Mapping[str, Any] | None = None
+
+    def filled_recipe(self) -> Recipe:
+        """Return the filled recipe, with what operators changed."""
+        return recipe_from_document(self.filled)
+
+    def with_changes(self, node: int, parameters: Mapping[str, Any]) -> Logbook:
+        """Return a logbook in which a node has other parameters."""
+        old = self.filled[str(node)]
+        changed = {**old, "parameters": {**(old.get("parameters") or {}), **parameters}}
+        change = {"at": time.time(), "node": node, "parameters": dict(parameters), "by": getpass.getuser()}
+        return replace(self, filled={**self.filled, str(node): changed}, changes=(*self.changes, change))
+
+    def write(self, folder: RunFolder) -> None:
+        """Write the logbook in place of the run's last one."""
+        write_atomically(folder.logbook, encode(asdict(self)))
+
+
+def read_logbook(folder: RunFolder) -> Logbook:
+    """Read the logbook of a run.
+
+    Raises
+    ------
+    UnknownRecipeRun
+        The run has none: it never came to run its recipe.
+    """
+    try:
+        content = decode(folder.logbook.read_bytes())
+    except FileNotFoundError:
+        raise UnknownRecipeRun(
+            f"recipe run {folder.recipe_run} has no logbook ({folder.logbook}): it failed before its recipe was filled"
+        ) from None
+    return Logbook(**{**content, "changes": tuple(content["changes"])})
+
+
+def document_of(recipe: Recipe) -> dict[str, Any]:
+    """Return a filled recipe as a JSON document; what ISPyB says that isn't JSON's, such as times, becomes text."""
+    document: dict[str, Any] = {str(number): node for number, node in recipe.nodes.items()}
+    return decode(encode({**document, "start": recipe.start, "error": recipe.error}))
+
+
+def digest_of(text: str) -> str:
+    """Return the SHA-256 of a recipe file's text, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def this_process() -> dict[str, Any]:
+    """Say which process takes a run up: for the journal's `began`."""
+    return {"at": time.time(), "host": socket.gethostname(), "pid": os.getpid(), "user": getpass.getuser()}
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):  # Plaza from a folder on the path
+            versions[package] = version(package)
+    if dials := dials_version():
+        versions["dials"] = dials
+    return versions

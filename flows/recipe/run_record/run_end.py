@@ -1,0 +1,51 @@
+"""Tell from a recipe run's folder whether the run has ended."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Final
+
+from flows.recipe.run_record.folder import RunFolder
+from flows.recipe.run_record.resumption import is_at_work
+
+PATIENCE_S: Final = 5.0
+"""How long a run may be without a process before it's taken to be lost: it may be about to begin."""
+
+
+class RunEnd:
+    """Whether a run has ended: by its logbook, or because no process has it any more. Call it now and then.
+
+    Parameters
+    ----------
+    patience_s
+        How long no process may have a run that hasn't said that it ended.
+    clock
+        Seconds, from whenever.
+    """
+
+    def __init__(
+        self, folder: RunFolder, patience_s: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._folder, self._clock = folder, clock
+        self._patience_s = PATIENCE_S if patience_s is None else patience_s
+        self._last_at_work = clock()
+        self.is_lost = False
+
+    def __call__(self) -> bool:
+        """Tell whether the run has ended, or was lost."""
+        if is_at_work(self._folder):  # it may have ended before, and have been taken up again
+            self._last_at_work = self._clock()
+            return False
+        if _says_ended(self._folder):
+            return True
+        self.is_lost = self._clock() - self._last_at_work >= self._patience_s
+        return self.is_lost
+
+
+def _says_ended(folder: RunFolder) -> bool:
+    try:
+        return json.loads(folder.logbook.read_bytes()).get("ended") is not None
+    except FileNotFoundError:
+        return False

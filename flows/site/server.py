@@ -1,0 +1,81 @@
+"""Prefect's API server and UI on the site's database.
+
+python -m flows.site.server --port N
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from blocks.errors import DatabaseUnavailable
+from blocks.settings import get_settings
+from flows.site.database import connection_url, database_socket_folder
+
+_DATABASE_TIMEOUT_S = 60.0
+
+
+def server_environment(home: Path) -> dict[str, str]:
+    """Return Prefect's settings of the server alone; what clients share is in `site_environment`."""
+    return {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": connection_url(home),
+        # in memory, the default, a restart of the server would crash healthy runs that hold a slot
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P7D",  # a flow run leaves some 20
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    }
+
+
+async def wait_for_database(home: Path, timeout: float = _DATABASE_TIMEOUT_S) -> None:
+    """Wait until the database answers.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        It doesn't within `timeout` seconds.
+    """
+    import asyncpg  # type: ignore[import-untyped]
+
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            connection = await asyncpg.connect(user="postgres", host=str(database_socket_folder(home)))
+        except (OSError, asyncpg.PostgresError) as error:
+            if time.monotonic() > deadline:
+                raise DatabaseUnavailable(
+                    f"PostgreSQL at {database_socket_folder(home)} didn't answer within {timeout:.0f} s ({error}): "
+                    f"see {home / 'logs' / 'database.log'}"
+                ) from error
+            await asyncio.sleep(0.1)
+        else:
+            await connection.close()
+            return
+
+
+def main(port: int) -> None:
+    """Serve until SIGTERM."""
+    home = get_settings().home
+    os.environ.update(server_environment(home))  # before Prefect is imported
+    asyncio.run(wait_for_database(home))
+
+    import prefect
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    uvicorn.run(
+        create_app(final=True),
+        app_dir=str(prefect.__module_path__.parent),
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        timeout_graceful_shutdown=3,  # seconds; the UI's and workers' web sockets would hold it for ever
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Run Prefect's server")
+    parser.add_argument("--port", type=int, required=True)
+    main(parser.parse_args().port)

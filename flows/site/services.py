@@ -1,0 +1,286 @@
+"""Bring the whole site up and down on this machine: database, Prefect's server, analysis cluster, warm worker."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import httpx
+import psutil
+
+from blocks.settings import CHECKOUT, Settings, get_settings
+from flows.site.ports import LOOPBACK, answers, claim_port
+from flows.site.running_site import (
+    SERVICE_MARK,
+    WORK_POOL,
+    RunningSite,
+    read_running_site,
+    site_environment,
+    site_file,
+    socket_folder,
+    usable_folder,
+)
+from flows.site.supervision import Service, ServiceFailed, ServiceState, Supervisor, tail
+from flows.warm_pool.forker import FLOW_MODULES
+from tasks.step.process_ties import is_alive, kill, wait_until_gone
+
+logger = logging.getLogger(__name__)
+
+DEPLOYMENTS = CHECKOUT / "deployments"
+_UP_TIMEOUT_S = 120.0
+_DOWN_TIMEOUT_S = 60.0
+_STARTS_ALLOWED = 3
+
+
+@dataclass(frozen=True)
+class SiteStatus:
+    """Health of the site.
+
+    Parameters
+    ----------
+    site
+        Its addresses; None if it's down.
+    worker
+        Prefect's word for the worker of the site's work pool: ONLINE, OFFLINE; empty if the server doesn't answer.
+    """
+
+    site: RunningSite | None
+    services: tuple[ServiceState, ...] = ()
+    worker: str = ""
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether everything runs and the worker takes runs."""
+        return bool(self.services) and all(s.is_running for s in self.services) and self.worker == "ONLINE"
+
+
+def up(
+    settings: Settings | None = None,
+    *,
+    wait: bool = True,
+    deployments: Path = DEPLOYMENTS,
+    modules: Sequence[str] = FLOW_MODULES,
+    end_with: int | None = None,
+    timeout: float = _UP_TIMEOUT_S,
+) -> RunningSite:
+    """Start the site unless it runs, and apply the deployments.
+
+    Parameters
+    ----------
+    wait
+        Return when everything is ready, else as soon as the services have been started (nothing is deployed then).
+    deployments
+        Folder of `prefect.yaml` and `work_pools.yaml`.
+    modules
+        What the worker imports beforehand.
+    end_with
+        Stop everything when the process with this id ends; a site that already runs stays as it was.
+
+    Raises
+    ------
+    PortTaken
+        A port is in use; nothing has been started.
+    ServiceFailed
+        A service didn't come up within `timeout` seconds; the others are left as they are, for `status`.
+    """
+    settings = settings or get_settings()
+    settings = settings.model_copy(update={"home": settings.home.resolve()})
+    deadline = time.monotonic() + timeout
+    with _one_at_a_time(settings.home):
+        supervisor = Supervisor(settings.home)
+        if supervisor.is_alive():
+            site = read_running_site(settings)
+            logger.info("the site is up already, at %s", site.ui_url)
+            supervisor.start_stopped()
+        else:
+            site = _start(supervisor, settings, modules, end_with)
+    if wait:
+        _wait_until_ready(supervisor, settings, site, deployments, deadline)
+    return site
+
+
+def _start(supervisor: Supervisor, settings: Settings, modules: Sequence[str], end_with: int | None) -> RunningSite:
+    _end_leftovers(settings.home)
+    server_port = claim_port(settings.server_port, "Prefect's server", "PLAZA_SERVER_PORT")
+    scheduler = settings.dask_scheduler
+    services = [
+        Service("database", ("flows.site.database",), 10, stop_signal="INT"),
+        Service("server", ("flows.site.server", "--port", str(server_port)), 20),
+        Service("worker", ("flows.site.worker_service", "--preload", *modules), 40, stop_timeout_s=20),
+    ]
+    if scheduler is None:
+        dask_port = claim_port(settings.dask_port, "the analysis cluster", "PLAZA_DASK_PORT")
+        scheduler = f"tcp://{LOOPBACK}:{dask_port}"
+        options = ("--port", str(dask_port), "--workers", str(settings.analysis_workers))
+        services.append(Service("analysis-cluster", ("flows.site.analysis_cluster", *options), 30))
+    ui_url = f"http://{LOOPBACK}:{server_port}"
+    site = RunningSite(settings.home, f"{ui_url}/api", ui_url, scheduler)
+    mark = {SERVICE_MARK: str(settings.home), "SPT_NOENV": "1"}  # titles of processes must not overwrite the mark
+    supervisor.start(services, {**os.environ, **site_environment(settings, site), **mark}, end_with)
+    site.write()
+    return site
+
+
+@contextmanager
+def running_site(settings: Settings | None = None, **options: Any) -> Iterator[RunningSite]:
+    """Have the site up inside the block, and all of it stopped after it, even if this process is killed.
+
+    A site that was up before is used and left running.
+    """
+    settings = settings or get_settings()
+    if Supervisor(settings.home.resolve()).is_alive():
+        yield up(settings, **options)
+        return
+    try:
+        yield up(settings, end_with=os.getpid(), **options)
+    finally:
+        down(settings)
+
+
+def down(settings: Settings | None = None, timeout: float = _DOWN_TIMEOUT_S) -> bool:
+    """Stop the site; runs that are under way are ended and reported.
+
+    Returns
+    -------
+    bool
+        Whether anything ran.
+
+    Raises
+    ------
+    ServiceFailed
+        Processes remain that can't even be killed.
+    """
+    home = (settings or get_settings()).home.resolve()
+    supervisor = Supervisor(home)
+    processes = _site_processes(home)
+    if supervisor.is_alive():
+        supervisor.shut_down()
+        stubborn = wait_until_gone(processes, timeout)
+        if stubborn:
+            logger.warning("killing what didn't stop within %.0f s: %s", timeout, _names(stubborn))
+            kill(stubborn)
+    _end_leftovers(home)
+    for file in (site_file(home), home / "run" / "supervisord.pid", socket_folder(home) / "supervisor.sock"):
+        file.unlink(missing_ok=True)
+    if socket_folder(home) != home / "run":
+        shutil.rmtree(socket_folder(home))
+    return bool(processes)
+
+
+def status(settings: Settings | None = None) -> SiteStatus:
+    """Return the health of the site."""
+    settings = settings or get_settings()
+    supervisor = Supervisor(settings.home.resolve())
+    if not supervisor.is_alive() or not site_file(settings.home).exists():
+        return SiteStatus(None)
+    site = read_running_site(settings)
+    return SiteStatus(site, tuple(supervisor.states()), _worker_status(site))
+
+
+@contextmanager
+def _one_at_a_time(home: Path) -> Iterator[None]:
+    with (usable_folder(home / "run") / "up.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _site_processes(home: Path) -> list[psutil.Process]:
+    """Find every process of the site: those that carry its mark, and their descendants."""
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(SERVICE_MARK) == str(home):
+                found |= {each.pid: each for each in (process, *process.children(recursive=True))}
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return [process for process in found.values() if is_alive(process)]
+
+
+def _end_leftovers(home: Path) -> None:
+    """End processes of a site whose supervisor is gone; they stop by themselves, so wait for that first."""
+    leftovers = wait_until_gone(_site_processes(home), timeout=15)
+    if leftovers:
+        logger.warning("killing what an earlier site left: %s", _names(leftovers))
+        kill(leftovers)
+        leftovers = wait_until_gone(_site_processes(home), timeout=5)
+    if leftovers:
+        raise ServiceFailed(f"can't be killed: {_names(leftovers)}. End them by hand, then try again")
+
+
+def _names(processes: Sequence[psutil.Process]) -> str:
+    return ", ".join(f"{process.pid} ({process.name()})" for process in processes if is_alive(process))
+
+
+def _wait_until_ready(
+    supervisor: Supervisor, settings: Settings, site: RunningSite, deployments: Path, deadline: float
+) -> None:
+    deploying = subprocess.Popen(
+        [sys.executable, "-m", "flows.deploying.apply", "--deployments", str(deployments)],
+        env={**os.environ, **site_environment(settings, site)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with deploying:
+        try:
+            if any(state.name == "analysis-cluster" for state in supervisor.states()):
+                port = urlparse(site.scheduler_address).port or 0
+                _wait_for("analysis-cluster", lambda: answers(port), supervisor, deadline)
+            _wait_for("server", lambda: _ask(f"{site.api_url}/health") is True, supervisor, deadline)
+            _wait_for("worker", lambda: _worker_status(site) == "ONLINE", supervisor, deadline)
+            output, _ = deploying.communicate(timeout=max(1.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired as error:
+            raise ServiceFailed("the deployments weren't applied in time: try `plaza deploy`") from error
+        finally:
+            deploying.kill()
+    if deploying.returncode != 0:
+        raise ServiceFailed(f"the deployments could not be applied:\n{output.strip()}")
+    for line in output.splitlines():
+        logger.log(logging.WARNING if line.startswith("refused") else logging.INFO, "%s", line)
+
+
+def _wait_for(name: str, is_ready: Callable[[], bool], supervisor: Supervisor, deadline: float) -> None:
+    """Wait for a service, but not for one that ends again and again, itself or another that it may wait for."""
+    starts: dict[str, set[int]] = {}
+    while not is_ready():
+        for state in supervisor.states():
+            starts.setdefault(state.name, set()).add(state.pid)
+            if state.state == "FATAL" or len(starts[state.name] - {0}) > _STARTS_ALLOWED:
+                raise ServiceFailed(
+                    f"the service {state.name} ends again and again. {_log_end(supervisor, state.name)}"
+                )
+        if time.monotonic() > deadline:
+            raise ServiceFailed(f"the service {name} isn't ready in time. {_log_end(supervisor, name)}")
+        time.sleep(0.05)
+
+
+def _log_end(supervisor: Supervisor, name: str) -> str:
+    log = supervisor.home / "logs" / f"{name}.log"
+    return f"The end of {log}:\n{tail(log)}"
+
+
+def _worker_status(site: RunningSite) -> str:
+    workers = _ask(f"{site.api_url}/work_pools/{WORK_POOL}/workers/filter", {"limit": 200})
+    states = [worker["status"] for worker in workers] if isinstance(workers, list) else []
+    return "ONLINE" if "ONLINE" in states else next(iter(states), "")
+
+
+def _ask(url: str, body: Any = None) -> Any:
+    """Return what the API says to a GET, or to a POST if there's a body; None if it doesn't answer (yet)."""
+    method = "GET" if body is None else "POST"
+    try:  # plain HTTP to this machine: no proxy, nor 0.1 s for parsing certificates
+        response = httpx.request(method, url, json=body, timeout=5, trust_env=False, verify=False)
+        return response.raise_for_status().json()
+    except (httpx.HTTPError, ValueError):
+        return None

@@ -1,0 +1,221 @@
+"""The site's services under supervisord: its configuration, and talking to it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from configparser import RawConfigParser
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from xmlrpc.client import Fault, ServerProxy
+
+from blocks.errors import PlazaError
+from flows.site.running_site import socket_folder
+
+_LOG_SIZE = "10MB"
+_LOGS_KEPT = "3"
+
+
+class ServiceFailed(PlazaError):
+    """A service of the site doesn't come up or go down."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A resident process of the site.
+
+    Parameters
+    ----------
+    command
+        Module and arguments, as after `python -m`.
+    priority
+        Those with higher numbers are started later and stopped sooner.
+    stop_timeout_s
+        How long it may take to stop before it's killed.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    priority: int
+    stop_timeout_s: int = 10
+    stop_signal: str = "TERM"
+
+    def log(self, home: Path) -> Path:
+        """Return the file that its output goes to."""
+        return home / "logs" / f"{self.name}.log"
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """What supervisord says of a service; `state` is one of its own words (RUNNING, BACKOFF, FATAL …)."""
+
+    name: str
+    state: str
+    pid: int
+    uptime_s: int
+    note: str
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it's up."""
+        return self.state == "RUNNING"
+
+
+def configuration(home: Path, services: Sequence[Service]) -> RawConfigParser:
+    """Return supervisord's configuration file for these services."""
+    parser = RawConfigParser()
+    parser["unix_http_server"] = {"file": str(_socket(home)), "chmod": "0700"}
+    parser["rpcinterface:supervisor"] = {
+        "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+    }
+    parser["supervisord"] = {
+        "logfile": str(home / "logs" / "supervisord.log"),
+        "logfile_maxbytes": _LOG_SIZE,
+        "logfile_backups": _LOGS_KEPT,
+        "pidfile": str(home / "run" / "supervisord.pid"),
+        "directory": str(home),
+        "silent": "true",
+        **({"user": "root"} if os.getuid() == 0 else {}),  # only says that we know
+    }
+    for service in services:
+        parser[f"program:{service.name}"] = {
+            "command": " ".join(_quoted(word) for word in _command(service)),
+            "priority": str(service.priority),
+            "autorestart": "true",
+            "startsecs": "1",
+            "startretries": "5",
+            "stopsignal": service.stop_signal,
+            "stopwaitsecs": str(service.stop_timeout_s),
+            "killasgroup": "true",
+            "redirect_stderr": "true",
+            "stdout_logfile": str(service.log(home)),
+            "stdout_logfile_maxbytes": _LOG_SIZE,
+            "stdout_logfile_backups": _LOGS_KEPT,
+        }
+    for section in parser.values():
+        for name, value in section.items():
+            section[name] = value.replace("%", "%%")
+    return parser
+
+
+def _command(service: Service) -> list[str]:
+    return [sys.executable, "-m", "tasks.step.process_ties", *service.command]
+
+
+def _quoted(word: str) -> str:
+    return f'"{word}"' if " " in word else word
+
+
+def _socket(home: Path) -> Path:
+    return socket_folder(home) / "supervisor.sock"
+
+
+class Supervisor:
+    """The supervisord of one home folder, running or not."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    def start(
+        self,
+        services: Sequence[Service],
+        environment: Mapping[str, str],
+        end_with: int | None = None,
+        timeout: float = 20,
+    ) -> None:
+        """Start supervisord and wait until it answers.
+
+        Parameters
+        ----------
+        end_with
+            Stop everything when the process with this id ends.
+
+        Raises
+        ------
+        ServiceFailed
+            It doesn't answer within `timeout` seconds.
+        """
+        for folder in ("logs", "run"):
+            (self.home / folder).mkdir(parents=True, exist_ok=True)
+        file = self.home / "supervisord.conf"
+        with file.open("w") as stream:
+            configuration(self.home, services).write(stream)
+        command = [sys.executable, "-m", "flows.site.supervisor_process", str(file)]
+        if end_with is not None:
+            command += ["--end-with", str(end_with)]
+        log = self.home / "logs" / "supervisord.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=dict(environment),
+                cwd=self.home,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + timeout
+        while not self.is_alive():
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                raise ServiceFailed(f"supervisord didn't start. The end of {log}:\n{tail(log)}")
+            time.sleep(0.02)
+        process.returncode = 0  # it isn't ours to wait for: it lives on when this process ends
+
+    def is_alive(self) -> bool:
+        """Say whether supervisord answers."""
+        try:
+            self._call("getState")
+        except (OSError, HTTPException):
+            return False
+        return True
+
+    @property
+    def pid(self) -> int:
+        """Process id of supervisord."""
+        return int(self._call("getPID"))
+
+    def states(self) -> list[ServiceState]:
+        """Return the states of all services, in the order of their start."""
+        return [
+            ServiceState(
+                info["name"],
+                info["statename"],
+                info["pid"],
+                info["now"] - info["start"] if info["pid"] else 0,
+                info["spawnerr"] or ("" if info["pid"] else info["description"]),
+            )
+            for info in self._call("getAllProcessInfo")
+        ]
+
+    def start_stopped(self) -> None:
+        """Start the services that supervisord has given up."""
+        for state in self.states():
+            if state.state in {"FATAL", "STOPPED", "EXITED"}:
+                self._call("startProcess", state.name, False)
+
+    def shut_down(self) -> None:
+        """Tell supervisord to stop everything and end; returns at once."""
+        self._call("shutdown")
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        from supervisor.xmlrpc import SupervisorTransport
+
+        transport = SupervisorTransport(None, None, serverurl=f"unix://{_socket(self.home)}")
+        with ServerProxy("http://localhost", transport=transport) as proxy:
+            try:
+                return getattr(proxy.supervisor, method)(*arguments)
+            except Fault as fault:
+                raise ServiceFailed(f"supervisord refused {method}{arguments}: {fault.faultString}") from fault
+
+
+def tail(file: Path, lines: int = 20) -> str:
+    """Return the last lines of a log file."""
+    if not file.exists():
+        return f"(no {file})"
+    return "\n".join(file.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,106 @@
+"""The resident warm worker.
+
+    python -m flows.site.worker_service --preload MODULE…
+
+It waits for the API and the site's work pool, then runs flow runs until SIGTERM, which ends them and reports them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from flows.site.running_site import WORK_POOL
+
+if TYPE_CHECKING:
+    from flows.warm_pool.worker import WarmWorker
+
+_API_TIMEOUT_S = 120.0
+_POLL_S = 0.1
+
+
+async def wait_for_api(timeout: float = _API_TIMEOUT_S) -> None:
+    """Wait until Prefect's API answers.
+
+    Raises
+    ------
+    TimeoutError
+        It doesn't within `timeout` seconds.
+    """
+    from prefect.client.orchestration import get_client
+
+    async with asyncio.timeout(timeout), get_client() as client:
+        while await client.api_healthcheck() is not None:
+            await asyncio.sleep(_POLL_S)
+
+
+async def wait_for_work_pool(timeout: float = _API_TIMEOUT_S) -> None:
+    """Wait until the site's work pool is there: `plaza deploy` makes it, with its queues.
+
+    Raises
+    ------
+    TimeoutError
+        It isn't there within `timeout` seconds after the API.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    await wait_for_api(timeout)
+    async with asyncio.timeout(timeout), get_client() as client:
+        while True:
+            try:
+                await client.read_work_pool(WORK_POOL)
+            except ObjectNotFound:
+                await asyncio.sleep(_POLL_S)
+            else:
+                return
+
+
+async def serve(modules: Sequence[str]) -> None:
+    """Run the worker until SIGTERM or SIGINT."""
+    from flows.warm_pool.worker import WarmWorker
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    worker = WarmWorker(
+        work_pool_name=WORK_POOL, name=f"warm {platform.node()}", create_pool_if_not_found=False, modules=modules
+    )
+    working = asyncio.create_task(_work(worker))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
+    if not working.done():
+        await worker.end_runs()
+        working.cancel()
+    with suppress(asyncio.CancelledError):
+        await working
+
+
+async def _work(worker: WarmWorker) -> None:
+    """Warm up while the API starts, then take runs."""
+    from flows.warm_pool.scheduled_runs import watch_scheduled_runs
+
+    await asyncio.gather(worker.forker.start(), wait_for_work_pool())
+    watching = asyncio.create_task(watch_scheduled_runs(worker.get_and_submit_flow_runs))
+    try:
+        await worker.start()
+    finally:
+        watching.cancel()
+
+
+def main(modules: Sequence[str]) -> None:
+    """Serve; runs are announced, so asking for them is only for announcements that were lost."""
+    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "2")
+    asyncio.run(serve(modules))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Run the warm worker")
+    parser.add_argument("--preload", nargs="*", default=[], metavar="MODULE")
+    main(parser.parse_args().preload)

@@ -1,0 +1,195 @@
+"""Read what a recipe needs of a data collection or of a processing job, as Zocalo's dispatcher does."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Engine, select
+
+from blocks.errors import UnknownDataCollection
+from blocks.ispyb_connection import describe, transaction
+from tasks.ispyb_access.overviews.jobs import UnknownJob
+from tasks.ispyb_access.reading.asking import collection_to_read, job_to_read
+from tasks.ispyb_access.reading.assembly import Findings, assemble, classify, has_sweeps
+from tasks.ispyb_access.reading.collection import CollectionRow, read_collection, read_events, read_grid
+from tasks.ispyb_access.reading.energy_scan import choose_energy_scan
+from tasks.ispyb_access.reading.job import read_job_parameters
+from tasks.ispyb_access.reading.parameters import DispatcherParameters, JobParameters, RelatedCollections
+from tasks.ispyb_access.reading.related import (
+    groups_of_directories,
+    groups_of_samples,
+    read_related,
+    read_visit_directories,
+)
+from tasks.ispyb_access.reading.rows import COLLECTION
+from tasks.ispyb_access.reading.sample import read_energy_scans, read_pdb_rows, read_wells
+from tasks.ispyb_access.reading.visit.files import FileAccess, VisitFiles, Wanted, find_visit_files
+
+ID = re.compile(r"[0-9]{1,18}")  # longer ones are none, and no database would take them
+
+
+def read_data_collection(
+    engine: Engine, dcid: int, guid: str, access: FileAccess = FileAccess.FULL
+) -> DispatcherParameters:
+    """Read the recipe parameters of a data collection, in at most eight statements.
+
+    Parameters
+    ----------
+    engine
+        ISPyB.
+    dcid
+        The data collection.
+    guid
+        The recipe run: the last component of its directories.
+    access
+        What to do with the visit's folder.
+
+    Raises
+    ------
+    UnknownDataCollection
+        There is none of this id.
+    DatabaseUnavailable
+        ISPyB can't be reached.
+    VisitFilesUnavailable
+        The visit's file system doesn't answer.
+    """
+    with transaction(engine, read_only=True) as connection:
+        collection = read_collection(connection, dcid)
+        if collection is None:
+            raise _unknown(engine, dcid)
+        findings = _findings(connection, collection)
+    # No transaction is held open for the file system, which may take its time
+    groups = groups_of_samples(findings.related)
+    files = find_visit_files(_wanted(collection, findings, has_groups=bool(groups)), access)
+    if files.groups:
+        groups = _groups_of_directories(engine, collection, files)
+    return assemble(collection, findings, files, groups, guid)
+
+
+def read_processing_job(engine: Engine, job_id: int) -> JobParameters:
+    """Read the recipe parameters of a processing job, in three statements.
+
+    Raises
+    ------
+    UnknownJob
+        There is none of this id.
+    DatabaseUnavailable
+        ISPyB can't be reached.
+    """
+    with transaction(engine, read_only=True) as connection:
+        job = read_job_parameters(connection, job_id)
+    if job is None:
+        raise UnknownJob(f"ISPyB at {describe(engine)} has no processing job {job_id}: check the job's id")
+    return job
+
+
+def complete_parameters(
+    engine: Engine, known: Mapping[str, Any], guid: str, access: FileAccess = FileAccess.FULL
+) -> dict[str, Any]:
+    """Add what ISPyB says to the parameters of a recipe run: Zocalo's dispatcher filter.
+
+    Parameters
+    ----------
+    engine
+        ISPyB.
+    known
+        What was handed over: it wins over what ISPyB says of the data collection, but not of the job. Without
+        `ispyb_dcid`, `ispyb_process` or `ispyb_reprocessing_id` there is nothing to add; nor is there for the data
+        collection if `ispyb_dc_info` is there, nor for the job if `ispyb_processing_job` is: somebody has read it.
+    guid
+        The recipe run.
+    access
+        What to do with the visit's folder.
+
+    Raises
+    ------
+    UnknownDataCollection, UnknownJob
+        There is none of this id, or the job names no data collection.
+    DatabaseUnavailable
+        ISPyB can't be reached.
+    VisitFilesUnavailable
+        The visit's file system doesn't answer.
+    """
+    parameters = dict(known)
+    if (job_id := job_to_read(known)) is not None:
+        job = read_processing_job(engine, _as_id("processing job", job_id, UnknownJob))
+        dcid = known.get("ispyb_dcid") or job.dcid
+        if dcid is None:
+            raise UnknownDataCollection(
+                f"processing job {job.process} names no data collection, nor do its sweeps: expected "
+                "ProcessingJob.dataCollectionId; give the data collection's id with the job's"
+            )
+        parameters |= job.recipe_parameters() | {"ispyb_dcid": dcid}
+    if (dcid := collection_to_read(parameters)) is not None:
+        dcid = _as_id("data collection", dcid, UnknownDataCollection)
+        collection = read_data_collection(engine, dcid, guid, access)
+        parameters = collection.recipe_parameters() | parameters | {"ispyb_dcid": dcid}
+    return parameters
+
+
+def read_run_status(engine: Engine, dcid: int) -> str | None:
+    """Return how a data collection stands (`runStatus`); None while the beamline hasn't said.
+
+    Raises
+    ------
+    UnknownDataCollection
+        There is none of this id.
+    DatabaseUnavailable
+        ISPyB can't be reached.
+    """
+    with transaction(engine, read_only=True) as connection:
+        found = connection.execute(select(COLLECTION.c.runStatus).where(COLLECTION.c.dataCollectionId == dcid)).first()
+    if found is None:
+        raise _unknown(engine, dcid)
+    status: str | None = found.runStatus
+    return status
+
+
+def _findings(connection: Connection, collection: CollectionRow) -> Findings:
+    """Read what is worth a statement for this kind of data collection."""
+    grid = read_grid(connection, collection.dcid, collection.group)
+    kind = classify(collection, grid)
+    sample, protein, directory = collection.sample, collection.protein, collection.info["imageDirectory"]
+    scans = read_energy_scans(connection, collection.session, protein) if protein is not None else ()
+    return Findings(
+        kind=kind,
+        grid=grid,
+        related=read_related(connection, group=collection.group, sample=sample, directory=directory),
+        wells=read_wells(connection, collection.row),
+        energy_scan=choose_energy_scan(scans, sample, collection.info["wavelength"]),
+        pdb_rows=read_pdb_rows(connection, protein) if protein is not None else (),
+        events=read_events(connection, collection.dcid) if has_sweeps(kind) else (),
+    )
+
+
+def _wanted(collection: CollectionRow, findings: Findings, *, has_groups: bool) -> Wanted:
+    _, visit_directory = collection.visit
+    return Wanted(
+        visit_directory=None if visit_directory is None else str(visit_directory),
+        parts=collection.parts,
+        crystal=not collection.space_group and not collection.unit_cell,
+        groups=not has_groups and collection.session is not None,
+        pdb_rows=findings.pdb_rows,
+    )
+
+
+def _groups_of_directories(engine: Engine, collection: CollectionRow, files: VisitFiles) -> list[RelatedCollections]:
+    _, visit_directory = collection.visit
+    with transaction(engine, read_only=True) as connection:
+        collections = read_visit_directories(connection, collection.session)
+    return groups_of_directories(files.groups, collections, str(visit_directory))
+
+
+def _as_id(what: str, value: Any, error: type[Exception]) -> int:
+    """Return an id that may come as text."""
+    text = str(value).strip()
+    if isinstance(value, bool) or not ID.fullmatch(text):
+        raise error(f"{value!r} is no id of a {what}: expected a whole number")
+    return int(text)
+
+
+def _unknown(engine: Engine, dcid: int) -> UnknownDataCollection:
+    return UnknownDataCollection(
+        f"ISPyB at {describe(engine)} has no data collection {dcid}: check the dcid, and that this is the "
+        "database that the beamline writes to"
+    )

@@ -1,0 +1,124 @@
+"""Per-image results: many rows at once, in any order, any number of times."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from functools import cache
+from math import inf, isfinite
+from operator import itemgetter
+from typing import Annotated, Any
+
+from ispyb.sqlalchemy import Base
+from pydantic import Field, model_validator
+from sqlalchemy import Connection, func
+from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.sql.dml import Insert
+
+from tasks.ispyb_access.writing.commands.base import CommandParameters, Identity
+from tasks.ispyb_access.writing.rows.columns import LARGEST_FLOAT, LARGEST_INTEGER, LARGEST_INTEGERS
+
+TABLE = Base.metadata.tables["ImageQualityIndicators"]
+KEY = ("dataCollectionId", "imageNumber")
+COLUMNS = (  # in the order in which the models have them
+    *("dataCollectionId", "imageNumber", "spotTotal", "inResTotal", "goodBraggCandidates", "iceRings"),
+    *("method1Res", "method2Res", "maxUnitCell", "pctSaturationTop50Peaks", "inResolutionOvrlSpots"),
+    *("binPopCutOffMethod2Res", "recordTimeStamp", "totalIntegratedSignal", "dozor_score"),
+)
+NOT_DETERMINED = 0
+LARGEST_IMAGE = LARGEST_INTEGERS["MEDIUMINT"]
+BY_IMAGE = itemgetter(0, 1)
+
+Count = Annotated[int, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
+
+
+class PerImageResult(CommandParameters):
+    """What per-image analysis found on one image.
+
+    The limits are the columns': rows aren't looked at again one by one, since there are thousands in a second.
+    """
+
+    dcid: Identity
+    file_pattern_index: int | None = Field(None, alias="file-pattern-index", ge=0, le=LARGEST_IMAGE)
+    file_number: int | None = Field(None, alias="file-number", ge=0, le=LARGEST_IMAGE)
+    n_spots_total: Count | None = None
+    n_spots_no_ice: Count | None = None
+    estimated_d_min: float | None = None
+    total_intensity: float | None = None
+    dozor_score: float | None = None
+
+    @model_validator(mode="after")
+    def _is_a_result_of_an_image(self) -> "PerImageResult":
+        if self.file_pattern_index is None and self.file_number is None:
+            raise ValueError("expected the image's number as file-pattern-index or file-number, seen neither")
+        if self.n_spots_total is None and self.dozor_score is None:
+            raise ValueError("expected n_spots_total or dozor_score, seen neither")
+        if LARGEST_FLOAT < abs(self.estimated_d_min or 0.0) < inf:
+            raise ValueError(f"expected estimated_d_min up to {LARGEST_FLOAT:.1e} Å, seen {self.estimated_d_min}")
+        return self
+
+    @property
+    def image_number(self) -> int:
+        """The image's number within the data collection."""
+        number = self.file_number if self.file_pattern_index is None else self.file_pattern_index
+        assert number is not None
+        return number
+
+    def row(self, written_at: str) -> tuple[Any, ...]:
+        """Return the row of ImageQualityIndicators, in the order of `COLUMNS`; numbers that are none become NULL."""
+        d_min = _number(self.estimated_d_min)
+        return (
+            *(
+                self.dcid,
+                self.image_number,
+                self.n_spots_total,
+                self.n_spots_total,
+                self.n_spots_no_ice,
+                NOT_DETERMINED,
+            ),
+            *(d_min, d_min, NOT_DETERMINED, NOT_DETERMINED, NOT_DETERMINED),
+            *(NOT_DETERMINED, written_at, _number(self.total_intensity), _number(self.dozor_score)),
+        )
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is None or isfinite(value) else None
+
+
+def store_per_image_results(connection: Connection, results: Iterable[PerImageResult]) -> None:
+    """Write results, over those that are there; what a result doesn't say stays as it was.
+
+    Sorted by image, so that writers of the same images wait for each other instead of dead-locking.
+    """
+    now = datetime.now().replace(microsecond=0).isoformat(" ", "microseconds")  # as SQLAlchemy writes it on SQLite
+    rows = sorted((result.row(now) for result in results), key=BY_IMAGE)
+    if rows:
+        # Half of the time of SQLAlchemy's own executemany goes into parameters by name, which are in order here.
+        connection.exec_driver_sql(_compiled(connection.dialect.name), rows)
+
+
+def store_per_image_analysis_results(connection: Connection, result: PerImageResult) -> int:
+    """Write one image's results; the answer is Zocalo's, always 1."""
+    store_per_image_results(connection, [result])
+    return 1
+
+
+@cache
+def upsert(dialect_name: str) -> Insert:
+    """Return the statement that inserts a row or fills it up, for executemany."""
+    columns = [name for name in COLUMNS if name not in KEY]
+    if dialect_name == "sqlite":
+        new = sqlite.insert(TABLE)
+        return new.on_conflict_do_update(
+            index_elements=KEY, set_={name: func.coalesce(new.excluded[name], TABLE.c[name]) for name in columns}
+        )
+    other = mysql.insert(TABLE)
+    return other.on_duplicate_key_update({name: func.coalesce(other.inserted[name], TABLE.c[name]) for name in columns})
+
+
+@cache
+def _compiled(dialect_name: str) -> str:
+    """Return the statement as SQL, whose parameters are in the order of `COLUMNS`."""
+    dialect = sqlite.dialect() if dialect_name == "sqlite" else mysql.dialect(paramstyle="format")
+    compiled = upsert(dialect_name).compile(dialect=dialect, column_keys=COLUMNS)
+    assert compiled.positiontup is not None
+    assert tuple(compiled.positiontup) == COLUMNS
+    return str(compiled)

@@ -1,0 +1,173 @@
+"""Processing jobs: what is to be processed, with what parameters, on which images."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+from ispyb.sqlalchemy import Base
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from sqlalchemy import Connection, select
+
+from blocks.errors import MessageRefused
+from tasks.ispyb_access.writing.commands.base import Announcement, CommandParameters
+from tasks.ispyb_access.writing.rows.writing_rows import insert_row, insert_rows, update_row
+
+JOB = Base.metadata.tables["ProcessingJob"]
+PARAMETER = Base.metadata.tables["ProcessingJobParameter"]
+SWEEP = Base.metadata.tables["ProcessingJobImageSweep"]
+COLLECTION = Base.metadata.tables["DataCollection"]
+
+AUTOMATIC = "automatic"
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) else value
+
+
+def _as_pairs(values: Any) -> Any:
+    """Take {"key": "value"} too."""
+    if isinstance(values, Mapping):
+        return [{"key": key, "value": value} for key, value in values.items()]
+    return values
+
+
+class KeyValue(BaseModel):
+    """A parameter of a job. Too long a value is refused: cut, the job would process something else."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str = Field(min_length=1, max_length=80)
+    value: Annotated[str, BeforeValidator(_as_text)] = Field(max_length=1024)
+
+
+class JobSweep(BaseModel):
+    """Images of a data collection, both ends included."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dcid: int = Field(validation_alias=AliasChoices("DCID", "dcid"), gt=0)
+    start: int = Field(ge=0)
+    end: int
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> "JobSweep":
+        if self.end < self.start:
+            raise ValueError(f"expected end at or after start, seen {self.start} to {self.end}")
+        return self
+
+
+KeyValues = Annotated[tuple[KeyValue, ...], BeforeValidator(_as_pairs)]
+
+
+class CreateJob(CommandParameters):
+    """A job to be made."""
+
+    dcid: int = Field(validation_alias=AliasChoices("DCID", "dcid"), ge=0, description="0: only the sweeps count")
+    recipe: str | None = Field(None, max_length=50, description="Run by the recipe ispyb-<recipe>")
+    source: str | None = Field(None, description="`automatic`, or who wants it")
+    displayname: str | None = Field(None, description="Cut at 80 characters")
+    comment: str | None = Field(None, description="Cut at 255 characters")
+    parameters: KeyValues = ()
+    sweeps: tuple[JobSweep, ...] = Field((), description="None: all images of the data collection")
+    triggervariables: KeyValues = Field((), description="What the job's recipe is started with")
+    autostart: bool = Field(False, description="Announce it on `trigger`, not on `held`")
+
+    @model_validator(mode="after")
+    def _has_images(self) -> "CreateJob":
+        if not self.dcid and not self.sweeps:
+            raise ValueError("expected a data collection in DCID, or sweeps; seen neither")
+        return self
+
+    @property
+    def entry(self) -> str | None:
+        """What names an automatic job: asked for again, by whichever message, it's the same job."""
+        if self.source != AUTOMATIC:
+            return None
+        return f"job/{self.dcid}/{hashlib.sha256(self.model_dump_json().encode()).hexdigest()}"
+
+
+class UpdateJob(CommandParameters):
+    """What is to be changed of a job; the rest stays."""
+
+    job_id: int
+    displayname: str | None = None
+    comment: str | None = None
+    recipe: str | None = Field(None, max_length=50)
+
+
+def create_ispyb_job(connection: Connection, job: CreateJob) -> int:
+    """Write a job with its parameters and sweeps, and return its processingJobId.
+
+    Raises
+    ------
+    MessageRefused
+        No sweeps are given, and ISPyB doesn't know the data collection's images.
+    """
+    sweeps = job.sweeps or (_all_images(connection, job.dcid),)
+    row = {
+        "dataCollectionId": job.dcid or None,
+        "displayName": job.displayname,
+        "comments": job.comment,
+        "recipe": job.recipe,
+        "automatic": job.source == AUTOMATIC,
+        "recordTimestamp": datetime.now(),
+    }
+    job_id = insert_row(connection, JOB, row)
+    of_job = {"processingJobId": job_id}
+    parameters = [of_job | {"parameterKey": one.key, "parameterValue": one.value} for one in job.parameters]
+    insert_rows(connection, PARAMETER, parameters)
+    images = [
+        of_job | {"dataCollectionId": sweep.dcid, "startImage": sweep.start, "endImage": sweep.end} for sweep in sweeps
+    ]
+    insert_rows(connection, SWEEP, images)
+    return job_id
+
+
+def announce_job(job: CreateJob, job_id: int) -> Announcement:
+    """Return what tells of a new job: to those who start it at once, or to those who hold it back."""
+    variables = {variable.key: variable.value for variable in job.triggervariables}
+    return Announcement("trigger" if job.autostart else "held", {"parameters": variables | {"ispyb_process": job_id}})
+
+
+def update_ispyb_job(connection: Connection, job: UpdateJob) -> int:
+    """Change what is given of a job and return its processingJobId.
+
+    Raises
+    ------
+    MessageRefused
+        There is no such job.
+    """
+    values = {"displayName": job.displayname, "comments": job.comment, "recipe": job.recipe}
+    return update_row(connection, JOB, job.job_id, values)
+
+
+def _all_images(connection: Connection, dcid: int) -> JobSweep:
+    columns = COLLECTION.c.startImageNumber, COLLECTION.c.numberOfImages
+    images = connection.execute(select(*columns).where(COLLECTION.c.dataCollectionId == dcid)).one_or_none()
+    if images is None:
+        raise MessageRefused(f"ISPyB has no data collection {dcid}")
+    return sweep_of(dcid, *images)
+
+
+def sweep_of(dcid: int, start: int | None, number: int | None) -> JobSweep:
+    """Return all images of a data collection.
+
+    Parameters
+    ----------
+    dcid
+        The data collection.
+    start, number
+        Its startImageNumber and numberOfImages.
+
+    Raises
+    ------
+    MessageRefused
+        ISPyB doesn't know them.
+    """
+    if start is None or not number or number < 1:
+        raise MessageRefused(
+            f"the images of data collection {dcid} aren't known: in ISPyB its startImageNumber is {start} and its "
+            f"numberOfImages {number}; give the sweeps"
+        )
+    return JobSweep(DCID=dcid, start=start, end=start + number - 1)

@@ -1,0 +1,176 @@
+"""Programs that process a data collection: their registration and how they stand."""
+
+import logging
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, field_validator
+from sqlalchemy import Connection, Table, Update, func, or_, select, update
+
+from tasks.ispyb_access.writing.commands.base import Identity, LocalTime, Several
+from tasks.ispyb_access.writing.rows.row_parameters import In, RowParameters, table
+from tasks.ispyb_access.writing.rows.writing_rows import insert_row, prepare_row, require_row
+
+logger = logging.getLogger(__name__)
+
+PROGRAM = table("AutoProcProgram")
+SCALING = table("AutoProcScaling")
+AUTOPROC = table("AutoProc")
+
+# Zocalo's names of programs, with their upstream source where it has a row of its own in ProcessingPipeline.
+PIPELINE_IDS = {
+    "fast_dp": 3,
+    "xia2.multiplex": 5,
+    "xia2 dials": 6,
+    "xia2 3dii": 7,
+    "autoPROC": 8,
+    "fast_ep": 9,
+    "dimple": 10,
+    "MrBUMP": 11,
+    "big_ep/xds": 12,
+    "big_ep/dials": 13,
+    "autoPROC+STARANISO": 14,
+    "xia2 dials (multi)": 15,
+    "xia2 3dii (multi)": 16,
+}
+STATUS_CODES = {"success": 1, "failure": 0}
+MESSAGE_LENGTH = 80  # the procedure's, though the column holds more: viewers have room for that
+
+
+class RegisterProcessing(RowParameters):
+    """A program about to process something."""
+
+    table: ClassVar[Table] = PROGRAM
+
+    program: Annotated[str, In("processingPrograms")] = Field(description="Its name chooses the pipeline")
+    cmdline: Annotated[str | None, In("processingCommandLine")] = None
+    environment: dict[str, Any] | str | None = Field(None, description="Written as `name=value, …`")
+    upstream_source: str | None = Field(None, description="With the program's name chooses the pipeline")
+    rpid: Annotated[Identity | None, In("processingJobId")] = Field(None, description="Number of the processing job")
+    scaling_id: Several[Identity] = Field((), description="The first one's program is the parent of this one")
+
+    @property
+    def pipeline_id(self) -> int | None:
+        """The row of ProcessingPipeline; None for a program that has none."""
+        return PIPELINE_IDS.get(f"{self.program}/{self.upstream_source}", PIPELINE_IDS.get(self.program))
+
+    @property
+    def environment_text(self) -> str | None:
+        """The environment as ISPyB shows it."""
+        if isinstance(self.environment, Mapping):
+            return ", ".join(f"{key}={value}" for key, value in self.environment.items())
+        return self.environment
+
+    @property
+    def first_scaling_id(self) -> int | None:
+        """The scaling whose program is the parent of this one."""
+        if self.scaling_id:
+            return self.scaling_id[0]
+        value = self.environment.get("scaling_id") if isinstance(self.environment, Mapping) else None
+        if isinstance(value, list):
+            value = value[0] if value else None
+        return int(value) if value is not None and re.fullmatch(r"\d{1,10}", str(value)) else None
+
+
+class UpdateProcessingStatus(RowParameters):
+    """How a program stands: a status of neither success nor failure means that it runs."""
+
+    table: ClassVar[Table] = PROGRAM
+
+    program_id: Annotated[Identity, In("autoProcProgramId")]
+    status: str | None = Field(None, description="success or failure; anything else: it runs")
+    message: Annotated[str | None, In("processingMessage")] = Field(None, description="Cut at 80 characters")
+    start_time: Annotated[LocalTime | None, In("processingStartTime")] = Field(
+        None, description="The first one counts; now if none is given"
+    )
+    update_time: Annotated[LocalTime | None, In("processingEndTime")] = Field(None, description="Now if it isn't given")
+
+    @field_validator("message")
+    @classmethod
+    def _short(cls, message: str | None) -> str | None:
+        if message and len(message) > MESSAGE_LENGTH:
+            logger.warning(
+                "a status message is cut to %d of its %d characters: %s", MESSAGE_LENGTH, len(message), message
+            )
+            return message[:MESSAGE_LENGTH]
+        return message
+
+
+class UpdateProgramName(RowParameters):
+    """What a program turns out to be called."""
+
+    table: ClassVar[Table] = PROGRAM
+
+    program_id: Annotated[Identity, In("autoProcProgramId")]
+    program: Annotated[str, In("processingPrograms")]
+
+
+def register_processing(connection: Connection, program: RegisterProcessing) -> int:
+    """Write a program and return its autoProcProgramId."""
+    parent = None
+    if program.first_scaling_id is not None:
+        parent = connection.scalar(
+            select(AUTOPROC.c.autoProcProgramId)
+            .join(SCALING, SCALING.c.autoProcId == AUTOPROC.c.autoProcId)
+            .where(SCALING.c.autoProcScalingId == program.first_scaling_id)
+        )
+    more = {
+        "processingEnvironment": program.environment_text,
+        "processingPipelineId": program.pipeline_id,
+        "parentAutoProcProgramId": parent,
+    }
+    return insert_row(connection, PROGRAM, program.row() | more)
+
+
+def update_processing_status(connection: Connection, update_: UpdateProcessingStatus) -> int:
+    """Write how a program stands, in one conditional statement, and return its id.
+
+    Once it has ended nothing of it changes any more. News that it runs are ignored if older than those written. The
+    first start time stays, as does the message if there is no new one. Times that nobody gives are now: viewers take
+    a program without a start time for one that waits.
+
+    Raises
+    ------
+    MessageRefused
+        There is no such program.
+    """
+    status, now = STATUS_CODES.get((update_.status or "").lower()), datetime.now()
+    times = {"processingStartTime": update_.start_time or now, "processingEndTime": update_.update_time or now}
+    fitted = prepare_row(connection, PROGRAM, update_.row() | times)
+    columns = PROGRAM.c
+    values = {
+        "processingStatus": status,
+        "processingMessage": func.coalesce(fitted["processingMessage"], columns.processingMessage),
+        "processingStartTime": func.coalesce(columns.processingStartTime, fitted["processingStartTime"]),
+        "processingEndTime": fitted["processingEndTime"],
+    }
+    statement = _unless_ended(update_.program_id).values(values)
+    if status is None and update_.update_time is not None:
+        written = columns.processingEndTime
+        statement = statement.where(or_(written.is_(None), written <= update_.update_time))
+    return _write(connection, statement, update_.program_id)
+
+
+def update_program_name(connection: Connection, name: UpdateProgramName) -> int:
+    """Change a program's name, unless it has ended, and return its id.
+
+    Raises
+    ------
+    MessageRefused
+        There is no such program.
+    """
+    statement = _unless_ended(name.program_id).values(prepare_row(connection, PROGRAM, name.row()))
+    return _write(connection, statement, name.program_id)
+
+
+def _unless_ended(program_id: int) -> Update:
+    return update(PROGRAM).where(PROGRAM.c.autoProcProgramId == program_id, PROGRAM.c.processingStatus.is_(None))
+
+
+def _write(connection: Connection, statement: Update, program_id: int) -> int:
+    """Change a program if the statement's conditions hold; return its id."""
+    if not connection.execute(statement).rowcount:
+        require_row(connection, PROGRAM, program_id)
+    return program_id

@@ -1,0 +1,161 @@
+"""One connection to ISPyB's stored procedures, through the package ispyb's own API.
+
+That API comes with mysql-connector-python, whose faults are told apart as those of the SQL writer's driver are.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from typing import Any, Final, TypeVar
+
+import mysql.connector
+from ispyb import ConnectionError as NoConnection
+from ispyb import ISPyBException, NoResult
+from ispyb.connector.mysqlsp.main import ISPyBMySQLSPConnector
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+
+from blocks.errors import MessageRefused
+from blocks.ispyb_connection import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, STRICT
+from blocks.ispyb_faults import is_transient
+from tasks.ispyb_access.writing.commands.base import squash
+from tasks.ispyb_access.writing.rows.character_sets import first_unknown
+
+logging.getLogger("mysql.connector").setLevel(logging.WARNING)  # it tells of its plug-ins with each connection
+
+Answer = TypeVar("Answer")
+
+MYSQL_PORT: Final = 3306
+SHARED_OPTIONS: Final = ("unix_socket", "ssl_ca", "ssl_cert", "ssl_key")  # PyMySQL and mysql-connector have both
+
+
+class Procedures:
+    """ISPyB's procedures. Safe to use from several threads, one of which is served at a time.
+
+    Parameters
+    ----------
+    url
+        The database, for any MySQL driver.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._lock = threading.Lock()
+        self._connector: Connector | None = None
+
+    def call(self, work: Callable[[Connector], Answer]) -> Answer:
+        """Call some procedures, on a new connection if the last one was lost.
+
+        Raises
+        ------
+        DBAPIError
+            A procedure failed, or the connection did; its cause is the driver's error.
+        """
+        with self._lock:
+            try:
+                self._connector = self._connector or Connector(self._url)
+                return work(self._connector)
+            except (ISPyBException, mysql.connector.Error) as error:
+                fault = _as_fault(error)
+                if is_transient(fault):
+                    self._disconnect()
+                raise fault from error
+
+    def close(self) -> None:
+        """Close the connection; the next call would open another."""
+        with self._lock:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        connector, self._connector = self._connector, None
+        if connector is not None:
+            connector.disconnect()
+
+
+class Connector(ISPyBMySQLSPConnector):
+    """ispyb's connector with time-outs, and without its own tries to connect again: whoever calls us does that."""
+
+    def __init__(self, url: URL) -> None:
+        # not super().__init__: that connects without time-outs, and a frozen server would hang us for good
+        self.lock = threading.Lock()
+        self.reconn_attempts, self.reconn_delay = 1, 0
+        self.conn: Any = mysql.connector.connect(
+            user=url.username,
+            password=url.password,
+            host=url.host or "localhost",
+            port=url.port or MYSQL_PORT,
+            database=url.database,
+            use_pure=True,
+            autocommit=True,
+            init_command=STRICT,  # else the procedures' parameters cut what is too long without a word
+            connection_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=ANSWER_TIMEOUT_S,
+            write_timeout=ANSWER_TIMEOUT_S,
+            **{name: url.query[name] for name in SHARED_OPTIONS if name in url.query},
+        )
+        self._character_set = self._ask_character_set()
+
+    def disconnect(self) -> None:
+        """Close the connection, which may be lost."""
+        connection, self.conn = getattr(self, "conn", None), None
+        if connection is not None:
+            connection.shutdown()  # close() would wait for a server that doesn't answer
+
+    def call_sp_write(self, procname: str, args: Sequence[Any]) -> Any:
+        """Call a procedure.
+
+        Raises
+        ------
+        MessageRefused
+            A text has characters that the procedures' parameters can't hold: those that aren't strict write `?`.
+        """
+        for value in args:
+            if isinstance(value, str) and (unknown := first_unknown(value, self._character_set)):
+                raise MessageRefused(
+                    f"{procname}: expected characters of {self._character_set}, the database's, seen {unknown!r} in "
+                    f"{value:.80}"
+                )
+        return super().call_sp_write(procname, args)
+
+    def _ask_character_set(self) -> str:
+        cursor = self.conn.cursor()
+        cursor.execute("SELECT @@character_set_database")
+        (name,) = cursor.fetchone()
+        cursor.close()
+        return str(name)
+
+
+def filled(template: MutableMapping[str, Any], values: Mapping[str, Any], **more: Any) -> list[Any]:
+    """Return a procedure's parameters with values where there are any; names that it doesn't have are left out.
+
+    Parameters
+    ----------
+    template
+        The parameters in their order, with their defaults: the API's StrictOrderedDict.
+    values
+        By name, spelt in any way.
+    more
+        The same; they count before `values`.
+    """
+    for name, value in {**values, **more}.items():
+        if value is not None and squash(name) in template:
+            template[name] = value
+    return list(template.values())
+
+
+def rows(retrieve: Callable[..., list[dict[str, Any]]], *arguments: Any) -> list[dict[str, Any]]:
+    """Return what a procedure finds; the API makes an error of nothing."""
+    try:
+        return retrieve(*arguments)
+    except NoResult:
+        return []
+
+
+def _as_fault(error: Exception) -> DBAPIError:
+    """Return what the API's error was made of, as SQLAlchemy would: then it's read in the same way."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, mysql.connector.Error):
+        cause = cause.__cause__ or cause.__context__
+    return DBAPIError(None, None, cause or error, connection_invalidated=isinstance(error, NoConnection) and not cause)

@@ -1,0 +1,17 @@
+"""Per-image results, by procedures: one call for each image."""
+
+from __future__ import annotations
+
+from tasks.ispyb_access.writing.commands.image_quality import COLUMNS, PerImageResult
+from tasks.ispyb_access.writing.procedures.calling import Connector, filled
+
+
+def store_per_image_analysis_results(ispyb: Connector, result: PerImageResult) -> int:
+    """Write one image's results, over those that are there; the answer is always 1.
+
+    The procedure leaves aside what Zocalo never determines: ice rings, the largest cell, saturation and the like.
+    """
+    processing = ispyb.mx_processing
+    row = dict(zip(COLUMNS, result.row(written_at=""), strict=True))
+    processing.upsert_quality_indicators(filled(processing.get_quality_indicators_params(), row))
+    return 1

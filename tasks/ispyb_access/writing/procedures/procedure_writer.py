@@ -1,0 +1,120 @@
+"""The writer for sites whose grants forbid direct SQL."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from blocks.errors import ConfigurationError, MessageRefused
+from blocks.ispyb_connection import describe, transaction
+from blocks.ispyb_faults import explain
+from tasks.ispyb_access.writing.commands import BUFFER_COMMANDS, COMMANDS, Command, CommandParameters, PerImageResult
+from tasks.ispyb_access.writing.ledger import has_ledger, write_once
+from tasks.ispyb_access.writing.procedures.calling import Procedures
+from tasks.ispyb_access.writing.procedures.calls import CALLS, NOT_COVERED
+from tasks.ispyb_access.writing.refusals import named
+
+logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+PER_IMAGE = "store_per_image_analysis_results"
+
+
+class ProcedureWriter:
+    """Writes by ISPyB's stored procedures: at least once, and piece by piece.
+
+    Each procedure commits by itself. A list of commands that fails half-way stays written up to there, and so does a
+    job. Where the ledger can be used, an entry after each command sees to it that a message which comes again goes on
+    where it was left; a process that is killed between a procedure and its entry, or a database that goes away then,
+    has that one command carried out twice. Without a ledger the whole message is written again.
+
+    Parameters
+    ----------
+    engine
+        ISPyB on MariaDB or MySQL: its URL says where the procedures are, and it reaches the ledger.
+
+    Raises
+    ------
+    ConfigurationError
+        The database is of a kind that has no procedures.
+    """
+
+    is_atomic = False
+
+    def __init__(self, engine: Engine) -> None:
+        if engine.dialect.name not in {"mysql", "mariadb"}:
+            raise ConfigurationError(
+                f"{describe(engine)} has no stored procedures: set PLAZA_ISPYB_WRITER, or `writer` of the block "
+                "ispyb-database/plaza, to sql"
+            )
+        self._engine, self._procedures = engine, Procedures(engine.url)
+        logger.info(
+            "ISPyB at %s is written by its stored procedures, which commit one by one: at least once, not exactly once",
+            describe(engine),
+        )
+
+    def write(self, entry: str | None, work: Callable[[Callable[[str, CommandParameters], Any]], Answer]) -> Answer:
+        """Do the work, but for those of its commands that were carried out before under this entry's name."""
+        is_entered = self._asked_ledger()
+        return work(_Steps(self, entry if is_entered else None, is_entered).carry_out)
+
+    def write_images(self, results: Sequence[PerImageResult]) -> None:
+        """Write the results, image by image; a refusal names the image, and those before it are written."""
+        for result in sorted(results, key=lambda result: (result.dcid, result.image_number)):
+            self.call(PER_IMAGE, result)
+
+    def call(self, name: str, parameters: CommandParameters) -> Any:
+        """Carry out a command. Raises as `Writer.write` does."""
+        with self._understood(), named(name, parameters, describe(self._engine)):
+            if name in NOT_COVERED:
+                raise MessageRefused(
+                    f"ISPyB's stored procedures can't do that: {NOT_COVERED[name]}. Leave the command out of the "
+                    "recipe, or have the grants given for PLAZA_ISPYB_WRITER=sql"
+                )
+            return self._procedures.call(lambda ispyb: CALLS[name](ispyb, parameters))
+
+    def call_once(self, entry: str, name: str, parameters: CommandParameters) -> Any:
+        """Carry out a command unless the ledger knows it; return its answer, new or old."""
+        with transaction(self._engine) as connection:
+            return write_once(connection, entry, lambda: self.call(name, parameters))
+
+    def close(self) -> None:
+        """Close the connection to the procedures."""
+        self._procedures.close()
+
+    def _asked_ledger(self) -> bool:
+        return has_ledger(self._engine)
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            raise explain(describe(self._engine), error) from error
+
+
+class _Steps:
+    """The commands of one piece of work, each with an entry of its own in the ledger."""
+
+    def __init__(self, writer: ProcedureWriter, entry: str | None, has_ledger: bool) -> None:
+        self._writer, self._entry, self._has_ledger, self._done = writer, entry, has_ledger, 0
+
+    def carry_out(self, name: str, parameters: CommandParameters) -> Any:
+        self._done += 1
+        entry = self._entry_of(COMMANDS.get(name) or BUFFER_COMMANDS[name], parameters)
+        if entry is None:
+            return self._writer.call(name, parameters)
+        return self._writer.call_once(entry, name, parameters)
+
+    def _entry_of(self, command: Command, parameters: CommandParameters) -> str | None:
+        """Return what names the command in the ledger; None if it has no entry."""
+        if command.is_repeatable or not self._has_ledger:
+            return None
+        own = command.entry(parameters) if command.entry else None
+        return own or (f"{self._entry}/{self._done}" if self._entry else None)

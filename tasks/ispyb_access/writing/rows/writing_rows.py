@@ -1,0 +1,146 @@
+"""Rows of ISPyB: written so that they fit on any database, and that a fault names the column.
+
+Each function works within the caller's transaction.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.expression import Executable
+
+from blocks.errors import MessageRefused
+from tasks.ispyb_access.writing.rows.character_sets import unencodable
+from tasks.ispyb_access.writing.rows.columns import fit
+
+Values = Mapping[str, Any]
+
+STAMPS = ("recordTimeStamp", "bltimeStamp", "createTime")  # SQLite's clock for these would be that of Greenwich
+
+
+def fit_row(table: Table, values: Values) -> dict[str, Any]:
+    """Make values fit their columns (see `columns.fit`).
+
+    Raises
+    ------
+    MessageRefused
+        A value can't be made to fit; the column is named.
+    """
+    fitted = {}
+    for name, value in values.items():
+        try:
+            fitted[name] = fit(table.c[name], value)
+        except ValueError as error:
+            raise MessageRefused(f"{table.name}.{name}: {error}") from None
+    return fitted
+
+
+def prepare_row(connection: Connection, table: Table, values: Values) -> dict[str, Any]:
+    """Make values fit their columns, in this database's character sets. Raises as `fit_row` does."""
+    row = fit_row(table, values)
+    if fault := unencodable(connection, table.name, row):
+        raise MessageRefused(fault)
+    return row
+
+
+def insert_row(connection: Connection, table: Table, values: Values) -> int:
+    """Insert a row and return its number. Columns for which no value is given get their defaults.
+
+    Raises
+    ------
+    MessageRefused
+        A value doesn't fit, or ISPyB has no row of a number that the row refers to.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    row = prepare_row(connection, table, _stamped(table, given))
+    result = _execute(connection, table, [row], insert(table).values(row))
+    (key,) = result.inserted_primary_key or (None,)
+    assert key is not None, f"{table.name} numbers its rows"
+    return int(key)
+
+
+def insert_rows(connection: Connection, table: Table, rows: Iterable[Values]) -> None:
+    """Insert rows of the same columns, whose numbers nobody needs. Raises as `insert_row` does."""
+    prepared = [prepare_row(connection, table, _stamped(table, row)) for row in rows]
+    if prepared:
+        _execute(connection, table, prepared, insert(table), prepared)
+
+
+def insert_once(connection: Connection, table: Table, identity: Values, more: Values | None = None) -> int:
+    """Insert a row unless there is one of the same identity; return its number. Raises as `insert_row` does."""
+    (key,) = table.primary_key.columns
+    same = [table.c[name].is_not_distinct_from(value) for name, value in fit_row(table, identity).items()]
+    present = connection.scalar(select(key).where(*same).order_by(key).limit(1))
+    return insert_row(connection, table, {**identity, **(more or {})}) if present is None else int(present)
+
+
+def update_row(connection: Connection, table: Table, number: int, values: Values) -> int:
+    """Change what is given of a row and return its number: None never erases what is there.
+
+    Raises
+    ------
+    MessageRefused
+        There is no such row, or as `insert_row` does.
+    """
+    require_row(connection, table, number)
+    given = prepare_row(connection, table, {name: value for name, value in values.items() if value is not None})
+    (key,) = table.primary_key.columns
+    if given:
+        _execute(connection, table, [given], update(table).where(key == number).values(given))
+    return number
+
+
+def upsert_row(connection: Connection, table: Table, number: int | None, values: Values) -> int:
+    """Insert a row, or change what is given of the row of a number; return its number.
+
+    Raises
+    ------
+    MessageRefused
+        As `insert_row` and `update_row` do.
+    """
+    if number is None:
+        return insert_row(connection, table, values)
+    return update_row(connection, table, number, values)
+
+
+def require_row(connection: Connection, table: Table, number: int) -> None:
+    """Check that there is a row of this number.
+
+    Raises
+    ------
+    MessageRefused
+        There is none.
+    """
+    (key,) = table.primary_key.columns
+    if connection.scalar(select(key).where(key == number)) is None:
+        raise MessageRefused(f"ISPyB has no {table.name} {number}")
+
+
+def _stamped(table: Table, values: Values) -> dict[str, Any]:
+    """Leave the time of writing to the row's own value if it has one, else to our clock."""
+    stamps = {name: datetime.now() for name in STAMPS if name in table.c and values.get(name) is None}
+    return {**values, **stamps}
+
+
+def _execute(
+    connection: Connection, table: Table, rows: list[dict[str, Any]], statement: Executable, *more: Any
+) -> Any:
+    try:
+        return connection.execute(statement, *more)
+    except IntegrityError as error:
+        if missing := _missing_parent(connection, table, rows):
+            raise MessageRefused(missing) from error
+        raise
+
+
+def _missing_parent(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> str | None:
+    """Look which number refers to no row: SQLite doesn't say."""
+    for reference in table.foreign_keys:
+        for number in sorted(
+            {row[reference.parent.name] for row in rows if row.get(reference.parent.name) is not None}
+        ):
+            if connection.scalar(select(reference.column).where(reference.column == number)) is None:
+                return f"ISPyB has no {reference.column.table.name} {number}, which {reference.parent} names"
+    return None

@@ -1,0 +1,112 @@
+"""Store per-image results: many images in one transaction, soon enough for people who watch a scan."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from blocks.errors import MessageRefused
+from tasks.ispyb_access.writing.commands import PerImageResult
+from tasks.ispyb_access.writing.look_up import look_up
+from tasks.ispyb_access.writing.patience import write_patiently
+from tasks.ispyb_access.writing.requests import read_parameters
+from tasks.step import Message, StepContext
+
+COMMAND: Final = "store_per_image_analysis_results"
+BATCH_ROWS: Final = 500
+BATCH_PATIENCE_S = 0.5  # people watch the results of a scan as it goes on
+
+Prepared = tuple[Message, PerImageResult]
+
+
+async def store_images(inbox: AsyncIterator[Message], context: StepContext) -> AsyncGenerator[list[Message], None]:
+    """Write each message's image, and yield the messages whose images are there; refuse those that can't be used.
+
+    They may be written any number of times, so the ledger doesn't know of them.
+    """
+    async with aclosing(gather(inbox, BATCH_ROWS, BATCH_PATIENCE_S)) as batches:
+        async for batch in batches:
+            yield await _write_batch(_prepare(batch, context), context)
+
+
+def _prepare(messages: Sequence[Message], context: StepContext) -> list[Prepared]:
+    recipe_parameters = context.node.get("parameters") or {}
+    prepared = []
+    for message in messages:
+        payload = message.payload if isinstance(message.payload, dict) else {}
+        values = look_up(message.environment, payload, recipe_parameters)
+        try:
+            prepared.append((message, read_parameters(COMMAND, PerImageResult, values)))
+        except MessageRefused as error:
+            context.refuse(message, error)
+    return prepared
+
+
+async def _write_batch(prepared: Sequence[Prepared], context: StepContext) -> list[Message]:
+    """Write all in one transaction; if rows spoil it, each half by itself, and so on: only those rows are refused."""
+    if not prepared:
+        return []
+    try:
+        await _write([result for _, result in prepared], context)
+    except (MessageRefused, ValueError) as error:
+        if len(prepared) == 1:
+            context.refuse(prepared[0][0], error)
+            return []
+        context.logger.info("a batch of %d per-image results is refused; each half is tried", len(prepared))
+        half = len(prepared) // 2
+        return [*await _write_batch(prepared[:half], context), *await _write_batch(prepared[half:], context)]
+    except Exception as error:
+        for message, _ in prepared:
+            context.refuse(message, error)
+        return []
+    return [message for message, _ in prepared]
+
+
+async def _write(results: Sequence[PerImageResult], context: StepContext) -> None:
+    await write_patiently(context.resources, lambda writer: writer.write_images(results), context.logger)
+
+
+@dataclass
+class _End:
+    """The inbox's end, and why if it isn't over."""
+
+    error: Exception | None = None
+
+
+async def gather(inbox: AsyncIterator[Any], size: int, patience_s: float) -> AsyncGenerator[list[Any], None]:
+    """Yield messages in batches: of `size`, or what came within `patience_s` of the first one, or up to the end.
+
+    One batch more comes in while one is dealt with; then the inbox is left to hold its senders back.
+    """
+    queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=size)
+    filling = asyncio.create_task(_fill(queue, inbox))  # a task for all, not a wait for each
+    try:
+        while True:
+            batch = [await queue.get()]
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    while len(batch) < size and not isinstance(batch[-1], _End):
+                        batch.append(await queue.get())
+            end = batch.pop() if isinstance(batch[-1], _End) else None
+            if batch:
+                yield batch
+            if end:
+                break
+        if end.error:
+            raise end.error
+    finally:
+        filling.cancel()
+        await asyncio.wait({filling})
+
+
+async def _fill(queue: asyncio.Queue[Any], inbox: AsyncIterator[Any]) -> None:
+    end = _End()
+    try:
+        async for message in inbox:
+            await queue.put(message)
+    except Exception as error:
+        end.error = error
+    await queue.put(end)

@@ -1,0 +1,35 @@
+"""What steps are made of: the public import for those who write steps, a site's own among them."""
+
+from tasks.step.checking import Chooses, Fills, NodePlan, SpeltFreely
+from tasks.step.contract import (
+    BY_HAND,
+    Message,
+    MessageFunction,
+    Send,
+    Step,
+    StepContext,
+    StepParameters,
+    StreamFunction,
+    message_step,
+    stream_step,
+)
+from tasks.step.retries import USUAL_RETRIES, Retries
+
+__all__ = [
+    "BY_HAND",
+    "USUAL_RETRIES",
+    "Chooses",
+    "Fills",
+    "Message",
+    "MessageFunction",
+    "NodePlan",
+    "Retries",
+    "Send",
+    "SpeltFreely",
+    "Step",
+    "StepContext",
+    "StepParameters",
+    "StreamFunction",
+    "message_step",
+    "stream_step",
+]

@@ -1,0 +1,240 @@
+"""What a step is: a function of (parameters, message) whose results go out on named outputs.
+
+A *message step* takes one message at a time. A *stream step* takes the whole inbox, an async iterator,
+and may send at any time: a watcher, a buffer, a fan-in. Steps know nothing of Prefect or of recipes;
+the engine (`flows.recipe.engine.run`) and `plaza step run` call them.
+
+A recipe run that was killed goes on with the messages that were not done. A message step's message is done when the
+function returns. A stream step says when: by a send that `completes` messages, or by `context.done(message)`.
+What it doesn't speak of is done when it returns. A message that comes again has the same number as before,
+by which a step can tell what it has done for it already (`context.key(message)`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
+from pydantic import BaseModel, ConfigDict
+
+from tasks.step.retries import USUAL_RETRIES, Retries
+
+if TYPE_CHECKING:
+    from tasks.step.checking import NodePlan
+    from tasks.step.resources import Resources
+
+BY_HAND: Final = "by-hand"
+"""The recipe run of steps that are run by hand: its messages are numbered anew each time, with nothing kept."""
+
+
+class StepParameters(BaseModel):
+    """Base of a step's parameter model.
+
+    Numbers that arrive as strings after substitution are coerced; keys that the step doesn't know are ignored,
+    since recipes share parameter blocks between steps. Hyphenated keys are declared by alias.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+
+# Messages and sends are msgspec's: a dataclass takes two to three times as long to make, which the engine feels.
+class Message(msgspec.Struct, frozen=True):
+    """What a step receives: a JSON value, and the environment that travels along the recipe with it.
+
+    Parameters
+    ----------
+    number
+        Which message of its recipe run this is; the same when it comes again after a crash.
+    sent_at
+        When it was sent, in seconds since the epoch; the same when it comes again.
+    """
+
+    payload: Any
+    environment: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    number: int = 0
+    sent_at: float = 0.0
+
+
+class Send(msgspec.Struct, frozen=True):
+    """What a step sends.
+
+    Parameters
+    ----------
+    payload
+        A JSON value.
+    output
+        Name of the output; None for the unnamed one (a step's default output, where it has one, receives it).
+    environment
+        The environment of the message that this one follows from, with what the step adds to it.
+        None where the step doesn't say: that of `follows`.
+    delay
+        Seconds before it's delivered; None: the target node's `transport-delay`.
+    follows
+        The message that it's the answer to; None: a message step's input. A stream step that is taken up again, and
+        sends anew what it had sent on an output before it was done with the message, is not heard twice: so many are
+        dropped. It has to send in the same order for that.
+    completes
+        Messages that are done with this send, all at once: after a crash either none of them comes again or all do.
+    """
+
+    payload: Any
+    output: str | None = None
+    environment: Mapping[str, Any] | None = None
+    delay: float | None = None
+    follows: Message | None = None
+    completes: tuple[Message, ...] = ()
+
+
+def _no_progress(done: int, expected: int | None) -> None:
+    """Ignore progress: nobody watches a step that is run by hand."""
+
+
+def _nothing_to_keep(message: Message) -> None:
+    """Ignore that a message is done: a step that is run by hand isn't taken up again."""
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """The surroundings of a running step.
+
+    Parameters
+    ----------
+    node
+        The recipe node as it stands in the filled-in recipe (parameters, gridinfo, output, comment …).
+    recipe_run
+        Zocalo's recipe ID (guid).
+    resources
+        Connections: ISPyB, the analysis cluster, mail.
+    refuse
+        Called as `refuse(message, error)` by stream steps for a message that they can't use; a message step raises.
+    progress
+        Called as `progress(done, expected)` by stream steps; cheap, call it as often as you like.
+    done
+        Called as `done(message)` by stream steps for a message that needs no answer, when its effect is there.
+    sent_before
+        How many times the step had sent on each output when the run was taken up again: a fan-in that has told its
+        result doesn't begin anew with messages that come late.
+    """
+
+    node: Mapping[str, Any]
+    recipe_run: str
+    resources: Resources
+    refuse: Callable[[Message, Exception], None]
+    progress: Callable[[int, int | None], None] = _no_progress
+    done: Callable[[Message], None] = _nothing_to_keep
+    sent_before: Mapping[str, int] = field(default_factory=dict)
+    logger: logging.Logger | logging.LoggerAdapter[Any] = field(default_factory=lambda: logging.getLogger("tasks"))
+
+    def key(self, message: Message) -> str:
+        """Return what names a message among all of all recipe runs, the same when it comes again after a crash."""
+        return f"{self.recipe_run}/{message.number}"
+
+
+class MessageFunction(Protocol):
+    """A message step's function. Raises MessageRefused to refuse the message.
+
+    A plain one runs in a thread. One that only thinks may be `async def`, which saves it the way there and back.
+    """
+
+    def __call__(
+        self, parameters: Any, message: Message, context: StepContext, /
+    ) -> Iterable[Send] | Awaitable[Iterable[Send]]:
+        """Handle a message."""
+        ...
+
+
+class StreamFunction(Protocol):
+    """A stream step's function: an async generator."""
+
+    def __call__(self, parameters: Any, inbox: AsyncIterator[Message], context: StepContext, /) -> AsyncIterator[Send]:
+        """Handle all messages of the inbox."""
+        ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """A service's work, as the engine calls it.
+
+    Parameters
+    ----------
+    queue
+        Zocalo's queue name, by which recipe nodes pick the step.
+    parameters
+        Model of the node's `parameters`.
+    outputs
+        Names it may send on; `*` stands for digits (`select-*`, `*`).
+    default_output
+        The output that also feeds unnamed links (Zocalo's default channel); None: the step always names its output.
+    retries
+        How often a message is tried again, and after which faults.
+    check
+        Called as `check(parameters, plan)` before a recipe runs; raises MessageRefused if the step couldn't use any
+        message there: what its parameter model alone can't say.
+    only_sends
+        What it does is in vain where none of its outputs leads anywhere.
+    """
+
+    queue: str
+    parameters: type[StepParameters]
+    outputs: tuple[str, ...]
+    default_output: str | None
+    message_function: MessageFunction | None = None
+    stream_function: StreamFunction | None = None
+    retries: Retries = USUAL_RETRIES
+    check: Callable[[Any, NodePlan], None] | None = None
+    only_sends: bool = False
+
+    @property
+    def name(self) -> str:
+        """The function's name: what the step does, as a verb."""
+        function = self.message_function or self.stream_function
+        return getattr(function, "__name__", self.queue)
+
+
+def message_step(
+    *,
+    queue: str,
+    parameters: type[StepParameters],
+    outputs: tuple[str, ...] = (),
+    default_output: str | None = None,
+    retries: Retries = USUAL_RETRIES,
+    check: Callable[[Any, NodePlan], None] | None = None,
+    only_sends: bool = False,
+) -> Callable[[MessageFunction], Step]:
+    """Make a step of a function `(parameters, message, context) -> Iterable[Send]`."""
+    return lambda function: Step(
+        queue,
+        parameters,
+        outputs,
+        default_output,
+        message_function=function,
+        retries=retries,
+        check=check,
+        only_sends=only_sends,
+    )
+
+
+def stream_step(
+    *,
+    queue: str,
+    parameters: type[StepParameters],
+    outputs: tuple[str, ...] = (),
+    default_output: str | None = None,
+    retries: Retries = USUAL_RETRIES,
+    check: Callable[[Any, NodePlan], None] | None = None,
+    only_sends: bool = False,
+) -> Callable[[StreamFunction], Step]:
+    """Make a step of an async generator `(parameters, inbox, context) -> AsyncIterator[Send]`."""
+    return lambda function: Step(
+        queue,
+        parameters,
+        outputs,
+        default_output,
+        stream_function=function,
+        retries=retries,
+        check=check,
+        only_sends=only_sends,
+    )

@@ -1,0 +1,123 @@
+"""Which step serves which queue: Plaza's own, and those of the site. Modules are imported when a recipe needs them."""
+
+import logging
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from typing import Any, Final
+
+from blocks.errors import UnknownStep
+from tasks.step.contract import Step
+
+logger = logging.getLogger(__name__)
+
+ENTRY_POINTS: Final = "plaza.steps"
+
+STEPS: dict[str, str] = {
+    "archive.filelist": "tasks.archiver:archive_filelist",
+    "archive.pattern": "tasks.archiver:archive_pattern",
+    "filewatcher": "tasks.file_watcher:watch_files",
+    "images": "tasks.image_previews:make_preview",
+    "ispyb_connector": "tasks.ispyb_connector:store_in_ispyb",
+    "ispyb_pia": "tasks.ispyb_connector:store_in_ispyb",
+    "mailnotification": "tasks.mailer:send_mail",
+    "nexusparser.find_related_files": "tasks.nexus_parser:find_related_files",
+    "notify_gda": "tasks.gda_notification:notify_gda",
+    "per_image_analysis": "tasks.per_image_analysis:analyse_images",
+    "reduce.xray_centering": "tasks.xray_centring:centre_crystal",
+}
+
+# Zocalo's labels of the services, for nodes that name no queue; compared without "DLS", case, blanks and hyphens
+SERVICES: dict[str, str] = {
+    "filewatcher": "filewatcher",
+    "images": "images",
+    "ispybconnector": "ispyb_connector",
+    "ispybdbconnector": "ispyb_connector",
+    "ispybpia": "ispyb_pia",
+    "mailer": "mailnotification",
+    "mailnotification": "mailnotification",
+    "nexusparser": "nexusparser.find_related_files",
+    "notifygda": "notify_gda",
+    "perimageanalysis": "per_image_analysis",
+    "xraycentering": "reduce.xray_centering",
+    "xraycentring": "reduce.xray_centering",
+}
+
+
+def queue_of(number: int, node: Mapping[str, Any]) -> str:
+    """Return the queue of the step that a recipe node asks for: its `queue`, else that of its `service` label.
+
+    Raises
+    ------
+    UnknownStep
+        The node names neither, or one that no step serves.
+    """
+    queue, service = node.get("queue"), node.get("service")
+    if isinstance(queue, str) and (queue in STEPS or queue in site_steps()):
+        return queue
+    label = re.sub(r"[\s_-]|^dls", "", str(service).lower())
+    if queue is None and label in SERVICES:
+        return SERVICES[label]
+    asked = " of ".join(f"{key} {node[key]!r}" for key in ("queue", "service") if node.get(key) is not None)
+    fault = f"asks for {asked}, which no step serves" if asked else "names neither a queue nor a service"
+    raise UnknownStep(f"node {number} {fault}; known queues: {', '.join(known_queues())}")
+
+
+def known_queues() -> list[str]:
+    """Return the queues that have a step, of Plaza's and of the site's own."""
+    return sorted({*STEPS, *site_steps()})
+
+
+@cache
+def site_steps() -> Mapping[str, str]:
+    """Return the queues and steps of packages that the site has installed: their entry points `plaza.steps`.
+
+    Plaza's own steps stay as they are, whatever a package says. Asked once: it takes some tens of milliseconds.
+    """
+    from importlib.metadata import entry_points
+
+    found: dict[str, str] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        rival = STEPS.get(point.name) or found.get(point.name)
+        if rival and rival != point.value:
+            package = point.dist.name if point.dist else "a package"
+            logger.warning("%s offers a step for the queue %s, which %s serves already", package, point.name, rival)
+        elif not rival:
+            found[point.name] = point.value
+    return found
+
+
+def load_step(queue: str) -> Step:
+    """Import and return the step that serves a queue.
+
+    Raises
+    ------
+    UnknownStep
+        No step serves it, or the site's own can't be imported.
+    """
+    if queue in STEPS:
+        module, name = STEPS[queue].split(":")
+        step = getattr(import_module(module), name)
+        assert isinstance(step, Step), f"{STEPS[queue]} is no step"
+        return step
+    if queue in site_steps():
+        return _load_site_step(queue, site_steps()[queue])
+    raise UnknownStep(f"no step serves the queue {queue!r}; known queues: {', '.join(known_queues())}")
+
+
+def _load_site_step(queue: str, place: str) -> Step:
+    module, _, name = place.partition(":")
+    try:
+        step = getattr(import_module(module), name)
+    except Exception as error:  # whatever a package of someone else's does when it's imported
+        raise UnknownStep(
+            f"the step {place} of the queue {queue!r} can't be imported: {type(error).__name__}: {error}; correct or "
+            f"remove the package whose entry points {ENTRY_POINTS} name it"
+        ) from error
+    if not isinstance(step, Step):
+        raise UnknownStep(
+            f"{place}, named for the queue {queue!r}, should be a step (made by `message_step` or `stream_step` of "
+            f"tasks.step), and is of type {type(step).__name__}"
+        )
+    return step

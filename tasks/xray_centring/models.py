@@ -1,0 +1,136 @@
+"""What X-ray centring reads: the node's parameters, the grid from ISPyB, and images as their results come."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+
+from tasks.step import StepParameters
+from tasks.xray_centring.mathematics import Grid, Orientation, well_at, well_limits
+
+Value = TypeVar("Value")
+
+
+def _unless_unknown(value: Any) -> Any:
+    """Take for None what the dispatcher makes of an unknown value: an empty text, "None", or the placeholder."""
+    is_unknown = isinstance(value, str) and (value in {"", "None"} or value.startswith("{"))
+    return None if is_unknown else value
+
+
+IfKnown = Annotated[Value | None, BeforeValidator(_unless_unknown)]
+
+
+class CentringParameters(StepParameters):
+    """The node's parameters that two-dimensional centring uses; latencies in seconds."""
+
+    dcid: PositiveInt
+    beamline: Annotated[str, Field(min_length=1)]
+    experiment_type: IfKnown[str] = None
+    dcg_dcids: IfKnown[list[int]] = None
+    output: IfKnown[Path] = None
+    log: IfKnown[Path] = None
+    results_symlink: IfKnown[str] = None
+    latency_log_warning: NonNegativeFloat = 30
+    latency_log_error: NonNegativeFloat = 300
+    sample_id: IfKnown[int] = None
+    loop_type: IfKnown[str] = None
+    msp_sample_ids: IfKnown[dict[int, int]] = None
+
+    @property
+    def is_3d(self) -> bool:
+        """The scan is one of several that have to be looked at together."""
+        return bool(self.dcg_dcids) or self.experiment_type == "Mesh3D"
+
+    def sample_at(self, x_box: float, step_um: float) -> int | None:
+        """Return the sample in the well at a position; the loop's own sample if it hasn't several."""
+        limits = well_limits(self.loop_type, step_um)
+        if not limits or not self.msp_sample_ids:
+            return self.sample_id
+        well = well_at(x_box, limits)
+        return None if well is None else self.msp_sample_ids.get(well)
+
+
+class GridInfo(BaseModel):
+    """The columns of ISPyB's GridInfo that centring uses."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    steps_x: PositiveInt
+    steps_y: PositiveInt
+    dx_mm: PositiveFloat
+    dy_mm: PositiveFloat
+    microns_per_pixel_x: PositiveFloat = Field(alias="micronsPerPixelX")
+    microns_per_pixel_y: PositiveFloat = Field(alias="micronsPerPixelY")
+    offset_x_px: float = Field(alias="snapshot_offsetXPixel")
+    offset_y_px: float = Field(alias="snapshot_offsetYPixel")
+    snaked: bool
+    orientation: Orientation
+
+    def to_grid(self) -> Grid:
+        """Return the grid's geometry in boxes and pixels."""
+        return Grid(
+            steps=(self.steps_x, self.steps_y),
+            box_size_px=(1000 * self.dx_mm / self.microns_per_pixel_x, 1000 * self.dy_mm / self.microns_per_pixel_y),
+            snapshot_offset=(self.offset_x_px, self.offset_y_px),
+            snaked=self.snaked,
+            orientation=self.orientation,
+        )
+
+
+class ImageResult(BaseModel):
+    """What centring uses of an image's analysis."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    number: PositiveInt = Field(alias="file-number")
+    n_spots_total: NonNegativeInt
+    seen_at: NonNegativeFloat = Field(alias="file-seen-at")
+
+
+@dataclass
+class GatheredImages:
+    """The images of one grid that have come so far, in any order."""
+
+    expected: int
+    counts: dict[int, int] = field(default_factory=dict)
+    last_seen_at: float = 0.0
+
+    @property
+    def is_complete(self) -> bool:
+        """All images are there."""
+        return len(self.counts) == self.expected
+
+    def add(self, image: ImageResult) -> None:
+        """Take an image of the grid.
+
+        Raises
+        ------
+        ValueError
+            It came before, or isn't in the grid.
+        """
+        if image.number in self.counts:
+            raise ValueError(f"image {image.number} came before")
+        if image.number > self.expected:
+            raise ValueError(f"image {image.number} is outside the grid of {self.expected}")
+        self.counts[image.number] = image.n_spots_total
+        self.last_seen_at = max(self.last_seen_at, image.seen_at)
+
+    def in_order(self) -> NDArray[np.int64]:
+        """Return the complete grid's spot counts in the order of collection."""
+        return np.array([self.counts[number] for number in range(1, self.expected + 1)], dtype=np.int64)
+
+    def missing(self) -> list[int]:
+        """Return the numbers of the images that haven't come."""
+        return [number for number in range(1, self.expected + 1) if number not in self.counts]

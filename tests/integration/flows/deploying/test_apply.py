@@ -1,0 +1,90 @@
+"""`plaza deploy` on a real server."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from blocks.errors import ConfigurationError
+from flows.deploying.apply import deploy
+from tests.support.site_under_test import RUNTIME_SITE
+
+pytestmark = pytest.mark.slow
+
+RECIPE = {"1": {"service": "DLS Mailer", "queue": "mailnotification", "parameters": {}}, "start": [[1, []]]}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Deployment files of the tests, and a recipe."""
+    shutil.copytree(RUNTIME_SITE, tmp_path, dirs_exist_ok=True)
+    _write_recipe(tmp_path, "tell-everyone", RECIPE)
+    return tmp_path
+
+
+def _write_recipe(folder, name, recipe):
+    (folder / f"{name}.json").write_text(json.dumps(recipe))
+
+
+@pytest.fixture
+def apply(runtime_site, folder, monkeypatch):
+    """A call that deploys and returns what changed, by deployment."""
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PLAZA_RECIPE_DIRECTORY", str(folder))
+    from blocks.settings import get_settings
+
+    get_settings.cache_clear()
+    settings = runtime_site.settings.model_copy(update={"recipe_directory": folder})
+
+    def run():
+        with temporary_settings({PREFECT_API_URL: runtime_site.site.api_url}):
+            return {change.name: change for change in deploy(settings, folder)}
+
+    yield run
+    get_settings.cache_clear()
+
+
+def test_recipe_file_becomes_changes_and_goes_with_its_deployment(apply, folder, runtime_site):
+    assert apply()["tell-everyone/live"].what == "created"
+    found = runtime_site.api("deployments/name/tell-everyone/live")
+    assert found["entrypoint"] == "flows.recipe.catalogue.tell-everyone"
+    assert found["work_queue_name"] == "live"
+    assert set(found["tags"]) == {"plaza", "recipe"}
+    assert "dcid" in found["parameter_openapi_schema"]["properties"]
+
+    assert {change.what for change in apply().values()} == {"unchanged"}
+
+    _write_recipe(folder, "tell-everyone", RECIPE | {"2": RECIPE["1"]})
+    changed = apply()["tell-everyone/live"]
+    assert (changed.what, changed.reason) == ("updated", "version")
+
+    (folder / "tell-everyone.json").unlink()
+    assert apply()["tell-everyone/live"].what == "removed"
+
+
+def test_deployment_of_others_is_left_alone(apply, runtime_site):
+    flow = runtime_site.api("flows/", {"name": "of-somebody-else"})["id"]
+    runtime_site.api("deployments/", {"name": "theirs", "flow_id": flow, "tags": ["theirs"]})
+    assert "of-somebody-else/theirs" not in apply()
+    assert runtime_site.api("deployments/name/of-somebody-else/theirs")["name"] == "theirs"
+
+
+def test_broken_entrypoint_is_refused_and_the_others_applied(apply, folder):
+    file = folder / "prefect.yaml"
+    file.write_text(f"{file.read_text()}  - <<: *trial\n    entrypoint: runtime_flows.missing\n")
+    _write_recipe(folder, "tell-someone", RECIPE)
+    changes = apply()
+    refused = changes["runtime_flows.missing/trial"]
+    assert refused.what == "refused"
+    assert "prefect.yaml" in refused.reason
+    assert changes["tell-someone/live"].what == "created"
+
+
+def test_unknown_key_in_a_file_is_an_error(apply, folder):
+    file = folder / "work_pools.yaml"
+    file.write_text(file.read_text() + "    limit: 3\n")
+    with pytest.raises(ConfigurationError, match=r"(?s)work_pools.yaml.*limit"):
+        apply()

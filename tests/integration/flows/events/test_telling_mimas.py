@@ -1,0 +1,45 @@
+"""Events of simulated data collections, on a real Prefect server."""
+
+import socket
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from flows.events.telling_mimas import MimasUnreachable, check_mimas, tell_mimas
+
+
+@pytest.fixture
+def no_server():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api", PREFECT_CLIENT_MAX_RETRIES: 0}):
+        yield f"http://127.0.0.1:{port}/api"
+
+
+async def test_a_server_that_is_not_there_is_named_with_what_to_do(no_server):
+    with pytest.raises(MimasUnreachable, match=rf"{no_server}.*plaza up.*mimas/start --param dcid=1"):
+        await tell_mimas("start", 1)
+    with pytest.raises(MimasUnreachable, match=f"{no_server}.*plaza up"):
+        await check_mimas()
+
+
+@pytest.mark.slow
+async def test_an_event_is_one_run_however_often_it_is_announced(prefect_server):
+    with pytest.raises(MimasUnreachable, match="plaza deploy"):
+        await check_mimas()
+    with pytest.raises(MimasUnreachable, match="mimas/end"):
+        await tell_mimas("end", 7)
+
+    @flow(name="mimas")
+    async def decide(dcid: int) -> None: ...
+
+    deployments = [await (await decide.ato_deployment(event)).aapply() for event in ("start", "end")]
+    await check_mimas()
+    for event in ("start", "end", "end"):
+        await tell_mimas(event, 7)
+    async with get_client() as client:
+        runs = [run for run in await client.read_flow_runs() if run.deployment_id in deployments]
+    assert sorted((run.idempotency_key, run.parameters["dcid"]) for run in runs) == [("7-end", 7), ("7-start", 7)]

@@ -1,0 +1,289 @@
+"""Mimas on a real Prefect server and a real ISPyB: events come in, recipes are launched."""
+
+import asyncio
+
+import pytest
+from ispyb.sqlalchemy import BLSession, DataCollection, DataCollectionGroup, Detector, GridInfo, Person, Proposal
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from blocks.ispyb_connection import connect, transaction
+from blocks.settings import get_settings
+from flows.mimas.flow import mimas
+from flows.mimas.publishing import read_outcome, read_outcome_of_run
+from flows.recipe import ispyb_reading as reading
+from tasks.ispyb_access.overviews.jobs import list_jobs
+from tasks.ispyb_access.schema.tables import create_schema
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
+
+INSTALLED = (
+    "archive-cbfs",
+    "per-image-analysis-gridscan",
+    "archive-nexus",
+    "ispyb-autoprocessing-fast-dp-eiger",
+    "ispyb-autoprocessing-autoPROC-eiger",
+)
+
+
+@pytest.fixture
+def ispyb(tmp_path, monkeypatch):
+    """An empty ISPyB that the flow finds by the settings."""
+    monkeypatch.setenv("PLAZA_HOME", str(tmp_path))
+    monkeypatch.setenv("PLAZA_ISPYB_URL", f"sqlite:///{tmp_path}/ispyb.sqlite")
+    get_settings.cache_clear()
+    engine = connect(get_settings())
+    create_schema(engine)
+    yield engine
+    engine.dispose()
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def collection(ispyb, request):
+    """Make a data collection with an id that no other test uses, since all share a Prefect server."""
+
+    def make(model, *, grid=False, **facts):
+        dcid = 1000 + request.session.items.index(request.node)
+        with Session(ispyb) as session, session.begin():
+            person = Person(familyName="Crowfoot", login="dch")
+            proposal = Proposal(Person=person, proposalCode="cm", proposalNumber="12345")
+            visit = BLSession(Proposal=proposal, beamLineName="i24", visit_number=1)
+            session.add_all([visit, detector := Detector(detectorModel=model)])
+            session.flush()
+            group = DataCollectionGroup(sessionId=visit.sessionId, experimentType="Mesh" if grid else "SAD")
+            session.add(group)
+            session.flush()
+            row = {
+                "dataCollectionId": dcid,
+                "dataCollectionGroupId": group.dataCollectionGroupId,
+                "SESSIONID": visit.sessionId,
+                "detectorId": detector.detectorId,
+                "imageDirectory": "/dls/i24/data/2026/cm12345-1/crystal/",
+                "fileTemplate": "crystal_1_#####.cbf",
+                "imagePrefix": "crystal",
+                "dataCollectionNumber": 1,
+                "startImageNumber": 1,
+                "numberOfImages": 20,
+                "overlap": 0,
+                "axisRange": 0 if grid else 0.1,
+                "runStatus": "DataCollection Successful",
+            }
+            session.add(DataCollection(**{**row, **facts}))
+            session.flush()
+            if grid:
+                session.add(GridInfo(dataCollectionId=dcid, steps_x=5, steps_y=4))
+        return dcid
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def installed(prefect_server):
+    """Deployments of some recipes; nothing runs them, so that a launched run stays scheduled."""
+
+    async def create():
+        async with get_client() as client:
+            for recipe in INSTALLED:
+                flow_id = await client.create_flow_from_name(recipe)
+                await client.create_deployment(flow_id, name="live")
+
+    asyncio.run(create())
+
+
+async def runs_of(dcid):
+    """Return the recipe runs for a data collection."""
+    async with get_client() as client:
+        runs = await client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[f"dcid:{dcid}"])))
+    return [run for run in runs if not run.name.startswith("mimas")]
+
+
+@pytest.mark.usefixtures("installed")
+async def test_grid_scan_start_launches_its_recipes(collection):
+    dcid = collection("Pilatus3 6M", grid=True)
+    outcome = await mimas(dcid=dcid, event="start")
+    runs = {run.id: run for run in await runs_of(dcid)}
+    assert [launched.recipe for launched in outcome.launched] == ["archive-cbfs", "per-image-analysis-gridscan"]
+    assert {launched.flow_run_id for launched in outcome.launched} == set(runs)
+    assert outcome.matched == ("Pilatus grid scan starts",)
+    assert outcome.not_installed == ()
+    assert {run.name for run in runs.values()} == {
+        f"archive-cbfs · dcid {dcid} · i24",
+        f"per-image-analysis-gridscan · dcid {dcid} · i24",
+    }
+    for run in runs.values():
+        assert run.parameters["dcid"] == dcid
+        assert run.parameters["parameters"]["ispyb_dcid"] == dcid
+        assert run.parameters["parameters"]["ispyb_dc_info"]["gridinfo"]["steps_x"] == 5
+        assert run.parent_task_run_id is not None
+
+
+@pytest.mark.usefixtures("installed")
+async def test_same_event_twice_gives_one_run_of_each_recipe(collection):
+    dcid = collection("Pilatus3 6M", grid=True)
+    first = await mimas(dcid=dcid, event="start")
+    second = await mimas(dcid=dcid, event="start")
+    assert [launched.flow_run_id for launched in second.launched] == [run.flow_run_id for run in first.launched]
+    assert [launched.earlier for launched in (*first.launched, *second.launched)] == [False, False, True, True]
+    assert len(await runs_of(dcid)) == 2
+
+
+@pytest.mark.usefixtures("installed")
+async def test_same_event_at_the_same_time_gives_one_run_of_each_recipe(collection):
+    dcid = collection("Pilatus3 6M", grid=True)
+    outcomes = await asyncio.gather(*(mimas(dcid=dcid, event="start") for _ in range(3)))
+    assert len({launched.flow_run_id for outcome in outcomes for launched in outcome.launched}) == 2
+    assert len(await runs_of(dcid)) == 2
+
+
+@pytest.mark.usefixtures("installed")
+async def test_other_parameters_give_other_runs_and_win_over_ispyb(collection):
+    dcid = collection("Pilatus3 6M", grid=True)
+    await mimas(dcid=dcid, event="start")
+    await mimas(dcid=dcid, event="start", parameters={"ispyb_image": "given", "factor": 2})
+    runs = await runs_of(dcid)
+    assert len(runs) == 4
+    given = [run.parameters["parameters"] for run in runs if run.parameters["parameters"].get("factor") == 2]
+    assert [parameters["ispyb_image"] for parameters in given] == ["given", "given"]
+
+
+@pytest.mark.usefixtures("installed")
+async def test_what_is_not_installed_is_reported(collection):
+    dcid = collection("Eiger2 X CdTe 9M")
+    outcome = await mimas(dcid=dcid, event="end")
+    assert [launched.recipe for launched in outcome.launched] == ["archive-nexus"]
+    assert outcome.not_installed == (
+        "per-image-analysis-rotation-swmr",
+        "processing-rlv-eiger",
+        "generate-diffraction-preview",
+        "processing-mmcif-gen",
+        "ispyb-autoprocessing-xia2-dials-eiger",
+        "ispyb-autoprocessing-xia2-3dii-eiger",
+    )
+    states = {job.display_name: job.state for job in outcome.jobs}
+    assert (states["xia2 dials"], states["xia2 3dii"]) == ("not installed here", "not installed here")
+
+
+@pytest.mark.usefixtures("installed")
+async def test_jobs_are_created_once_and_started_or_held(collection, ispyb):
+    dcid = collection("Eiger2 X CdTe 9M")
+    first, second = await mimas(dcid=dcid, event="end"), await mimas(dcid=dcid, event="end")
+    assert first.jobs == second.jobs
+    jobs = {job.display_name: job for job in first.jobs}
+    started, held = jobs["fast_dp"], jobs["autoPROC"]
+    assert started.state == f"job {started.job_id} is launched"
+    assert held.state == f"job {held.job_id} is held: `plaza job start {held.job_id}` starts it"
+    assert held.flow_run_id is None
+    created = {job.id: job for job in list_jobs(ispyb, dcid)}
+    assert set(created) == {started.job_id, held.job_id}
+    assert (created[held.job_id].recipe, created[held.job_id].automatic) == ("autoprocessing-autoPROC-eiger", True)
+    assert created[started.job_id].sweeps == ((dcid, 1, 20),)
+
+    (run,) = [run for run in await runs_of(dcid) if run.name.startswith("ispyb-")]
+    assert run.id == started.flow_run_id
+    assert run.name == f"ispyb-autoprocessing-fast-dp-eiger · dcid {dcid} · i24 · job {started.job_id}"
+    assert run.parameters["parameters"]["ispyb_process"] == started.job_id
+    assert run.parameters["parameters"]["ispyb_dc_info"]["dataCollectionId"] == dcid
+
+
+@pytest.mark.usefixtures("installed")
+async def test_a_job_that_can_not_be_created_fails_the_run_but_not_the_others(collection, ispyb):
+    dcid = collection("Eiger2 X CdTe 9M", numberOfImages=None)
+    state = await mimas(dcid=dcid, event="end", return_state=True)
+    assert state.is_failed()
+    assert "give the sweeps" in state.message
+    outcome = await read_outcome(dcid, "end")
+    assert [launched.recipe for launched in outcome.launched] == ["archive-nexus"]
+    assert {failure.recipe.removeprefix("ispyb-autoprocessing-") for failure in outcome.failed} == {
+        "fast-dp-eiger",
+        "autoPROC-eiger",
+    }
+    assert list_jobs(ispyb) == []
+
+
+@pytest.mark.usefixtures("installed")
+async def test_outcome_is_read_back_and_the_run_is_labelled(collection):
+    dcid = collection("Pilatus3 6M", grid=True)
+    started = await mimas(dcid=dcid, event="start")
+    state = await mimas(dcid=dcid, event="end", return_state=True)
+    assert await read_outcome(dcid, "start") == started
+    ended = await read_outcome(dcid, "end")
+    assert ended == await state.aresult()
+    assert ended == await read_outcome_of_run(state.state_details.flow_run_id)
+    assert ended.launched == ()
+    assert await read_outcome(dcid + 10**6, "end") is None
+    async with get_client() as client:
+        run = await client.read_flow_run(state.state_details.flow_run_id)
+    assert run.name == f"mimas end · dcid {dcid} · i24"
+    assert set(run.tags) == {f"dcid:{dcid}", "i24"}
+
+
+@pytest.mark.usefixtures("ispyb")
+async def test_unknown_data_collection_fails_the_run():
+    state = await mimas(dcid=999_999, event="end", return_state=True)
+    assert state.is_failed()
+    assert "UnknownDataCollection" in state.message
+    assert "no data collection 999999" in state.message
+
+
+async def test_run_status_is_waited_for_when_asked(collection, ispyb, monkeypatch):
+    dcid = collection("Pilatus3 6M", grid=True, runStatus=None)
+    monkeypatch.setattr(reading, "STATUS_INTERVAL_S", 0.05)
+    polls = 0
+
+    async def set_status_at_third_poll(seconds):
+        nonlocal polls
+        polls += 1
+        if polls == 3:
+            with transaction(ispyb) as connection:
+                connection.execute(
+                    update(DataCollection)
+                    .where(DataCollection.dataCollectionId == dcid)
+                    .values(runStatus="DataCollection Stopped")
+                )
+        await pause(seconds)
+
+    pause = asyncio.sleep
+    monkeypatch.setattr(reading.asyncio, "sleep", set_status_at_third_poll)
+    state = await mimas(dcid=dcid, event="end", wait_for_run_status=True, return_state=True)
+    assert state.is_completed()
+    assert polls >= 3
+
+
+async def test_without_a_run_status_the_run_fails_in_the_end(collection, monkeypatch):
+    dcid = collection("Pilatus3 6M", grid=True, runStatus=None)
+    monkeypatch.setattr(reading, "STATUS_INTERVAL_S", 0.05)
+    state = await mimas(dcid=dcid, event="end", wait_for_run_status=True, run_status_timeout=0.2, return_state=True)
+    assert state.is_failed()
+    assert "RunStatusMissing" in state.message
+
+
+async def test_a_database_that_stays_away_fails_the_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLAZA_ISPYB_URL", f"sqlite:///{tmp_path}/no-such-folder/ispyb.sqlite")
+    monkeypatch.setattr(reading, "OUTAGE_PATIENCE_S", 0.1)
+    get_settings.cache_clear()
+    state = await mimas(dcid=1, event="end", return_state=True)
+    get_settings.cache_clear()
+    assert state.is_failed()
+    assert "DatabaseUnavailable" in state.message
+
+
+@pytest.mark.usefixtures("installed")
+async def test_a_recipe_that_cannot_be_launched_fails_the_run_but_not_the_others(collection):
+    dcid = collection("Pilatus3 6M", grid=True)
+    async with get_client() as client:
+        deployment = await client.read_deployment_by_name("archive-cbfs/live")
+        schema = {"type": "object", "properties": {"sample": {"type": "string"}}, "required": ["sample"]}
+        await client.create_deployment(
+            deployment.flow_id, name="live", parameter_openapi_schema=schema, enforce_parameter_schema=True
+        )
+        state = await mimas(dcid=dcid, event="start", return_state=True)
+        await client.create_deployment(deployment.flow_id, name="live", enforce_parameter_schema=False)
+    assert state.is_failed()
+    assert "LaunchFailed" in state.message
+    assert "archive-cbfs" in state.message
+    outcome = await read_outcome(dcid, "start")
+    assert [launched.recipe for launched in outcome.launched] == ["per-image-analysis-gridscan"]
+    assert [failure.recipe for failure in outcome.failed] == ["archive-cbfs"]

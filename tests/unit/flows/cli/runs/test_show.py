@@ -1,0 +1,297 @@
+"""`plaza show`: the story of a recipe run, whatever state its files are in."""
+
+import json
+import os
+import re
+import sys
+
+import pytest
+
+from blocks.settings import get_settings
+from flows.cli import main
+from flows.recipe.run_record.folder import run_folder
+from flows.recipe.run_record.history import latest_runs, read_story
+from flows.recipe.run_record.journal import Journal
+from flows.recipe.run_record.manifest import Logbook
+
+RUN = "0b1c2d3e-0000-4000-8000-000000000001"
+DOCUMENT = {
+    "1": {"queue": "filewatcher", "parameters": {"list": ["/a.cbf"]}, "output": {"every": 2}},
+    "2": {"queue": "notify_gda", "output": 3},
+    "3": {"queue": "images"},
+    "start": [[1, []]],
+}
+BEGAN = {"began": {"at": 1000.0, "host": "i03-ws", "pid": 42, "user": "gda"}}
+START = {"at": 1000.5, "node": 0, "sends": [{"to": [[1, 1]], "payload": []}]}
+
+
+def sent(node, to, payload="x", **more):
+    return {"at": 1001.0, "node": node, "sends": [{"to": [list(to)], "output": "every", "payload": payload, **more}]}
+
+
+JOURNAL = [
+    BEGAN,
+    START,
+    *(sent(1, (2, number), {"file": f"/{number}.cbf"}, follows=1) for number in range(2, 10)),
+    {"at": 1002.0, "node": 1, "sends": [], "done": [1]},
+    {"at": 1003.0, "node": 2, "tried": 2, "error": "OSError: no route"},
+    {"at": 1004.0, "node": 2, "refused": 2, "error": "ValueError: \x1b[31mbad"},
+    {"at": 1005.0, "node": 2, "done": [3, 4, 5, 6, 7, 8]},
+]
+ENDED = {"ended": {"at": 1010.0, "state": "Failed", "message": "step 2: 1 of 8"}}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLAZA_HOME", str(tmp_path))
+    get_settings.cache_clear()
+    yield tmp_path
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def folder(home):
+    folder = run_folder(RUN)
+    folder.path.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def plaza(home, monkeypatch, capsys):
+    """Run the command line: its exit status, what it printed, and what it complained of."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["plaza", "show", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.err
+        return ended.value.code or 0, printed.out, printed.err
+
+    return run
+
+
+def write_logbook(folder, **changes):
+    given = {
+        "recipe": "try-it",
+        "file": "/recipes/try-it.json",
+        "digest": "abc123",
+        "dcid": 7,
+        "received": {"colour": "blue", "dc": {"dir": "/" + "d" * 500}},
+        "parameters": {"colour": "blue", "gda_host": "mx-control"},
+        "filled": DOCUMENT,
+    }
+    Logbook(**given | changes).write(folder)
+
+
+def write_journal(folder, entries):
+    folder.journal.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+
+
+@pytest.fixture
+def run(folder):
+    write_logbook(folder, ended=ENDED["ended"])
+    write_journal(folder, [*JOURNAL, ENDED])
+    return folder
+
+
+def test_the_whole_story_is_told(plaza, run):
+    status, printed, complaints = plaza("0b1c")
+    assert (status, complaints) == (0, "")
+    for part in (
+        f"recipe run   {RUN}",
+        "try-it for dcid 7",
+        "Failed: step 2: 1 of 8",
+        "process 42 of gda on i03-ws, 10.0 s: Failed",
+        "/recipes/try-it.json",
+        "abc123",
+        "plaza 0.1.0",
+        "2 notify_gda",
+        "1 · watch_files: 1 done",
+        "2 · notify_gda: 1 refused, 6 done, 1 waits",
+        "3 · make_preview: no messages",
+        "from the start, done",
+        '{"file": "/2.cbf"}',
+        "OSError: no route",
+        "ValueError: ",
+        "… and 3 more",
+    ):
+        assert part in printed
+    assert re.search(r"colour +blue", printed)
+    assert re.search(r"gda_host +mx-control", printed)
+    assert "d" * 200 not in printed
+    assert "\x1b" not in printed
+
+
+def test_messages_that_need_somebody_come_first_of_all(plaza, run):
+    _, printed, _ = plaza("0b1c", "--messages", 2)
+    assert "/2.cbf" in printed
+    assert "/9.cbf" in printed
+    assert "/3.cbf" not in printed
+    assert "… and 6 more" in printed
+
+
+def test_all_is_all(plaza, run):
+    _, printed, _ = plaza("0b1c", "--all")
+    assert "d" * 500 in printed
+    assert all(f"/{number}.cbf" in printed for number in range(2, 10))
+    assert '"queue": "notify_gda"' in printed
+
+
+@pytest.mark.parametrize("step", ["2", "notify_gda"])
+def test_a_step_s_messages_are_shown_alone(plaza, run, step):
+    _, printed, _ = plaza("0b1c", "--step", step)
+    assert printed.strip().startswith("2 · notify_gda: 1 refused")
+    assert "watch_files" not in printed
+    assert printed.count(".cbf") == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["nothing"], "no recipe run 'nothing'"),
+        (["0b1c", "--step", "9"], "has no step '9'; its steps: 1 · watch_files, 2 · notify_gda, 3 · make_preview"),
+    ],
+)
+def test_what_is_not_there_is_a_line(plaza, run, words, complaint):
+    status, printed, told = plaza(*words)
+    assert (status, printed) == (1, "")
+    assert complaint in told
+
+
+def test_the_story_as_json_is_whole(plaza, run):
+    _, printed, _ = plaza("0b1c", "--json")
+    story = json.loads(printed)
+    assert story["recipe_run"] == RUN
+    assert story["logbook"]["received"]["dc"]["dir"] == "/" + "d" * 500
+    assert story["attempts"] == [{"began": BEGAN["began"], "ended": ENDED["ended"]}]
+    assert [step["state"] for step in story["steps"]] == ["done", "failed", "not needed"]
+    fates = {message["number"]: message["fate"]["words"] for message in story["messages"]}
+    assert fates == {1: "done", 2: "refused", **dict.fromkeys(range(3, 9), "done"), 9: "waits"}
+    assert len(json.loads(plaza("0b1c", "--json", "--step", 2, "--messages", 3)[1])["messages"]) == 3
+
+
+def fates_of(folder, *entries):
+    write_journal(folder, [*JOURNAL, *entries])
+    return {number: fate.words for number, fate in read_story(folder).fates.items()}
+
+
+def test_messages_that_were_sent_again_lead_to_each_other(folder, plaza):
+    write_logbook(folder)
+    again = {
+        "to": [[2, 10]],
+        "payload": "y",
+        "again": 2,
+        "replaces": 2,
+        "history": [{"at": 1.0, "done": "re-injected", "by": "me"}],
+    }
+    fates = fates_of(folder, {"at": 1011.0, "node": 0, "sends": [again]})
+    assert fates[2] == "sent again as 10"
+    assert fates[10] == "waits"
+    _, printed, _ = plaza("0b1c", "--all")
+    assert "message 2 once more" in printed
+    assert "re-injected by me" in printed
+
+
+def test_messages_of_nodes_that_began_anew_are_forgotten(folder):
+    again = {"to": [[2, 10]], "payload": "y", "again": 3, "replaces": 3}
+    fates = fates_of(folder, {"at": 1011.0, "node": 0, "repeated": [2]}, {"at": 1011.0, "node": 0, "sends": [again]})
+    assert fates[3] == "sent again as 10"
+    assert fates[2] == fates[9] == "forgotten: its node began anew"
+    assert fates[1] == "done"
+
+
+def test_messages_that_will_be_tried_again_or_later(folder):
+    fates = fates_of(
+        folder,
+        {"at": 1011.0, "node": 2, "tried": 9, "error": "E"},
+        sent(0, (3, 10, 4e9)),
+        sent(0, (3, 11, 5.0)),
+    )
+    assert (fates[9], fates[10], fates[11]) == ("failed, will be tried again", "is delayed", "waits")
+
+
+def test_every_attempt_is_told(folder):
+    write_journal(folder, [BEGAN, START, BEGAN, ENDED, BEGAN])
+    assert [attempt.ended for attempt in read_story(folder).attempts] == [None, ENDED["ended"], None]
+
+
+@pytest.mark.parametrize(
+    ("has_logbook", "is_held", "ended", "state"),
+    [
+        (True, True, None, "at work"),
+        (True, False, None, "not at work, and not at its end: its process was killed"),
+        (True, False, {"state": "Completed", "message": "2 steps done"}, "Completed: 2 steps done"),
+        (False, True, None, "reads what its recipe asks for"),
+        (False, False, None, "failed before its recipe was filled (see `plaza logs 0b1c"),
+    ],
+)
+def test_how_a_run_stands(folder, plaza, has_logbook, is_held, ended, state):
+    if has_logbook:
+        write_logbook(folder, ended=ended)
+    journal = Journal(folder.journal) if is_held else None
+    try:
+        assert plaza("0b1c")[0] == 0
+        assert state in plaza("0b1c")[1]
+        assert state in plaza()[1]
+        assert json.loads(plaza("--json")[1])["state"].startswith(state)
+        assert json.loads(plaza("0b1c", "--json")[1])["state"].startswith(state)
+    finally:
+        if journal:
+            journal.close()
+
+
+def test_every_moment_of_a_journal_that_is_being_written_can_be_shown(folder, plaza):
+    write_logbook(folder)
+    whole = "".join(json.dumps(entry) + "\n" for entry in JOURNAL[:5]).encode()
+    for end in range(0, len(whole), 7):
+        folder.journal.write_bytes(whole[:end])
+        story = read_story(folder)
+        assert story.complaints == ()
+        assert len(story.replayed.all) == whole[:end].count(b'"to"') - (b'"to"' in whole[:end].rpartition(b"\n")[2])
+    assert plaza("0b1c")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "complaint"),
+    [
+        ("logbook", b"{", "logbook.json can't be read"),
+        ("logbook", b'{"changes": [], "mood": 1}', "logbook.json can't be read"),
+        ("logbook", b"\xff\x00", "logbook.json can't be read"),
+        ("journal", b'{"at": 1\n{"began": {}}\n', "line 1 of "),
+        ("journal", b"\x00\x00\x00\n", "line 1 of "),
+        ("journal", b'{"sends": [{}]}\n', "journal.jsonl can't be followed"),
+        ("journal", b'{"began": 3, "sends": 3}\n', "journal.jsonl can't be followed"),
+        ("journal", b'[]\n"x"\n3\n', ""),
+        ("journal", b'{"done": [77], "refused": 78, "tried": 79}\n', ""),
+    ],
+)
+def test_damaged_files_are_told_and_the_rest_is_shown(run, plaza, file, content, complaint):
+    getattr(run, file).write_bytes(content)
+    status, printed, told = plaza("0b1c", "--all")
+    assert status == 0
+    assert RUN in printed
+    assert complaint in told
+    assert json.loads(plaza("0b1c", "--json")[1])["recipe_run"] == RUN
+    assert RUN in plaza()[1]
+
+
+def test_a_recipe_with_a_step_that_nobody_has_any_more_is_shown(folder, plaza):
+    write_logbook(folder, filled={"1": {"queue": "crystal.ball"}, "start": [[1, []]]})
+    write_journal(folder, [BEGAN, START])
+    assert "1 · crystal.ball: 1 waits" in plaza("0b1c")[1]
+
+
+def test_the_latest_runs_are_listed_first(home, plaza):
+    assert plaza() == (0, "No recipe has run so far.\n", "")
+    for number in range(4):
+        folder = run_folder(f"{number}0000000-0000-4000-8000-000000000000")
+        folder.path.mkdir(parents=True)
+        write_logbook(folder, recipe=f"recipe-{number}", dcid=None if number == 2 else number, ended=ENDED["ended"])
+        write_journal(folder, [BEGAN])
+        os.utime(folder.path, (number, number))
+    _, printed, _ = plaza("--latest", 3)
+    title, *lines = printed.splitlines()
+    assert title.split() == ["recipe", "run", "recipe", "dcid", "began", "state"]
+    assert [line.split()[1] for line in lines] == ["recipe-3", "recipe-2", "recipe-1"]
+    assert [run.at for run in latest_runs(home / "recipe-runs", 9)] == [1000.0] * 4

@@ -1,0 +1,51 @@
+"""The command line when something is wrong: a line that says what to do, no traceback."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def plaza(*words, **environment):
+    """Run the command line in a process of its own."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PLAZA_", "PREFECT_"))}
+    return subprocess.run(
+        [sys.executable, "-c", "from flows.cli import main; main()", *words],
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "complaint"),
+    [
+        (("up",), {"PLAZA_HOME": "/dev/null/home"}, "set PLAZA_HOME to another one"),
+        (("down",), {"PLAZA_HOME": "/dev/null/home"}, "set PLAZA_HOME to another one"),
+        (("status",), {"PLAZA_HOME": "/dev/null/home"}, "set PLAZA_HOME to another one"),
+        (("demo",), {"PLAZA_HOME": "/dev/null/home"}, "set PLAZA_HOME to another one"),
+        (("simulate", "rotation", "--no-events"), {"PLAZA_HOME": "/dev/null/home"}, "set PLAZA_HOME to another one"),
+        (("status",), {"PLAZA_SERVER_PORT": "soon"}, "PLAZA_SERVER_PORT: Input should be a valid integer"),
+        (("deploy", "--check"), {"PLAZA_RECIPE_DIRECTORY": "/no/recipes"}, "no folder /no/recipes of recipe files"),
+    ],
+)
+def test_what_can_not_be_done_is_a_line_that_says_what_to_do(words, environment, complaint):
+    done = plaza(*words, **environment)
+    assert done.returncode == 1
+    assert complaint in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_site_that_is_down_is_told_how_to_start(tmp_path):
+    status = plaza("status", PLAZA_HOME=str(tmp_path))
+    assert (status.returncode, status.stdout) == (1, "Nothing runs here: start it with `plaza up`.\n")
+    for words in (("simulate", "rotation"), ("deploy",), ("prefect", "version")):
+        done = plaza(*words, PLAZA_HOME=str(tmp_path))
+        assert done.returncode == 1
+        assert "start one with `plaza up`" in done.stderr
+        assert "Traceback" not in done.stderr
+    for _ in range(2):
+        assert plaza("down", PLAZA_HOME=str(tmp_path)).stdout == "Nothing ran.\n"

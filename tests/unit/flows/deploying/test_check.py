@@ -1,0 +1,104 @@
+"""What `plaza deploy --check` finds, and that the deployments that we ship are whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from blocks.settings import CHECKOUT
+from flows.deploying.apply import DEPLOYMENTS
+from flows.deploying.check import check
+from flows.deploying.files import read_deployment_files
+
+POOLS = """
+pools:
+  - {name: plaza, type: warm, queues: [{name: live, priority: 1}]}
+"""
+PROJECT = """
+name: trial
+pull: []
+deployments:
+  - name: trial
+    entrypoint: checked_flows.work
+    parameters: {dcid: 1}
+    work_pool: {name: plaza, work_queue_name: live}
+"""
+FLOWS = """
+from prefect import flow
+
+@flow
+async def work(dcid: int) -> None:
+    pass
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "prefect.yaml").write_text(PROJECT)
+    (tmp_path / "work_pools.yaml").write_text(POOLS)
+    (tmp_path / "checked_flows.py").write_text(FLOWS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def test_all_that_we_deploy_resolves():
+    assert check(DEPLOYMENTS, CHECKOUT / "recipes") == []
+
+
+def test_every_recipe_file_gets_a_deployment_of_its_name():
+    recipes = CHECKOUT / "recipes"
+    planned = {plan.entrypoint for plan in read_deployment_files(DEPLOYMENTS, recipes).deployments}
+    assert {f"flows.recipe.catalogue.{file.stem}" for file in recipes.glob("*.json")} < planned
+
+
+def test_sound_files_have_no_faults(folder):
+    assert check(folder, folder) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "fault"),
+    [
+        ("prefect.yaml", "checked_flows.work", "checked_flows.walk", "entrypoint checked_flows.walk"),
+        ("prefect.yaml", "checked_flows.work", "no_such_module.work", "No module named 'no_such_module'"),
+        ("prefect.yaml", "work_queue_name: live", "work_queue_name: dead", "queue 'dead' of pool 'plaza'"),
+        ("prefect.yaml", "{name: plaza, work", "{name: square, work", "pool 'square'"),
+        ("prefect.yaml", "dcid: 1", "dcid: 1, nonsense: 2", "unknown parameters: nonsense"),
+        ("prefect.yaml", "dcid: 1", "'dcid': '{{ prefect.blocks.no-such-block.x }}'", "no block type 'no-such-block'"),
+        ("prefect.yaml", "pull: []", "pull: [{run: {}}]", "pull"),
+        ("prefect.yaml", "parameters:", "paramters:", "paramters"),
+        ("work_pools.yaml", "type: warm", "type: lukewarm", "type 'lukewarm'"),
+        ("work_pools.yaml", "priority: 1", "priority: 0", "priority"),
+        ("work_pools.yaml", "pools:", "pools: {", "work_pools.yaml can't be used"),
+    ],
+)
+def test_fault_is_named(folder, file, before, after, fault):
+    text = (folder / file).read_text()
+    assert before in text
+    (folder / file).write_text(text.replace(before, after))
+    assert fault in "\n".join(check(folder, folder))
+
+
+def test_missing_file_is_named(folder):
+    (folder / "work_pools.yaml").unlink()
+    (fault,) = check(folder, folder)
+    assert "work_pools.yaml is missing" in fault
+
+
+@pytest.mark.parametrize(
+    ("recipe", "fault"),
+    [
+        ('{"1": {"queue": "images", "output": 1}, "start": [[1, []]]}', "tried.json: node 1: cycle: 1 -> 1"),
+        ('{"1": {"queue": "tea.making"}, "start": [[1, []]]}', "tried.json: node 1: unknown queue"),
+        ('{"1": {"queue": "images", "parameters": {"file": "{x}"}}, "start": [[1, []]]}', "unknown placeholder"),
+        ("{", "tried.json: not JSON"),
+    ],
+)
+def test_faulty_recipe_is_named(folder, recipe, fault):
+    (folder / "tried.json").write_text(recipe)
+    assert fault in "\n".join(check(folder, folder))
+
+
+def test_declared_placeholder_is_known(folder):
+    (folder / "tried.json").write_text(
+        '{"1": {"queue": "images", "parameters": {"image_command": "diffraction", "file": "{x}"}}, "start": [[1, []]]}'
+    )
+    assert not any("unknown placeholder" in fault for fault in check(folder, folder, declared=["x"]))

@@ -1,0 +1,34 @@
+"""What the fork server refuses to preload; in processes of their own, since it looks at the whole process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+def _preload(folder, source):
+    (folder / "to_preload.py").write_text(source)
+    code = "from flows.warm_pool.fork_server import preload; preload(['to_preload']); print('fine')"
+    return subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(folder)}, capture_output=True, text=True, check=False
+    )
+
+
+def test_plain_module_is_preloaded(tmp_path):
+    assert _preload(tmp_path, "answer = 42").stdout == "fine\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import threading, time\nthreading.Thread(target=time.sleep, args=(9,), daemon=True).start()", "1 threads"),
+        ("import sys, types\nsys.modules['h5py'] = types.ModuleType('h5py')", "brought in h5py"),
+        ("import no_such_module", "No module named 'no_such_module'"),
+    ],
+)
+def test_unfit_module_is_refused(tmp_path, source, reason):
+    result = _preload(tmp_path, source)
+    assert result.returncode == 1
+    assert reason in result.stderr

@@ -1,0 +1,274 @@
+import errno
+import json
+import logging
+import time
+
+import pytest
+
+from blocks.settings import Settings
+from tasks.step import Message, StepContext
+from tasks.step.atomic_file import write_atomically
+from tasks.step.resources import Resources
+from tasks.step.runner import run_step, sends_of, try_step
+from tasks.xray_centring import centring as xray_centring
+from tasks.xray_centring.centring import centre_crystal
+from tests.support.interruptions import InterruptedRun
+
+COUNTS = [1, 2, 3, 40, 50, 4]  # 3 x 2; with a snake the second row is 4, 50, 40
+
+
+@pytest.fixture
+def resources(tmp_path):
+    return Resources(Settings(home=tmp_path))
+
+
+@pytest.fixture
+def node():
+    return {
+        "parameters": {"dcid": "17", "experiment_type": "Mesh", "beamline": "i03", "sample_id": 5},
+        "gridinfo": {
+            "gridInfoId": 1,
+            "steps_x": 3.0,
+            "steps_y": "2.0",
+            "dx_mm": 0.02,
+            "dy_mm": 0.04,
+            "micronsPerPixelX": 2.0,
+            "micronsPerPixelY": 2.0,
+            "snapshot_offsetXPixel": 100,
+            "snapshot_offsetYPixel": 200,
+            "snaked": 1,
+            "orientation": "horizontal",
+        },
+    }
+
+
+def images(counts=COUNTS, seen_at=None):
+    now = time.time() if seen_at is None else seen_at
+    return [{"file-number": n, "n_spots_total": spots, "file-seen-at": now} for n, spots in enumerate(counts, 1)]
+
+
+async def test_complete_grid_gives_the_centre(node, resources):
+    outcome = await try_step(centre_crystal, node, images(), resources)
+    (send,) = outcome.sent
+    assert send.output == "success"
+    assert send.payload == {
+        "status": "success",
+        "type": "2d",
+        "results": [
+            {
+                "steps": (3, 2),
+                "box_size_px": (10.0, 20.0),
+                "snapshot_offset": (100.0, 200.0),
+                "status": "ok",
+                "message": "ok",
+                "centre_x": 120.0,
+                "centre_y": 230.0,
+                "centre_x_box": 2.0,
+                "centre_y_box": 1.5,
+                "centre_of_mass": (2.0, 1.5),
+                "max_voxel": (1, 1),
+                "max_count": 50,
+                "n_voxels": 2,
+                "total_count": 90,
+                "best_image": 5,
+                "reflections_in_best_image": 50,
+                "best_region": [(1, 1), (1, 2)],
+                "sample_id": 5,
+            }
+        ],
+    }
+    assert not outcome.refused
+    json.dumps(send.payload)
+
+
+async def test_centre_is_sent_before_the_inbox_ends(node, resources):
+    context = StepContext(node, "run", resources, refuse=lambda message, error: None)
+    still_open = True
+
+    async def inbox():
+        nonlocal still_open
+        for number, payload in enumerate(reversed(images()), 1):
+            yield Message(payload, {"ID": "run", "number": number})
+        still_open = False
+
+    async for result in run_step(centre_crystal, inbox(), context):
+        assert still_open
+        assert sends_of(result)[0].environment == {"ID": "run", "number": 6}
+        return
+    pytest.fail("nothing was sent")
+
+
+async def test_image_that_comes_twice_counts_once(node, resources):
+    payloads = images()
+    outcome = await try_step(centre_crystal, node, [payloads[0], *payloads[:5]], resources)
+    assert [send.output for send in outcome.sent] == ["abort"]
+    outcome = await try_step(centre_crystal, node, [*payloads, payloads[2]], resources)
+    assert [send.output for send in outcome.sent] == ["success"]
+
+
+async def test_incomplete_grid_aborts_and_names_missing_images(node, resources, caplog):
+    with caplog.at_level(logging.ERROR):
+        outcome = await try_step(centre_crystal, node, [images()[0], images()[3]], resources)
+    assert [(send.output, send.payload) for send in outcome.sent] == [("abort", {})]
+    assert "4 of 6 images didn't come: 2, 3, 5, 6" in caplog.text
+
+
+async def test_image_outside_the_grid_is_ignored(node, resources, caplog):
+    outcome = await try_step(centre_crystal, node, images([*COUNTS[:5], 4, 900]), resources)
+    assert outcome.sent[0].payload["results"][0]["max_count"] == 50
+    assert "image 7 " in caplog.text
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        {},
+        {"file-number": 0, "n_spots_total": 1, "file-seen-at": 1.0},
+        {"file-number": 1, "n_spots_total": -1, "file-seen-at": 1.0},
+        {"file-number": 1, "n_spots_total": None, "file-seen-at": 1.0},
+        {"file-number": 1, "n_spots_total": 1},
+    ],
+)
+async def test_payload_that_is_no_image_is_refused_and_the_rest_goes_on(payload, node, resources):
+    outcome = await try_step(centre_crystal, node, [payload, *images()], resources)
+    assert [send.output for send in outcome.sent] == ["success"]
+    ((message, error),) = outcome.refused
+    assert message.payload == payload
+    assert "file-number" in str(error) or "valid dictionary" in str(error) or "n_spots" in str(error)
+
+
+async def test_nothing_usable_sends_nothing(node, resources):
+    outcome = await try_step(centre_crystal, node, [{}], resources)
+    assert (outcome.sent, len(outcome.refused)) == ([], 1)
+
+
+async def test_grid_without_spots_is_told_as_failed_result(node, resources):
+    outcome = await try_step(centre_crystal, node, images([0] * 6), resources)
+    (result,) = outcome.sent[0].payload["results"]
+    assert (result["status"], result["message"], result["sample_id"]) == ("fail", "No good images found", None)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"experiment_type": "Mesh3D"}, "three-dimensional"),
+        ({"dcg_dcids": [16, 18]}, "three-dimensional"),
+        ({"dcid": "{ispyb_dcid}"}, "dcid"),
+        ({"beamline": ""}, "beamline"),
+    ],
+)
+async def test_scan_that_cannot_be_centred_refuses_all_its_images(parameters, reason, node, resources):
+    node["parameters"].update(parameters)
+    outcome = await try_step(centre_crystal, node, images(), resources)
+    assert outcome.sent == []
+    assert len(outcome.refused) == 6
+    assert reason in str(outcome.refused[0][1])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"steps_x": 0}, "steps_x"),
+        ({"steps_x": 2.5}, "steps_x"),
+        ({"micronsPerPixelX": 0}, "micronsPerPixelX"),
+        ({"orientation": "diagonal"}, "orientation"),
+    ],
+)
+async def test_wrong_grid_information_is_refused(change, reason, node, resources):
+    node["gridinfo"].update(change)
+    outcome = await try_step(centre_crystal, node, images(), resources)
+    assert len(outcome.refused) == 6
+    assert reason in str(outcome.refused[0][1])
+
+
+@pytest.mark.parametrize(
+    ("comment", "n_refused"),
+    [("Diffraction grid scan of 1 by 1 images, top", 0), ("Diffraction grid scan of 3 by 2 images", 6), (None, 6)],
+)
+async def test_only_a_single_image_may_lack_grid_information(comment, n_refused, node, resources):
+    node.update(gridinfo={}, comment=comment)
+    outcome = await try_step(centre_crystal, node, images(), resources)
+    assert outcome.sent == []
+    assert len(outcome.refused) == n_refused
+
+
+async def test_unknown_values_count_as_not_given(node, resources, tmp_path):
+    node["parameters"].update(
+        {"dcg_dcids": None, "sample_id": "None", "loop_type": "{ispyb_loop}", "log": "", "experiment_type": "None"}
+    )
+    outcome = await try_step(centre_crystal, node, images(), resources)
+    assert outcome.sent[0].payload["results"][0]["sample_id"] is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("loop_type", "samples", "expected"),
+    [  # boxes of 20 µm; the centre is at x = 2.0 boxes, 40 µm, whereas its y is 1.5
+        ("multipin_3x20+15", {"1": 71, "2": 72, "3": 73}, 72),
+        ("multipin_3x20+40", {"1": 71, "2": 72, "3": 73}, 71),
+        ("multipin_3x20+15", {"1": 71}, None),
+        ("multipin_2x10+5", {"1": 71, "2": 72}, None),
+        ("Litholoop", {"1": 71}, 5),
+        ("multipin_3x20+15", {}, 5),
+    ],
+)
+async def test_sample_is_that_of_the_well_along_x(loop_type, samples, expected, node, resources):
+    node["parameters"].update({"loop_type": loop_type, "msp_sample_ids": samples})
+    outcome = await try_step(centre_crystal, node, images(), resources)
+    assert outcome.sent[0].payload["results"][0]["sample_id"] == expected
+
+
+async def test_results_are_written_for_gda_and_people(node, resources, tmp_path):
+    folder = tmp_path / "processed" / "uuid" / "xray-centering"
+    node["parameters"].update(
+        {"output": str(folder / "Dials5AResults.json"), "log": str(folder / "log.txt"), "results_symlink": "latest"}
+    )
+    outcome = await try_step(centre_crystal, node, images(), resources)
+    written = json.loads((folder / "Dials5AResults.json").read_text())
+    assert written == json.loads(json.dumps(outcome.sent[0].payload["results"][0]))
+    assert "40" in (folder / "log.txt").read_text()
+    link = tmp_path / "processed" / "latest"
+    assert link.is_symlink()
+    assert str(link.readlink()) == "uuid/xray-centering"
+    assert sorted(path.name for path in folder.iterdir()) == ["Dials5AResults.json", "log.txt"]
+
+
+async def test_result_that_cannot_be_written_still_goes_out(node, resources, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    node["parameters"]["output"] = str(tmp_path / "file" / "Dials5AResults.json")
+    outcome = await try_step(centre_crystal, node, images(), resources)
+    assert [send.output for send in outcome.sent] == ["success"]
+    ((_, error),) = outcome.refused
+    assert "GDA" in str(error)
+
+
+@pytest.mark.parametrize(("latency_s", "level"), [(1, "INFO"), (40, "WARNING"), (400, "ERROR")])
+async def test_slow_answer_is_logged_louder(latency_s, level, node, resources, caplog):
+    caplog.set_level(logging.INFO)
+    await try_step(centre_crystal, node, images(seen_at=time.time() - latency_s), resources)
+    assert [record.levelname for record in caplog.records if "after its last image" in record.getMessage()] == [level]
+
+
+async def test_full_disk_is_given_some_time(node, resources, tmp_path, monkeypatch):
+    node["parameters"]["output"] = str(tmp_path / "centre.json")
+    faults = [OSError(errno.ENOSPC, "full"), OSError(errno.ENOSPC, "full")]
+
+    def write(path, content):
+        if faults:
+            raise faults.pop()
+        write_atomically(path, content)
+
+    monkeypatch.setattr(xray_centring, "write_atomically", write)
+    monkeypatch.setattr("tasks.step.retries.Retries.pause_s", lambda *_: 0)
+    outcome = await try_step(centre_crystal, node, images(), resources)
+    assert (len(outcome.sent), outcome.refused) == (1, [])
+    assert json.loads((tmp_path / "centre.json").read_text())["status"] == "ok"
+
+
+async def test_late_images_do_not_begin_a_grid_anew(node, resources):
+    run = InterruptedRun(centre_crystal, node, [*images(), *images()], resources)
+    await run.process(kill_at=1)
+    assert [output for output, _ in run.sent] == ["success"]
+    await run.process()
+    assert [output for output, _ in run.sent] == ["success"]
