@@ -104,6 +104,8 @@ def open_data_set(file: str) -> DataSet:
         if not experiments:
             raise ValueError("no format of dxtbx's knows it")
     except Exception as error:
+        if images is not None and images.layout.awaits is not None:
+            raise ImageMissing(f"DIALS can't read {file} yet: it waits for {images.layout.awaits}") from error
         raise _unreadable(file, error) from error
     return _read_frames_directly(file, experiments, images)
 
