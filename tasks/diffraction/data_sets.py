@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,11 @@ class DataSet:
     def imageset(self) -> Any:
         """All images of the file."""
         return self.experiments[0].imageset
+
+    @cached_property
+    def static_mask(self) -> Any:
+        """Which pixels are usable in any image, a flex.bool for each panel; None: all are."""
+        return self.imageset.get_format_class().get_instance(self.file).get_static_mask()
 
     @property
     def may_be_kept(self) -> bool:
