@@ -113,10 +113,10 @@ def _read_files(folder: Path, series: Series, grid: tuple[int, int] | None) -> I
 
 
 def _read_master(folder: Path, series: Series, grid: tuple[int, int] | None) -> ImageSet:
-    from tasks.simulation.nxmx_layout import count_recorded, read_layout
+    from tasks.simulation.recorded_frames import count_recorded, list_recorded
 
     master = folder / series.template
-    data_files = {part.file for part in read_layout(master)}
+    data_files = {part.name for part in list_recorded(master)}
     experiment = _read_experiment(master)
     recorded = count_recorded(master)
     if not recorded:
