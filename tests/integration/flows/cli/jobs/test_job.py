@@ -9,12 +9,12 @@ from prefect.exceptions import ObjectNotFound
 from sqlalchemy import func, select
 from typer.testing import CliRunner
 
-from blocks.errors import ConfigurationError, MessageRefused, PlazaError
+from blocks.errors import ConfigurationError, MessageRefused, PlazaError, UnknownJob
 from blocks.settings import Settings
 from flows import launching as running
 from flows.cli.ispyb import by_hand as ispyb_by_hand
 from flows.cli.main import app
-from tasks.ispyb_access.overviews.jobs import UnknownJob, status_word
+from tasks.ispyb_access.overviews.jobs import status_word
 from tasks.ispyb_access.schema.tables import METADATA
 
 REGISTER = {"ispyb_command": "register_processing", "program": "fast_dp", "store_result": "program"}
