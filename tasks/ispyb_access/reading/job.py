@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
+from blocks.identifiers import Dcid, JobId
 from tasks.ispyb_access.reading.image_files import Sweep, last_image, make_sweep
 from tasks.ispyb_access.reading.parameters import JobParameters
 from tasks.ispyb_access.reading.rows import COLLECTION, JOB, JOB_PARAMETER, JOB_SWEEP, cell, labelled, plain
@@ -27,7 +28,7 @@ _SWEEPS = (
 )
 
 
-def read_job_parameters(connection: Connection, job_id: int) -> JobParameters | None:
+def read_job_parameters(connection: Connection, job_id: JobId) -> JobParameters | None:
     """Return what recipes may know of a job; None if there's none of this id.
 
     A job without sweeps whose recipe is known processes no other images than its data collection's. A job without
@@ -52,7 +53,7 @@ def read_job_parameters(connection: Connection, job_id: int) -> JobParameters | 
     )
 
 
-def _sweeps(connection: Connection, job_id: int) -> tuple[list[int], list[Sweep]]:
+def _sweeps(connection: Connection, job_id: JobId) -> tuple[list[Dcid], list[Sweep]]:
     """Return the data collections of a job's sweeps, and the sweeps; an open end is the data collection's own."""
     dcids, sweeps = [], []
     for row in connection.execute(_SWEEPS, {"job": job_id}).mappings():
