@@ -133,9 +133,9 @@ class CollectionRow:
         return first, image_files.last_image(first, self.info["numberOfImages"])
 
     @property
-    def sweep(self) -> image_files.Sweep | None:
+    def sweep(self) -> image_files.SweepFiles | None:
         """Its images; None if ISPyB doesn't say where they are, or how many."""
-        return image_files.make_sweep(self.info["imageDirectory"], self.info["fileTemplate"], *self.image_range)
+        return image_files.sweep_files(self.info["imageDirectory"], self.info["fileTemplate"], *self.image_range)
 
     @property
     def space_group(self) -> str:

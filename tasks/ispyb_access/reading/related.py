@@ -14,7 +14,7 @@ from sqlalchemy.sql import FromClause
 from blocks.identifiers import Dcid
 from tasks.ispyb_access.reading.classification import is_rotation
 from tasks.ispyb_access.reading.collection import CollectionRow
-from tasks.ispyb_access.reading.image_files import Sweep, last_image, make_sweep
+from tasks.ispyb_access.reading.image_files import SweepFiles, last_image, sweep_files
 from tasks.ispyb_access.reading.parameters import RelatedCollections
 from tasks.ispyb_access.reading.rows import COLLECTION, GROUP, GROUPED_SAMPLE, SAMPLE_GROUP
 from tasks.ispyb_access.reading.visit.paths import parts_below
@@ -49,7 +49,7 @@ class RelatedRow:
     sample_group: str | None
     dcid: Dcid
     directory: str | None
-    sweep: Sweep | None
+    sweep: SweepFiles | None
     is_rotation: bool
 
 
@@ -99,7 +99,7 @@ def _related_row(row: Row[*tuple[Any, ...]]) -> RelatedRow:
         sample_group=sample_group,
         dcid=dcid,
         directory=directory,
-        sweep=make_sweep(directory, template, first, last_image(first, count)),
+        sweep=sweep_files(directory, template, first, last_image(first, count)),
         is_rotation=bool(is_rotation(overlap, axis_range)),
     )
 
