@@ -181,5 +181,5 @@ def _show_rows(
             f"{centring.type}, {centring.status}: x {centring.centre_x}, y {centring.centre_y}",
         )
     console.print(table)
-    if heard := gda.images_of(record.dcid):
-        console.print(f"GDA has heard of {heard} images, each when it was analysed")
+    if images := gda.images_of(record.dcid):
+        console.print(f"GDA was told of {images} images, each when it was analysed")
