@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 def encode(value: object) -> bytes:
     """Return a value as JSON in a line. What isn't JSON's becomes text; numbers that aren't finite become null."""
     try:
-        return _ENCODER.encode(value)
+        return ENCODER.encode(value)
     except UnicodeEncodeError:  # lone surrogates, which json writes as escapes
         return json.dumps(msgspec.to_builtins(value, str_keys=True, enc_hook=_something_alike)).encode()
 
@@ -65,4 +65,4 @@ def _something_alike(value: object) -> object:
     return float(value) if isinstance(value, float) else str(value)
 
 
-_ENCODER = msgspec.json.Encoder(enc_hook=_something_alike)
+ENCODER: Final = msgspec.json.Encoder(enc_hook=_something_alike)
