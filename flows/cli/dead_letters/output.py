@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from flows.cli.terminal_text import moment, one_line, printable
+from flows.cli.tables import print_table
+from flows.display_text import moment, one_line, printable
 from flows.recipe.run_record.dead_letter import DeadLetter
 from flows.recipe.run_record.dead_letter_selection import age_text, short_names
 
-NARROWEST = 120  # columns; also for what isn't a terminal
 TITLES = ("id", "age", "recipe", "dcid", "step", "error")
 
 
@@ -31,14 +31,7 @@ def dead_letter_table(dead_letters: Sequence[DeadLetter]) -> None:
         )
         for letter in dead_letters
     ]
-    console = Console(highlight=False, soft_wrap=True)
-    widths = [max(map(len, column)) for column in zip(*rows, TITLES, strict=True)]
-    room = max(console.width, NARROWEST) - sum(width + 2 for width in widths[:-1])
-    for row in (TITLES, *rows):
-        cells = [f"{one_line(cell):{width}}" for cell, width in zip(row, widths[:-1], strict=False)]
-        error = one_line(row[-1])
-        cells.append(error if len(error) <= room else f"{error[: max(room - 1, 0)]}…")
-        console.print(Text("  ".join(cells), "bold" if row is TITLES else ""))
+    print_table(TITLES, rows, is_cut=True)
 
 
 def dead_letter_text(letter: DeadLetter) -> None:

@@ -12,7 +12,8 @@ from msgspec import structs, to_builtins
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from flows.cli.terminal_text import moment, one_line
+from flows.cli.tables import print_table
+from flows.display_text import moment, one_line
 from flows.recipe.drawing import draw_text
 from flows.recipe.drawing.run_drawing import counts
 from flows.recipe.drawing.run_page import flattened, shortened
@@ -26,23 +27,22 @@ MESSAGE_KEYS = ("number", "node", "source", "payload", "environment", "sent_at",
 
 def print_headlines(runs: Sequence[RunHeadline]) -> None:
     """Print a line for each run."""
-    console = Console(highlight=False, soft_wrap=True)
     if not runs:
-        console.print("No recipe has run so far.")
+        Console().print("No recipe has run so far.")
         return
-    recipe_width = max(len(run.recipe) for run in runs)
-    dcid_width = max(4, *(len(str(run.dcid or "")) for run in runs))
-    console.print(
-        Text(f"{'recipe run':36}  {'recipe':{recipe_width}}  {'dcid':{dcid_width}}  {'began':19}  state", "bold")
-    )
-    for run in runs:
-        dcid = "" if run.dcid is None else run.dcid
-        console.print(
-            Text(
-                f"{run.recipe_run:36}  {one_line(run.recipe):{recipe_width}}  {dcid!s:{dcid_width}}  "
-                f"{moment(run.at)}  {shortened(one_line(run.state), VALUE_CHARACTERS)}"
+    print_table(
+        ("recipe run", "recipe", "dcid", "began", "state"),
+        (
+            (
+                run.recipe_run,
+                run.recipe,
+                "" if run.dcid is None else str(run.dcid),
+                moment(run.at),
+                shortened(one_line(run.state), VALUE_CHARACTERS),
             )
-        )
+            for run in runs
+        ),
+    )
 
 
 def as_document(history: RunHistory, nodes: Sequence[int], count: int | None) -> dict[str, Any]:

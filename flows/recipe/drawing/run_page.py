@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from flows.display_text import markdown_text
 from flows.recipe.drawing.run_drawing import RunDrawing
 from flows.recipe.language.recipe import Recipe
 from flows.recipe.run_record.folder import RunFolder
@@ -17,7 +17,6 @@ from flows.recipe.run_record.progress import NodeProgress
 
 VALUE_CHARACTERS: Final = 160
 ROWS: Final = 100
-_MEANT_FOR_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>()#|~&$:!]")  # as Prefect's two interfaces read it
 
 
 class RunPage:
@@ -42,7 +41,7 @@ class RunPage:
         manifest, run = self._manifest, self._folder.recipe_run
         return "\n\n".join(
             [
-                f"# {_plain(manifest.recipe)} · dcid {'none' if manifest.dcid is None else manifest.dcid}",
+                f"# {markdown_text(manifest.recipe)} · dcid {'none' if manifest.dcid is None else manifest.dcid}",
                 self._drawing.markdown(progress),
                 _table(("step", "state", "in", "out", "tried again", "refused", "the first refusal"), _steps(progress)),
                 "## Where it comes from",
@@ -112,11 +111,5 @@ def _parameter_table(parameters: Mapping[str, Any]) -> str:
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [titles, ["---"] * len(titles)]
-    lines += [[_plain(shortened(str(cell))) for cell in row] for row in rows]
+    lines += [[markdown_text(shortened(str(cell))) for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _plain(text: str) -> str:
-    """Return text in a line that Markdown shows as it is."""
-    one_line = "".join(character if character.isprintable() else " " for character in text)
-    return _MEANT_FOR_MARKDOWN.sub(r"\\\g<0>", one_line)

@@ -189,7 +189,7 @@ def test_an_editor_that_changes_nothing_leaves_the_letter(plaza, letters, editor
         ('file.write_text(\'{"payload": NaN, "environment": {}}\')', "NaN|nan"),
         ("file.write_bytes(b'\\xff')", "can't be read"),
         ("file.unlink()", "can't be read"),
-        ("sys.exit(3)", "ended with status 3: nothing changed"),
+        ("sys.exit(3)", r"failed \(.*\): nothing changed; see /"),
     ],
 )
 def test_what_an_editor_spoils_changes_nothing(plaza, letters, editor, monkeypatch, tmp_path, code, complaint):

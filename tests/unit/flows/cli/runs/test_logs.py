@@ -47,7 +47,7 @@ def test_log_is_shown_in_order_with_time_level_and_step(plaza, following):
     assert done.stdout.splitlines() == [
         "Thursday, 21 November 2024",
         "12:03:04.567 INFO                            starts [bold]",
-        "12:03:05.567 WARNING  2 analyse_images       two �[31mred",
+        "12:03:05.567 WARNING  2 analyse_images       two  [31mred",
         "    more",
         "Friday, 22 November 2024",
         "12:03:04.567 ERROR    3 notify_gda           late",

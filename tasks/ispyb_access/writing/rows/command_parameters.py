@@ -1,0 +1,129 @@
+"""What the parameters of ISPyB's write commands have in common: models that take what recipes and programs send."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache, lru_cache
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from tasks.ispyb_access.writing.rows.columns import LARGEST_INTEGER
+from tasks.step.checking import SpeltFreely
+
+SEPARATORS = str.maketrans("", "", "_- ")
+DATE_FORMATS = ("%Y/%m/%d %H:%M:%S", "%Y:%m:%d %H:%M:%S", "%Y%m%d %H%M%S", "%a %b %d %H:%M:%S %Y", "%d-%b-%Y %H:%M:%S")
+COMPACT_DATE = re.compile(r"\d{14}")  # a database's way to write a time, not a number of seconds since 1970
+
+
+def _read_date(value: Any) -> Any:
+    """Read the forms of a time that aren't ISO 8601 but that databases and programs write."""
+    if isinstance(value, bool):
+        raise ValueError(f"expected a time, seen {value}")
+    if not isinstance(value, str):
+        return value
+    if COMPACT_DATE.fullmatch(value):
+        return datetime.strptime(value, "%Y%m%d%H%M%S")
+    for form in DATE_FORMATS:
+        try:
+            return datetime.strptime(value.strip(), form)
+        except ValueError:
+            continue
+    return value
+
+
+def _local_time(value: datetime) -> datetime:
+    try:
+        local = value.astimezone().replace(tzinfo=None) if value.tzinfo else value
+    except (OverflowError, OSError):
+        raise ValueError(f"expected a time that has a local one, seen {value}") from None
+    if local.year < 1970:
+        raise ValueError(f"expected a time since 1970, seen {value}")
+    return local.replace(microsecond=0)  # a database server would drop it too
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number, seen {value}")
+    return value
+
+
+LocalTime = Annotated[datetime, BeforeValidator(_read_date), AfterValidator(_local_time)]
+"""ISPyB's times are local, to the second, and don't say their zone."""
+
+
+def _as_several(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+Item = TypeVar("Item")
+
+Several = Annotated[tuple[Item, ...], BeforeValidator(_as_several)]
+"""A list, or a single one that needn't be in a list."""
+
+Identity = Annotated[int, BeforeValidator(_no_boolean), Field(ge=1, le=LARGEST_INTEGER)]
+"""The number of a row."""
+
+
+class CommandParameters(BaseModel, SpeltFreely):
+    """Base of a command's parameters.
+
+    Unknown keys are ignored, since a message brings more than one command needs. Names may be spelt in any case, with
+    or without `_` and `-`: senders write `phiStart`, `phi_start` and, as ISPyB's procedures, `phistart`.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True, coerce_numbers_to_str=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_names(cls, values: Any) -> Any:
+        """Take "", None and what a recipe's substitution makes of None as absent."""
+        if not isinstance(values, Mapping):
+            return values
+        names = _names(cls)  # the same as respelt(), in one go: this is done for every image
+        return {
+            names[key]: value
+            for key, value in values.items()
+            if value is not None and (type(value) is not str or value not in ABSENT)
+        }
+
+    @classmethod
+    def respelt(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values by the names that the model has for them; of several spellings the last one counts."""
+        names = _names(cls)
+        return {names[key]: value for key, value in values.items()}
+
+
+ABSENT = ("", "None")
+
+
+@lru_cache(maxsize=4096)
+def squash(name: str) -> str:
+    """Return a name as ISPyB's procedures would spell it: lower case, without separators."""
+    return name.translate(SEPARATORS).lower()
+
+
+class _Names(dict[Any, Any]):
+    """A model's names for its fields by how messages spell them, which is worked out once; others stay as they are."""
+
+    LIMIT = 1000  # messages bring any keys
+
+    def __init__(self, by_squashed: Mapping[str, str]) -> None:
+        super().__init__()
+        self._by_squashed = by_squashed
+
+    def __missing__(self, key: Any) -> Any:
+        name = self._by_squashed.get(squash(key), key) if isinstance(key, str) else key
+        if len(self) < self.LIMIT:
+            self[key] = name
+        return name
+
+
+@cache
+def _names(model: type[BaseModel]) -> _Names:
+    names: dict[str, str] = {}
+    for field_name, field in model.model_fields.items():
+        choices = field.validation_alias.choices if isinstance(field.validation_alias, AliasChoices) else [field.alias]
+        aliases = [choice for choice in choices if isinstance(choice, str)]
+        names |= {squash(name): (aliases or [field_name])[0] for name in (field_name, *aliases)}
+    return _Names(names)

@@ -1,0 +1,210 @@
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from distributed import KilledWorker
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blocks.analysis_cluster import AnalysisClusterUnavailable
+from blocks.errors import MessageRefused
+from tasks.diffraction import fan_out
+from tasks.diffraction.fan_out import LARGEST_CHUNK, AnalysisFailed, FanOut, chunk_size
+from tasks.diffraction.requests import ChunkAnswer, Done, Failure
+from tasks.logs.line import LogLine
+from tasks.step import USUAL_RETRIES, Message, StepContext
+from tasks.step.identity import StepIdentity, acting_for
+
+
+@given(st.integers(1, 10_000), st.integers(1, 100), st.none() | st.floats(0, 100))
+def test_chunk_is_never_more_than_what_waits_or_than_its_limit(waiting, workers, seconds):
+    assert 1 <= chunk_size(waiting, workers, seconds) <= min(waiting, LARGEST_CHUNK)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "workers", "seconds", "size"),
+    [
+        (1, 2, 0.02, 1),  # images trickle in
+        (100, 2, None, 1),  # nothing is known yet
+        (100, 2, 0.02, 12),  # a quarter of a second
+        (100, 2, 0.5, 1),  # large images
+        (100, 2, 0.0001, 16),  # not more, whatever the speed
+        (8, 2, 0.001, 2),  # the end of a scan is shared out
+    ],
+)
+def test_chunk_grows_with_backlog_and_speed(waiting, workers, seconds, size):
+    assert chunk_size(waiting, workers, seconds) == size
+
+
+class Cluster:
+    """Stands for Dask's client, and for the resources that give it."""
+
+    def __init__(self, answers=(), workers=2):
+        self.answers = list(answers)
+        self.workers = workers
+        self.status = "running"
+        self.chunks = []
+        self.working = self.most_working = 0
+        self.clients = 0
+        self.gate = None
+        self.log = []
+        self.identities = set()
+
+    async def analysis_client(self, instead_of=None):
+        if instead_of is not None:
+            self.clients += 1
+            self.status = "running"
+        return self
+
+    async def nthreads(self):
+        return {str(number): 1 for number in range(self.workers)}
+
+    async def submit(self, function, chunk, key, pure):
+        self.chunks.append(len(chunk.requests))
+        self.identities.add(chunk.identity)
+        self.working += 1
+        self.most_working = max(self.most_working, self.working)
+        await (self.gate.wait() if self.gate else asyncio.sleep(0))
+        self.working -= 1
+        answer = self.answers.pop(0) if self.answers else None
+        if isinstance(answer, Exception):
+            if isinstance(answer, OSError):
+                self.status = "closed"
+            raise answer
+        outcomes = [Failure("bad") if request == "bad" else Done(request.upper(), 0.001) for request in chunk.requests]
+        return ChunkAnswer(outcomes, self.log)
+
+
+@pytest.fixture
+def refused():
+    return []
+
+
+async def run(cluster, payloads, refused):
+    context = StepContext({}, "run", cluster, refuse=lambda message, error: refused.append((message.payload, error)))
+
+    def make_request(message):
+        if message.payload == "wrong":
+            raise MessageRefused("wrong")
+        if message.payload == "odd":
+            raise TypeError("a list where a number belongs")
+        return message.payload
+
+    async def inbox():
+        for payload in payloads:
+            yield Message(payload)
+
+    return [result async for _, result in FanOut(context, make_request).results(inbox())]
+
+
+@pytest.fixture(autouse=True)
+def _quick_retries(monkeypatch):
+    monkeypatch.setattr(fan_out, "FIRST_PAUSE_S", 0.001)
+
+
+async def test_every_image_has_one_result(refused):
+    cluster = Cluster()
+    names = [f"image{number}" for number in range(500)]
+    assert sorted(await run(cluster, names, refused)) == sorted(name.upper() for name in names)
+    assert refused == []
+    assert sum(cluster.chunks) == 500
+
+
+async def test_chunks_in_flight_are_limited(refused):
+    cluster = Cluster(workers=3)
+    await run(cluster, ["a"] * 300, refused)
+    assert cluster.most_working <= 3 * fan_out.CHUNKS_PER_WORKER
+
+
+async def test_inbox_is_left_alone_while_the_cluster_is_busy():
+    taken = 0
+
+    async def inbox():
+        nonlocal taken
+        for _ in range(10_000):
+            taken += 1
+            yield Message("a")
+
+    cluster = Cluster()
+    cluster.gate = asyncio.Event()
+    context = StepContext({}, "run", cluster, refuse=lambda message, error: None)
+    results = FanOut(context, lambda message: message.payload).results(inbox())
+    first = asyncio.create_task(anext(results))
+    seen = -1
+    while seen < taken:  # until it takes no more
+        seen = taken
+        for _ in range(100):
+            await asyncio.sleep(0)
+    assert 0 < taken < 100
+    cluster.gate.set()
+    await first
+    await results.aclose()
+    assert cluster.working == 0
+
+
+async def test_failed_and_wrong_messages_are_refused_and_the_others_go_on(refused):
+    assert sorted(await run(Cluster(), ["a", "bad", "wrong", "odd", "b"], refused)) == ["A", "B"]
+    faults = {payload: type(error) for payload, error in refused}
+    assert faults == {"bad": AnalysisFailed, "wrong": MessageRefused, "odd": TypeError}
+
+
+async def test_chunk_of_a_lost_worker_is_done_again(refused):
+    killed = KilledWorker("task", SimpleNamespace(address="tcp://lost"), 3)
+    cluster = Cluster([killed, killed])
+    assert await run(cluster, ["a"], refused) == ["A"]
+    assert cluster.clients == 0
+
+
+async def test_lost_scheduler_is_connected_anew(refused):
+    cluster = Cluster([OSError("gone")])
+    assert await run(cluster, ["a"], refused) == ["A"]
+    assert cluster.clients == 1
+
+
+async def test_cluster_that_is_lost_for_good_costs_no_message(refused):
+    cluster = Cluster([OSError("gone")] * fan_out.TRIES)
+    assert await run(cluster, ["a"], refused) == []
+    [(payload, error)] = refused
+    assert payload == "a"
+    assert isinstance(error, AnalysisClusterUnavailable)
+    assert "gone" in str(error)
+
+
+async def test_fault_of_the_chunk_itself_is_not_tried_again(refused):
+    cluster = Cluster([RuntimeError("DIALS is not there")])
+    assert await run(cluster, ["a"], refused) == []
+    assert len(cluster.chunks) == 1
+    assert str(refused[0][1]) == "DIALS is not there"
+
+
+async def test_fault_of_the_inbox_is_raised(refused):
+    async def inbox():
+        yield Message("a")
+        raise ValueError("broken channel")
+
+    context = StepContext({}, "run", Cluster(), refuse=lambda message, error: refused.append(message))
+    with pytest.raises(ValueError, match="broken channel"):
+        _ = [result async for result in FanOut(context, lambda message: message.payload).results(inbox())]
+    assert refused == []
+
+
+async def test_what_workers_log_is_logged_here_as_their_own(refused, caplog):
+    run_of_step = StepIdentity("run", "per-image-analysis", 7, 2, "analyse_images")
+    cluster = Cluster()
+    cluster.log = [LogLine(1700000000.25, "WARNING", "tasks.mailer", "100% odd", run_of_step, "node07", 42)]
+    with acting_for(run_of_step):
+        assert await run(cluster, ["a"], refused) == ["A"]
+    assert cluster.identities == {run_of_step}
+    [record] = caplog.records
+    assert (record.name, record.getMessage(), record.levelname) == ("tasks.mailer", "100% odd", "WARNING")
+    assert (record.created, record.process) == (1700000000.25, 42)
+    assert LogLine.from_record(record) == cluster.log[0]
+
+
+async def test_image_that_is_not_there_yet_is_told_from_one_that_never_will_be(refused):
+    class LateImages(Cluster):
+        async def submit(self, function, chunk, key, pure):
+            return ChunkAnswer([Failure(request, may_pass=request == "late") for request in chunk.requests], [])
+
+    await run(LateImages(), ["late", "bad"], refused)
+    assert {payload: USUAL_RETRIES.may_pass(error) for payload, error in refused} == {"late": True, "bad": False}
