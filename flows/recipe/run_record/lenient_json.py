@@ -58,7 +58,7 @@ def _something_alike(value: object) -> object:
     """Return what stands for a value that msgspec doesn't know, or for an object's key."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    if isinstance(value, (tuple, bytes, frozenset)):  # msgspec knows them elsewhere
+    if isinstance(value, (tuple, frozenset)):  # msgspec knows them elsewhere
         raise TypeError(f"keys must be str, int, float, bool or None, not {type(value).__name__}")
     if isinstance(value, int):  # of a class of its own, as numpy's are
         return int(value)
