@@ -8,8 +8,8 @@ from prefect import flow, get_run_logger
 from prefect.context import FlowRunContext
 
 from blocks.errors import PlazaError
-from flows.mimas.carrying_out import launch
 from flows.mimas.ispyb_scenario import scenario_from_ispyb
+from flows.mimas.launches import launch_decided
 from flows.mimas.outcome import MimasOutcome
 from flows.mimas.publishing import label_run, publish
 from flows.mimas.rules import decide
@@ -56,7 +56,7 @@ async def mimas(
         scenario, warnings = scenario_from_ispyb(dcid, Event(event), known)
         await label_run(run, scenario)
         decision = decide(scenario)
-        outcome = await launch(decision, known, parameters or {}, resources, warnings)
+        outcome = await launch_decided(decision, known, parameters or {}, resources, warnings)
     await publish(outcome, decision)
     _log(outcome)
     if outcome.failed:

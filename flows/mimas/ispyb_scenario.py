@@ -13,9 +13,9 @@ from flows.mimas.scenario import (
     DCClass,
     DetectorClass,
     Event,
+    ImageRange,
     Scenario,
     SpaceGroup,
-    Sweep,
     UnitCell,
 )
 
@@ -76,7 +76,7 @@ def scenario_from_ispyb(dcid: int, event: Event, known: Mapping[str, Any]) -> tu
 
     group, cell = known.get("ispyb_space_group"), known.get("ispyb_unit_cell")
     scatterer = (known.get("ispyb_diffraction_plan") or {}).get("anomalousScatterer")
-    sweeps = [sensible("sweep", Sweep, *sweep) for sweep in known.get("ispyb_related_sweeps") or ()]
+    sweeps = [sensible("sweep", ImageRange, *sweep) for sweep in known.get("ispyb_related_sweeps") or ()]
     scenario = Scenario(
         dcid=dcid,
         dc_class=dc_class(known.get("ispyb_dc_class")),

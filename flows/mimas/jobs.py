@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from blocks.errors import ConfigurationError, MessageRefused
 from flows.launching import launch_once, runs_by_key
-from flows.mimas.outcome import JobFate
+from flows.mimas.outcome import CreatedJob
 from flows.mimas.publishing import tags
 from flows.mimas.scenario import ISPyBJobInvocation, JobParameter, Scenario
 from flows.recipe import ispyb_reading
@@ -26,7 +26,7 @@ RECIPE_PREFIX = "ispyb-"
 
 async def carry_out(
     client: PrefectClient, resources: Resources, job: ISPyBJobInvocation, scenario: Scenario, read: Mapping[str, Any]
-) -> JobFate | FailedLaunch:
+) -> CreatedJob | FailedLaunch:
     """Create a job, and start its recipe unless it's held.
 
     Parameters
@@ -45,13 +45,13 @@ async def carry_out(
     except (MessageRefused, ConfigurationError) as error:
         return FailedLaunch(recipe=recipe, reason=f"the job {job.display_name!r} can't be created: {error}")
     if not job.autostart:
-        return JobFate(job_id=job_id)
+        return CreatedJob(job_id=job_id)
     variables = {variable.key: variable.value for variable in job.trigger_variables}
     parameters = {**read, **variables, "ispyb_process": job_id}
     launched = await start(client, recipe, scenario.dcid, parameters, scenario.beamline, tags(scenario))
     if isinstance(launched, FailedLaunch):
         return launched.model_copy(update={"reason": f"job {job_id}: {launched.reason}"})
-    return JobFate(job_id=job_id, flow_run_id=launched.flow_run_id)
+    return CreatedJob(job_id=job_id, flow_run_id=launched.flow_run_id)
 
 
 async def start(

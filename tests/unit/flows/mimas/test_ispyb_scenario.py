@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from flows.mimas.ispyb_scenario import PRECEDENCE, InvalidScenario, dc_class, detector_class, scenario_from_ispyb
-from flows.mimas.scenario import AnomalousScatterer, DCClass, DetectorClass, Event, Sweep, UnitCell
+from flows.mimas.scenario import AnomalousScatterer, DCClass, DetectorClass, Event, ImageRange, UnitCell
 
 KNOWN = {
     "ispyb_beamline": "i03",
@@ -31,7 +31,7 @@ def test_all_facts_are_taken_over():
     assert scenario.visit == "cm12345-6"
     assert scenario.run_status == "DataCollection Successful"
     assert scenario.detector_class is DetectorClass.EIGER
-    assert scenario.sweeps == (Sweep(11, 1, 100), Sweep(12, 1, 50))
+    assert scenario.sweeps == (ImageRange(11, 1, 100), ImageRange(12, 1, 50))
     assert scenario.space_group is None
     assert scenario.unit_cell == UnitCell(78.1, 78.1, 37.0, 90.0, 90.0, 90.0)
     assert scenario.anomalous_scatterer == AnomalousScatterer("Se")
@@ -50,7 +50,13 @@ def test_a_beamline_is_enough():
         ("ispyb_unit_cell", (78.1, 78.1, 37.0, 90.0, 90.0, 180.0), "unit_cell", None, "less than 180"),
         ("ispyb_unit_cell", (78.1, 78.1, 37.0), "unit_cell", None, "Field required"),
         ("ispyb_diffraction_plan", {"anomalousScatterer": "Xx"}, "anomalous_scatterer", None, "'Xx' is no chemical"),
-        ("ispyb_related_sweeps", [(11, 1, 0), (12, 1, 9)], "sweeps", (Sweep(12, 1, 9),), "ends at or after its start"),
+        (
+            "ispyb_related_sweeps",
+            [(11, 1, 0), (12, 1, 9)],
+            "sweeps",
+            (ImageRange(12, 1, 9),),
+            "ends at or after its start",
+        ),
     ],
 )
 def test_a_fact_that_makes_no_sense_is_left_out_with_a_warning(key, value, field, left, warning):

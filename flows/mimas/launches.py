@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tasks.step.resources import Resources
 
 
-async def launch(
+async def launch_decided(
     decision: Decision,
     read: Mapping[str, Any],
     given: Mapping[str, Any],
@@ -65,12 +65,12 @@ async def launch(
             recipe: await launch_once(client, _launch(scenario, recipe, {**read, **given}, key), earlier.get(key))
             for recipe, key in sorted(keys.items(), key=_can_wait)
         }
-        fates = {
+        created = {
             job: await jobs.carry_out(client, resources, job, scenario, read)
             for job in decision.jobs
             if jobs.RECIPE_PREFIX + job.recipe in installed
         }
-    launches = [*(launched[recipe] for recipe in keys), *fates.values()]
+    launches = [*(launched[recipe] for recipe in keys), *created.values()]
     return MimasOutcome(
         dcid=scenario.dcid,
         event=scenario.event.value,
@@ -79,7 +79,7 @@ async def launch(
         launched=tuple(launch for launch in launches if isinstance(launch, LaunchedRecipe)),
         not_installed=tuple(name for name in dict.fromkeys([*wanted, *job_recipes]) if name not in installed),
         failed=tuple(launch for launch in launches if isinstance(launch, FailedLaunch)),
-        jobs=tuple(describe_job(job, fates.get(job)) for job in decision.jobs),
+        jobs=tuple(describe_job(job, created.get(job)) for job in decision.jobs),
         matched=decision.matched,
         warnings=tuple(warnings),
     )
