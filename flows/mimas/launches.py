@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from prefect.client.orchestration import get_client
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 async def launch_decided(
     decision: Decision,
-    read: Mapping[str, Any],
+    read_by: UUID | None,
     given: Mapping[str, Any],
     resources: Resources,
     warnings: Iterable[str] = (),
@@ -34,8 +35,8 @@ async def launch_decided(
     ----------
     decision
         What the rules ask for.
-    read
-        The data collection's parameters as read from ISPyB: the recipes needn't read it again.
+    read_by
+        The run of Mimas whose reading of the data collection is there for the recipes; None: they read it themselves.
     given
         Parameters that came with the event: they win, and other ones make other runs. Jobs have their own.
     resources
@@ -62,11 +63,11 @@ async def launch_decided(
         earlier = await runs_by_key(client, keys.values())
         # One after the other: launched together they take no less time, and on SQLite ten times as long
         launched = {
-            recipe: await launch_once(client, _launch(scenario, recipe, {**read, **given}, key), earlier.get(key))
+            recipe: await launch_once(client, _launch(scenario, recipe, given, key, read_by), earlier.get(key))
             for recipe, key in sorted(keys.items(), key=_can_wait)
         }
         created = {
-            job: await jobs.carry_out(client, resources, job, scenario, read)
+            job: await jobs.carry_out(client, resources, job, scenario, read_by)
             for job in decision.jobs
             if jobs.RECIPE_PREFIX + job.recipe in installed
         }
@@ -91,9 +92,9 @@ def _can_wait(launch: tuple[str, str]) -> bool:
     return recipe.startswith("archive-")
 
 
-def _launch(scenario: Scenario, recipe: str, parameters: Mapping[str, Any], key: str) -> Launch:
+def _launch(scenario: Scenario, recipe: str, parameters: Mapping[str, Any], key: str, read_by: UUID | None) -> Launch:
     name = f"{recipe} · dcid {scenario.dcid} · {scenario.beamline}"
-    return Launch(recipe, scenario.dcid, parameters, key, name, tags(scenario))
+    return Launch(recipe, scenario.dcid, parameters, key, name, tags(scenario), read_by)
 
 
 def run_key(decision: Decision, recipe: str, given: Mapping[str, Any]) -> str:

@@ -184,4 +184,4 @@ def read_grid(connection: Connection, dcid: int, group: int | None) -> dict[str,
 def read_events(connection: Connection, dcid: int) -> list[dict[str, Any]]:
     """Return what happens in each exposure of a serial data collection, such as X-ray detection."""
     rows = connection.execute(_EVENTS, {"dcid": dcid}).mappings()
-    return [{"eventType": row[label(EVENT_TYPE, "name")], **plain(row, EVENT)} for row in rows]
+    return [{"eventType": cell(row, EVENT_TYPE, "name"), **plain(row, EVENT)} for row in rows]

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from blocks.identifiers import Dcid
 from tasks.ispyb_access.reading.classification import DataCollectionClass
 
 UnitCell = tuple[float, float, float, float, float, float]
@@ -164,6 +165,26 @@ class JobParameters(RecipeParameters):
         """The recipe that carries the job out."""
         name = self.processing_job["recipe"]
         return f"ispyb-{name}" if name else None
+
+
+class ReadParameters(BaseModel):
+    """What a recipe run knows: what it was given, and what ISPyB says of its processing job and its data collection."""
+
+    model_config = ConfigDict(frozen=True)
+
+    given: dict[str, Any]
+    """What was handed over: it wins over what ISPyB says of the data collection, but not of the job."""
+    dcid: Dcid | None = None
+    """The data collection, if the job or the collection was read."""
+    job: JobParameters | None = None
+    collection: DispatcherParameters | None = None
+
+    def recipe_parameters(self) -> dict[str, Any]:
+        """Return Zocalo's keys and values: what fills the placeholders of a recipe."""
+        collection = self.collection.recipe_parameters() if self.collection is not None else {}
+        job = self.job.recipe_parameters() if self.job is not None else {}
+        dcid = {"ispyb_dcid": self.dcid} if self.dcid is not None else {}
+        return {**collection, **self.given, **job, **dcid}
 
 
 def parameter_names() -> list[str]:

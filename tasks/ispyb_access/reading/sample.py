@@ -13,6 +13,7 @@ from tasks.ispyb_access.reading.rows import (
     PROTEIN_PDB,
     SAMPLE,
     cell,
+    json_value,
 )
 from tasks.ispyb_access.reading.visit.files import PDBRow
 
@@ -63,9 +64,9 @@ def read_wells(connection: Connection, row: RowMapping) -> dict[int, int]:
 def read_energy_scans(connection: Connection, session: int | None, protein: int) -> Sequence[EnergyScanRow]:
     """Return the energy scans that were made in a session on samples of a protein."""
     rows = connection.execute(_ENERGY_SCANS, {"session": session, "protein": protein})
-    return [EnergyScanRow(*row) for row in rows]
+    return [EnergyScanRow(*map(json_value, row)) for row in rows]
 
 
 def read_pdb_rows(connection: Connection, protein: int) -> Sequence[PDBRow]:
     """Return the models that people have linked to a protein: codes, or whole files."""
-    return [PDBRow(*row) for row in connection.execute(_PDB, {"protein": protein})]
+    return [PDBRow(*map(json_value, row)) for row in connection.execute(_PDB, {"protein": protein})]
