@@ -41,6 +41,14 @@ def markdown_cell(markdown: str) -> str:
     return one_line(markdown).replace("|", r"\|")
 
 
+def shortened(text: str, characters: int) -> str:
+    """Leave out the middle of a long text."""
+    if len(text) <= characters:
+        return text
+    half = characters // 2
+    return f"{text[:half]} … ({len(text) - 2 * half} characters) … {text[-half:]}"
+
+
 def moment(seconds: Any) -> str:
     """Return a time since the epoch (s) as local date and time; what is no time as it is."""
     try:

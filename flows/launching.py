@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import httpx
@@ -18,12 +18,15 @@ from prefect.client.schemas.filters import (
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound, PrefectException
 
+from flows.display_text import shortened
+from flows.recipe.prefect_limits import ParametersRefused, check_parameters
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
 DEPLOYMENT: Final = "live"
+REASON_CHARACTERS: Final = 500  # a refusal of Prefect's API repeats all that it was sent
 
 
 async def installed_recipes(client: PrefectClient, recipes: Iterable[str]) -> set[str]:
@@ -49,10 +52,12 @@ async def launch_once(client: PrefectClient, launch: Launch, earlier: UUID | Non
     if earlier is not None:
         return LaunchedRecipe(recipe=launch.recipe, flow_run_id=earlier, earlier=True)
     try:
+        check_parameters({"dcid": launch.dcid})
+        check_parameters(launch.parameters)
         run = await arun_deployment(
             f"{launch.recipe}/{DEPLOYMENT}",
             client=client,
-            parameters={"dcid": launch.dcid, "parameters": dict(launch.parameters)},
+            parameters=_flow_parameters(launch),
             flow_run_name=launch.name,
             tags=list(launch.tags),
             idempotency_key=launch.key,
@@ -60,6 +65,13 @@ async def launch_once(client: PrefectClient, launch: Launch, earlier: UUID | Non
         )
     except ObjectNotFound:
         return FailedLaunch(recipe=launch.recipe, reason="it isn't deployed")
-    except (PrefectException, httpx.HTTPError) as error:
-        return FailedLaunch(recipe=launch.recipe, reason=f"{type(error).__name__}: {error}")
+    except (ParametersRefused, PrefectException, httpx.HTTPError) as error:
+        return FailedLaunch(
+            recipe=launch.recipe, reason=shortened(f"{type(error).__name__}: {error}", REASON_CHARACTERS)
+        )
     return LaunchedRecipe(recipe=launch.recipe, flow_run_id=run.id)
+
+
+def _flow_parameters(launch: Launch) -> dict[str, Any]:
+    read_by = {} if launch.read_by is None else {"read_by": str(launch.read_by)}
+    return {"dcid": launch.dcid, "parameters": dict(launch.parameters), **read_by}

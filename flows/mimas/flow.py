@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from prefect import flow, get_run_logger
 from prefect.context import FlowRunContext
+from pydantic import Field
 
 from blocks.errors import PlazaError
-from flows.mimas.carrying_out import launch
 from flows.mimas.ispyb_scenario import scenario_from_ispyb
+from flows.mimas.launches import launch_decided
 from flows.mimas.outcome import MimasOutcome
 from flows.mimas.publishing import label_run, publish
 from flows.mimas.rules import decide
 from flows.mimas.scenario import Event
-from flows.recipe.ispyb_reading import await_run_status, read_parameters
+from flows.recipe.handover import hand_over
+from flows.recipe.ispyb_reading import await_run_status, read_collection
+from flows.recipe.prefect_limits import DcidParameter, ExtraParameters
 from tasks.step.resources import Resources
 
 if TYPE_CHECKING:
@@ -27,11 +31,11 @@ class LaunchFailed(PlazaError):
 
 @flow(name="mimas", flow_run_name="mimas {event} · dcid {dcid}")
 async def mimas(
-    dcid: int,
+    dcid: DcidParameter,
     event: Literal["start", "end"],
     wait_for_run_status: bool = False,
-    run_status_timeout: float = 120.0,
-    parameters: dict[str, Any] | None = None,
+    run_status_timeout: Annotated[float, Field(ge=0, le=86400)] = 120.0,
+    parameters: ExtraParameters | None = None,
 ) -> MimasOutcome:
     """Decide what to run for a data collection, and run it.
 
@@ -44,19 +48,20 @@ async def mimas(
     wait_for_run_status
         Decide only when the beamline has said in ISPyB how the collection ended.
     run_status_timeout
-        Seconds to wait for that; then the run fails.
+        Seconds to wait for that, a day at most; then the run fails.
     parameters
-        Parameters for the recipes, beside what ISPyB says; they win over it.
+        Parameters for the recipes, beside what ISPyB says; they win over it. Few and small ones.
     """
     run = _this_run()
     async with Resources() as resources:
         if wait_for_run_status:
             await await_run_status(resources, dcid, run_status_timeout)
-        known = await read_parameters(resources, {"ispyb_dcid": dcid}, guid=str(run.id))
-        scenario, warnings = scenario_from_ispyb(dcid, Event(event), known)
+        collection = await read_collection(resources, dcid, guid=str(run.id))
+        scenario, warnings = scenario_from_ispyb(collection, Event(event))
         await label_run(run, scenario)
         decision = decide(scenario)
-        outcome = await launch(decision, known, parameters or {}, resources, warnings)
+        read_by = await asyncio.to_thread(hand_over, collection, run.id) if decision.invocations else None
+        outcome = await launch_decided(decision, read_by, parameters or {}, resources, warnings)
     await publish(outcome, decision)
     _log(outcome)
     if outcome.failed:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -13,11 +13,15 @@ from flows.mimas.scenario import (
     DCClass,
     DetectorClass,
     Event,
+    ImageRange,
     Scenario,
     SpaceGroup,
-    Sweep,
     UnitCell,
 )
+
+if TYPE_CHECKING:
+    from tasks.ispyb_access.reading.classification import DataCollectionClass
+    from tasks.ispyb_access.reading.parameters import DispatcherParameters
 
 # ISPyB may say several: the first of these counts
 PRECEDENCE = {
@@ -37,17 +41,15 @@ class InvalidScenario(PlazaError):
     """What ISPyB says of a data collection is too little for a decision."""
 
 
-def scenario_from_ispyb(dcid: int, event: Event, known: Mapping[str, Any]) -> tuple[Scenario, tuple[str, ...]]:
+def scenario_from_ispyb(collection: DispatcherParameters, event: Event) -> tuple[Scenario, tuple[str, ...]]:
     """Make the scenario of a data collection.
 
     Parameters
     ----------
-    dcid
-        The data collection.
+    collection
+        The data collection as it was read from ISPyB.
     event
         What happened to it.
-    known
-        The `ispyb_…` parameters of the dispatcher.
 
     Returns
     -------
@@ -59,10 +61,10 @@ def scenario_from_ispyb(dcid: int, event: Event, known: Mapping[str, Any]) -> tu
     InvalidScenario
         A fact that every decision needs is missing: the beamline.
     """
-    if not known.get("ispyb_beamline"):
+    if not collection.beamline:
         raise InvalidScenario(
-            f"data collection {dcid} names no beamline: expected ISPyB's BLSession.beamLineName of its session; "
-            "give the data collection (or its group) a session, then send the event again"
+            f"data collection {collection.dcid} names no beamline: expected ISPyB's BLSession.beamLineName of its "
+            "session; give the data collection (or its group) a session, then send the event again"
         )
     warnings: list[str] = []
 
@@ -74,29 +76,29 @@ def scenario_from_ispyb(dcid: int, event: Event, known: Mapping[str, Any]) -> tu
             warnings.append(f"{label} {shown!r} in ISPyB is left out: {_reason(error)}")
             return None
 
-    group, cell = known.get("ispyb_space_group"), known.get("ispyb_unit_cell")
-    scatterer = (known.get("ispyb_diffraction_plan") or {}).get("anomalousScatterer")
-    sweeps = [sensible("sweep", Sweep, *sweep) for sweep in known.get("ispyb_related_sweeps") or ()]
+    group, cell = collection.space_group, collection.unit_cell
+    scatterer = collection.diffraction_plan.get("anomalousScatterer")
+    sweeps = [sensible("sweep", ImageRange, *sweep) for sweep in collection.related_sweeps]
     scenario = Scenario(
-        dcid=dcid,
-        dc_class=dc_class(known.get("ispyb_dc_class")),
+        dcid=collection.dcid,
+        dc_class=dc_class(collection.dc_class),
         event=event,
-        beamline=known["ispyb_beamline"],
-        visit=known.get("ispyb_visit"),
-        run_status=(known.get("ispyb_dc_info") or {}).get("runStatus"),
-        detector_class=detector_class(known.get("ispyb_detectorclass")),
+        beamline=collection.beamline,
+        visit=collection.visit,
+        run_status=collection.dc_info.get("runStatus"),
+        detector_class=detector_class(collection.detectorclass),
         sweeps=tuple(sweep for sweep in sweeps if sweep),
         space_group=sensible("space group", SpaceGroup, group) if group else None,
         unit_cell=sensible("unit cell", UnitCell, *cell) if cell else None,
         anomalous_scatterer=sensible("anomalous scatterer", AnomalousScatterer, scatterer) if scatterer else None,
-        preferred_processing=known.get("ispyb_preferred_processing"),
+        preferred_processing=collection.preferred_processing,
     )
     return scenario, tuple(warnings)
 
 
-def dc_class(kinds: Mapping[str, bool | None] | None) -> DCClass:
+def dc_class(kinds: DataCollectionClass) -> DCClass:
     """Choose one class of those that hold."""
-    return next((kind for name, kind in PRECEDENCE.items() if (kinds or {}).get(name)), DCClass.UNDEFINED)
+    return next((kind for name, kind in PRECEDENCE.items() if getattr(kinds, name)), DCClass.UNDEFINED)
 
 
 def detector_class(name: str | None) -> DetectorClass | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from blocks.errors import ConfigurationError, MessageRefused
 from flows.launching import launch_once, runs_by_key
-from flows.mimas.outcome import JobFate
+from flows.mimas.outcome import CreatedJob
 from flows.mimas.publishing import tags
 from flows.mimas.scenario import ISPyBJobInvocation, JobParameter, Scenario
 from flows.recipe import ispyb_reading
@@ -25,14 +26,14 @@ RECIPE_PREFIX = "ispyb-"
 
 
 async def carry_out(
-    client: PrefectClient, resources: Resources, job: ISPyBJobInvocation, scenario: Scenario, read: Mapping[str, Any]
-) -> JobFate | FailedLaunch:
+    client: PrefectClient, resources: Resources, job: ISPyBJobInvocation, scenario: Scenario, read_by: UUID | None
+) -> CreatedJob | FailedLaunch:
     """Create a job, and start its recipe unless it's held.
 
     Parameters
     ----------
-    read
-        The data collection's parameters as read from ISPyB: the job's recipe needn't read it again.
+    read_by
+        The run of Mimas whose reading of the data collection is there for the job's recipe.
 
     Raises
     ------
@@ -45,13 +46,13 @@ async def carry_out(
     except (MessageRefused, ConfigurationError) as error:
         return FailedLaunch(recipe=recipe, reason=f"the job {job.display_name!r} can't be created: {error}")
     if not job.autostart:
-        return JobFate(job_id=job_id)
+        return CreatedJob(job_id=job_id)
     variables = {variable.key: variable.value for variable in job.trigger_variables}
-    parameters = {**read, **variables, "ispyb_process": job_id}
-    launched = await start(client, recipe, scenario.dcid, parameters, scenario.beamline, tags(scenario))
+    parameters = {**variables, "ispyb_process": job_id}
+    launched = await start(client, recipe, scenario.dcid, parameters, scenario.beamline, tags(scenario), read_by)
     if isinstance(launched, FailedLaunch):
         return launched.model_copy(update={"reason": f"job {job_id}: {launched.reason}"})
-    return JobFate(job_id=job_id, flow_run_id=launched.flow_run_id)
+    return CreatedJob(job_id=job_id, flow_run_id=launched.flow_run_id)
 
 
 async def start(
@@ -61,13 +62,14 @@ async def start(
     parameters: Mapping[str, Any],
     label: str,
     run_tags: Sequence[str] = (),
+    read_by: UUID | None = None,
 ) -> LaunchedRecipe | FailedLaunch:
     """Launch a job's recipe, once for the job: `parameters` name it by `ispyb_process`."""
     job_id = parameters["ispyb_process"]
     key = f"{dcid}-job-{job_id}"  # the collection too: numbers begin anew in a new ISPyB, such as a demo's
     name = f"{recipe} · dcid {dcid or 'none'} · {label} · job {job_id}"
     earlier = await runs_by_key(client, [key])
-    return await launch_once(client, Launch(recipe, dcid, parameters, key, name, run_tags), earlier.get(key))
+    return await launch_once(client, Launch(recipe, dcid, parameters, key, name, run_tags, read_by), earlier.get(key))
 
 
 async def _create(resources: Resources, job: ISPyBJobInvocation) -> int:

@@ -21,7 +21,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class JobFate(_Record):
+class CreatedJob(_Record):
     """A job in ISPyB, and the run of its recipe; None while it's held."""
 
     job_id: int
@@ -59,30 +59,30 @@ class MimasOutcome(_Record):
     """Facts of ISPyB that were left out since they make no sense."""
 
 
-def describe_job(job: ISPyBJobInvocation, fate: JobFate | FailedLaunch | None) -> WantedJob:
+def describe_job(job: ISPyBJobInvocation, created: CreatedJob | FailedLaunch | None) -> WantedJob:
     """Say what became of a job that the rules ask for; None: its recipe isn't installed here."""
-    made = fate if isinstance(fate, JobFate) else None
+    job_id, flow_run_id = (created.job_id, created.flow_run_id) if isinstance(created, CreatedJob) else (None, None)
     return WantedJob(
         recipe=job.recipe,
         display_name=job.display_name,
         autostart=job.autostart,
         parameters=tuple((parameter.key, parameter.value) for parameter in job.parameters),
         sweeps=tuple((sweep.dcid, sweep.start, sweep.end) for sweep in job.sweeps),
-        state=_state(fate),
-        job_id=made.job_id if made else None,
-        flow_run_id=made.flow_run_id if made else None,
+        state=_state(created),
+        job_id=job_id,
+        flow_run_id=flow_run_id,
     )
 
 
-def _state(fate: JobFate | FailedLaunch | None) -> str:
-    match fate:
+def _state(created: CreatedJob | FailedLaunch | None) -> str:
+    match created:
         case None:
             return "not installed here"
         case FailedLaunch():
-            return f"could not be launched: {fate.reason}"
-        case JobFate(flow_run_id=None):
-            return f"job {fate.job_id} is held: `plaza job start {fate.job_id}` starts it"
-    return f"job {fate.job_id} is launched"
+            return f"could not be launched: {created.reason}"
+        case CreatedJob(flow_run_id=None):
+            return f"job {created.job_id} is held: `plaza job start {created.job_id}` starts it"
+    return f"job {created.job_id} is launched"
 
 
 def to_markdown(outcome: MimasOutcome, decision: Decision) -> str:

@@ -17,6 +17,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.sorting import ArtifactSort
 
+from flows.display_text import printable
 from flows.mimas.decision import Decision
 from flows.mimas.outcome import ARTIFACT_KEY, MimasOutcome, from_markdown, to_markdown
 from flows.mimas.scenario import Scenario
@@ -40,7 +41,7 @@ async def label_run(run: FlowRun, scenario: Scenario) -> None:
 async def publish(outcome: MimasOutcome, decision: Decision) -> None:
     """Keep the outcome as the artifact `mimas-decision` of the current flow run."""
     await acreate_markdown_artifact(
-        to_markdown(outcome, decision),
+        printable(to_markdown(outcome, decision)),
         key=ARTIFACT_KEY,
         description=f"What runs at the {outcome.event} of data collection {outcome.dcid}, and why",
     )

@@ -53,7 +53,7 @@ class Event(Enum):
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Sweep:
+class ImageRange:
     """The images of one data collection, both ends included."""
 
     dcid: Id
@@ -61,7 +61,7 @@ class Sweep:
     end: Count
 
     @model_validator(mode="after")
-    def _ends_after_it_starts(self) -> Sweep:
+    def _ends_after_it_starts(self) -> ImageRange:
         if self.end < self.start:
             raise ValueError(f"a sweep ends at or after its start, this one goes from image {self.start} to {self.end}")
         return self
@@ -144,7 +144,7 @@ class Scenario:
     visit: str | None = None
     run_status: str | None = None
     detector_class: DetectorClass | None = None
-    sweeps: tuple[Sweep, ...] = ()
+    sweeps: tuple[ImageRange, ...] = ()
     """Of the data collection's group, its own included."""
     space_group: SpaceGroup | None = None
     unit_cell: UnitCell | None = None
@@ -180,7 +180,7 @@ class ISPyBJobInvocation:
     comment: str = ""
     display_name: str = ""
     parameters: tuple[JobParameter, ...] = ()
-    sweeps: tuple[Sweep, ...] = ()
+    sweeps: tuple[ImageRange, ...] = ()
     trigger_variables: tuple[JobParameter, ...] = ()
 
 

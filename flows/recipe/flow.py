@@ -7,16 +7,17 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+from uuid import UUID
 
 from msgspec import structs
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Completed, Failed, State  # State too: without it Prefect couldn't read the flow's types
 
 from blocks.errors import PlazaError, RecipeError, RecipeRunBusy, UnknownRecipeRun
 from blocks.settings import get_settings
@@ -27,6 +28,7 @@ from flows.recipe.language.files import read_text
 from flows.recipe.language.substitution import fill_recipe
 from flows.recipe.language.validation import validated_recipe
 from flows.recipe.parameters import recipe_parameters
+from flows.recipe.prefect_limits import DcidOrDigits, ExtraParameters, state_message
 from flows.recipe.publishing import published
 from flows.recipe.run_record.dead_letter import DeadLetter
 from flows.recipe.run_record.dead_letters import DeadLetters
@@ -40,12 +42,18 @@ from tasks.logs.run_log import run_log
 from tasks.step.identity import StepIdentity
 from tasks.step.resources import Resources
 
-if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State
-
 logger = logging.getLogger(__name__)
 
 BUSY_PAUSE_S: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a recipe run is started with: the parameters of its flow."""
+
+    dcid: int | None
+    parameters: Mapping[str, Any]
+    read_by: UUID | None
 
 
 def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
@@ -59,7 +67,9 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
         The recipe file; read at each run, so that a changed recipe needs no restart.
     """
 
-    async def run_recipe(dcid: int | None = None, parameters: dict[str, Any] | None = None) -> State[Any]:
+    async def run_recipe(
+        dcid: DcidOrDigits | None = None, parameters: ExtraParameters | None = None, read_by: UUID | None = None
+    ) -> State[Any]:
         """Run the recipe for a data collection.
 
         A run that is retried goes on with what had not completed, by the recipe and the parameters of its first try.
@@ -71,8 +81,10 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
             it, `parameters` may name one (`ispyb_dcid`), or a processing job (`ispyb_process`).
         parameters
             What fills the recipe's placeholders, beside what ISPyB says.
+        read_by
+            The run of Mimas that has read the data collection: what it read is used.
         """
-        return await _run(name, path, dcid, parameters or {})
+        return await _run(name, path, Call(dcid, parameters or {}, read_by))
 
     run_recipe.__name__ = name.replace("-", "_")
     return Flow(
@@ -89,19 +101,19 @@ def _with_dcid(name: str, dcid: int | None) -> str:
     return name if dcid is None else f"{name} · dcid {dcid}"
 
 
-async def _run(name: str, path: Path, dcid: int | None, parameters: Mapping[str, Any]) -> State[Any]:
+async def _run(name: str, path: Path, call: Call) -> State[Any]:
     """Run the recipe, and again for as long as messages are re-injected meanwhile."""
     folder = run_folder(_recipe_run_id())
     folder.path.mkdir(parents=True, exist_ok=True)
-    with run_log(folder.log, StepIdentity(folder.recipe_run, name, dcid), get_settings().log_level):
+    with run_log(folder.log, StepIdentity(folder.recipe_run, name, call.dcid), get_settings().log_level):
         while True:
             with await _open_journal(folder) as journal:
                 try:
                     async with Resources() as resources:
-                        state = await _run_once(name, path, dcid, parameters, folder, journal, resources)
+                        state = await _run_once(name, path, call, folder, journal, resources)
                 except PlazaError as error:  # the reason is all that an operator needs, so no traceback
                     logger.error("recipe %s can't run: %s", name, error)
-                    failure: State[Any] = Failed(message=f"{type(error).__name__}: {error}")
+                    failure: State[Any] = Failed(message=state_message(f"{type(error).__name__}: {error}"))
                     _note_failure(folder, failure)
                     return failure
             if not folder.has_reinjected:  # nobody could have the run taken up anew while this process had it
@@ -124,8 +136,7 @@ async def _open_journal(folder: RunFolder) -> Journal:
 async def _run_once(
     name: str,
     path: Path,
-    dcid: int | None,
-    parameters: Mapping[str, Any],
+    call: Call,
     folder: RunFolder,
     journal: Journal,
     resources: Resources,
@@ -134,7 +145,7 @@ async def _run_once(
     dead_letters = DeadLetters()
     state = take_up(folder, journal, dead_letters)
     if state is None:
-        manifest = await _begin(path, dcid, parameters, folder, resources)
+        manifest = await _begin(path, call, folder, resources)
         logger.info("recipe %s: recipe run %s", _with_dcid(name, manifest.dcid), folder.recipe_run)
     else:
         manifest = replace(read_manifest(folder), ended=None)
@@ -158,23 +169,20 @@ async def _run_once(
     return final_state
 
 
-async def _begin(
-    path: Path, dcid: int | None, parameters: Mapping[str, Any], folder: RunFolder, resources: Resources
-) -> Manifest:
+async def _begin(path: Path, call: Call, folder: RunFolder, resources: Resources) -> Manifest:
     """Read the recipe and what fills it."""
     text = read_text(path)
     recipe = validated_recipe(text, path)
-    known = await recipe_parameters(dcid, parameters, folder.recipe_run, resources)
+    known = await recipe_parameters(call.dcid, call.parameters, folder.recipe_run, resources, call.read_by)
     filled = document_of(fill_recipe(recipe, known))
-    if dcid is None:
-        dcid = known.get("ispyb_dcid")  # of the job that the run was started for
-    return Manifest(path.stem, str(path), digest_of(text), dcid, dict(parameters), known, filled)
+    dcid = known.get("ispyb_dcid") if call.dcid is None else call.dcid  # of the job that the run was started for
+    return Manifest(path.stem, str(path), digest_of(text), dcid, dict(call.parameters), known, filled)
 
 
 def _final_state(progress: Mapping[int, NodeProgress], folder: RunFolder) -> State[Any]:
     faults = [f"step {node.label}: {node.fault}" for node in progress.values() if node.fault]
     if faults:
-        return Failed(message="; ".join(faults) + f" (see `plaza dlq list --run {folder.recipe_run}`)")
+        return Failed(message=state_message("; ".join(faults)) + f" (see `plaza dlq list --run {folder.recipe_run}`)")
     done = sum(node.received > 0 for node in progress.values())
     return Completed(message=f"{done} step{'s' * (done != 1)} done")
 
@@ -231,7 +239,7 @@ async def _as_task_run(progress: NodeProgress, work: Callable[[], Awaitable[None
     async def node() -> State[Any]:
         await work()
         if progress.fault:
-            return Failed(message=progress.fault)
+            return Failed(message=state_message(progress.fault))
         return Completed(message=f"{progress.received} messages in, {sum(progress.sent.values())} out")
 
     # without arguments: Prefect would try to hash channels

@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from blocks.errors import DatabaseUnavailable, PlazaError
+from blocks.identifiers import Dcid
+from tasks.ispyb_access.reading.asking import job_to_read
+from tasks.ispyb_access.reading.parameters import DispatcherParameters, ReadParameters
 from tasks.step.resources import Resources
 
 logger = logging.getLogger(__name__)
@@ -23,17 +26,47 @@ class RunStatusMissing(PlazaError):
     """The beamline hasn't said in ISPyB how the data collection ended."""
 
 
-async def read_parameters(resources: Resources, known: Mapping[str, Any], guid: str) -> dict[str, Any]:
-    """Add the dispatcher's `ispyb_…` parameters to those that are known: of the data collection, of the job.
+async def read_collection(resources: Resources, dcid: Dcid, guid: str) -> DispatcherParameters:
+    """Read a data collection as recipes and Mimas see it.
 
     Parameters
     ----------
     resources
         Where ISPyB is.
-    known
+    dcid
+        The data collection.
+    guid
+        The run: the last component of its directories.
+
+    Raises
+    ------
+    UnknownDataCollection
+        ISPyB has none of this id.
+    DatabaseUnavailable
+        ISPyB has been away for ten minutes.
+    VisitFilesUnavailable
+        The visit's file system doesn't answer.
+    """
+    from tasks.ispyb_access.reading.reader import read_data_collection
+
+    return await _patiently(lambda: read_data_collection(resources.ispyb, dcid, guid))
+
+
+async def read_parameters(
+    resources: Resources, given: Mapping[str, Any], guid: str, collection: DispatcherParameters | None = None
+) -> ReadParameters:
+    """Add to the parameters that were handed over what ISPyB says of the data collection and the job that they name.
+
+    Parameters
+    ----------
+    resources
+        Where ISPyB is; not asked if nothing is left to read.
+    given
         What was handed over, as `tasks.ispyb_access.reading.reader.complete_parameters` takes it.
     guid
         The run.
+    collection
+        The data collection, if it has been read already.
 
     Raises
     ------
@@ -44,9 +77,11 @@ async def read_parameters(resources: Resources, known: Mapping[str, Any], guid: 
     VisitFilesUnavailable
         The visit's file system doesn't answer.
     """
+    if collection is not None and job_to_read(given) is None:
+        return ReadParameters(given=dict(given), dcid=collection.dcid, collection=collection)
     from tasks.ispyb_access.reading.reader import complete_parameters
 
-    return await _patiently(lambda: complete_parameters(resources.ispyb, known, guid))
+    return await _patiently(lambda: complete_parameters(resources.ispyb, given, guid, collection=collection))
 
 
 async def await_run_status(resources: Resources, dcid: int, timeout_s: float) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
+from flows.recipe.handover import take_over
 from flows.recipe.ispyb_reading import read_parameters
 from tasks.ispyb_access.reading.asking import collection_to_read, job_to_read
 
@@ -13,27 +16,42 @@ if TYPE_CHECKING:
 
 
 async def recipe_parameters(
-    dcid: int | None, parameters: Mapping[str, Any], recipe_run: str, resources: Resources
+    dcid: int | None,
+    parameters: Mapping[str, Any],
+    recipe_run: str,
+    resources: Resources,
+    read_by: UUID | None = None,
 ) -> dict[str, Any]:
     """Join the parameters that were handed over with those of the data collection and the job, for this recipe run.
 
     What Mimas has read isn't read again. Without `dcid`, the parameters may name a data collection (`ispyb_dcid`) or a
     processing job (`ispyb_process`), as in Zocalo's messages.
 
+    Parameters
+    ----------
+    read_by
+        The run of Mimas that has read the data collection.
+
     Raises
     ------
     UnknownDataCollection, UnknownJob
         ISPyB has none of this id.
+    OtherDataCollection
+        Mimas has read another one.
     DatabaseUnavailable
         ISPyB has been away for ten minutes.
     VisitFilesUnavailable
         The visit's file system doesn't answer.
     """
-    known = dict(parameters) if dcid is None else {**parameters, "ispyb_dcid": dcid}
-    if job_to_read(known) is not None or collection_to_read(known) is not None:
-        known = await read_parameters(resources, known, recipe_run)
+    given = dict(parameters) if dcid is None else {**parameters, "ispyb_dcid": dcid}
+    collection = None
+    if read_by is not None and dcid is not None:
+        collection = await asyncio.to_thread(take_over, read_by, dcid)
+    if collection is not None or job_to_read(given) is not None or collection_to_read(given) is not None:
+        read = await read_parameters(resources, given, recipe_run, collection)
+        given = read.recipe_parameters()
     site = resources.settings.recipe_parameters()
-    return {**site, **_for_recipe_run(known, recipe_run), "guid": recipe_run}
+    return {**site, **_for_recipe_run(given, recipe_run), "guid": recipe_run}
 
 
 def _for_recipe_run(parameters: dict[str, Any], recipe_run: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
+from flows.display_text import printable
 from flows.recipe.run_record.progress import NodeProgress
 
 logger = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ async def _report_page(name: str, progress: Mapping[int, NodeProgress], page: Pa
 
     async def show() -> None:
         nonlocal artifact
-        text = await asyncio.to_thread(page.write, _copied(progress))
+        text = printable(await asyncio.to_thread(page.write, _copied(progress)))
         if artifact is None:
             artifact = await acreate_markdown_artifact(
                 text, key="recipe-run", description=f"Graph, steps and parameters of {name}"

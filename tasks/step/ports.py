@@ -39,6 +39,10 @@ class Launch:
         Tells one launch from another: the same key is the same run.
     name, tags
         By which people find it.
+    parameters
+        What is handed over beside ISPyB's: few and small, since they go through Prefect's API.
+    read_by
+        The run of Mimas that has read the data collection, so that this one needn't.
     """
 
     recipe: str
@@ -47,3 +51,4 @@ class Launch:
     key: str
     name: str
     tags: Sequence[str] = ()
+    read_by: UUID | None = None

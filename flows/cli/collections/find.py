@@ -94,7 +94,7 @@ def _read(engine: Engine, known: Mapping[str, Any], guid: str) -> dict[str, Any]
     from tasks.ispyb_access.reading.reader import complete_parameters
     from tasks.ispyb_access.reading.visit.files import FileAccess
 
-    return complete_parameters(engine, known, guid, FileAccess.READ)
+    return complete_parameters(engine, known, guid, FileAccess.READ).recipe_parameters()
 
 
 def _parameters_of_run(name: str) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from flows.cli.tables import print_table
-from flows.display_text import moment, one_line
+from flows.display_text import moment, one_line, shortened
 from flows.recipe.drawing import draw_text
 from flows.recipe.drawing.run_drawing import counts
-from flows.recipe.drawing.run_page import flattened, shortened
+from flows.recipe.drawing.run_page import flattened
 from flows.recipe.run_record.history import RunHeadline, RunHistory, message_status
 from flows.recipe.run_record.manifest import Manifest
 from flows.recipe.run_record.run_state import Attempt, Delivery

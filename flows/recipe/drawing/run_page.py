@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from flows.display_text import markdown_text
+from flows.display_text import markdown_text, shortened
 from flows.recipe.drawing.run_drawing import RunDrawing
 from flows.recipe.language.recipe import Recipe
 from flows.recipe.run_record.folder import RunFolder
@@ -62,14 +62,6 @@ def flattened(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield path[0] + "".join(f"[{name}]" for name in path[1:]), text
 
 
-def shortened(text: str, characters: int = VALUE_CHARACTERS) -> str:
-    """Leave out the middle of a long text."""
-    if len(text) <= characters:
-        return text
-    half = characters // 2
-    return f"{text[:half]} … ({len(text) - 2 * half} characters) … {text[-half:]}"
-
-
 def _paths(parameters: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
     for name, value in parameters.items():
         if isinstance(value, Mapping) and value:
@@ -111,5 +103,5 @@ def _parameter_table(parameters: Mapping[str, Any]) -> str:
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [titles, ["---"] * len(titles)]
-    lines += [[markdown_text(shortened(str(cell))) for cell in row] for row in rows]
+    lines += [[markdown_text(shortened(str(cell), VALUE_CHARACTERS)) for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -13,4 +13,9 @@ def job_to_read(known: Mapping[str, Any]) -> Any:
 
 def collection_to_read(known: Mapping[str, Any]) -> Any:
     """Return the id of the data collection that is named but hasn't been read; None if there's none."""
-    return None if "ispyb_dc_info" in known else known.get("ispyb_dcid")
+    return known.get("ispyb_dcid") if is_collection_unread(known) else None
+
+
+def is_collection_unread(known: Mapping[str, Any]) -> bool:
+    """Tell whether nobody has read the data collection for these parameters."""
+    return "ispyb_dc_info" not in known

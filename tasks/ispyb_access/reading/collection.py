@@ -185,4 +185,4 @@ def read_grid(connection: Connection, collection: CollectionRow) -> dict[str, An
 def read_events(connection: Connection, collection: CollectionRow) -> list[dict[str, Any]]:
     """Return what happens in each exposure of a serial data collection, such as X-ray detection."""
     rows = connection.execute(_EVENTS, {"dcid": collection.dcid}).mappings()
-    return [{"eventType": row[label(EVENT_TYPE, "name")], **plain(row, EVENT)} for row in rows]
+    return [{"eventType": cell(row, EVENT_TYPE, "name"), **plain(row, EVENT)} for row in rows]

@@ -5,6 +5,8 @@ Every column that the reader reads has a value of its type: there's no list of n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
 from functools import cache
@@ -16,6 +18,7 @@ from blocks.identifiers import Dcid, JobId
 from tasks.ispyb_access.reading import reader, rows
 from tasks.ispyb_access.reading.assembly import X_RAY_DETECTION
 from tasks.ispyb_access.reading.energy_scan import HC_EV_A
+from tasks.ispyb_access.reading.parameters import DispatcherParameters
 from tasks.ispyb_access.reading.visit.files import FileAccess
 from tasks.ispyb_access.schema.tables import METADATA
 
@@ -76,6 +79,25 @@ def example_parameters() -> dict[str, Any]:
     It is a grid scan, for the sake of its grid, with what only rotations have, and what only a processing job has. A
     job's own parameters are empty: nobody knows their names.
     """
+    with _example_ispyb() as engine:
+        grid = _read(engine).recipe_parameters()
+        with engine.begin() as connection:
+            connection.execute(delete(rows.GRID))
+        rotation = _read(engine).recipe_parameters()
+        job = reader.read_processing_job(engine, JobId(ID)).recipe_parameters()
+    open_keys: dict[str, Any] = {"ispyb_processing_parameters": {}, "ispyb_reprocessing_parameters": {}}
+    geometry = {"ispyb_reference_geometry": f"{grid['ispyb_visit_directory']}/processing/reference_geometry.expt"}
+    return rotation | grid | job | open_keys | geometry
+
+
+def example_collection() -> DispatcherParameters:
+    """Return the example as a grid scan."""
+    with _example_ispyb() as engine:
+        return _read(engine)
+
+
+@contextmanager
+def _example_ispyb() -> Iterator[Engine]:
     engine = create_engine("sqlite://")
     try:
         with engine.begin() as connection:
@@ -83,20 +105,13 @@ def example_parameters() -> dict[str, Any]:
             for table, values in _VALUES.items():
                 row = {column.name: _example(column) for column in table.columns} | values
                 connection.execute(insert(table).values(row))
-        grid = _read(engine)
-        with engine.begin() as connection:
-            connection.execute(delete(rows.GRID))
-        rotation = _read(engine)
-        job = reader.read_processing_job(engine, JobId(ID)).recipe_parameters()
+        yield engine
     finally:
         engine.dispose()
-    open_keys: dict[str, Any] = {"ispyb_processing_parameters": {}, "ispyb_reprocessing_parameters": {}}
-    geometry = {"ispyb_reference_geometry": f"{grid['ispyb_visit_directory']}/processing/reference_geometry.expt"}
-    return rotation | grid | job | open_keys | geometry
 
 
-def _read(engine: Engine) -> dict[str, Any]:
-    return reader.read_data_collection(engine, Dcid(ID), "example", FileAccess.NONE).recipe_parameters()
+def _read(engine: Engine) -> DispatcherParameters:
+    return reader.read_data_collection(engine, Dcid(ID), "example", FileAccess.NONE)
 
 
 def _example(column: Column[Any]) -> Any:

@@ -7,7 +7,16 @@ from sqlalchemy import Connection, bindparam, select
 from blocks.identifiers import Dcid, JobId
 from tasks.ispyb_access.reading.image_files import SweepFiles, last_image, sweep_files
 from tasks.ispyb_access.reading.parameters import JobParameters
-from tasks.ispyb_access.reading.rows import COLLECTION, JOB, JOB_PARAMETER, JOB_SWEEP, cell, labelled, plain
+from tasks.ispyb_access.reading.rows import (
+    COLLECTION,
+    JOB,
+    JOB_PARAMETER,
+    JOB_SWEEP,
+    cell,
+    labelled,
+    plain,
+    without_nul,
+)
 
 _JOB = select(*labelled(JOB)).where(JOB.c.processingJobId == bindparam("job"))
 
@@ -39,7 +48,7 @@ def read_job_parameters(connection: Connection, job_id: JobId) -> JobParameters 
         return None
     values: dict[str, list[str | None]] = {}
     for key, value in connection.execute(_PARAMETERS, {"job": job_id}):
-        values.setdefault(key or "", []).append(value)
+        values.setdefault(without_nul(key) or "", []).append(without_nul(value))
     dcids, sweeps = _sweeps(connection, job_id)
     job = plain(row, JOB)
     images: dict[str, Any] = {"images": ",".join(map(str, sweeps))} if sweeps or job["recipe"] else {}

@@ -167,6 +167,26 @@ class JobParameters(RecipeParameters):
         return f"ispyb-{name}" if name else None
 
 
+class ReadParameters(BaseModel):
+    """What a recipe run knows: what it was given, and what ISPyB says of its processing job and its data collection."""
+
+    model_config = ConfigDict(frozen=True)
+
+    given: dict[str, Any]
+    """What was handed over: it wins over what ISPyB says of the data collection, but not of the job."""
+    dcid: Dcid | None = None
+    """The data collection, if the job or the collection was read."""
+    job: JobParameters | None = None
+    collection: DispatcherParameters | None = None
+
+    def recipe_parameters(self) -> dict[str, Any]:
+        """Return Zocalo's keys and values: what fills the placeholders of a recipe."""
+        collection = self.collection.recipe_parameters() if self.collection is not None else {}
+        job = self.job.recipe_parameters() if self.job is not None else {}
+        dcid = {"ispyb_dcid": self.dcid} if self.dcid is not None else {}
+        return {**collection, **self.given, **job, **dcid}
+
+
 def parameter_names() -> list[str]:
     """Return the names of all parameters that the dispatcher may provide."""
     fields = {**DispatcherParameters.model_fields, **JobParameters.model_fields}

@@ -8,12 +8,17 @@ from sqlalchemy import Connection, Engine, select
 from blocks.errors import UnknownDataCollection, UnknownJob
 from blocks.identifiers import Dcid, JobId, parse_dcid, parse_job_id
 from blocks.ispyb_connection import describe, transaction
-from tasks.ispyb_access.reading.asking import collection_to_read, job_to_read
+from tasks.ispyb_access.reading.asking import collection_to_read, is_collection_unread, job_to_read
 from tasks.ispyb_access.reading.assembly import CollectionDetails, assemble, classify, has_sweeps
 from tasks.ispyb_access.reading.collection import CollectionRow, read_collection, read_events, read_grid
 from tasks.ispyb_access.reading.energy_scan import choose_energy_scan
 from tasks.ispyb_access.reading.job import read_job_parameters
-from tasks.ispyb_access.reading.parameters import DispatcherParameters, JobParameters, RelatedCollections
+from tasks.ispyb_access.reading.parameters import (
+    DispatcherParameters,
+    JobParameters,
+    ReadParameters,
+    RelatedCollections,
+)
 from tasks.ispyb_access.reading.related import (
     groups_of_directories,
     groups_of_samples,
@@ -81,22 +86,28 @@ def read_processing_job(engine: Engine, job_id: JobId) -> JobParameters:
 
 
 def complete_parameters(
-    engine: Engine, known: Mapping[str, Any], guid: str, access: FileAccess = FileAccess.FULL
-) -> dict[str, Any]:
+    engine: Engine,
+    given: Mapping[str, Any],
+    guid: str,
+    access: FileAccess = FileAccess.FULL,
+    collection: DispatcherParameters | None = None,
+) -> ReadParameters:
     """Add what ISPyB says to the parameters of a recipe run: Zocalo's dispatcher filter.
 
     Parameters
     ----------
     engine
         ISPyB.
-    known
-        What was handed over: it wins over what ISPyB says of the data collection, but not of the job. Without
-        `ispyb_dcid`, `ispyb_process` or `ispyb_reprocessing_id` there is nothing to add; nor is there for the data
-        collection if `ispyb_dc_info` is there, nor for the job if `ispyb_processing_job` is: somebody has read it.
+    given
+        What was handed over. Without `ispyb_dcid`, `ispyb_process` or `ispyb_reprocessing_id` there is nothing to add;
+        nor is there for the data collection if `ispyb_dc_info` is there, nor for the job if `ispyb_processing_job` is:
+        somebody has read it.
     guid
         The recipe run.
     access
         What to do with the visit's folder.
+    collection
+        The data collection, if it has been read already.
 
     Raises
     ------
@@ -107,21 +118,20 @@ def complete_parameters(
     VisitFilesUnavailable
         The visit's file system doesn't answer.
     """
-    parameters = dict(known)
-    if (job_id := job_to_read(known)) is not None:
+    job, dcid = None, collection_to_read(given)
+    if (job_id := job_to_read(given)) is not None:
         job = read_processing_job(engine, parse_job_id(job_id))
-        dcid = known.get("ispyb_dcid") or job.dcid
+        dcid = given.get("ispyb_dcid") or job.dcid
         if dcid is None:
             raise UnknownDataCollection(
                 f"processing job {job.process} names no data collection, nor do its sweeps: expected "
                 "ProcessingJob.dataCollectionId; give the data collection's id with the job's"
             )
-        parameters |= job.recipe_parameters() | {"ispyb_dcid": dcid}
-    if (dcid := collection_to_read(parameters)) is not None:
+    if dcid is not None:
         dcid = parse_dcid(dcid)
-        collection = read_data_collection(engine, dcid, guid, access)
-        parameters = collection.recipe_parameters() | parameters | {"ispyb_dcid": dcid}
-    return parameters
+        if collection is None and is_collection_unread(given):
+            collection = read_data_collection(engine, dcid, guid, access)
+    return ReadParameters(given=dict(given), dcid=dcid, job=job, collection=collection)
 
 
 def read_run_status(engine: Engine, dcid: int) -> str | None:

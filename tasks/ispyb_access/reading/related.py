@@ -16,7 +16,7 @@ from tasks.ispyb_access.reading.classification import is_rotation
 from tasks.ispyb_access.reading.collection import CollectionRow
 from tasks.ispyb_access.reading.image_files import SweepFiles, last_image, sweep_files
 from tasks.ispyb_access.reading.parameters import RelatedCollections
-from tasks.ispyb_access.reading.rows import COLLECTION, GROUP, GROUPED_SAMPLE, SAMPLE_GROUP
+from tasks.ispyb_access.reading.rows import COLLECTION, GROUP, GROUPED_SAMPLE, SAMPLE_GROUP, without_nul
 from tasks.ispyb_access.reading.visit.paths import parts_below
 
 COLUMNS = (
@@ -93,10 +93,11 @@ def groups_of_directories(
 
 def _related_row(row: Row[*tuple[Any, ...]]) -> RelatedRow:
     relation, sample_group_id, sample_group, dcid, first, count, directory, template, overlap, axis_range = row
+    directory, template = without_nul(directory), without_nul(template)
     return RelatedRow(
         relation=Relation(relation),
         sample_group_id=sample_group_id,
-        sample_group=sample_group,
+        sample_group=without_nul(sample_group),
         dcid=dcid,
         directory=directory,
         sweep=sweep_files(directory, template, first, last_image(first, count)),

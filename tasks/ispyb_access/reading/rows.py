@@ -65,8 +65,13 @@ def plain(row: RowMapping, table: Table) -> dict[str, Any]:
 
 
 def json_value(value: Any) -> Any:
-    """Return what JSON has for a database value: dates in ISO form, bytes in hexadecimal, None for infinity."""
+    """Return what JSON has for a database value: dates in ISO form, bytes in hexadecimal, None for infinity.
+
+    Texts come without NULs.
+    """
     match value:
+        case str():
+            return without_nul(value)
         case Decimal():
             return json_value(float(value)) if value.is_finite() else None
         case float() if not math.isfinite(value):
@@ -76,3 +81,11 @@ def json_value(value: Any) -> Any:
         case bytes():
             return value.hex()
     return value
+
+
+def without_nul(text: str | None) -> str | None:
+    """Leave the NULs out of a text, which C strings of control systems bring along.
+
+    No path and no command line may have one, and PostgreSQL, where Prefect keeps what it's told, takes none in JSON.
+    """
+    return None if text is None else text.replace("\0", "")

@@ -13,6 +13,7 @@ from tasks.ispyb_access.reading.rows import (
     PROTEIN_PDB,
     SAMPLE,
     cell,
+    json_value,
 )
 from tasks.ispyb_access.reading.visit.files import PDBRow
 
@@ -66,11 +67,11 @@ def read_energy_scans(connection: Connection, collection: CollectionRow) -> Sequ
     if collection.protein is None:
         return ()
     rows = connection.execute(_ENERGY_SCANS, {"session": collection.session, "protein": collection.protein})
-    return [EnergyScanRow(*row) for row in rows]
+    return [EnergyScanRow(*map(json_value, row)) for row in rows]
 
 
 def read_pdb_rows(connection: Connection, collection: CollectionRow) -> Sequence[PDBRow]:
     """Return the models that people have linked to the collection's protein: codes, or whole files."""
     if collection.protein is None:
         return ()
-    return [PDBRow(*row) for row in connection.execute(_PDB, {"protein": collection.protein})]
+    return [PDBRow(*map(json_value, row)) for row in connection.execute(_PDB, {"protein": collection.protein})]

@@ -1,12 +1,15 @@
 """Mimas on a real Prefect server and a real ISPyB: events come in, recipes are launched."""
 
 import asyncio
+import json
+from uuid import UUID
 
 import pytest
 from ispyb.sqlalchemy import BLSession, DataCollection, DataCollectionGroup, Detector, GridInfo, Person, Proposal
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
-from sqlalchemy import update
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter, FlowRunFilterTags
+from prefect.exceptions import PrefectHTTPStatusError
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from blocks.ispyb_connection import transaction
@@ -15,8 +18,11 @@ from blocks.site_ispyb import connect
 from flows.mimas.flow import mimas
 from flows.mimas.publishing import read_outcome, read_outcome_of_run
 from flows.recipe import ispyb_reading as reading
+from flows.recipe.handover import take_over
+from flows.recipe.parameters import recipe_parameters
 from tasks.ispyb_access.overviews.jobs import list_jobs
 from tasks.ispyb_access.schema.tables import create_schema
+from tasks.step.resources import Resources
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -116,9 +122,82 @@ async def test_grid_scan_start_launches_its_recipes(collection):
     }
     for run in runs.values():
         assert run.parameters["dcid"] == dcid
-        assert run.parameters["parameters"]["ispyb_dcid"] == dcid
-        assert run.parameters["parameters"]["ispyb_dc_info"]["gridinfo"]["steps_x"] == 5
+        assert run.parameters["parameters"] == {}
+        read = take_over(UUID(run.parameters["read_by"]), dcid)
+        assert read.dc_info["gridinfo"]["steps_x"] == 5
         assert run.parent_task_run_id is not None
+
+
+@pytest.mark.usefixtures("installed")
+async def test_a_large_group_makes_no_large_parameters(collection, ispyb):
+    dcid = collection("Eiger2 X CdTe 9M")
+    with transaction(ispyb) as connection:
+        columns = [column for column in DataCollection.__table__.c if column.name != "dataCollectionId"]
+        row = connection.execute(select(*columns)).mappings().one()
+        plate = "/dls/i24/data/2026/cm12345-1/mesh-and-collect/crystal-plate-7"
+        others = [{**row, "imageDirectory": f"{plate}/position_{number:04d}/"} for number in range(2499)]
+        connection.execute(insert(DataCollection), others)
+    outcome = await mimas(dcid=dcid, event="end")
+    runs = await runs_of(dcid)
+    assert {launched.recipe for launched in outcome.launched} == {"archive-nexus"}
+    assert len(runs) == 2  # the job's too
+    for run in runs:
+        assert len(json.dumps(run.parameters)) < 4000
+        async with Resources() as resources:
+            known = await recipe_parameters(
+                dcid, run.parameters["parameters"], str(run.id), resources, UUID(run.parameters["read_by"])
+            )
+        assert len(known["ispyb_related_sweeps"]) == 2500
+        assert len(known["ispyb_related_images"]) == 2500
+
+
+@pytest.mark.usefixtures("installed")
+async def test_nuls_in_ispyb_keep_nothing_from_running(collection):
+    dcid = collection("Pilatus3 6M\0", grid=True, comments="crystal\0 2", imagePrefix="crystal\0")
+    outcome = await mimas(dcid=dcid, event="start")
+    assert len(outcome.launched) == len(await runs_of(dcid)) == 2
+    assert await read_outcome(dcid, "start") == outcome
+
+
+@pytest.mark.usefixtures("installed")
+async def test_what_was_read_stays_for_the_run_of_the_first_event_when_it_comes_again(collection):
+    dcid = collection("Pilatus3 6M", grid=True)
+    await mimas(dcid=dcid, event="start")
+    await mimas(dcid=dcid, event="start")
+    for run in await runs_of(dcid):
+        assert take_over(UUID(run.parameters["read_by"]), dcid).dcid == dcid
+
+
+@pytest.mark.usefixtures("installed", "ispyb")
+async def test_what_is_no_id_is_refused_at_once_and_leaves_no_run():
+    async with get_client() as client:
+        flow_id = await client.create_flow_from_name("mimas")
+        schema = mimas.parameters.model_dump_for_openapi()
+        deployment = await client.create_deployment(
+            flow_id,
+            name="end",
+            parameters={"event": "end"},
+            parameter_openapi_schema=schema,
+            enforce_parameter_schema=True,
+        )
+        for dcid in (92233720368547760001, 2**32, 0, True, "12a"):
+            with pytest.raises(PrefectHTTPStatusError, match="409"):
+                await client.create_flow_run_from_deployment(deployment, parameters={"dcid": dcid})
+        with pytest.raises(PrefectHTTPStatusError, match="409"):
+            await client.create_flow_run_from_deployment(deployment, parameters={"dcid": 1, "parameters": {"a": 2**70}})
+        of_mimas = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+        assert await client.read_flow_runs(deployment_filter=of_mimas) == []
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("value", ["a\0b", 2**64, "x" * 100_000])
+async def test_parameters_that_prefect_can_not_bear_fail_the_run_before_anything_is_launched(collection, value):
+    dcid = collection("Pilatus3 6M", grid=True)
+    state = await mimas(dcid=dcid, event="start", parameters={"given": value}, return_state=True)
+    assert state.is_failed()
+    assert "parameters" in state.message
+    assert len(state.message) < 1000
+    assert await runs_of(dcid) == []
 
 
 @pytest.mark.usefixtures("installed")
@@ -185,8 +264,8 @@ async def test_jobs_are_created_once_and_started_or_held(collection, ispyb):
     (run,) = [run for run in await runs_of(dcid) if run.name.startswith("ispyb-")]
     assert run.id == started.flow_run_id
     assert run.name == f"ispyb-autoprocessing-fast-dp-eiger · dcid {dcid} · i24 · job {started.job_id}"
-    assert run.parameters["parameters"]["ispyb_process"] == started.job_id
-    assert run.parameters["parameters"]["ispyb_dc_info"]["dataCollectionId"] == dcid
+    assert run.parameters["parameters"] == {"ispyb_process": started.job_id}
+    assert take_over(UUID(run.parameters["read_by"]), dcid).dc_info["dataCollectionId"] == dcid
 
 
 @pytest.mark.usefixtures("installed")

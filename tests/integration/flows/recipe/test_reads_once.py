@@ -1,14 +1,20 @@
 """A recipe run reads ISPyB for what it wasn't handed, and for nothing else."""
 
 import json
+from uuid import UUID
 
 import pytest
 from ispyb import sqlalchemy as models
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from blocks.errors import UnknownDataCollection, UnknownJob
+from flows.recipe.handover import OtherDataCollection, hand_over
+from flows.recipe.ispyb_reading import read_collection
 from flows.recipe.parameters import recipe_parameters
 from tasks.step.resources import Resources
+
+MIMAS_RUN = UUID(int=7)
 
 
 class NoDatabase(Resources):
@@ -40,12 +46,69 @@ async def test_run_started_by_hand_reads_for_itself(resources, settings, add_col
     assert found["operators"] == settings.operators
 
 
+@pytest.fixture
+def own_home(settings, monkeypatch):
+    """What is handed over lies in the home folder of the test's settings."""
+    monkeypatch.setattr("flows.recipe.handover.get_settings", lambda: settings)
+
+
+@pytest.mark.usefixtures("own_home")
 async def test_what_mimas_read_is_handed_over_and_only_the_folders_are_the_runs_own(
     resources, settings, add_collection
 ):
     dcid = add_collection()
+    collection = await read_collection(resources, dcid, str(MIMAS_RUN))
+    hand_over(collection, MIMAS_RUN)
+    read = collection.recipe_parameters()
+    found = await recipe_parameters(dcid, {}, "run-2", NoDatabase(settings), MIMAS_RUN)
+    own = {"ispyb_dc_info", "ispyb_working_directory", "ispyb_results_directory", "ispyb_final_directory"}
+    assert {key for key, value in read.items() if value != found[key]} == own
+    assert set(found) - set(read) == {"guid", *settings.recipe_parameters()}
+    assert found["ispyb_results_directory"] == read["ispyb_results_directory"].replace(str(MIMAS_RUN), "run-2")
+    assert found["ispyb_dc_info"] == read["ispyb_dc_info"] | {"uuid": "run-2"}
+
+
+@pytest.mark.usefixtures("own_home")
+async def test_run_reads_for_itself_what_it_finds_nobody_has_read(resources, add_collection, caplog):
+    dcid = add_collection()
+    found = await recipe_parameters(dcid, {}, "run-2", resources, MIMAS_RUN)
+    assert found["ispyb_beamline"] == "i03"
+    assert found["ispyb_results_directory"].endswith("/lys_1/run-2")
+    assert f"what Mimas's run {MIMAS_RUN} has read isn't here, ISPyB is read again" in caplog.text
+
+
+@pytest.mark.usefixtures("own_home")
+async def test_what_was_read_of_another_collection_is_refused(resources, add_collection):
+    one, two = add_collection(), add_collection()
+    hand_over(await read_collection(resources, one, str(MIMAS_RUN)), MIMAS_RUN)
+    with pytest.raises(OtherDataCollection, match=f"for data collection {two}, but .* has read {one} "):
+        await recipe_parameters(two, {}, "run-2", resources, MIMAS_RUN)
+
+
+@pytest.mark.usefixtures("own_home")
+async def test_what_the_event_brought_goes_before_what_mimas_read(resources, settings, add_collection):
+    dcid = add_collection()
+    hand_over(await read_collection(resources, dcid, str(MIMAS_RUN)), MIMAS_RUN)
+    given = {"ispyb_image": "given", "nproc": 4}
+    found = await recipe_parameters(dcid, given, "run-2", NoDatabase(settings), MIMAS_RUN)
+    assert {key: found[key] for key in given} == given
+
+
+@pytest.mark.usefixtures("own_home")
+async def test_run_of_a_job_of_mimas_reads_the_job_only(engine, resources, job):
+    dcid = (await recipe_parameters(None, {"ispyb_process": job}, "run-1", resources))["ispyb_dcid"]
+    hand_over(await read_collection(resources, dcid, str(MIMAS_RUN)), MIMAS_RUN)
+    statements = []
+    event.listen(resources.ispyb, "before_cursor_execute", lambda _c, _cur, statement, *_: statements.append(statement))
+    found = await recipe_parameters(dcid, {"ispyb_process": job}, "run-2", resources, MIMAS_RUN)
+    assert len([statement for statement in statements if statement.startswith("SELECT")]) == 3
+    assert found == await recipe_parameters(dcid, {"ispyb_process": job}, "run-2", resources)
+
+
+async def test_what_a_message_of_zocalo_brings_is_not_read_again(resources, settings, add_collection):
+    dcid = add_collection()
     read = await recipe_parameters(dcid, {}, "run-of-mimas", resources)
-    handed = json.loads(json.dumps(read))  # as it goes through Prefect's API
+    handed = json.loads(json.dumps(read))
     found = await recipe_parameters(dcid, handed, "run-2", NoDatabase(settings))
     own = {"guid", "ispyb_dc_info", "ispyb_working_directory", "ispyb_results_directory", "ispyb_final_directory"}
     assert {key for key, value in found.items() if value != handed.get(key)} == own

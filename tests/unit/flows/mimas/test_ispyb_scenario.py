@@ -5,24 +5,49 @@ import itertools
 import pytest
 
 from flows.mimas.ispyb_scenario import PRECEDENCE, InvalidScenario, dc_class, detector_class, scenario_from_ispyb
-from flows.mimas.scenario import AnomalousScatterer, DCClass, DetectorClass, Event, Sweep, UnitCell
+from flows.mimas.scenario import AnomalousScatterer, DCClass, DetectorClass, Event, ImageRange, UnitCell
+from tasks.ispyb_access.reading.classification import DataCollectionClass
+from tasks.ispyb_access.reading.parameters import DispatcherParameters
 
-KNOWN = {
-    "ispyb_beamline": "i03",
-    "ispyb_visit": "cm12345-6",
-    "ispyb_dc_info": {"runStatus": "DataCollection Successful"},
-    "ispyb_dc_class": {"grid": False, "screen": None, "rotation": True},
-    "ispyb_detectorclass": "eiger",
-    "ispyb_related_sweeps": [(11, 1, 100), [12, 1, 50]],
-    "ispyb_space_group": "",
-    "ispyb_unit_cell": (78.1, 78.1, 37.0, 90.0, 90.0, 90.0),
-    "ispyb_diffraction_plan": {"anomalousScatterer": "Se"},
-    "ispyb_preferred_processing": "xia2/3dii",
+NOTHING_KNOWN = {name: None for name, field in DispatcherParameters.model_fields.items() if field.is_required()} | {
+    "dcid": 12,
+    "beamline": "i24",
+    "dc_info": {},
+    "dc_class": dict.fromkeys(DataCollectionClass.model_fields, False),
+    "dcg_dcids": [],
+    "diffraction_plan": {},
+    "protein_info": {},
+    "preferred_processing": "xia2/DIALS",
+    "space_group": "",
+    "pin_info": {},
+    "msp_sample_ids": {},
+    "pdb": [],
+    "related_sweeps": [],
+    "related_images": [],
+    "related_dcids": [],
+    "project": "AUTOMATIC",
+    "crystal": "DEFAULT",
+}
+KNOWN = NOTHING_KNOWN | {
+    "beamline": "i03",
+    "visit": "cm12345-6",
+    "dc_info": {"runStatus": "DataCollection Successful"},
+    "dc_class": {**NOTHING_KNOWN["dc_class"], "screen": None, "rotation": True},
+    "detectorclass": "eiger",
+    "related_sweeps": [(11, 1, 100), (12, 1, 50)],
+    "unit_cell": (78.1, 78.1, 37.0, 90.0, 90.0, 90.0),
+    "diffraction_plan": {"anomalousScatterer": "Se"},
+    "preferred_processing": "xia2/3dii",
 }
 
 
+def of(event=Event.END, **facts):
+    """The scenario of a collection that is known but for some facts, and the warnings."""
+    return scenario_from_ispyb(DispatcherParameters(**{**KNOWN, **facts}), event)
+
+
 def test_all_facts_are_taken_over():
-    scenario, warnings = scenario_from_ispyb(12, Event.END, KNOWN)
+    scenario, warnings = of()
     assert warnings == ()
     assert scenario.dcid == 12
     assert scenario.dc_class is DCClass.ROTATION
@@ -31,7 +56,7 @@ def test_all_facts_are_taken_over():
     assert scenario.visit == "cm12345-6"
     assert scenario.run_status == "DataCollection Successful"
     assert scenario.detector_class is DetectorClass.EIGER
-    assert scenario.sweeps == (Sweep(11, 1, 100), Sweep(12, 1, 50))
+    assert scenario.sweeps == (ImageRange(11, 1, 100), ImageRange(12, 1, 50))
     assert scenario.space_group is None
     assert scenario.unit_cell == UnitCell(78.1, 78.1, 37.0, 90.0, 90.0, 90.0)
     assert scenario.anomalous_scatterer == AnomalousScatterer("Se")
@@ -39,7 +64,7 @@ def test_all_facts_are_taken_over():
 
 
 def test_a_beamline_is_enough():
-    scenario, warnings = scenario_from_ispyb(12, Event.START, {"ispyb_beamline": "i24", "ispyb_unit_cell": False})
+    scenario, warnings = scenario_from_ispyb(DispatcherParameters(**NOTHING_KNOWN), Event.START)
     assert (scenario.dc_class, scenario.detector_class, scenario.sweeps) == (DCClass.UNDEFINED, None, ())
     assert warnings == ()
 
@@ -47,14 +72,20 @@ def test_a_beamline_is_enough():
 @pytest.mark.parametrize(
     ("key", "value", "field", "left", "warning"),
     [
-        ("ispyb_unit_cell", (78.1, 78.1, 37.0, 90.0, 90.0, 180.0), "unit_cell", None, "less than 180"),
-        ("ispyb_unit_cell", (78.1, 78.1, 37.0), "unit_cell", None, "Field required"),
-        ("ispyb_diffraction_plan", {"anomalousScatterer": "Xx"}, "anomalous_scatterer", None, "'Xx' is no chemical"),
-        ("ispyb_related_sweeps", [(11, 1, 0), (12, 1, 9)], "sweeps", (Sweep(12, 1, 9),), "ends at or after its start"),
+        ("unit_cell", (78.1, 78.1, 37.0, 90.0, 90.0, 180.0), "unit_cell", None, "less than 180"),
+        ("unit_cell", (78.1, 0.0, 37.0, 90.0, 90.0, 90.0), "unit_cell", None, "greater than 0"),
+        ("diffraction_plan", {"anomalousScatterer": "Xx"}, "anomalous_scatterer", None, "'Xx' is no chemical"),
+        (
+            "related_sweeps",
+            [(11, 1, 0), (12, 1, 9)],
+            "sweeps",
+            (ImageRange(12, 1, 9),),
+            "ends at or after its start",
+        ),
     ],
 )
 def test_a_fact_that_makes_no_sense_is_left_out_with_a_warning(key, value, field, left, warning):
-    scenario, warnings = scenario_from_ispyb(12, Event.END, {**KNOWN, key: value})
+    scenario, warnings = of(**{key: value})
     assert getattr(scenario, field) == left
     assert len(warnings) == 1
     assert warning in warnings[0]
@@ -63,7 +94,7 @@ def test_a_fact_that_makes_no_sense_is_left_out_with_a_warning(key, value, field
 @pytest.mark.dials
 def test_an_unknown_space_group_is_left_out_with_a_warning():
     pytest.importorskip("cctbx", reason="cctbx (a part of DIALS) is not installed")
-    scenario, warnings = scenario_from_ispyb(12, Event.END, {**KNOWN, "ispyb_space_group": "P7"})
+    scenario, warnings = of(space_group="P7")
     assert scenario.space_group is None
     assert warnings == ("space group 'P7' in ISPyB is left out: 'P7' is no space group that cctbx knows",)
 
@@ -71,18 +102,23 @@ def test_an_unknown_space_group_is_left_out_with_a_warning():
 @pytest.mark.parametrize("beamline", [None, ""])
 def test_without_a_beamline_there_is_no_scenario(beamline):
     with pytest.raises(InvalidScenario, match=r"data collection 12 names no beamline: expected .*beamLineName"):
-        scenario_from_ispyb(12, Event.END, {**KNOWN, "ispyb_beamline": beamline})
+        of(beamline=beamline)
 
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.combinations(PRECEDENCE, 2)))
 def test_of_two_classes_the_more_special_one_counts(first, second):
-    assert dc_class({second: True, first: True}) is PRECEDENCE[first]
-    assert dc_class({second: True, first: None}) is PRECEDENCE[second]
+    none = NOTHING_KNOWN["dc_class"]
+    assert dc_class(DataCollectionClass(**{**none, second: True, first: True})) is PRECEDENCE[first]
+    assert dc_class(DataCollectionClass(**{**none, second: True, first: False})) is PRECEDENCE[second]
 
 
-@pytest.mark.parametrize("kinds", [None, {}, dict.fromkeys(PRECEDENCE, False), dict.fromkeys(PRECEDENCE)])
-def test_no_class_is_undefined(kinds):
-    assert dc_class(kinds) is DCClass.UNDEFINED
+@pytest.mark.parametrize("unsaid", [{}, {"screen": None, "rotation": None}])
+def test_no_class_is_undefined(unsaid):
+    assert dc_class(DataCollectionClass(**{**NOTHING_KNOWN["dc_class"], **unsaid})) is DCClass.UNDEFINED
+
+
+def test_every_class_of_ispyb_has_its_place():
+    assert set(PRECEDENCE) == set(DataCollectionClass.model_fields)
 
 
 @pytest.mark.parametrize(

@@ -5,27 +5,27 @@ from uuid import UUID
 import pytest
 
 from flows.mimas.outcome import (
-    JobFate,
+    CreatedJob,
     MimasOutcome,
     describe_job,
     from_markdown,
     to_markdown,
 )
 from flows.mimas.rules import decide
-from flows.mimas.scenario import DCClass, DetectorClass, Event, Scenario, Sweep
+from flows.mimas.scenario import DCClass, DetectorClass, Event, ImageRange, Scenario
 from tasks.step.ports import FailedLaunch, LaunchedRecipe
 
 RUN = UUID(int=5)
 FATES = {
-    "xia2 dials": JobFate(job_id=8, flow_run_id=RUN),
-    "xia2 3dii": JobFate(job_id=9),
+    "xia2 dials": CreatedJob(job_id=8, flow_run_id=RUN),
+    "xia2 3dii": CreatedJob(job_id=9),
     "autoPROC": FailedLaunch(recipe="ispyb-autoprocessing-autoPROC-eiger", reason="409 | Conflict"),
 }
 
 
 @pytest.fixture
 def decision():
-    sweeps = (Sweep(11, 1, 100), Sweep(12, 1, 50))
+    sweeps = (ImageRange(11, 1, 100), ImageRange(12, 1, 50))
     return decide(Scenario(12, DCClass.ROTATION, Event.END, "i03", detector_class=DetectorClass.EIGER, sweeps=sweeps))
 
 
@@ -75,7 +75,7 @@ def test_page_says_why(outcome, decision):
 
 
 def test_a_job_is_described_with_what_it_is_to_do(decision):
-    job = describe_job(decision.jobs[-1], JobFate(job_id=7))
+    job = describe_job(decision.jobs[-1], CreatedJob(job_id=7))
     assert (job.job_id, job.flow_run_id) == (7, None)
     assert job.parameters == (("resolution.cc_half_significance_level", "0.1"),)
     assert job.sweeps == ((11, 1, 100), (12, 1, 50))

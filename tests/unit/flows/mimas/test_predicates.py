@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from flows.mimas.predicates import HasOtherSweeps, beamline_is, class_is, detector_is, event_is
-from flows.mimas.scenario import DCClass, DetectorClass, Event, Scenario, Sweep
+from flows.mimas.scenario import DCClass, DetectorClass, Event, ImageRange, Scenario
 
 is_i03 = beamline_is("i03")
 is_end = event_is(Event.END)
@@ -62,8 +62,8 @@ def test_unknown_detector_is_said_to_be_unknown():
     ("sweeps", "reason"),
     [
         ((), "group has other data collections: no, it is alone"),
-        ((Sweep(7, 1, 9),), "group has other data collections: no, it is alone"),
-        ((Sweep(6, 1, 9), Sweep(7, 1, 9)), "group has other data collections: yes, it is with 6"),
+        ((ImageRange(7, 1, 9),), "group has other data collections: no, it is alone"),
+        ((ImageRange(6, 1, 9), ImageRange(7, 1, 9)), "group has other data collections: yes, it is with 6"),
     ],
 )
 def test_other_sweeps_are_those_of_other_data_collections(sweeps, reason):

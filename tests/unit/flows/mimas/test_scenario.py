@@ -9,11 +9,11 @@ from flows.mimas.scenario import (
     AnomalousScatterer,
     DCClass,
     Event,
+    ImageRange,
     JobParameter,
     RecipeInvocation,
     Scenario,
     SpaceGroup,
-    Sweep,
     UnitCell,
 )
 
@@ -24,11 +24,11 @@ from flows.mimas.scenario import (
 )
 def test_impossible_sweep_is_refused(dcid, start, end):
     with pytest.raises(ValidationError):
-        Sweep(dcid, start, end)
+        ImageRange(dcid, start, end)
 
 
 def test_sweep_may_be_one_image_that_is_numbered_0():
-    assert Sweep(1, 0, 0) == Sweep(dcid=1, start=0, end=0)
+    assert ImageRange(1, 0, 0) == ImageRange(dcid=1, start=0, end=0)
 
 
 @pytest.mark.parametrize(

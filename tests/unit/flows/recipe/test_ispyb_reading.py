@@ -5,6 +5,7 @@ import pytest
 from blocks.errors import DatabaseUnavailable, UnknownDataCollection
 from flows.recipe import ispyb_reading as reading
 from tasks.ispyb_access.reading import reader
+from tasks.ispyb_access.reading.parameters import ReadParameters
 
 
 class Fakes:
@@ -20,7 +21,7 @@ def answers(monkeypatch):
     def arrange(*answers):
         left = list(answers)
 
-        def read(engine, dcid, *guid):
+        def read(*question, **more):
             answer = left.pop(0) if len(left) > 1 else left[0]
             if isinstance(answer, Exception):
                 raise answer
@@ -28,6 +29,7 @@ def answers(monkeypatch):
 
         monkeypatch.setattr(reader, "read_run_status", read)
         monkeypatch.setattr(reader, "complete_parameters", read)
+        monkeypatch.setattr(reader, "read_data_collection", read)
         return left
 
     monkeypatch.setattr("blocks.ispyb_connection.pauses", lambda first: iter([0.0] * 1000))
@@ -59,10 +61,16 @@ async def test_unknown_data_collection_is_not_waited_for(answers):
 
 
 async def test_reading_goes_on_when_the_database_is_back(answers, caplog):
-    parameters = {"ispyb_dcid": 12, "ispyb_beamline": "i03"}
+    parameters = ReadParameters(given={"ispyb_dcid": 12, "ispyb_beamline": "i03"})
     answers(DatabaseUnavailable("ISPyB is away"), DatabaseUnavailable("ISPyB is away"), parameters)
     assert await reading.read_parameters(Fakes(), {"ispyb_dcid": 12}, "guid") == parameters
     assert caplog.text.count("ISPyB is away (again in 0.0 s)") == 2
+
+
+async def test_a_collection_is_read_with_the_same_patience(answers, caplog):
+    answers(DatabaseUnavailable("ISPyB is away"), "a collection")
+    assert await reading.read_collection(Fakes(), 12, "guid") == "a collection"
+    assert caplog.text.count("ISPyB is away (again in 0.0 s)") == 1
 
 
 async def test_a_database_that_stays_away_is_given_up(answers, monkeypatch):

@@ -9,17 +9,17 @@ from sqlalchemy.orm import Session
 
 from flows.mimas.ispyb_scenario import scenario_from_ispyb
 from flows.mimas.scenario import DCClass, Event
-from tasks.ispyb_access.reading.reader import read_data_collection
+from tasks.ispyb_access.reading.reader import read_data_collection, read_processing_job
 
 COLLECTION = models.DataCollection.__table__
 
 
 def read(engine, dcid):
     """Read parameters, which have to be JSON and enough for Mimas."""
-    found = read_data_collection(engine, dcid, "guid-1").recipe_parameters()
-    json.dumps(found, allow_nan=False)
-    scenario_from_ispyb(dcid, Event.END, found | {"ispyb_beamline": found["ispyb_beamline"] or "i03"})
-    return found
+    collection = read_data_collection(engine, dcid, "guid-1")
+    json.dumps(collection.model_dump(), allow_nan=False)
+    scenario_from_ispyb(collection.model_copy(update={"beamline": collection.beamline or "i03"}), Event.END)
+    return collection.recipe_parameters()
 
 
 NULLABLE = [column for column in COLLECTION.columns if column.nullable]
@@ -131,6 +131,40 @@ def test_grid_of_nulls_is_a_grid(engine, add_collection):
     with Session(engine) as session:
         session.add(models.GridInfo(dataCollectionId=dcid))
         session.commit()
-    found = read(engine, dcid)
-    assert found["ispyb_dc_info"]["gridinfo"]["steps_x"] is None
-    assert scenario_from_ispyb(dcid, Event.END, found)[0].dc_class is DCClass.GRIDSCAN
+    found = read_data_collection(engine, dcid, "guid-1")
+    assert found.dc_info["gridinfo"]["steps_x"] is None
+    assert scenario_from_ispyb(found, Event.END)[0].dc_class is DCClass.GRIDSCAN
+
+
+def test_nuls_are_left_out_wherever_they_stand(engine, facility, add_collection, add_group):
+    """C strings of control systems bring them; PostgreSQL, paths and command lines can't have them."""
+    group = add_group()
+    add_collection(dataCollectionGroupId=group, fileTemplate="other\0_1_#####.cbf")
+    dcid = add_collection(
+        dataCollectionGroupId=group,
+        comments="crystal\0 2",
+        imageDirectory="/dls/i03/data/2024/mx12345-1/lys\0/x1/\0",
+        imagePrefix="lys\0",
+        fileTemplate="lys\0_1_#####.cbf",
+    )
+    with Session(engine) as session:
+        session.get(models.BLSample, facility.sample).name = "x\x001"
+        session.get(models.Crystal, facility.crystal).spaceGroup = "P41212\0\0"
+        session.get(models.Detector, facility.detector).detectorModel = "Eiger2 XE 16M\0"
+        job = models.ProcessingJob(dataCollectionId=dcid, recipe="xia2\0", displayName="\0")
+        session.add(job)
+        session.flush()
+        session.add(
+            models.ProcessingJobParameter(
+                processingJobId=job.processingJobId, parameterKey="d\0_min", parameterValue="\x002"
+            )
+        )
+        session.commit()
+        job_id = job.processingJobId
+    found = read(engine, dcid) | read_processing_job(engine, job_id).recipe_parameters()
+    assert "\\u0000" not in json.dumps(found)
+    assert found["ispyb_dc_info"]["comments"] == "crystal 2"
+    assert found["ispyb_image"] == "/dls/i03/data/2024/mx12345-1/lys/x1/lys_1_00001.cbf:1:1800"
+    assert found["ispyb_related_images"][0][1] == "/dls/i03/data/2024/mx12345-1/lys/x1/other_1_00001.cbf"
+    assert (found["ispyb_space_group"], found["ispyb_detectorclass"]) == ("P41212", "eiger")
+    assert found["ispyb_processing_parameters"] == {"d_min": ["2"]}

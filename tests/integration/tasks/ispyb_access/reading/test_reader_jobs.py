@@ -13,6 +13,11 @@ from tasks.ispyb_access.reading.reader import complete_parameters, read_processi
 DIRECTORY = "/dls/i03/data/2024/mx12345-1/lys/x1"
 
 
+def completed(*question):
+    """What a recipe knows then."""
+    return complete_parameters(*question).recipe_parameters()
+
+
 @pytest.fixture
 def add_job(engine):
     """Add a job with its parameters (key, value) and sweeps (dcid, start, end), and return its id."""
@@ -98,13 +103,13 @@ def test_sweep_whose_files_nobody_knows_is_left_out(engine, add_collection, add_
 def test_job_without_collection_has_that_of_its_first_sweep(engine, add_collection, add_job):
     one, two = add_collection(), add_collection()
     job = add_job(None, sweeps=[(two, 1, 2), (one, 1, 2)])
-    found = complete_parameters(engine, {"ispyb_process": job}, "run")
+    found = completed(engine, {"ispyb_process": job}, "run")
     assert (found["ispyb_dcid"], found["ispyb_dc_info"]["dataCollectionId"]) == (two, two)
 
 
 def test_job_without_any_collection_is_refused(engine, facility, add_job):
     with pytest.raises(UnknownDataCollection, match="names no data collection, nor do its sweeps"):
-        complete_parameters(engine, {"ispyb_process": add_job(None)}, "run")
+        completed(engine, {"ispyb_process": add_job(None)}, "run")
 
 
 @pytest.mark.parametrize("key", ["ispyb_process", "ispyb_reprocessing_id"])
@@ -112,7 +117,7 @@ def test_job_without_any_collection_is_refused(engine, facility, add_job):
 def test_parameters_of_a_job_are_those_of_its_collection_too(engine, add_collection, add_job, key, as_id):
     dcid = add_collection()
     job = add_job(dcid)
-    found = complete_parameters(engine, {key: as_id(job), "nproc": 4}, "run")
+    found = completed(engine, {key: as_id(job), "nproc": 4}, "run")
     assert (found["ispyb_dcid"], found["ispyb_process"], found["nproc"]) == (dcid, job, 4)
     assert found["ispyb_beamline"] == "i03"
     assert found["ispyb_processing_job"]["processingJobId"] == job
@@ -121,7 +126,7 @@ def test_parameters_of_a_job_are_those_of_its_collection_too(engine, add_collect
 
 def test_collection_that_was_named_goes_before_the_jobs_own(engine, add_collection, add_job):
     one, two = add_collection(), add_collection()
-    found = complete_parameters(engine, {"ispyb_process": add_job(one), "ispyb_dcid": str(two)}, "run")
+    found = completed(engine, {"ispyb_process": add_job(one), "ispyb_dcid": str(two)}, "run")
     assert (found["ispyb_dcid"], found["ispyb_image_template"]) == (two, "lys_2_#####.cbf")
 
 
@@ -138,50 +143,50 @@ def test_images_are_the_jobs(engine, add_collection, add_group, add_job, recipe,
     group = add_group()
     one, _ = (add_collection(dataCollectionGroupId=group) for _ in range(2))
     job = add_job(one, sweeps=[(one, 2, 3)] if sweep else [], recipe=recipe)
-    found = complete_parameters(engine, {"ispyb_process": job}, "run")
+    found = completed(engine, {"ispyb_process": job}, "run")
     assert found["ispyb_images"] == (f"{DIRECTORY}/{images}" if images else "")
 
 
 def test_what_was_handed_over_goes_before_ispyb(engine, add_collection):
     dcid = add_collection()
     given = {"ispyb_dcid": dcid, "ispyb_image": "/mine:1:2", "ispyb_space_group": "P1", "other": None}
-    found = complete_parameters(engine, given, "run")
+    found = completed(engine, given, "run")
     assert {key: found[key] for key in given} == given
 
 
 def test_what_was_read_is_not_read_again(engine, add_collection, add_job):
     dcid = add_collection()
-    read = complete_parameters(engine, {"ispyb_dcid": dcid}, "run")
+    read = completed(engine, {"ispyb_dcid": dcid}, "run")
     statements = []
     event.listen(engine, "before_cursor_execute", lambda _c, _cur, statement, *_: statements.append(statement))
-    assert complete_parameters(engine, read, "run") == read
+    assert completed(engine, read, "run") == read
     assert statements == []
     job = add_job(dcid, sweeps=[(dcid, 2, 3)])
     statements.clear()
-    with_job = complete_parameters(engine, {**read, "ispyb_process": job}, "run")
+    with_job = completed(engine, {**read, "ispyb_process": job}, "run")
     assert len([statement for statement in statements if statement.startswith("SELECT")]) == 3
     assert with_job["ispyb_processing_job"]["processingJobId"] == job
     assert with_job["ispyb_images"] == f"{DIRECTORY}/lys_1_00002.cbf:2:3"
-    assert complete_parameters(engine, with_job, "run") == with_job
+    assert completed(engine, with_job, "run") == with_job
 
 
 @pytest.mark.parametrize("given", [{}, {"dcid": 5}, {"ispyb_process": None}, {"ispyb_dcid": None}, {"x": {"y": 1}}])
 def test_parameters_that_name_nothing_stay_as_they_are(given):
-    assert complete_parameters(None, given, "run") == given
+    assert completed(None, given, "run") == given
 
 
 @pytest.mark.parametrize("value", ["x", -1, "-1", 1.5, "1.0", [1], True, "٣", 10**30, "9" * 5000])
 def test_id_that_is_none_is_refused(value):
     """Before ISPyB is asked."""
     with pytest.raises(UnknownDataCollection, match="no id of a data collection: expected a whole number"):
-        complete_parameters(None, {"ispyb_dcid": value}, "run")
+        completed(None, {"ispyb_dcid": value}, "run")
     with pytest.raises(UnknownJob, match="no id of a processing job: expected a whole number"):
-        complete_parameters(None, {"ispyb_process": value}, "run")
+        completed(None, {"ispyb_process": value}, "run")
 
 
 def test_unknown_ids_are_named(engine):
     for number in (4711, 2**31, 2**32, 10**18 - 1):
         with pytest.raises(UnknownJob, match=f"no processing job {number}"):
-            complete_parameters(engine, {"ispyb_process": number}, "run")
+            completed(engine, {"ispyb_process": number}, "run")
         with pytest.raises(UnknownDataCollection, match=f"no data collection {number}"):
-            complete_parameters(engine, {"ispyb_dcid": number}, "run")
+            completed(engine, {"ispyb_dcid": number}, "run")

@@ -13,11 +13,11 @@ from flows.mimas.scenario import (
     DCClass,
     DetectorClass,
     Event,
+    ImageRange,
     ISPyBJobInvocation,
     RecipeInvocation,
     Scenario,
     SpaceGroup,
-    Sweep,
     UnitCell,
 )
 
@@ -227,7 +227,7 @@ def test_vmxm_masks_its_copper_grid_between_symmetry_and_absorption(group):
 
 
 def test_other_sweeps_of_the_group_are_processed_together_later(group):
-    sweeps = (Sweep(1233, 1, 100), Sweep(1234, 1, 100))
+    sweeps = (ImageRange(1233, 1, 100), ImageRange(1234, 1, 100))
     made = scenario(sweeps=sweeps, space_group=group, preferred_processing="xia2/DIALS")
     wanted = [item for item in decide(made).jobs if "multi" in item.recipe]
     assert [(item.recipe, item.display_name, item.autostart, item.sweeps) for item in wanted] == [
@@ -243,13 +243,13 @@ def test_other_sweeps_of_the_group_are_processed_together_later(group):
     ]
 
 
-@pytest.mark.parametrize("sweeps", [(), (Sweep(1234, 1, 100),)])
+@pytest.mark.parametrize("sweeps", [(), (ImageRange(1234, 1, 100),)])
 def test_a_sweep_alone_is_not_processed_together(sweeps):
     assert not [name for name in names(scenario(sweeps=sweeps)) if "multi" in name]
 
 
 def test_characterization_is_not_processed_with_other_sweeps():
-    made = scenario(dc_class=DCClass.CHARACTERIZATION, sweeps=(Sweep(1233, 1, 3), Sweep(1234, 1, 3)))
+    made = scenario(dc_class=DCClass.CHARACTERIZATION, sweeps=(ImageRange(1233, 1, 3), ImageRange(1234, 1, 3)))
     assert not [name for name in names(made) if "multi" in name]
 
 

@@ -7,9 +7,10 @@ from collections import Counter
 
 import pytest
 
+from flows.display_text import shortened
 from flows.recipe.drawing import DrawingFailed, run_drawing
 from flows.recipe.drawing.run_drawing import RunDrawing, counts
-from flows.recipe.drawing.run_page import ROWS, RunPage, flattened, shortened
+from flows.recipe.drawing.run_page import ROWS, RunPage, flattened
 from flows.recipe.language.recipe import recipe_from_document
 from flows.recipe.run_record.folder import RunFolder
 from flows.recipe.run_record.manifest import Manifest
@@ -152,7 +153,7 @@ def test_parameters_have_the_names_that_recipes_use(parameters, flat):
 
 
 def test_long_texts_lose_their_middle():
-    assert shortened("x" * 160) == "x" * 160
+    assert shortened("x" * 160, 160) == "x" * 160
     assert shortened("a" * 100 + "b" * 100, 20) == f"{'a' * 10} … (180 characters) … {'b' * 10}"
 
 

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.ispyb_access.reading.example import example_collection
 from tasks.ispyb_access.reading.parameters import (
     DispatcherParameters,
     EnergyScanInfo,
     JobParameters,
     PDBModel,
+    ReadParameters,
     parameter_names,
 )
 from tasks.ispyb_access.reading.rows import json_value
@@ -103,6 +105,46 @@ def test_parameters_of_any_job_are_json(parameters):
     found = parameters.recipe_parameters()
     assert set(found) <= set(parameter_names())
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+@given(COLLECTIONS)
+def test_any_collection_comes_back_from_json(parameters):
+    text = json.dumps(parameters.model_dump(exclude_unset=True))
+    read_back = DispatcherParameters.model_validate(json.loads(text))
+    assert read_back == parameters
+    assert read_back.recipe_parameters() == parameters.recipe_parameters()
+
+
+@pytest.mark.parametrize(
+    ("name", "known_from", "value"),
+    [
+        ("ispyb_beamline", (), "of the collection"),
+        ("ispyb_beamline", ("given",), "given"),
+        ("ispyb_images", ("given",), "given"),
+        ("ispyb_images", ("given", "job"), "of the job"),
+        ("ispyb_dcid", ("given", "job"), 12),
+        ("nproc", ("given", "job"), 4),
+    ],
+)
+def test_what_is_given_goes_before_the_collection_and_the_job_before_all(name, known_from, value):
+    read = ReadParameters(
+        given={"ispyb_beamline": "given", "ispyb_images": "given", "ispyb_dcid": "12 ", "nproc": 4}
+        if "given" in known_from
+        else {},
+        dcid=12,
+        collection=example_collection().model_copy(update={"dcid": 12, "beamline": "of the collection"}),
+        job=JobParameters(
+            dcid=13,
+            process=2,
+            processing_job={},
+            processing_parameters={},
+            reprocessing_parameters={},
+            images="of the job",
+        )
+        if "job" in known_from
+        else None,
+    )
+    assert read.recipe_parameters()[name] == value
 
 
 def test_what_is_not_there_has_zocalos_values():

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from prefect.client.orchestration import get_client
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from tasks.step.resources import Resources
 
 
-async def launch(
+async def launch_decided(
     decision: Decision,
-    read: Mapping[str, Any],
+    read_by: UUID | None,
     given: Mapping[str, Any],
     resources: Resources,
     warnings: Iterable[str] = (),
@@ -34,8 +35,8 @@ async def launch(
     ----------
     decision
         What the rules ask for.
-    read
-        The data collection's parameters as read from ISPyB: the recipes needn't read it again.
+    read_by
+        The run of Mimas whose reading of the data collection is there for the recipes; None: they read it themselves.
     given
         Parameters that came with the event: they win, and other ones make other runs. Jobs have their own.
     resources
@@ -62,15 +63,15 @@ async def launch(
         earlier = await runs_by_key(client, keys.values())
         # One after the other: launched together they take no less time, and on SQLite ten times as long
         launched = {
-            recipe: await launch_once(client, _launch(scenario, recipe, {**read, **given}, key), earlier.get(key))
+            recipe: await launch_once(client, _launch(scenario, recipe, given, key, read_by), earlier.get(key))
             for recipe, key in sorted(keys.items(), key=_can_wait)
         }
-        fates = {
-            job: await jobs.carry_out(client, resources, job, scenario, read)
+        created = {
+            job: await jobs.carry_out(client, resources, job, scenario, read_by)
             for job in decision.jobs
             if jobs.RECIPE_PREFIX + job.recipe in installed
         }
-    launches = [*(launched[recipe] for recipe in keys), *fates.values()]
+    launches = [*(launched[recipe] for recipe in keys), *created.values()]
     return MimasOutcome(
         dcid=scenario.dcid,
         event=scenario.event.value,
@@ -79,7 +80,7 @@ async def launch(
         launched=tuple(launch for launch in launches if isinstance(launch, LaunchedRecipe)),
         not_installed=tuple(name for name in dict.fromkeys([*wanted, *job_recipes]) if name not in installed),
         failed=tuple(launch for launch in launches if isinstance(launch, FailedLaunch)),
-        jobs=tuple(describe_job(job, fates.get(job)) for job in decision.jobs),
+        jobs=tuple(describe_job(job, created.get(job)) for job in decision.jobs),
         matched=decision.matched,
         warnings=tuple(warnings),
     )
@@ -91,9 +92,9 @@ def _can_wait(launch: tuple[str, str]) -> bool:
     return recipe.startswith("archive-")
 
 
-def _launch(scenario: Scenario, recipe: str, parameters: Mapping[str, Any], key: str) -> Launch:
+def _launch(scenario: Scenario, recipe: str, parameters: Mapping[str, Any], key: str, read_by: UUID | None) -> Launch:
     name = f"{recipe} · dcid {scenario.dcid} · {scenario.beamline}"
-    return Launch(recipe, scenario.dcid, parameters, key, name, tags(scenario))
+    return Launch(recipe, scenario.dcid, parameters, key, name, tags(scenario), read_by)
 
 
 def run_key(decision: Decision, recipe: str, given: Mapping[str, Any]) -> str:
