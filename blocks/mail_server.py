@@ -3,7 +3,7 @@
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
-from blocks.errors import ConfigurationError
+from blocks.errors import PrefectUnavailable
 from blocks.saved_blocks import find_block
 from blocks.smtp_server import SmtpServer
 
@@ -34,7 +34,7 @@ def find_mail_server(name: str) -> MailServer | None:
 
     Raises
     ------
-    ConfigurationError
+    PrefectUnavailable
         Prefect's API doesn't answer.
     """
-    return find_block(MailServer, name, holds="the mail server", setting="PLAZA_SMTP_HOST", away=ConfigurationError)
+    return find_block(MailServer, name, holds="the mail server", setting="PLAZA_SMTP_HOST", away=PrefectUnavailable)

@@ -48,7 +48,7 @@ def find_smtp_server(settings: Settings) -> SmtpServer | None:
 
     Raises
     ------
-    ConfigurationError
+    PrefectUnavailable
         Prefect's API, which may know it, doesn't answer.
     """
     if settings.smtp_host:

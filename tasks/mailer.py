@@ -22,7 +22,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from blocks.errors import ConfigurationError, MessageRefused
+from blocks.errors import MessageRefused, PrefectUnavailable
 from blocks.smtp_server import SmtpServer, find_smtp_server
 from tasks.step import Fills, Message, NodePlan, Send, StepContext, StepParameters, message_step
 from tasks.step.atomic_file import write_atomically
@@ -88,7 +88,7 @@ def send_mail(parameters: MailParameters, message: Message, context: StepContext
             _hand_over(mail, parameters, server, context)
             return []
         context.logger.info("no PLAZA_SMTP_HOST and no block mail-server/plaza: the mail is kept as %s", kept)
-    except (ConfigurationError, OSError, ValueError) as error:
+    except (PrefectUnavailable, OSError, ValueError) as error:
         context.logger.error("the mail %r can't be sent and is kept as %s: %s", mail["Subject"], kept, error)
     write_atomically(kept, mail.as_bytes(policy=SMTP))
     return []

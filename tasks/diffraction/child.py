@@ -34,7 +34,7 @@ TRIES = 2
 """Times that an image is tried which ends its process: some processes are killed by no fault of their image."""
 
 
-class ChildDied(Exception):
+class ChildDied(PlazaError):
     """The DIALS process ended in the midst of its work."""
 
 

@@ -7,9 +7,9 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-from blocks.errors import DatabaseUnavailable, PassingFault
+from blocks.errors import PassingFault
 
-PASSING_FAULTS: tuple[type[Exception], ...] = (PassingFault, DatabaseUnavailable, ConnectionError, TimeoutError)
+PASSING_FAULTS: tuple[type[Exception], ...] = (PassingFault, ConnectionError, TimeoutError)
 
 # A file system or network that is busy, slow, full or gone for a moment; a file that isn't there is none of these
 PASSING_ERRNOS = frozenset(

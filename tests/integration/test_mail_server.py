@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from blocks.errors import ConfigurationError
+from blocks.errors import PrefectUnavailable
 from blocks.settings import Settings
 from blocks.smtp_server import SmtpServer, find_smtp_server
 from tasks.mailer import send_mail
@@ -47,7 +47,7 @@ async def test_mail_is_kept_when_prefect_does_not_answer(tmp_path, caplog):
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
-        with pytest.raises(ConfigurationError, match="PLAZA_SMTP_HOST"):
+        with pytest.raises(PrefectUnavailable, match="PLAZA_SMTP_HOST"):
             find_smtp_server(Settings(home=tmp_path, smtp_host=None))
         outcome = await try_step(send_mail, MAIL, [None], Resources(Settings(home=tmp_path, smtp_host=None)))
     assert outcome.refused == []
