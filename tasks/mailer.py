@@ -23,11 +23,13 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from blocks.errors import MessageRefused, PrefectUnavailable
+from blocks.retrying import Pauses, retry_blocking
 from blocks.smtp_server import SmtpServer, find_smtp_server
 from tasks.step import Fills, Message, NodePlan, Send, StepContext, StepParameters, message_step
 from tasks.step.atomic_file import write_atomically
 
-RETRY_PAUSES_S = (1.0, 4.0)
+TRIES = 3
+PAUSES = Pauses(first_s=2.0, longest_s=8.0)
 ANYBODY = "somebody@localhost"  # for a mail that isn't sent
 PERMANENT = range(500, 600)  # SMTP's replies to what it will never take
 
@@ -137,16 +139,15 @@ def fill_in(content: str, payload: Any) -> str:
 def _hand_over(mail: EmailMessage, parameters: MailParameters, server: SmtpServer, context: StepContext) -> None:
     """Give a mail to the server, again after a pause if that fails for a reason that can pass."""
     mail.replace_header("From", parameters.sender or server.sender)
-    for pause_s in (*RETRY_PAUSES_S, None):
-        try:
-            refused = server.send(mail)
-        except OSError as error:
-            if pause_s is None or is_permanent(error):
-                raise
-            context.logger.warning("%s:%d doesn't take a mail, trying again: %s", server.host, server.port, error)
-            time.sleep(pause_s)
-        else:
-            break
+    refused = retry_blocking(
+        lambda: server.send(mail),
+        lambda error: isinstance(error, OSError) and not is_permanent(error),
+        PAUSES,
+        tries=TRIES,
+        tell=lambda fault, _: context.logger.warning(
+            "%s:%d doesn't take a mail, trying again: %s", server.host, server.port, fault
+        ),
+    )
     context.logger.info("sent %r to %s", mail["Subject"], mail["To"])
     for recipient, reason in refused.items():
         context.logger.error("the mail server refuses %s: %s", recipient, reason)

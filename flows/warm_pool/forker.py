@@ -25,6 +25,7 @@ FLOW_MODULES = (
     "flows.recipe.catalogue",
     "flows.recipe.flow",
     "tasks.ispyb_access.reading.reader",
+    "tenacity",
     *sorted({step.partition(":")[0] for step in STEPS.values()}),
 )
 

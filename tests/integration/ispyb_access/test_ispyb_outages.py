@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import pymysql
@@ -15,6 +16,7 @@ from sqlalchemy import event, func, select, text
 from blocks import ispyb_connection
 from blocks.settings import Settings
 from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_access.writing import patience
 from tasks.ispyb_access.writing.ledger import TABLE as LEDGER
 from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.resources import Resources
@@ -100,9 +102,7 @@ class TestServer:
     async def test_recovery_is_quick_after_a_long_time_too(self, server, resources, log, monkeypatch):
         """Pauses grow, but not for ever."""
         server.kill()
-        monkeypatch.setattr(
-            "tasks.ispyb_access.writing.patience.pauses", lambda: ispyb_connection.pauses(first_s=600.0)
-        )
+        monkeypatch.setattr(patience, "PAUSES", replace(patience.PAUSES, first_s=600.0))
         step = RunningStep(store_in_ispyb, LIST, resources)
         step.put({})
         await until(lambda: "waiting for ISPyB" in log.text)

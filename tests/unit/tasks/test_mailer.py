@@ -7,6 +7,7 @@ from email.policy import default
 import pytest
 from aiosmtpd.controller import Controller
 
+from blocks.retrying import Pauses
 from blocks.settings import Settings
 from blocks.smtp_server import SmtpServer
 from tasks import mailer
@@ -54,7 +55,7 @@ def postbox():
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(mailer, "RETRY_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(mailer, "PAUSES", Pauses(0.0, 0.0))
 
 
 @pytest.fixture

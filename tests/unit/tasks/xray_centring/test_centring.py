@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from blocks.retrying import Pauses
 from blocks.settings import Settings
 from tasks.step import Message, StepContext
 from tasks.step.atomic_file import write_atomically
@@ -260,7 +261,7 @@ async def test_full_disk_is_given_some_time(node, resources, tmp_path, monkeypat
         write_atomically(path, content)
 
     monkeypatch.setattr(xray_centring, "write_atomically", write)
-    monkeypatch.setattr("tasks.step.retries.Retries.pause_s", lambda *_: 0)
+    monkeypatch.setattr(xray_centring, "WRITE_PAUSES", Pauses(0.0, 0.0))
     outcome = await try_step(centre_crystal, node, images(), resources)
     assert (len(outcome.sent), outcome.refused) == (1, [])
     assert json.loads((tmp_path / "centre.json").read_text())["status"] == "ok"
