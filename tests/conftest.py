@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.checkout import CHECKOUT
+
 # The same examples each time: a run of the suite says whether a change is good. Looking for new ones is done by
 # choice, with --hypothesis-profile=explore. In both, what an example finds counts, not how long a busy machine takes.
 QUICK_ENOUGH = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -16,7 +18,7 @@ settings.load_profile("plaza")
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real diffraction images, which lies next to the checkout."""
-    folder = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    folder = CHECKOUT.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(f"the real diffraction images aren't there: {folder}")
     return folder

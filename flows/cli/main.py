@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Annotated
 
 import typer
 
 from blocks.errors import PlazaError
-from flows.cli import demo, step
+from flows.cli import demo, step, version
 from flows.cli.collections import find, last
 from flows.cli.dead_letters import commands as dead_letters
 from flows.cli.ispyb import tables as ispyb_tables
@@ -18,12 +19,21 @@ from flows.cli.runs import logs, resume, show
 from flows.cli.simulation import commands as simulate
 from flows.cli.site import deploy, prefect_client, service, settings
 
-app = typer.Typer(
-    name="plaza",
-    help="Automatic data processing for synchrotron beamlines.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(name="plaza", no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def plaza(
+    asked: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=version.show_version, is_eager=True, help="Print the version and commit, and exit."
+        ),
+    ] = False,
+) -> None:
+    """Automatic data processing for synchrotron beamlines."""
+
+
 app.command()(demo.demo)
 app.command()(service.up)
 app.command()(service.down)

@@ -15,14 +15,13 @@ from uuid import UUID
 
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
 from prefect.runner._process_manager import ProcessHandle, create_isolated_termination_scope
-from prefect.utilities.services import critical_service_loop
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 __all__ = ["ENGINE_MODULES", "PREFECT_VERSION", "RunSupervision", "process_handle", "run_flow_run"]
 
-PREFECT_VERSION = "3.8.8"
+PREFECT_VERSION = "3.9.1"
 
 # what a flow run imports before its first line: imported once, before the forks
 ENGINE_MODULES = (
@@ -47,17 +46,22 @@ class RunSupervision(FlowRunExecutorContext):
     long as the worker, so it goes on asking.
     """
 
+    _observing_again: asyncio.Task[None] | None = None
+
+    async def __aexit__(self, *exc_info: Any) -> bool | None:
+        if self._observing_again is not None:
+            self._observing_again.cancel()
+            await asyncio.wait([self._observing_again])
+        return await super().__aexit__(*exc_info)
+
     def _handle_cancellation_observer_failure(self, flow_run_ids: set[UUID]) -> None:
         logger.warning("cancellations were out of reach for %d runs: asking on", len(flow_run_ids))
-        observer = self._observer
-        observer._polling_task = asyncio.create_task(  # noqa: SLF001
-            critical_service_loop(
-                workload=observer._check_for_cancelled_flow_runs,  # noqa: SLF001
-                interval=observer.polling_interval,
-                jitter_range=0.3,
-            )
-        )
-        observer._polling_task.add_done_callback(observer._handle_polling_task_done)  # noqa: SLF001
+        self._observing_again = asyncio.create_task(self._observe_again())
+
+    async def _observe_again(self) -> None:
+        """Take the observer out of its context and into it anew: it connects, or asks until it can."""
+        await self._observer._exit_stack.aclose()  # noqa: SLF001  # not __aexit__, after which it dispatches no more
+        await self._observer.__aenter__()
 
     def attempt_environment(self, flow_run: FlowRun) -> dict[str, str]:
         """Return the variables by which a run's process finds its run and its control connection."""

@@ -1,6 +1,6 @@
 """Write NXmx as a Diamond Eiger does: a master with a virtual dataset over data files in bitshuffle-LZ4.
 
-Data files are written here at rest; `tasks.simulation.swmr` is what makes them grow under their readers' eyes.
+Data files are written here at rest; `tasks.simulation.placing` is what makes them grow under their readers' eyes.
 HDF5_PLUGIN_PATH must not be set while writing: together with an imported hdf5plugin it breaks the filter.
 """
 

@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -26,8 +25,9 @@ from flows.recipe.language.merging import merge_all
 from flows.recipe.language.recipe import Recipe, links, parse_recipe
 from flows.recipe.language.substitution import fill_recipe
 from flows.recipe.language.validation import read_recipe, validate
+from tests.support.checkout import CHECKOUT
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPES = CHECKOUT / "recipes"
 NODES = 30
 ROUNDS = 400
 

@@ -1,6 +1,8 @@
-"""Real servers, one for the session."""
+"""Real servers and databases, made once for the session."""
 
 import pytest
+
+from tests.support.ispyb_fixtures import *  # noqa: F403 - fixtures are found by their names
 
 
 @pytest.fixture(scope="session")

@@ -17,12 +17,13 @@ from sqlalchemy.engine import URL, make_url
 from blocks.ispyb_connection import open_engine
 from tasks.ispyb_access.schema.tables import METADATA, PIPELINE_CATEGORIES, PIPELINES, create_schema
 from tasks.ispyb_access.writing import ledger
+from tests.support.checkout import CHECKOUT
 
 # for tests that are about one of them
 only_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 only_mariadb = pytest.mark.parametrize("database", [pytest.param("mariadb", marks=pytest.mark.mariadb)], indirect=True)
 
-DEV_CLUSTER = Path(__file__).resolve().parents[2] / "deployments" / "dev-cluster"
+DEV_CLUSTER = CHECKOUT / "deployments" / "dev-cluster"
 KEPT: dict[str, Collection[int]] = {
     "AdminVar": [1],
     "ProcessingPipeline": PIPELINES,

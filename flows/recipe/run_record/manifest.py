@@ -9,6 +9,7 @@ import platform
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
@@ -17,9 +18,10 @@ from blocks.errors import UnknownRecipeRun
 from flows.recipe.language.recipe import Recipe, recipe_from_document
 from flows.recipe.run_record.folder import RunFolder
 from flows.recipe.run_record.journal import decode, encode
+from tasks.diffraction.installed_dials import dials_version
 from tasks.step.atomic_file import write_atomically
 
-PACKAGES: Final = ("plaza", "prefect", "distributed", "ispyb", "dials")
+PACKAGES: Final = ("plaza", "prefect", "distributed", "ispyb")
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,8 @@ def this_process() -> dict[str, Any]:
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):  # Plaza from a folder on the path
             versions[package] = version(package)
-        except PackageNotFoundError:  # DIALS of Debian isn't one of Python's distributions
-            continue
+    if dials := dials_version():
+        versions["dials"] = dials
     return versions

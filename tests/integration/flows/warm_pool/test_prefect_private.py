@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from importlib import import_module
 
 import prefect
 import pytest
+from prefect import flow, get_client
+from prefect.states import Cancelling
 
 from flows.warm_pool._prefect_private import ENGINE_MODULES, PREFECT_VERSION, RunSupervision
 
@@ -42,18 +45,8 @@ SIGNATURES = {
     ),
     "prefect.runner._process_manager:ProcessHandle.__init__": ("self", "_process", "termination_scope"),
     "prefect.runner._process_manager:create_isolated_termination_scope": ("pid",),
-    "prefect.utilities.services:critical_service_loop": (
-        "workload",
-        "interval",
-        "memory",
-        "consecutive",
-        "backoff",
-        "printer",
-        "run_once",
-        "jitter_range",
-    ),
-    "prefect._internal.observers:FlowRunCancellingObserver._check_for_cancelled_flow_runs": ("self",),
-    "prefect._internal.observers:FlowRunCancellingObserver._handle_polling_task_done": ("self", "task"),
+    "prefect._internal.observers:FlowRunCancellingObserver.__aenter__": ("self",),
+    "prefect._internal.observers:FlowRunCancellingObserver._handle_unavailable": ("self", "error"),
 }
 
 
@@ -79,11 +72,24 @@ async def test_supervision_has_the_parts_that_we_reach_into(prefect_server):
     async with RunSupervision() as supervision:
         assert supervision.control_channel.port > 0
         observer = supervision._observer
-        assert observer.polling_interval > 0
-        assert {"_polling_task", "_in_flight_flow_run_ids"} <= vars(observer).keys()
+        assert {"_exit_stack", "_registrations"} <= vars(observer).keys()
 
 
-async def test_cancellation_is_asked_for_again_after_the_observer_gave_up(prefect_server):
+async def test_a_cancellation_is_seen_after_the_observer_gave_up(prefect_server):
+    seen = asyncio.Queue()
+    async with RunSupervision() as supervision, get_client() as client:
+        run = await client.create_flow_run(flow(lambda: None, name="to-be-cancelled"))
+        observer = supervision._observer
+        observer.on_cancelling = seen.put_nowait
+        observer.add_in_flight_flow_run_id(run.id)
+        await observer._exit_stack.aclose()
+        observer._handle_unavailable(ConnectionError("the API was away for long"))
+        await client.set_flow_run_state(run.id, Cancelling(), force=True)
+        assert await asyncio.wait_for(seen.get(), 60) == run.id
+
+
+async def test_supervision_ends_while_it_starts_to_observe_again(prefect_server):
     async with RunSupervision() as supervision:
-        supervision._handle_cancellation_observer_failure(set())
-        assert not supervision._observer._polling_task.done()
+        observer = supervision._observer
+        observer._handle_unavailable(ConnectionError("the API was away for long"))
+    assert not [task for task in asyncio.all_tasks() if "ObservationDelivery" in repr(task)]

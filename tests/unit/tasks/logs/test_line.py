@@ -15,7 +15,7 @@ TEXT = st.text(st.characters(exclude_categories=()))  # even lone surrogates, as
 
 
 def record(message="all %d", /, *arguments, **extra):
-    made = logging.makeLogRecord({"name": "tasks.x", "levelname": "INFO", "levelno": 20, "msg": message})
+    made = logging.makeLogRecord({"name": "tasks.archiver", "levelname": "INFO", "levelno": 20, "msg": message})
     made.args = arguments
     vars(made).update(extra)
     return made
@@ -57,7 +57,7 @@ def test_what_is_no_line_is_said_to_be_none(text):
 def test_line_has_what_was_given_as_extra_and_not_what_handlers_have_added():
     made = record("all %d", 5, expected=5, file=json, recipe_run="other", message="all 5", asctime="12:00")
     line = LogLine.from_record(made)
-    assert (line.message, line.level, line.logger) == ("all 5", "INFO", "tasks.x")
+    assert (line.message, line.level, line.logger) == ("all 5", "INFO", "tasks.archiver")
     assert line.details == {"expected": 5, "file": str(json)}
     assert pickle.loads(pickle.dumps(line)) == line
 

@@ -19,7 +19,7 @@ RUN = StepIdentity("3f2a9c1b-0000", "per-image-analysis", 7)
 STEP = StepIdentity("3f2a9c1b-0000", "per-image-analysis", 7, 2, "analyse_images")
 OTHER = StepIdentity("ffff", "other")
 
-logger = logging.getLogger("tasks.analyse_images")
+logger = logging.getLogger("tasks.per_image_analysis")
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_line_says_when_where_who_and_on_whose_behalf(file):
     assert second.pop("host")
     assert second == {
         "level": "WARNING",
-        "logger": "tasks.analyse_images",
+        "logger": "tasks.per_image_analysis",
         "message": "image 5",
         "pid": os.getpid(),
         "recipe_run": "3f2a9c1b-0000",

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from sqlalchemy import event, func, insert, inspect, select, text
@@ -16,11 +15,11 @@ from tasks.ispyb_access.schema.tables import METADATA
 from tasks.ispyb_access.writing.ledger import TABLE, has_ledger, write_once
 from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.runner import try_step
+from tests.support.checkout import CHECKOUT
 from tests.support.dev_mariadb import only_sqlite
 from tests.support.interruptions import InterruptedRun
 
 REGISTER = {"parameters": {"ispyb_command": "register_processing", "program": "fast_dp", "store_result": "program"}}
-CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 def count(engine, table):

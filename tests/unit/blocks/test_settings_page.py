@@ -1,8 +1,7 @@
-from pathlib import Path
-
 from flows.cli.site.settings import settings_page
+from tests.support.checkout import REFERENCE_PAGES
 
 
 def test_the_page_of_settings_is_up_to_date():
-    page = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
+    page = REFERENCE_PAGES / "settings.md"
     assert page.read_text() == settings_page(), "run `plaza settings > docs/reference/settings.md`"

@@ -1,7 +1,6 @@
 """What a site's ISPyB lacks of what Plaza uses is named."""
 
 import re
-from pathlib import Path
 
 import pytest
 from sqlalchemy import event, text
@@ -11,8 +10,7 @@ from blocks.ispyb_connection import open_engine
 from flows.cli.ispyb.tables import app
 from tasks.ispyb_access.schema.check import NOT_USED, USED, check_schema
 from tasks.ispyb_access.schema.tables import METADATA, SCHEMA_VERSION
-
-CHECKOUT = Path(__file__).resolve().parents[3]
+from tests.support.checkout import CHECKOUT
 
 
 @pytest.fixture

@@ -1,14 +1,14 @@
 """The page of parameters says what the models say."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from tasks.ispyb_access.reading.example import example_parameters
 from tasks.ispyb_access.reading.parameters import DispatcherParameters, JobParameters
+from tests.support.checkout import REFERENCE_PAGES
 
-PAGE = Path(__file__).parents[3] / "docs" / "reference" / "ispyb-parameters.md"
+PAGE = REFERENCE_PAGES / "ispyb-parameters.md"
 
 
 def table(model, names):

@@ -192,12 +192,12 @@ async def test_fault_of_the_inbox_is_raised(refused):
 async def test_what_workers_log_is_logged_here_as_their_own(refused, caplog):
     run_of_step = StepIdentity("run", "per-image-analysis", 7, 2, "analyse_images")
     cluster = Cluster()
-    cluster.log = [LogLine(1700000000.25, "WARNING", "tasks.elsewhere", "100% odd", run_of_step, "node07", 42)]
+    cluster.log = [LogLine(1700000000.25, "WARNING", "tasks.mailer", "100% odd", run_of_step, "node07", 42)]
     with acting_for(run_of_step):
         assert await run(cluster, ["a"], refused) == ["A"]
     assert cluster.identities == {run_of_step}
     [record] = caplog.records
-    assert (record.name, record.getMessage(), record.levelname) == ("tasks.elsewhere", "100% odd", "WARNING")
+    assert (record.name, record.getMessage(), record.levelname) == ("tasks.mailer", "100% odd", "WARNING")
     assert (record.created, record.process) == (1700000000.25, 42)
     assert LogLine.from_record(record) == cluster.log[0]
 
