@@ -45,7 +45,7 @@ async def retry(
     pauses: Pauses,
     *,
     patience_s: float = math.inf,
-    tries: float = math.inf,
+    tries: int | None = None,
     tell: Tell | None = None,
 ) -> Result:
     """Do some work, and again from its start while it fails with faults that may pass; cancelled, it ends at once.
@@ -55,7 +55,7 @@ async def retry(
     patience_s
         No try begins later than so many seconds after the first.
     tries
-        How often it's tried in all.
+        How often it's tried in all; None: as often as patience allows.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def retry_blocking(
     pauses: Pauses,
     *,
     patience_s: float = math.inf,
-    tries: float = math.inf,
+    tries: int | None = None,
     tell: Tell | None = None,
 ) -> Result:
     """Do as `retry` does, in a thread that may wait."""
@@ -85,12 +85,12 @@ def retry_blocking(
     return Retrying(**_options(on, pauses, patience_s, tries, tell))(work)
 
 
-def _options(on: Faults, pauses: Pauses, patience_s: float, tries: float, tell: Tell | None) -> dict[str, Any]:
+def _options(on: Faults, pauses: Pauses, patience_s: float, tries: int | None, tell: Tell | None) -> dict[str, Any]:
     # Here, as tenacity takes 25 ms to import (it brings tornado), and most commands try nothing again
-    from tenacity import retry_if_exception, stop_after_attempt, stop_before_delay
+    from tenacity import retry_if_exception, stop_after_attempt, stop_any, stop_before_delay, stop_never
 
     def before_sleep(state: RetryCallState) -> None:
-        fault = state.outcome and state.outcome.exception()
+        fault = state.outcome.exception() if state.outcome else None
         if tell is not None and fault is not None:
             tell(fault, state.upcoming_sleep)
 
@@ -102,7 +102,7 @@ def _options(on: Faults, pauses: Pauses, patience_s: float, tries: float, tell: 
     return {
         "retry": retry_if_exception(may_pass),
         "wait": lambda state: pauses.after(state.attempt_number),
-        "stop": stop_before_delay(patience_s) | stop_after_attempt(tries),
+        "stop": stop_any(stop_before_delay(patience_s), stop_never if tries is None else stop_after_attempt(tries)),
         "before_sleep": before_sleep,
         "reraise": True,
     }

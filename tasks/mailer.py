@@ -24,9 +24,9 @@ from pydantic import Field, ValidationError
 
 from blocks.errors import MessageRefused, PrefectUnavailable
 from blocks.retrying import Pauses, retry_blocking
-from blocks.smtp_server import SmtpServer, find_smtp_server
 from tasks.step import Fills, Message, NodePlan, Send, StepContext, StepParameters, message_step
 from tasks.step.atomic_file import write_atomically
+from tasks.step.ports import MailServer
 
 TRIES = 3
 PAUSES = Pauses(first_s=2.0, longest_s=8.0)
@@ -85,7 +85,7 @@ def send_mail(parameters: MailParameters, message: Message, context: StepContext
     mail = compose(parameters, message, context.recipe_run, settings.mail_sender)
     kept = settings.home / "mail" / f"{_file_stem(mail)}.eml"
     try:
-        server = find_smtp_server(settings)
+        server = context.resources.mail_server()
         if server is not None:
             _hand_over(mail, parameters, server, context)
             return []
@@ -136,7 +136,7 @@ def fill_in(content: str, payload: Any) -> str:
     return _FIELD.sub(lambda match: values[match[1]], content)
 
 
-def _hand_over(mail: EmailMessage, parameters: MailParameters, server: SmtpServer, context: StepContext) -> None:
+def _hand_over(mail: EmailMessage, parameters: MailParameters, server: MailServer, context: StepContext) -> None:
     """Give a mail to the server, again after a pause if that fails for a reason that can pass."""
     mail.replace_header("From", parameters.sender or server.sender)
     refused = retry_blocking(

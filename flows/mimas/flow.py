@@ -15,7 +15,7 @@ from flows.mimas.publishing import label_run, publish
 from flows.mimas.rules import decide
 from flows.mimas.scenario import Event
 from flows.recipe.ispyb_reading import await_run_status, read_parameters
-from tasks.step.resources import Resources
+from flows.resources import SiteResources
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -49,7 +49,7 @@ async def mimas(
         Parameters for the recipes, beside what ISPyB says; they win over it.
     """
     run = _this_run()
-    async with Resources() as resources:
+    async with SiteResources() as resources:
         if wait_for_run_status:
             await await_run_status(resources, dcid, run_status_timeout)
         known = await read_parameters(resources, {"ispyb_dcid": dcid}, guid=str(run.id))

@@ -7,16 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from blocks.errors import ConfigurationError, MessageRefused
-from flows.launching import launch_once, runs_by_key
 from flows.mimas.outcome import JobFate
 from flows.mimas.publishing import tags
 from flows.mimas.scenario import ISPyBJobInvocation, JobParameter, Scenario
 from flows.recipe import ispyb_reading
-from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
+from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe, Launcher
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import PrefectClient
-
     from tasks.step.resources import Resources
 
 logger = logging.getLogger(__name__)
@@ -25,7 +22,7 @@ RECIPE_PREFIX = "ispyb-"
 
 
 async def carry_out(
-    client: PrefectClient, resources: Resources, job: ISPyBJobInvocation, scenario: Scenario, read: Mapping[str, Any]
+    resources: Resources, job: ISPyBJobInvocation, scenario: Scenario, read: Mapping[str, Any]
 ) -> JobFate | FailedLaunch:
     """Create a job, and start its recipe unless it's held.
 
@@ -48,14 +45,14 @@ async def carry_out(
         return JobFate(job_id=job_id)
     variables = {variable.key: variable.value for variable in job.trigger_variables}
     parameters = {**read, **variables, "ispyb_process": job_id}
-    launched = await start(client, recipe, scenario.dcid, parameters, scenario.beamline, tags(scenario))
+    launched = await start(resources.launcher, recipe, scenario.dcid, parameters, scenario.beamline, tags(scenario))
     if isinstance(launched, FailedLaunch):
         return launched.model_copy(update={"reason": f"job {job_id}: {launched.reason}"})
     return JobFate(job_id=job_id, flow_run_id=launched.flow_run_id)
 
 
 async def start(
-    client: PrefectClient,
+    launcher: Launcher,
     recipe: str,
     dcid: int | None,
     parameters: Mapping[str, Any],
@@ -66,8 +63,8 @@ async def start(
     job_id = parameters["ispyb_process"]
     key = f"{dcid}-job-{job_id}"  # the collection too: numbers begin anew in a new ISPyB, such as a demo's
     name = f"{recipe} · dcid {dcid or 'none'} · {label} · job {job_id}"
-    earlier = await runs_by_key(client, [key])
-    return await launch_once(client, Launch(recipe, dcid, parameters, key, name, run_tags), earlier.get(key))
+    (launched,) = await launcher.launch([Launch(recipe, dcid, parameters, key, name, run_tags)])
+    return launched
 
 
 async def _create(resources: Resources, job: ISPyBJobInvocation) -> int:

@@ -33,6 +33,7 @@ from flows.recipe.run_record.journal import Journal
 from flows.recipe.run_record.manifest import Logbook, digest_of, document_of, read_logbook, this_process
 from flows.recipe.run_record.progress import NodeRecord
 from flows.recipe.run_record.resumption import take_up
+from flows.resources import SiteResources
 from tasks.logs.run_log import run_log
 from tasks.step.identity import StepIdentity
 from tasks.step.resources import Resources
@@ -94,7 +95,7 @@ async def _run(name: str, path: Path, dcid: int | None, parameters: Mapping[str,
         while True:
             with await _open_journal(folder) as journal:
                 try:
-                    async with Resources() as resources:
+                    async with SiteResources() as resources:
                         state = await _run_once(name, path, dcid, parameters, folder, journal, resources)
                 except PlazaError as error:  # the reason is all that an operator needs, so no traceback
                     logger.error("recipe %s can't run: %s", name, error)

@@ -9,10 +9,10 @@ from blocks.retrying import Pauses
 from blocks.settings import Settings
 from tasks.step import Message, StepContext
 from tasks.step.atomic_file import write_atomically
-from tasks.step.resources import Resources
 from tasks.step.runner import run_step, sends_of, try_step
 from tasks.xray_centring import centring as xray_centring
 from tasks.xray_centring.centring import centre_crystal
+from tests.support.fake_resources import FakeResources
 from tests.support.interruptions import InterruptedRun
 
 COUNTS = [1, 2, 3, 40, 50, 4]  # 3 x 2; with a snake the second row is 4, 50, 40
@@ -20,7 +20,7 @@ COUNTS = [1, 2, 3, 40, 50, 4]  # 3 x 2; with a snake the second row is 4, 50, 40
 
 @pytest.fixture
 def resources(tmp_path):
-    return Resources(Settings(home=tmp_path))
+    return FakeResources(Settings(home=tmp_path))
 
 
 @pytest.fixture

@@ -21,13 +21,13 @@ from sqlalchemy.orm import Session
 from blocks.errors import DatabaseUnavailable, MessageRefused
 from blocks.ispyb_connection import open_engine, transaction
 from blocks.settings import Settings
+from flows.resources import SiteResources
 from tasks.ispyb_access.schema.tables import METADATA
 from tasks.ispyb_access.writing import ledger
 from tasks.ispyb_access.writing.commands import COMMANDS, PerImageResult
 from tasks.ispyb_access.writing.procedures import ProcedureWriter, procedure_writer
 from tasks.ispyb_access.writing.requests import MULTIPART, Request, fulfil
 from tasks.ispyb_access.writing.writer import SqlWriter, Writer
-from tasks.step.resources import Resources
 
 VARIABLE = "PLAZA_TEST_ISPYB_PROCEDURES"
 NOBODY = 987_654_321
@@ -558,7 +558,7 @@ async def test_resources_close_the_connection(engine, tmp_path):
     url = engine.url.render_as_string(hide_password=False)
     settings = Settings(home=tmp_path, ispyb_url=url, ispyb_writer="procedures")
     parameters = COMMANDS["register_processing"].parameters.model_validate({"program": "fast_dp"})
-    async with Resources(settings) as resources:
+    async with SiteResources(settings) as resources:
         resources.ispyb_writer.write(None, lambda carry_out: carry_out("register_processing", parameters))
         opened = set(connections(engine)) - before
         assert opened

@@ -20,7 +20,7 @@ from flows.recipe.run_record.manifest import Logbook
 from flows.recipe.run_record.replay import replay
 from flows.recipe.run_record.resumption import repeat_from, take_up
 from tasks.step import Send, StepParameters, message_step, registry
-from tasks.step.resources import Resources
+from tests.support.fake_resources import FakeResources
 
 RUN = "0b1c2d3e-0000-4000-8000-000000000001"
 RECIPE = {
@@ -110,7 +110,7 @@ class Run:
         with Journal(self.folder.journal) as journal:
             state = take_up(self.folder, journal, letters)
             journal.record({"began": {}})
-            run = RecipeRun(recipe_from_document(RECIPE), RUN, Resources(), journal=journal, give_up=bury)
+            run = RecipeRun(recipe_from_document(RECIPE), RUN, FakeResources(), journal=journal, give_up=bury)
             records = await run.run(state)
             journal.record({"ended": {"state": "Failed"}})
         return records

@@ -1,0 +1,25 @@
+"""The site's mail server: from the settings, else from the Prefect block `mail-server/plaza`, else none."""
+
+from blocks.prefect_api import has_prefect_api
+from blocks.settings import Settings
+from blocks.smtp_server import SmtpServer
+
+BLOCK_NAME = "plaza"
+
+
+def find_smtp_server(settings: Settings) -> SmtpServer | None:
+    """Return the mail server of this installation; None if it has none.
+
+    Raises
+    ------
+    PrefectUnavailable
+        Prefect's API, which may know it, doesn't answer.
+    """
+    if settings.smtp_host:
+        return SmtpServer(settings.smtp_host, settings.smtp_port, settings.mail_sender)
+    if not has_prefect_api():
+        return None
+    from blocks.mail_server import find_mail_server
+
+    block = find_mail_server(BLOCK_NAME)
+    return None if block is None else block.smtp_server()
