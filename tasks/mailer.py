@@ -24,6 +24,7 @@ from pydantic import Field, ValidationError
 
 from blocks.errors import MessageRefused, PrefectUnavailable
 from blocks.retrying import Pauses, retry_blocking
+from blocks.validation_faults import describe
 from tasks.step import Fills, Message, NodePlan, Send, StepContext, StepParameters, message_step
 from tasks.step.atomic_file import write_atomically
 from tasks.step.ports import MailServer
@@ -172,7 +173,7 @@ def _mail_of(parameters: MailParameters, payload: Any) -> MailParameters:
     try:
         return MailParameters.model_validate({"content": payload.get("content"), **named})
     except ValidationError as error:
-        raise MessageRefused(f"the payload's parameters are wrong: {error}") from error
+        raise MessageRefused(f"the payload's parameters are wrong: {describe(error)}") from error
 
 
 def _as_list(value: Any) -> list[str]:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from blocks.errors import MessageRefused
 from blocks.retrying import retry
+from blocks.validation_faults import describe
 from tasks.step import USUAL_RETRIES, Message, NodePlan, Send, StepContext, stream_step
 from tasks.step.atomic_file import link_atomically, write_atomically
 from tasks.xray_centring.mathematics import CentringResult, draw_grid, find_centre
@@ -115,7 +116,7 @@ def read_grid_info(parameters: CentringParameters, node: Mapping[str, Any]) -> G
         return GridInfo.model_validate(info)
     except ValidationError as error:
         raise MessageRefused(
-            f"the grid information of data collection {parameters.dcid} is wrong: {_explain(error)}; "
+            f"the grid information of data collection {parameters.dcid} is wrong: {describe(error)}; "
             "correct its row of ISPyB's table GridInfo"
         ) from error
 
@@ -126,7 +127,7 @@ def _read(message: Message, context: StepContext) -> ImageResult | None:
         return ImageResult.model_validate(message.payload)
     except ValidationError as error:
         reason = f"expected an image's analysis with its number, spots and time, seen {message.payload!r:.200}"
-        context.refuse(message, MessageRefused(f"{reason} ({_explain(error)})"))
+        context.refuse(message, MessageRefused(f"{reason} ({describe(error)})"))
         return None
 
 
@@ -212,7 +213,3 @@ def _log_incomplete(parameters: CentringParameters, images: GatheredImages, cont
         ", ".join(map(str, missing[:NUMBERS_IN_LOG])),
         " …" if len(missing) > NUMBERS_IN_LOG else "",
     )
-
-
-def _explain(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_url=False))

@@ -21,6 +21,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from blocks.errors import DamagedDeadLetter, UnknownDeadLetter
 from blocks.settings import get_settings
+from blocks.validation_faults import describe
 from flows.recipe.run_record.folder import RunFolder
 from flows.recipe.run_record.journal import decode, encode
 from tasks.step.atomic_file import write_atomically
@@ -234,7 +235,7 @@ def read_letter(file: Path) -> DeadLetter:
     try:
         return _letters().validate_python(decode(content))
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:3])
+        faults = describe(error, most=3)
     except (ValueError, RecursionError) as error:
         faults = str(error)
     raise DamagedDeadLetter(f"{file} doesn't hold a dead letter: {faults}; mend it or remove it")
