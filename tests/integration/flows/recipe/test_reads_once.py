@@ -9,15 +9,7 @@ from sqlalchemy.orm import Session
 from blocks.errors import UnknownDataCollection
 from flows.recipe.parameters import recipe_parameters
 from tasks.ispyb_access.overviews.jobs import UnknownJob
-from tasks.step.resources import Resources
-
-
-class NoDatabase(Resources):
-    """Resources of a run that asks ISPyB nothing."""
-
-    @property
-    def ispyb(self):
-        raise AssertionError("ISPyB was asked")
+from tests.support.fake_resources import FakeResources
 
 
 @pytest.fixture
@@ -47,7 +39,7 @@ async def test_what_mimas_read_is_handed_over_and_only_the_folders_are_the_runs_
     dcid = add_collection()
     read = await recipe_parameters(dcid, {}, "run-of-mimas", resources)
     handed = json.loads(json.dumps(read))  # as it goes through Prefect's API
-    found = await recipe_parameters(dcid, handed, "run-2", NoDatabase(settings))
+    found = await recipe_parameters(dcid, handed, "run-2", FakeResources(settings))
     own = {"guid", "ispyb_dc_info", "ispyb_working_directory", "ispyb_results_directory", "ispyb_final_directory"}
     assert {key for key, value in found.items() if value != handed.get(key)} == own
     assert found["ispyb_results_directory"] == handed["ispyb_results_directory"].replace("run-of-mimas", "run-2")
@@ -69,11 +61,11 @@ async def test_job_is_read_for_a_collection_that_was_handed_over(resources, sett
     without_job = {key: value for key, value in handed.items() if key not in of_job}
     found = await recipe_parameters(None, {**without_job, "ispyb_process": job}, "run-1", resources)
     assert found == handed
-    assert await recipe_parameters(None, handed, "run-1", NoDatabase(settings)) == handed
+    assert await recipe_parameters(None, handed, "run-1", FakeResources(settings)) == handed
 
 
 async def test_run_without_collection_and_job_asks_nothing(settings):
-    found = await recipe_parameters(None, {"visit": "mx1-1"}, "run-1", NoDatabase(settings))
+    found = await recipe_parameters(None, {"visit": "mx1-1"}, "run-1", FakeResources(settings))
     assert found == {"visit": "mx1-1", "guid": "run-1", **settings.recipe_parameters()}
 
 
