@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from tasks.simulation.child import Place, Produce, Survey
-from tasks.simulation.child_process import run_job
+from tasks.simulation.jobs import run_job
 from tasks.simulation.plan import CollectionPlan, Truth
 from tasks.simulation.sweep import Sweep
 from tasks.simulation.visit import Visit
