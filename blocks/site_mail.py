@@ -1,5 +1,6 @@
-"""The site's mail server: from the settings, else from the Prefect block `mail-server/plaza`, else none."""
+"""The site's mail server: that of the settings, else of the Prefect block `mail-server/plaza`, else none."""
 
+from blocks.errors import PrefectUnavailable
 from blocks.prefect_api import has_prefect_api
 from blocks.settings import Settings
 from blocks.smtp_server import SmtpServer
@@ -19,7 +20,10 @@ def find_smtp_server(settings: Settings) -> SmtpServer | None:
         return SmtpServer(settings.smtp_host, settings.smtp_port, settings.mail_sender)
     if not has_prefect_api():
         return None
-    from blocks.mail_server import find_mail_server
+    from blocks.mail_server import MailServer  # Prefect's blocks take a second to import
+    from blocks.saved_blocks import find_block
 
-    block = find_mail_server(BLOCK_NAME)
+    block = find_block(
+        MailServer, BLOCK_NAME, holds="the mail server", setting="PLAZA_SMTP_HOST", away=PrefectUnavailable
+    )
     return None if block is None else block.smtp_server()

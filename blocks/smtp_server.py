@@ -1,4 +1,4 @@
-"""A mail server, and how a mail is handed to it."""
+"""A mail server, and how a mail is handed over to it."""
 
 import smtplib
 import ssl

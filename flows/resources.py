@@ -39,7 +39,7 @@ class SiteResources:
     @cached_property
     def ispyb(self) -> Engine:
         """ISPyB's database."""
-        from blocks.ispyb_connection import connect
+        from blocks.site_ispyb import connect
 
         engine = connect(self.settings)
         self._stack.callback(engine.dispose)

@@ -26,7 +26,7 @@ class GdaParameters(StepParameters):
     port: Annotated[int, Field(ge=1, le=65535)]
 
 
-class ImageQuality(BaseModel):
+class AnalysedImage(BaseModel):
     """What GDA hears about an image, of all that per-image analysis says."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -80,9 +80,9 @@ def send_datagram(host: str, port: int, datagram: bytes) -> None:
         sender.sendto(datagram, address)
 
 
-def _read(message: Message) -> ImageQuality:
+def _read(message: Message) -> AnalysedImage:
     try:
-        return ImageQuality.model_validate(message.payload)
+        return AnalysedImage.model_validate(message.payload)
     except ValidationError as error:
         raise MessageRefused(
             "expected an image's analysis with file-number and n_spots_total; "

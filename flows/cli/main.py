@@ -9,15 +9,18 @@ from typing import Annotated
 import typer
 
 from blocks.errors import PlazaError
-from flows.cli import demo, step, version
-from flows.cli.collections import find, last
-from flows.cli.dead_letters import commands as dead_letters
-from flows.cli.ispyb import tables as ispyb_tables
-from flows.cli.jobs import commands as job
-from flows.cli.recipes import commands as recipe
-from flows.cli.runs import logs, resume, show
-from flows.cli.simulation import commands as simulate
-from flows.cli.site import deploy, prefect_client, service, settings
+from flows.cli import collections, dead_letters, ispyb, jobs, recipes, runs, simulation, site, step, version
+from flows.cli.demo import demo
+
+COMMANDS = (
+    demo,
+    *(site.up, site.down, site.status, site.deploy, site.settings),
+    simulation.simulate,
+    *(collections.find, collections.last),
+    *(runs.show, runs.logs, runs.resume),
+)
+GROUPS = {"dlq": dead_letters.app, "ispyb": ispyb.app, "job": jobs.app, "recipe": recipes.app, "step": step.app}
+ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 app = typer.Typer(name="plaza", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -34,26 +37,11 @@ def plaza(
     """Automatic data processing for synchrotron beamlines."""
 
 
-app.command()(demo.demo)
-app.command()(service.up)
-app.command()(service.down)
-app.command()(service.status)
-app.command()(deploy.deploy)
-app.command()(simulate.simulate)
-app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    prefect_client.prefect
-)
-app.command()(find.find)
-app.command()(last.last)
-app.command()(logs.logs)
-app.command()(resume.resume)
-app.command()(show.show)
-app.command()(settings.settings)
-app.add_typer(dead_letters.app, name="dlq")
-app.add_typer(ispyb_tables.app, name="ispyb")
-app.add_typer(job.app, name="job")
-app.add_typer(recipe.app, name="recipe")
-app.add_typer(step.app, name="step")
+for command in COMMANDS:
+    app.command()(command)
+for name, group in GROUPS.items():
+    app.add_typer(group, name=name)
+app.command(add_help_option=False, context_settings=ANY_ARGUMENTS)(site.prefect)
 
 
 def main() -> None:

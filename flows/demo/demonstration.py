@@ -56,7 +56,7 @@ async def demonstrate(console: Console, settings: Settings, options: DemoOptions
     """Run the demo and return whether every run completed."""
     transport, gda = await listen()
     settings = _demo_settings(settings, gda)
-    with ExitStack() as stack, _said_when_interrupted(console, options):
+    with ExitStack() as stack, _interruption_told(console, options):
         stack.callback(transport.close)
         console.print("[bold]Plaza[/bold]: starting Prefect's server, a worker and the analysis cluster …")
         # in a thread: both wait for processes, and the control computer shall go on listening
@@ -70,12 +70,12 @@ async def demonstrate(console: Console, settings: Settings, options: DemoOptions
         from flows.demo.summary import summarise
 
         completed = await summarise(console, settings, records, runs, gda)
-        console.print(_farewell(site, options), highlight=False)
+        console.print(_closing_line(site, options), highlight=False)
     return completed
 
 
 @contextmanager
-def _said_when_interrupted(console: Console, options: DemoOptions) -> Iterator[None]:
+def _interruption_told(console: Console, options: DemoOptions) -> Iterator[None]:
     try:
         yield
     except asyncio.CancelledError:
@@ -158,7 +158,7 @@ async def _collect(
 
     def begin(_: object, dcid: int, folder: Path) -> None:
         dcids.append(dcid)
-        display.say(
+        display.print_line(
             f"{planned.beamline}: data collection {dcid}, {sweep.kind.value} of {sweep.images} images in {folder}"
         )
 
@@ -174,7 +174,7 @@ async def _collect(
     raise AssertionError("a sweep that was collected has a record")
 
 
-def _farewell(site: RunningSite, options: DemoOptions) -> str:
+def _closing_line(site: RunningSite, options: DemoOptions) -> str:
     if options.keep:
         return f"Everything goes on: look around at {site.ui_url}, stop it with ./plaza down"
     return f"Stopping everything; ./plaza demo --keep leaves it running, to look around at {site.ui_url}"

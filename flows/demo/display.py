@@ -20,7 +20,7 @@ class Display:
         self._console = console
         self._taken = Text()
         self._runs: tuple[WatchedRun, ...] = ()
-        self._told: dict[object, str] = {}
+        self._states_shown: dict[object, str] = {}
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> Display:
@@ -32,7 +32,7 @@ class Display:
         if self._live:
             self._live.stop()
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a line that stays."""
         self._console.print(text, highlight=False)
 
@@ -46,9 +46,9 @@ class Display:
         self._runs = runs
         if self._live is None:
             for run in runs:
-                if self._told.get(run.id) != run.state:
-                    self._told[run.id] = run.state
-                    self.say(f"  {run.state.lower():10} {run.name}")
+                if self._states_shown.get(run.id) != run.state:
+                    self._states_shown[run.id] = run.state
+                    self.print_line(f"  {run.state.lower():10} {run.name}")
         self._draw()
 
     def _draw(self) -> None:

@@ -1,4 +1,4 @@
-"""A stand-in for the beamline's control computer: hears what is told of each image."""
+"""A stand-in for the beamline's control computer: it is told of each image."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dataclasses import dataclass, field
 
 @dataclass
 class ControlComputer(asyncio.DatagramProtocol):
-    """Keeps when it heard of which image: `heard[(dcid, image)]` in seconds since the epoch."""
+    """Keeps when it was told of which image: `received[(dcid, image)]` in seconds since the epoch."""
 
-    heard: dict[tuple[int, int], float] = field(default_factory=dict)
+    received: dict[tuple[int, int], float] = field(default_factory=dict)
     port: int = 0
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         """Note an image: `PIA:<dcid>:<image>:…`."""
         fields = data.decode("latin-1").split(":")
         if fields[0] == "PIA" and len(fields) >= 3:
-            self.heard[int(fields[1]), int(fields[2])] = time.time()
+            self.received[int(fields[1]), int(fields[2])] = time.time()
 
     def images_of(self, dcid: int) -> int:
-        """Return how many images of a data collection it has heard of."""
-        return sum(known == dcid for known, _ in self.heard)
+        """Return how many images of a data collection it was told of."""
+        return sum(known == dcid for known, _ in self.received)
 
 
 async def listen() -> tuple[asyncio.DatagramTransport, ControlComputer]:

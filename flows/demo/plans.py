@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.simulation.collection import OnImage, find_sweeps, render
-from tasks.simulation.grid import Grid
+from tasks.simulation.grid_scan import GridScan
+from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionPlan, ImageFormat
-from tasks.simulation.sweep import Sweep
 
 ROTATION = CollectionPlan.rotation(images=60, width_deg=0.5, image_format=ImageFormat.NXS, prefix="lysozyme_1")
-GRID_SCAN = CollectionPlan.grid_scan(Grid(steps_x=8, steps_y=6), centre=(4.8, 2.9), prefix="lysozyme_2")
+GRID_SCAN = CollectionPlan.grid_scan(GridScan(steps_x=8, steps_y=6), centre=(4.8, 2.9), prefix="lysozyme_2")
 
 
 @dataclass(frozen=True)
 class PlannedCollection:
     """A data collection of the demo: what, and on which beamline."""
 
-    sweep: Sweep
+    sweep: ImageSet
     beamline: str
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.simulation.collection import Announce, CollectionRecord, Event, OnImage, collect
+from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionKind
-from tasks.simulation.sweep import Sweep
 from tasks.simulation.visit import Visit
 
 if TYPE_CHECKING:
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-async def keep_to_itself(event: Event, dcid: int) -> None:
+async def announce_to_nobody(event: Event, dcid: int) -> None:
     """Tell nobody: only files and rows are wanted."""
     logger.info("%s of data collection %d is announced to nobody", event, dcid)
 
 
 async def collect_all(
-    sweeps: Sequence[Sweep],
+    sweeps: Sequence[ImageSet],
     visit: Visit,
     settings: Settings,
     announce: Announce,
     *,
     rate_hz: float = 10.0,
-    on_begin: Callable[[Sweep, int, Path], None] | None = None,
+    on_begin: Callable[[ImageSet, int, Path], None] | None = None,
     on_image: OnImage | None = None,
 ) -> AsyncIterator[CollectionRecord]:
     """Let data collections happen one after the other; rotations of one call are one group in ISPyB.
@@ -54,7 +54,7 @@ async def collect_all(
     on_image
         Told each image's number from 1 and its time.
     """
-    from blocks.ispyb_connection import connect
+    from blocks.site_ispyb import connect
     from tasks.ispyb_access.schema.tables import create_schema
 
     engine = connect(settings)
@@ -64,7 +64,7 @@ async def collect_all(
         rotations: int | None = None
         for sweep in sweeps:
 
-            def begin(dcid: int, folder: Path, sweep: Sweep = sweep) -> None:
+            def begin(dcid: int, folder: Path, sweep: ImageSet = sweep) -> None:
                 if on_begin is not None:
                     on_begin(sweep, dcid, folder)
 

@@ -32,7 +32,7 @@ async def summarise(
     gda: ControlComputer,
 ) -> bool:
     """Print what came of the data collections; return whether every run completed."""
-    from blocks.ispyb_connection import connect
+    from blocks.site_ispyb import connect
     from tasks.ispyb_access.overviews.results import read_written_rows
 
     engine = connect(settings)
@@ -181,5 +181,5 @@ def _show_rows(
             f"{centring.type}, {centring.status}: x {centring.centre_x}, y {centring.centre_y}",
         )
     console.print(table)
-    if heard := gda.images_of(record.dcid):
-        console.print(f"GDA has heard of {heard} images, each when it was analysed")
+    if images := gda.images_of(record.dcid):
+        console.print(f"GDA was told of {images} images, each when it was analysed")

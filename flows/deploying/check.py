@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from blocks.errors import ConfigurationError
 from flows.deploying.files import DeploymentFiles, read_deployment_files
-from flows.recipe.check.placeholder_sources import Provided
+from flows.recipe.check.placeholder_sources import PlaceholderSources
 from flows.recipe.check.recipe import check_file, errors
 
 if TYPE_CHECKING:
@@ -42,23 +42,23 @@ def check(deployments: Path, recipes: Path, declared: Iterable[str] = ()) -> lis
 
 def _check_recipes(recipes: Path, declared: Iterable[str]) -> Iterator[str]:
     """Hold every recipe against the rules of the language and against its steps, as `plaza recipe check` does."""
-    provided = Provided(declared)
+    sources = PlaceholderSources(declared)
     for file in sorted(recipes.glob("*.json")):
-        yield from (f"{file}: {finding}" for finding in errors(check_file(file, provided)))
+        yield from (f"{file}: {problem}" for problem in errors(check_file(file, sources)))
 
 
 def _check_pools(files: DeploymentFiles) -> list[str]:
     from prefect.workers.base import BaseWorker
 
     known = BaseWorker.get_all_available_worker_types()
-    faults = [
+    problems = [
         f"work_pools.yaml: pool {pool.name!r} has type {pool.type!r}, known are: {', '.join(sorted(known))}"
         for pool in files.pools
         if pool.type not in known
     ]
     queues = {(pool.name, queue.name) for pool in files.pools for queue in pool.queues}
     queues |= {(pool.name, "default") for pool in files.pools}  # Prefect makes this one
-    return faults + [
+    return problems + [
         f"{planned.source}: deployment {planned.name!r} names queue {planned.work_queue!r} of pool "
         f"{planned.work_pool!r}, which work_pools.yaml doesn't have"
         for planned in files.deployments
@@ -67,17 +67,19 @@ def _check_pools(files: DeploymentFiles) -> list[str]:
 
 
 def _check_flows(files: DeploymentFiles) -> list[str]:
-    faults = []
+    problems = []
     for planned in files.deployments:
         try:
             flow = planned.load_flow()
         except ConfigurationError as error:
-            faults.append(str(error))
+            problems.append(str(error))
             continue
         unknown = sorted(planned.parameters.keys() - flow.parameters.properties.keys())
         if unknown:
-            faults.append(f"{planned.source}: {flow.name}/{planned.name} sets unknown parameters: {', '.join(unknown)}")
-    return faults
+            problems.append(
+                f"{planned.source}: {flow.name}/{planned.name} sets unknown parameters: {', '.join(unknown)}"
+            )
+    return problems
 
 
 def _check_blocks(deployments: Path) -> list[str]:

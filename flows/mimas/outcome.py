@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from flows.display_text import markdown_cell, markdown_text
 from flows.mimas.decision import Decision
 from flows.mimas.scenario import Invocation, ISPyBJobInvocation, RecipeInvocation
 from tasks.step.ports import FailedLaunch, LaunchedRecipe
@@ -94,7 +95,11 @@ def to_markdown(outcome: MimasOutcome, decision: Decision) -> str:
             *_section(
                 "Jobs", ("job", "starts", "parameters", "state"), map(_job_row, outcome.jobs), "No job asked for."
             ),
-            *(["### Left out", "", *(f"- {warning}" for warning in outcome.warnings), ""] if outcome.warnings else []),
+            *(
+                ["### Left out", "", *(f"- {markdown_text(warning)}" for warning in outcome.warnings), ""]
+                if outcome.warnings
+                else []
+            ),
             "### Rules that matched",
             "",
             *(_matched_lines(decision) or ["None."]),
@@ -138,21 +143,17 @@ def _recipe_rows(outcome: MimasOutcome) -> Iterable[Sequence[str]]:
         if not recipe.startswith("ispyb-"):  # those are seen among the jobs
             yield recipe, "not installed here"
     for failure in outcome.failed:
-        yield failure.recipe, f"**could not be launched**: {_in_cell(failure.reason)}"
+        yield failure.recipe, f"**could not be launched**: {markdown_text(failure.reason)}"
 
 
 def _job_row(job: WantedJob) -> Sequence[str]:
-    parameters = "<br>".join(_in_cell(f"{key}={value}") for key, value in job.parameters)
+    parameters = "<br>".join(markdown_text(f"{key}={value}") for key, value in job.parameters)
     return (
         f"{job.display_name} (`{job.recipe}`)",
         "at once" if job.autostart else "when there is room",
         parameters,
-        f"[{job.state}](/runs/flow-run/{job.flow_run_id})" if job.flow_run_id else _in_cell(job.state),
+        f"[{job.state}](/runs/flow-run/{job.flow_run_id})" if job.flow_run_id else markdown_cell(job.state),
     )
-
-
-def _in_cell(text: str) -> str:
-    return text.replace("|", r"\|").replace("\n", " ")
 
 
 def _matched_lines(decision: Decision) -> list[str]:

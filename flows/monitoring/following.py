@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.5
 
 
-class NothingHappens(PlazaError, TimeoutError):
+class NoProgress(PlazaError, TimeoutError):
     """Runs that were asked for don't get on."""
 
 
@@ -115,7 +115,7 @@ async def follow(
 
     Raises
     ------
-    NothingHappens
+    NoProgress
         Nothing has changed for `timeout_s`; the message says what still runs.
     """
     loop = asyncio.get_running_loop()
@@ -134,7 +134,7 @@ async def follow(
             return runs
         if loop.time() - changed > timeout_s:
             waiting = ", ".join(f"{run.name} ({run.state})" for run in runs if not run.is_final) or "no run at all"
-            raise NothingHappens(
+            raise NoProgress(
                 f"nothing has happened for {timeout_s:.0f} s; not yet ended: {waiting}. See `plaza status`, and the "
                 "folder logs of the home folder"
             )

@@ -84,14 +84,14 @@ async def serve(modules: Sequence[str]) -> None:
 
 async def _work(worker: WarmWorker) -> None:
     """Warm up while the API starts, then take runs."""
-    from flows.warm_pool.scheduled_runs import hear_of_scheduled_runs
+    from flows.warm_pool.scheduled_runs import watch_scheduled_runs
 
     await asyncio.gather(worker.forker.start(), wait_for_work_pool())
-    hearing = asyncio.create_task(hear_of_scheduled_runs(worker.get_and_submit_flow_runs))
+    watching = asyncio.create_task(watch_scheduled_runs(worker.get_and_submit_flow_runs))
     try:
         await worker.start()
     finally:
-        hearing.cancel()
+        watching.cancel()
 
 
 def main(modules: Sequence[str]) -> None:

@@ -3,8 +3,9 @@
     python -m flows.warm_pool.fork_server SOCKET_FD MODULE…
 
 It has one thread, one socket to its worker and no event loop, so that its children start clean. One JSON object a line:
-it hears `{"run": key, "environment": …, "directory": …, "title": …}` and `{"stop": seconds}`, and says `{"ready": pid}`
-or `{"failed": why}` once, then for each run `{"run": key, "pid": …}` and, when it ends, `{"run": key, "exit": status}`.
+it receives `{"run": key, "environment": …, "directory": …, "title": …}` and `{"stop": seconds}`. It sends
+`{"ready": pid}` or `{"failed": why}` once, then for each run `{"run": key, "pid": …}` and, when it ends,
+`{"run": key, "exit": status}`.
 
 When the worker goes away its children finish their runs first. When the fork server itself dies they die with it:
 the worker has reported their runs as crashed and another process may take them up.
@@ -90,21 +91,21 @@ class ForkServer:
 
     def serve(self) -> None:
         """Fork, and report ends, until the worker has gone away."""
-        self._say({"ready": os.getpid()})
+        self._send({"ready": os.getpid()})
         while self._is_open or self._children:
-            for key, _ in self._selector.select(self._patience()):
+            for key, _ in self._selector.select(self._time_until_kill()):
                 if key.fileobj is self._connection:
-                    self._hear()
+                    self._receive()
                 else:
-                    self._bury(int(key.fd))
+                    self._reap(int(key.fd))
             if self._kill_at is not None and time.monotonic() >= self._kill_at:
                 self._signal_children(signal.SIGKILL)
                 self._kill_at = None
 
-    def _patience(self) -> float | None:
+    def _time_until_kill(self) -> float | None:
         return None if self._kill_at is None else max(0.0, self._kill_at - time.monotonic())
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         received = self._connection.recv(1 << 16)
         if not received:
             self._is_open = False
@@ -119,7 +120,7 @@ class ForkServer:
             else:
                 self._fork(request)
 
-    def _say(self, what: dict[str, Any]) -> None:
+    def _send(self, what: dict[str, Any]) -> None:
         with suppress(OSError):  # the worker has gone away: its runs report themselves
             self._connection.sendall(json.dumps(what).encode() + b"\n")
 
@@ -129,13 +130,13 @@ class ForkServer:
         if pid == 0:
             self._connection.close()
             self._selector.close()
-            _live(request, server)
+            _run_child(request, server)
         ended = os.pidfd_open(pid)
         self._children[ended] = _Child(request["run"], pid)
         self._selector.register(ended, selectors.EVENT_READ)
-        self._say({"run": request["run"], "pid": pid})
+        self._send({"run": request["run"], "pid": pid})
 
-    def _bury(self, ended: int) -> None:
+    def _reap(self, ended: int) -> None:
         child = self._children.pop(ended)
         self._selector.unregister(ended)
         os.close(ended)
@@ -144,7 +145,7 @@ class ForkServer:
         ):  # what the run left behind in its process group, which is its own until reaped
             os.killpg(child.pid, signal.SIGKILL)
         _, status = os.waitpid(child.pid, 0)
-        self._say({"run": child.key, "exit": os.waitstatus_to_exitcode(status)})
+        self._send({"run": child.key, "exit": os.waitstatus_to_exitcode(status)})
 
     def _signal_children(self, signal_number: int) -> None:
         for child in self._children.values():
@@ -152,11 +153,11 @@ class ForkServer:
                 os.killpg(child.pid, signal_number)
 
 
-def _live(request: dict[str, Any], server: int) -> NoReturn:
+def _run_child(request: dict[str, Any], server: int) -> NoReturn:
     """Be the child: run the flow run, then end as an interpreter would, but without its parent's exit handlers."""
     status = 1
     try:
-        _settle(request, server)
+        _set_up_child(request, server)
         from flows.warm_pool._prefect_private import run_flow_run
 
         status = run_flow_run(UUID(request["environment"]["PREFECT__FLOW_RUN_ID"]))
@@ -168,7 +169,7 @@ def _live(request: dict[str, Any], server: int) -> NoReturn:
         os._exit(status)
 
 
-def _settle(request: dict[str, Any], server: int) -> None:
+def _set_up_child(request: dict[str, Any], server: int) -> None:
     """Give a fresh child its own session, environment, folder, output and name."""
     os.setsid()
     end_with_parent(server, signal.SIGKILL)

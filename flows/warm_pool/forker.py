@@ -121,7 +121,7 @@ class Forker:
         """
         await self.start()
         assert self._writer is not None
-        self._turn_log()
+        self._rotate_log()
         key, child = str(next(self._keys)), ForkedProcess()
         self._children[key] = child
         request = {
@@ -149,7 +149,7 @@ class Forker:
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         try:
             while line := await reader.readline():
-                self._heed(json.loads(line))
+                self._handle_report(json.loads(line))
         except ConnectionError as error:
             logger.warning("the connection to the fork server broke: %s", error)
         assert self._server is not None
@@ -169,15 +169,15 @@ class Forker:
             except ConfigurationError:
                 logger.exception("no fork server; the next run tries again")
 
-    def _heed(self, news: dict[str, object]) -> None:
-        key = str(news["run"])
-        if "pid" in news:
+    def _handle_report(self, report: dict[str, object]) -> None:
+        key = str(report["run"])
+        if "pid" in report:
             child = self._children[key]
-            child.pid = int(str(news["pid"]))
+            child.pid = int(str(report["pid"]))
             if not child.has_started.done():
                 child.has_started.set_result(None)
         else:
-            self._end(key, int(str(news["exit"])))
+            self._end(key, int(str(report["exit"])))
 
     def _end(self, key: str, status: int) -> None:
         child = self._children.pop(key)
@@ -186,7 +186,7 @@ class Forker:
         if not child.has_started.done():
             child.has_started.set_exception(ForkServerLost("the fork server ended before it forked; run it again"))
 
-    def _turn_log(self) -> None:
+    def _rotate_log(self) -> None:
         self._output.parent.mkdir(parents=True, exist_ok=True)
         if self._output.exists() and self._output.stat().st_size > _LOG_LIMIT:
             self._output.replace(self._output.with_name(f"{self._output.name}.1"))

@@ -1,4 +1,4 @@
-"""Hear from Prefect's server that a run has been scheduled, rather than ask for runs all the time.
+"""Watch Prefect's events for runs that are scheduled, rather than ask for runs all the time.
 
 Asking five times a second cost a fifth of a core on the server. Events are best effort, so the worker goes on asking
 now and then.
@@ -19,7 +19,7 @@ SCHEDULED = "prefect.flow-run.Scheduled"
 RECONNECT_S = 2.0
 
 
-async def hear_of_scheduled_runs(look_for_runs: Callable[[], Awaitable[object]]) -> None:
+async def watch_scheduled_runs(look_for_runs: Callable[[], Awaitable[object]]) -> None:
     """Call `look_for_runs` whenever a flow run is scheduled, until cancelled; faults are logged and outlived."""
     scheduled = EventFilter(event=EventNameFilter(name=[SCHEDULED]))
     while True:
@@ -28,5 +28,5 @@ async def hear_of_scheduled_runs(look_for_runs: Callable[[], Awaitable[object]])
                 async for _ in events:
                     await look_for_runs()
         except Exception as error:  # whatever the connection or the API comes up with: asking goes on meanwhile
-            logger.warning("can't hear of scheduled runs (%s): runs start a little later until that works", error)
+            logger.warning("can't watch for scheduled runs (%s): runs start a little later until that works", error)
         await asyncio.sleep(RECONNECT_S)

@@ -46,7 +46,7 @@ class ImageNotReady(PassingFault):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class MessageRequest:
     """A message, and what is asked of the cluster for it."""
 
     message: Message
@@ -96,8 +96,8 @@ class FanOut:
     def __init__(self, context: StepContext, make_request: Callable[[Message], Request]) -> None:
         self._context = context
         self._make_request = make_request
-        self._waiting: deque[Job] = deque()
-        self._running: dict[asyncio.Task[list[Outcome]], tuple[Job, ...]] = {}
+        self._waiting: deque[MessageRequest] = deque()
+        self._running: dict[asyncio.Task[list[Outcome]], tuple[MessageRequest, ...]] = {}
         self._seconds_per_image: float | None = None
         # Dask keeps a record for ever of each group of tasks, and a key that is a plain string is a group of its own.
         self._name = f"images-{uuid4().hex}"
@@ -135,7 +135,7 @@ class FanOut:
 
     def _accept(self, message: Message) -> None:
         try:
-            self._waiting.append(Job(message, self._make_request(message)))
+            self._waiting.append(MessageRequest(message, self._make_request(message)))
         except Exception as error:  # a message that can't be read costs none of the others
             self._context.refuse(message, error)
 
@@ -144,9 +144,9 @@ class FanOut:
             await self._count_workers()
         while self._waiting and len(self._running) < CHUNKS_PER_WORKER * self._workers:
             size = chunk_size(len(self._waiting), self._workers, self._seconds_per_image)
-            jobs = tuple(self._waiting.popleft() for _ in range(size))
-            task = asyncio.create_task(self._meet(Chunk(tuple(job.request for job in jobs), current_identity())))
-            self._running[task] = jobs
+            items = tuple(self._waiting.popleft() for _ in range(size))
+            task = asyncio.create_task(self._meet(Chunk(tuple(item.request for item in items), current_identity())))
+            self._running[task] = items
 
     async def _count_workers(self) -> None:
         """Learn now and then how many workers there are: a cluster may grow. If none, two chunks wait for the first."""
@@ -162,21 +162,21 @@ class FanOut:
             self._workers = max(1, threads)
 
     def _finish(self, task: asyncio.Task[list[Outcome]]) -> list[tuple[Message, Any]]:
-        jobs = self._running.pop(task)
+        items = self._running.pop(task)
         try:
             outcomes = task.result()
         except Exception as error:
-            for job in jobs:
-                self._context.refuse(job.message, error)
+            for item in items:
+                self._context.refuse(item.message, error)
             return []
         results = []
-        for job, outcome in zip(jobs, outcomes, strict=True):
+        for item, outcome in zip(items, outcomes, strict=True):
             if isinstance(outcome, Failure):
                 fault = ImageNotReady if outcome.may_pass else AnalysisFailed
-                self._context.refuse(job.message, fault(outcome.reason))
+                self._context.refuse(item.message, fault(outcome.reason))
             else:
                 self._learn(outcome)
-                results.append((job.message, outcome.value))
+                results.append((item.message, outcome.value))
         return results
 
     def _learn(self, outcome: Done) -> None:

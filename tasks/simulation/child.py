@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from blocks.errors import PlazaError
 from tasks.processes.parent import lines_to_parent
+from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionPlan
-from tasks.simulation.sweep import Sweep
 
 Report = Callable[[int, float], None]
 
@@ -63,7 +63,7 @@ class Place(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     job: Literal["place"] = "place"
-    sweep: Sweep
+    sweep: ImageSet
     destination: Path
     rate_hz: float = Field(gt=0)
 

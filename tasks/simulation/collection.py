@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from tasks.simulation.child import Place, Produce, Survey
+from tasks.simulation.image_set import ImageSet
 from tasks.simulation.jobs import run_job
 from tasks.simulation.plan import CollectionPlan, Truth
-from tasks.simulation.sweep import Sweep
 from tasks.simulation.visit import Visit
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class CollectionRecord(BaseModel):
     visit: str
     beamline: str
     directory: Path
-    sweep: Sweep
+    sweep: ImageSet
     truth: Truth | None = Field(None, description="What synthetic images were made of")
     run_status: str
     started_at: float
@@ -45,20 +45,20 @@ class CollectionRecord(BaseModel):
     rate_hz: float = Field(description="Images a second as they came; 0 for a single one")
 
 
-async def render(plan: CollectionPlan, store: Path, on_image: OnImage | None = None) -> Sweep:
+async def render(plan: CollectionPlan, store: Path, on_image: OnImage | None = None) -> ImageSet:
     """Render a plan's images, unless the store has them, and return what can be collected."""
     store.mkdir(parents=True, exist_ok=True)
-    return Sweep.model_validate(await run_job(Produce(plan=plan, store=store), on_image))
+    return ImageSet.model_validate(await run_job(Produce(plan=plan, store=store), on_image))
 
 
-async def find_sweeps(folder: Path, grid: tuple[int, int] | None = None) -> list[Sweep]:
+async def find_sweeps(folder: Path, grid: tuple[int, int] | None = None) -> list[ImageSet]:
     """Find what can be collected again from a folder of images; see `tasks.simulation.replay.survey`."""
     found = await run_job(Survey(folder=folder.expanduser().absolute(), grid=grid))
-    return TypeAdapter(list[Sweep]).validate_python(found)
+    return TypeAdapter(list[ImageSet]).validate_python(found)
 
 
 async def collect(
-    sweep: Sweep,
+    sweep: ImageSet,
     visit: Visit,
     engine: "Engine",
     announce: Announce,

@@ -21,8 +21,8 @@ from sqlalchemy.orm import Session
 
 from blocks.errors import ConfigurationError
 from blocks.ispyb_connection import retry_transaction
+from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionKind
-from tasks.simulation.sweep import Sweep
 from tasks.simulation.visit import Visit
 
 SUCCESSFUL = "DataCollection Successful"
@@ -39,7 +39,7 @@ Row = TypeVar("Row")
 
 
 def begin_collection(
-    engine: Engine, sweep: Sweep, visit: Visit, folder: Path, group_id: int | None = None
+    engine: Engine, sweep: ImageSet, visit: Visit, folder: Path, group_id: int | None = None
 ) -> tuple[int, int]:
     """Insert a data collection and whatever it hangs on that isn't there yet.
 
@@ -102,7 +102,7 @@ def end_collection(engine: Engine, dcid: int, run_status: str, recorded: int | N
 
 
 def _insert_collection(
-    session: Session, sweep: Sweep, visit: Visit, folder: Path, group_id: int | None
+    session: Session, sweep: ImageSet, visit: Visit, folder: Path, group_id: int | None
 ) -> tuple[int, int]:
     beam_time = _find_session(session, visit)
     sample = _find_sample(session, beam_time)
@@ -129,7 +129,7 @@ def _insert_collection(
     return dcid, group_id
 
 
-def _describe(sweep: Sweep, folder: Path) -> dict[str, Any]:
+def _describe(sweep: ImageSet, folder: Path) -> dict[str, Any]:
     turned = (sweep.images - 1) * (sweep.width_deg - sweep.overlap_deg) + sweep.width_deg
     return {
         "dataCollectionNumber": sweep.number,
@@ -164,7 +164,7 @@ def _describe(sweep: Sweep, folder: Path) -> dict[str, Any]:
     }
 
 
-def _describe_grid(sweep: Sweep, dcid: int, group_id: int) -> GridInfo:
+def _describe_grid(sweep: ImageSet, dcid: int, group_id: int) -> GridInfo:
     grid = sweep.grid
     assert grid is not None
     return GridInfo(
@@ -203,7 +203,7 @@ def _find_sample(session: Session, beam_time: BLSession) -> BLSample:
     return _find(session, BLSample, {"crystalId": crystal.crystalId, "name": "simulated_1"})
 
 
-def _find_detector(session: Session, sweep: Sweep) -> Detector:
+def _find_detector(session: Session, sweep: ImageSet) -> Detector:
     key = {
         "detectorModel": sweep.detector_model,
         "numberOfPixelsX": sweep.pixels_x,

@@ -11,8 +11,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import ImageFormat
-from tasks.simulation.sweep import Sweep
 
 BITSHUFFLE = 32008
 
@@ -20,7 +20,7 @@ Landing = Callable[[], object]
 """Makes one image appear; what can be done before is done."""
 
 
-def place(sweep: Sweep, destination: Path, rate_hz: float) -> Iterator[float]:
+def place(sweep: ImageSet, destination: Path, rate_hz: float) -> Iterator[float]:
     """Place a sweep's recorded images; yields the time (s since the epoch) at which each one is there.
 
     Images have due times: a late one is not made up for by a slower pace, so the mean rate holds if the machine can.
@@ -37,7 +37,7 @@ def place(sweep: Sweep, destination: Path, rate_hz: float) -> Iterator[float]:
             yield time.time()
 
 
-def place_files(sweep: Sweep, destination: Path) -> Generator[Landing, None, None]:
+def place_files(sweep: ImageSet, destination: Path) -> Generator[Landing, None, None]:
     """Copy one file an image."""
     for name in sweep.file_names():
         yield place_file(sweep.folder / name, destination / name)
@@ -50,7 +50,7 @@ def place_file(source: Path, target: Path) -> Landing:
     return lambda: unfinished.replace(target)
 
 
-def place_frames(sweep: Sweep, destination: Path) -> Generator[Landing, None, None]:
+def place_frames(sweep: ImageSet, destination: Path) -> Generator[Landing, None, None]:
     """Copy an NXmx master, then the frames of its data files one by one under SWMR."""
     import h5py
     import hdf5plugin  # noqa: F401 - registers bitshuffle, without which such a dataset can't be made

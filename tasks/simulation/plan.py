@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tasks.simulation.geometry import DetectorSize, Geometry
-from tasks.simulation.grid import Grid
+from tasks.simulation.grid_scan import GridScan
 
 # Raise it when the same plan gives other images: rendered images are kept under the plan's digest.
 RENDERING = 1
@@ -44,7 +44,7 @@ class CollectionPlan(BaseModel):
     resolution_a: float = Field(1.9, gt=0, description="Where the crystal stops to diffract")
     exposure_s: float = Field(0.1, gt=0)
     strength: float = Field(40.0, gt=0, description="Counts of an average reflection at low resolution")
-    grid: Grid | None = None
+    grid: GridScan | None = None
     centre: tuple[float, float] | None = Field(
         None, description="Where the crystal is on the grid, in steps from its top left corner: (0.5, 0.5) is mid-cell"
     )
@@ -59,7 +59,7 @@ class CollectionPlan(BaseModel):
         return cls(kind=CollectionKind.ROTATION, images=images, width_deg=width_deg, step_deg=width_deg, **settings)
 
     @classmethod
-    def grid_scan(cls, grid: Grid, **settings: object) -> Self:
+    def grid_scan(cls, grid: GridScan, **settings: object) -> Self:
         """Plan stills over a grid, row by row; the crystal is a little off the middle unless told."""
         defaults: dict[str, object] = {
             "centre": (0.56 * grid.steps_x, 0.475 * grid.steps_y),

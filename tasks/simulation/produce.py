@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.simulation.image_set import ImageSet, describe_plan
 from tasks.simulation.plan import CollectionPlan, ImageFormat, Truth
-from tasks.simulation.sweep import Sweep, describe_plan
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 
-def produce(plan: CollectionPlan, store: Path, on_image: Callable[[int], None]) -> Sweep:
+def produce(plan: CollectionPlan, store: Path, on_image: Callable[[int], None]) -> ImageSet:
     """Render a plan's images into the store, unless they are there, and describe them.
 
     The folder gets its name when all is in it, so that a killed rendering leaves nothing that looks complete.
@@ -45,7 +45,7 @@ def produce(plan: CollectionPlan, store: Path, on_image: Callable[[int], None]) 
     return sweep
 
 
-def _render_into(folder: Path, plan: CollectionPlan, sweep: Sweep, on_image: Callable[[int], None]) -> None:
+def _render_into(folder: Path, plan: CollectionPlan, sweep: ImageSet, on_image: Callable[[int], None]) -> None:
     # Here, since rendered images that are there already need no DIALS.
     from tasks.simulation.crystal import SPACE_GROUP, UNIT_CELL, place_crystal, predict
     from tasks.simulation.rendering import Renderer
@@ -78,7 +78,9 @@ def _render_into(folder: Path, plan: CollectionPlan, sweep: Sweep, on_image: Cal
     (folder / sweep.truth_file).write_text(truth.model_dump_json(indent=1))
 
 
-def _write_files(folder: Path, plan: CollectionPlan, sweep: Sweep, images: Iterator["npt.NDArray[np.int32]"]) -> None:
+def _write_files(
+    folder: Path, plan: CollectionPlan, sweep: ImageSet, images: Iterator["npt.NDArray[np.int32]"]
+) -> None:
     from tasks.simulation.minicbf import write_cbf
 
     for name, start_deg, image in zip(sweep.file_names(), plan.starts_deg(), images, strict=True):

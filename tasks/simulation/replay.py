@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from blocks.errors import PlazaError
-from tasks.simulation.grid import Grid
+from tasks.simulation.grid_scan import GridScan
+from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionKind, ImageFormat
-from tasks.simulation.sweep import Sweep
 
 CBF_NAME = re.compile(r"(?P<stem>.+_)(?P<number>\d+)(?P<suffix>\.cbf(\.gz|\.bz2)?)")
 MASTER_NAME = re.compile(r"(?P<stem>.+?)(?P<suffix>\.nxs|_master\.h5)")
@@ -65,7 +65,7 @@ def group_files(names: Iterable[str]) -> list[Series]:
     return cbf + [Series(name) for name in sorted(masters.values())]
 
 
-def survey(folder: Path, grid: tuple[int, int] | None = None) -> list[Sweep]:
+def survey(folder: Path, grid: tuple[int, int] | None = None) -> list[ImageSet]:
     """Find the sweeps of a folder and read their geometry by dxtbx.
 
     Parameters
@@ -90,7 +90,7 @@ def survey(folder: Path, grid: tuple[int, int] | None = None) -> list[Sweep]:
     return [_read_files(folder, each, grid) if each.numbers else _read_master(folder, each, grid) for each in series]
 
 
-def _read_files(folder: Path, series: Series, grid: tuple[int, int] | None) -> Sweep:
+def _read_files(folder: Path, series: Series, grid: tuple[int, int] | None) -> ImageSet:
     width = series.template.count("#")
     names = [series.template.replace("#" * width, f"{number:0{width}d}") for number in series.numbers[:2]]
     experiments = [_read_experiment(folder / name) for name in names]
@@ -112,7 +112,7 @@ def _read_files(folder: Path, series: Series, grid: tuple[int, int] | None) -> S
     )
 
 
-def _read_master(folder: Path, series: Series, grid: tuple[int, int] | None) -> Sweep:
+def _read_master(folder: Path, series: Series, grid: tuple[int, int] | None) -> ImageSet:
     from tasks.simulation.nxmx_layout import count_recorded, read_layout
 
     master = folder / series.template
@@ -136,7 +136,7 @@ def _read_master(folder: Path, series: Series, grid: tuple[int, int] | None) -> 
     )
 
 
-def _describe(folder: Path, series: Series, experiment: Any, grid: tuple[int, int] | None, **facts: Any) -> Sweep:
+def _describe(folder: Path, series: Series, experiment: Any, grid: tuple[int, int] | None, **facts: Any) -> ImageSet:
     panel, beam, scan = experiment.detector[0], experiment.beam, experiment.scan
     start_deg, width_deg = scan.get_oscillation()
     pixel_mm = panel.get_pixel_size()[0]
@@ -145,7 +145,7 @@ def _describe(folder: Path, series: Series, experiment: Any, grid: tuple[int, in
     is_grid = width_deg == 0 and images > 1
     is_screening = not is_grid and (images == 1 or facts.get("overlap_deg", 0.0) != 0)
     kinds = {is_grid: CollectionKind.GRID, is_screening: CollectionKind.SCREENING}
-    return Sweep(
+    return ImageSet(
         folder=folder,
         template=series.template,
         kind=kinds.get(True, CollectionKind.ROTATION),
@@ -165,13 +165,13 @@ def _describe(folder: Path, series: Series, experiment: Any, grid: tuple[int, in
     )
 
 
-def _fit_grid(template: str, images: int, grid: tuple[int, int] | None) -> Grid:
+def _fit_grid(template: str, images: int, grid: tuple[int, int] | None) -> GridScan:
     columns, rows = grid or (images, 1)
     if columns * rows != images:
         raise UnusableImages(
             f"{template} has {images} images, which don't fill a grid of {columns}x{rows}; say another grid"
         )
-    return Grid(steps_x=columns, steps_y=rows)
+    return GridScan(steps_x=columns, steps_y=rows)
 
 
 def _find_beam(panel: Any, beam: Any) -> tuple[float, float]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.message import EmailMessage
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, NewType, Protocol, TypeVar
+from typing import Any, Final, NewType, Protocol
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -204,20 +205,17 @@ class MailServer(Protocol):
         ...
 
 
-Answer = TypeVar("Answer")
-
-
 class ISPyBWriter(Protocol):
     """Writes to ISPyB, as the site has chosen.
 
-    What it does, and what it raises, is told by `tasks.ispyb_access.writing.writer.Writer`, with the types of commands:
+    What it does and what it raises is told by `tasks.ispyb_access.writing.writer.Writer`, with the types of commands:
     those import the steps' contract, so it can't name them.
     """
 
     is_atomic: bool
 
-    def write(self, entry: str | None, work: Callable[[Callable[[str, Any], Any]], Answer]) -> Answer:
-        """Do some work that carries out commands, once by its entry's name, and return its answer."""
+    def session(self, entry: str | None) -> AbstractContextManager[Callable[[Any], Any]]:
+        """Give what carries out the commands of one piece of work, once by its entry's name."""
         ...
 
     def write_images(self, results: Sequence[Any]) -> None:

@@ -17,7 +17,7 @@ import psutil
 from blocks.settings import Settings
 from flows.site.running_site import use_running_site
 from flows.site.services import running_site
-from tasks.simulation.sweep import Sweep
+from tasks.simulation.image_set import ImageSet
 from tasks.simulation.visit import Visit
 
 CORES = len(os.sched_getaffinity(0))
@@ -40,7 +40,7 @@ def bench_site(**changes: Any) -> Iterator[Settings]:
             yield settings
 
 
-def repeat_images(sweep: Sweep, count: int, folder: Path, **changes: Any) -> Sweep:
+def repeat_images(sweep: ImageSet, count: int, folder: Path, **changes: Any) -> ImageSet:
     """Make a longer CBF sweep of the images of a short one, as hard links."""
     folder.mkdir(parents=True)
     longer = sweep.model_copy(update={"folder": folder, "images": count, "recorded": count, **changes})
@@ -55,9 +55,9 @@ def visit_of(settings: Settings) -> Visit:
     return Visit.simulated("i24", settings.home / "data")
 
 
-def register(settings: Settings, sweep: Sweep) -> int:
+def register(settings: Settings, sweep: ImageSet) -> int:
     """Write a data collection's rows as if it had just ended, its images where they lie, and return its dcid."""
-    from blocks.ispyb_connection import connect
+    from blocks.site_ispyb import connect
     from tasks.ispyb_access.schema.tables import create_schema
     from tasks.simulation import ispyb_rows
 

@@ -11,12 +11,12 @@ import statistics
 import sys
 from pathlib import Path
 
-from blocks.ispyb_connection import connect
 from blocks.settings import Settings
+from blocks.site_ispyb import connect
 from tasks.simulation.collection import render
-from tasks.simulation.grid import Grid
+from tasks.simulation.grid_scan import GridScan
+from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionPlan
-from tasks.simulation.sweep import Sweep
 from tasks.simulation.visit import Visit
 from tests.benchmarks.bench_site import bench_site, load, now
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--scans", type=int, default=5)
     scans = parser.parse_args().scans
     with bench_site() as settings:
-        plan = CollectionPlan.grid_scan(Grid(steps_x=5, steps_y=4))
+        plan = CollectionPlan.grid_scan(GridScan(steps_x=5, steps_y=4))
         sweep = asyncio.run(render(plan, settings.home / "simulated"))
         asyncio.run(_scan(settings, sweep))  # warms everything up
         times = [asyncio.run(_scan(settings, sweep)) for _ in range(scans)]
@@ -40,7 +40,7 @@ def main() -> None:
     sys.stdout.write(f"load {load()}\n")
 
 
-async def _scan(settings: Settings, sweep: Sweep) -> tuple[float, float]:
+async def _scan(settings: Settings, sweep: ImageSet) -> tuple[float, float]:
     """Let a grid scan happen; return seconds from its last image to the file and to the row."""
     from flows.demo.simulated_beamline import collect_all
     from flows.events.telling_mimas import tell_mimas

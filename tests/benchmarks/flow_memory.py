@@ -11,9 +11,9 @@ import sys
 
 from blocks.settings import Settings
 from tasks.simulation.collection import render
-from tasks.simulation.grid import Grid
+from tasks.simulation.grid_scan import GridScan
+from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionPlan
-from tasks.simulation.sweep import Sweep
 from tests.benchmarks.bench_site import (
     await_run,
     bench_site,
@@ -32,8 +32,10 @@ def main() -> None:
     parser.add_argument("--grid", default="60x60")
     columns, rows = map(int, parser.parse_args().grid.split("x"))
     with bench_site() as settings:
-        small = asyncio.run(render(CollectionPlan.grid_scan(Grid(steps_x=5, steps_y=4)), settings.home / "simulated"))
-        grid = Grid(steps_x=columns, steps_y=rows)
+        small = asyncio.run(
+            render(CollectionPlan.grid_scan(GridScan(steps_x=5, steps_y=4)), settings.home / "simulated")
+        )
+        grid = GridScan(steps_x=columns, steps_y=rows)
         sweep = repeat_images(small, grid.size, visit_of(settings).folder / "grid", grid=grid)
         samples = asyncio.run(_sample(settings, sweep))
     for share in (0.1, 0.25, 0.5, 0.75, 1.0):
@@ -42,9 +44,9 @@ def main() -> None:
     sys.stdout.write(f"load {load()}\n")
 
 
-async def _sample(settings: Settings, sweep: Sweep) -> list[tuple[int, float]]:
+async def _sample(settings: Settings, sweep: ImageSet) -> list[tuple[int, float]]:
     """Run the recipe; return images done and unique memory (MiB) of its process, twice a second."""
-    from blocks.ispyb_connection import connect
+    from blocks.site_ispyb import connect
     from tasks.ispyb_access.overviews.results import read_written_rows
 
     dcid = register(settings, sweep)

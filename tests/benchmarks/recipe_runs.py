@@ -17,8 +17,8 @@ from pathlib import Path
 
 from tasks.simulation.collection import render
 from tasks.simulation.geometry import DetectorSize, Geometry
+from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionPlan, ImageFormat
-from tasks.simulation.sweep import Sweep
 from tests.benchmarks.bench_site import (
     CORES,
     await_run,
@@ -72,7 +72,7 @@ def main() -> None:
     )
 
 
-def _images(sweep: Sweep) -> list[tuple[str, tuple[int, int] | None]]:
+def _images(sweep: ImageSet) -> list[tuple[str, tuple[int, int] | None]]:
     folder = Path(sweep.folder)
     if sweep.image_format is ImageFormat.NXS:
         return [(str(folder / sweep.template), (number, number)) for number in range(1, sweep.images + 1)]

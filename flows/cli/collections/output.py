@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
-from flows.cli.terminal_text import aligned, one_line
+from flows.cli.tables import print_table
+from flows.display_text import one_line
 
 if TYPE_CHECKING:
     from tasks.ispyb_access.overviews.collections import CollectionSummary
@@ -19,20 +20,20 @@ TITLES: tuple[str, ...] = ("dcid", "started", "class", "type", "images", "run st
 
 def print_collections(collections: Iterable[CollectionSummary], console: Console | None = None) -> None:
     """Print a line for each data collection."""
-    rows = [TITLES]
-    for some in collections:
-        values = (
-            some.start_time,
-            ", ".join(some.classes),
-            some.experiment_type,
-            some.images,
-            some.run_status,
-            some.path,
-        )
-        started, *others = ("-" if value in (None, "") else str(value) for value in values)
-        rows.append((str(some.dcid), started.replace("T", " "), *others))
-    for number, row in enumerate(aligned(rows)):
-        _print(Text("  ".join(row), "" if number else "bold"), console)
+    print_table(TITLES, map(_row, collections), console)
+
+
+def _row(collection: CollectionSummary) -> Sequence[str]:
+    values = (
+        collection.dcid,
+        (collection.start_time or "").replace("T", " "),
+        ", ".join(collection.classes),
+        collection.experiment_type,
+        collection.images,
+        collection.run_status,
+        collection.path,
+    )
+    return ["-" if value in (None, "") else str(value) for value in values]
 
 
 def print_parameters(parameters: Mapping[str, Any], console: Console | None = None) -> None:

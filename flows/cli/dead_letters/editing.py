@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
-import subprocess
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
+
+import click
 
 from blocks.errors import ConfigurationError, PlazaError, RecipeError
 from flows.recipe.language.files import parse_json, read_text
@@ -33,20 +33,18 @@ def edit_in_editor(content: dict[str, Any], name: str) -> dict[str, Any]:
         raise ConfigurationError("set $VISUAL or $EDITOR, or say --payload, --payload-file or --set")
     with tempfile.NamedTemporaryFile("w", prefix=f"{name}-", suffix=".json", delete=False, encoding="utf-8") as draft:
         draft.write(json.dumps(content, indent=2) + "\n")
-    file = Path(draft.name)
     try:
-        status = subprocess.run([*shlex.split(editor), str(file)], check=False).returncode
-    except (OSError, ValueError) as error:
-        file.unlink()
-        raise ConfigurationError(f"the editor {editor!r} can't be started: {error}") from error
-    if status != 0:
-        raise ConfigurationError(f"the editor {editor!r} ended with status {status}: nothing changed; see {file}")
+        click.edit(filename=draft.name, editor=editor)
+    except (click.ClickException, ValueError) as error:  # ValueError: quotes that don't close
+        raise ConfigurationError(
+            f"the editor {editor!r} failed ({error}): nothing changed; see {draft.name}"
+        ) from error
     try:
-        edited = parse_json(read_text(file))
+        edited = parse_json(read_text(Path(draft.name)))
         _check(edited)
     except PlazaError as error:
-        raise RecipeError(f"{error}; nothing changed, and what you wrote is in {file}") from error
-    file.unlink()
+        raise RecipeError(f"{error}; nothing changed, and what you wrote is in {draft.name}") from error
+    Path(draft.name).unlink()
     return edited
 
 

@@ -1,0 +1,5 @@
+"""Commands on ISPyB itself."""
+
+from flows.cli.ispyb.tables import app
+
+__all__ = ["app"]

@@ -12,6 +12,8 @@ import typer
 from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
+from flows.display_text import markdown_cell
+
 INTRODUCTION = """\
 # ISPyB's commands
 
@@ -43,7 +45,7 @@ def commands() -> None:
 def commands_page() -> str:
     """Return the documentation's page of commands, made of their models."""
     from tasks.ispyb_access.writing.commands import COMMANDS
-    from tasks.ispyb_access.writing.requests import MODELS
+    from tasks.ispyb_access.writing.composite_commands import MODELS
 
     lines = [INTRODUCTION]
     for name in sorted(MODELS):
@@ -81,7 +83,7 @@ def _about(field: FieldInfo) -> str:
     is_told = not field.is_required() and default not in (None, (), {}) and not isinstance(default, BaseModel)
     text = {True: "yes", False: "no"}.get(default, default) if isinstance(default, bool) else default
     parts = [field.description or "", f"{text} if it isn't given" if is_told else ""]
-    return "; ".join(part for part in parts if part).replace("<", r"\<").replace("|", r"\|")
+    return markdown_cell("; ".join(part for part in parts if part).replace("<", r"\<"))
 
 
 def _kind(annotation: Any) -> str:

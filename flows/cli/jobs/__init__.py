@@ -1,0 +1,5 @@
+"""Commands on processing jobs."""
+
+from flows.cli.jobs.commands import app
+
+__all__ = ["app"]

@@ -14,7 +14,7 @@ from flows.cli.ispyb.by_hand import fulfil_by_hand
 from flows.cli.ispyb.option import IspybURL, open_ispyb
 
 if TYPE_CHECKING:
-    from tasks.ispyb_access.overviews.jobs import Job
+    from tasks.ispyb_access.overviews.jobs import Job, Program
     from tasks.step.ports import FailedLaunch, LaunchedRecipe
 
 
@@ -158,7 +158,8 @@ def update(
 ) -> None:
     """Change what is given of a job, and of its program, in one transaction; then show the job."""
     from tasks.ispyb_access.overviews.jobs import read_job
-    from tasks.ispyb_access.writing.requests import MULTIPART, Request
+    from tasks.ispyb_access.writing.composite_commands import MULTIPART
+    from tasks.ispyb_access.writing.requests import Request
 
     changes = {"displayname": display_name, "comment": comment, "recipe": recipe}
     if not any((*changes.values(), status, message)):
@@ -169,36 +170,19 @@ def update(
         before = read_job(engine, job_id)
     items: list[dict[str, Any]] = [{"ispyb_command": "update_ispyb_job", "job_id": job_id, **changes}]
     if status or message or program is not None:
-        items.append(_program_update(before, program, status, message))
+        items.append(_program_update(before.changeable_program(program), status, message))
     fulfil_by_hand(Request(MULTIPART, ({"ispyb_command_list": items},), {}), ispyb)
     show(job_id, as_json=as_json, ispyb=ispyb)
 
 
-def _program_update(job: Job, number: int | None, status: str | None, message: str | None) -> dict[str, Any]:
-    """Return the command that says how a program of a job stands.
-
-    Raises
-    ------
-    MessageRefused
-        It isn't clear which program, or that has ended: nothing of it changes any more.
-    """
+def _program_update(program: Program, status: str | None, message: str | None) -> dict[str, Any]:
+    """Return the command that says how a program stands."""
     from datetime import datetime
 
-    programs = {program.id: program for program in job.programs}
-    if not programs:
-        raise MessageRefused(f"job {job.id} has no program yet: there's nothing whose status could change")
-    if number is None and len(programs) == 1:
-        (number,) = programs
-    if number not in programs:
-        seen = f"no program {number}" if number is not None else f"{len(programs)} programs"
-        known = ", ".join(map(str, programs))
-        raise MessageRefused(f"job {job.id} has {seen}; its programs: {known}; say which with --program")
-    if (ended := programs[number].status) in {"success", "failure"}:
-        raise MessageRefused(f"program {number} of job {job.id} has ended with {ended}: that is final")
     now = datetime.now()
     return {
         "ispyb_command": "update_processing_status",
-        "program_id": number,
+        "program_id": program.id,
         "status": status,
         "message": message,
         "start_time": now,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from flows.cli.terminal_text import aligned, one_line
+from flows.cli.tables import print_table
+from flows.display_text import one_line
 
 if TYPE_CHECKING:
     from tasks.ispyb_access.overviews.jobs import Job, Program
@@ -27,14 +28,11 @@ def job_table(jobs: Sequence[Job]) -> None:
             job.display_name or "",
             "Mimas" if job.automatic else "a person",
             f"{job.recorded:%Y-%m-%d %H:%M:%S}" if job.recorded else "",
-            job.status,
+            Text(job.status, COLOURS.get(job.status, "")),
         )
         for job in jobs
     ]
-    console = Console(highlight=False, soft_wrap=True)
-    for number, (*cells, status) in enumerate(aligned([TITLES, *rows])):
-        style = COLOURS.get(status, "") if number else "bold"
-        console.print(Text.assemble(*(f"{cell}  " for cell in cells), (status, style)))
+    print_table(TITLES, rows)
 
 
 def job_text(job: Job, *, verbose: bool) -> None:
@@ -69,7 +67,7 @@ def _program_lines(program: Program, *, verbose: bool) -> Iterator[Text]:
     facts = {
         "message": program.message,
         "started": program.started,
-        "ended" if program.status in {"success", "failure"} else "last heard of": program.ended,
+        "ended" if program.has_ended else "last heard of": program.ended,
     }
     if verbose:
         facts |= {"command": program.command_line, "environment": program.environment}

@@ -1,4 +1,4 @@
-"""`plaza recipe check` and `plaza recipe schema`: find faults in recipes before they run."""
+"""`plaza recipe check` and `plaza recipe schema`: find what is wrong with recipes before they run."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ def check(
 ) -> None:
     """Check recipes: their structure, and each node against the step that serves it.
 
-    Prints each finding as `file: node: what, expected, seen`. Exit status 1 if there are others than warnings.
+    Prints each problem as `file: node: what, expected, seen`. Exit status 1 if there are others than warnings.
     """
     if structure:
-        _check_structure(files)
+        _validate(files)
         return
-    from flows.recipe.check.placeholder_sources import Provided
+    from flows.recipe.check.placeholder_sources import PlaceholderSources
     from flows.recipe.check.recipe import check_file, errors
 
-    provided, is_sound = Provided(parameter or ()), True
+    sources, is_sound = PlaceholderSources(parameter or ()), True
     for file in files:
-        findings = check_file(file, provided)
-        is_sound = is_sound and not errors(findings)
-        for finding in findings:
-            typer.echo(f"{file}: {finding}")
+        problems = check_file(file, sources)
+        is_sound = is_sound and not errors(problems)
+        for problem in problems:
+            typer.echo(f"{file}: {problem}")
     raise typer.Exit(0 if is_sound else 1)
 
 
-def _check_structure(files: list[Path]) -> None:
-    from flows.recipe.check.structure import check_structure
+def _validate(files: list[Path]) -> None:
+    from flows.recipe.check.problem import validate_file
 
-    faulty = {file: findings for file in files if (findings := check_structure(file))}
-    for file, findings in faulty.items():
-        for finding in findings:
-            typer.echo(f"{file}: {finding}")
+    faulty = {file: problems for file in files if (problems := validate_file(file))}
+    for file, problems in faulty.items():
+        for problem in problems:
+            typer.echo(f"{file}: {problem}")
     if faulty:
         typer.echo(f"Errors found in the following recipes: {', '.join(map(str, faulty))}")
         raise typer.Exit(1)

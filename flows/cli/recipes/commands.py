@@ -54,9 +54,9 @@ def merge(
     files: Annotated[list[Path], typer.Argument(help="Recipe files; - for standard input.", show_default=False)],
 ) -> None:
     """Print the recipe that several make together, the later ones' nodes renumbered; an empty one adds nothing."""
-    from flows.recipe.language.merging import merge_all
+    from flows.recipe.language.merging import merge as merge_recipes
 
-    typer.echo(merge_all(map(_read_unless_empty, files)).to_json(indent=2))
+    typer.echo(merge_recipes(*map(_read_unless_empty, files)).to_json(indent=2))
 
 
 def _read_unless_empty(file: Path) -> Recipe | None:

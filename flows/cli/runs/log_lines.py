@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
+from flows.display_text import printable
 from tasks.logs.line import LogLine
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 STEP_WIDTH = 22
 INDENT = " " * 4
 _COLOURS = ((logging.ERROR, "bold red"), (logging.WARNING, "yellow"), (logging.INFO, ""), (logging.NOTSET, "dim"))
-
-# Escape sequences in what a library says must not reach a terminal.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class LogDisplay:
@@ -36,7 +33,7 @@ class LogDisplay:
             self._day = moment.date()
             yield Text(f"{self._day:%A, %d %B %Y}", "bold")
         colour = next(colour for level, colour in _COLOURS if line.level_number >= level)
-        first, *more = _clean(line.message).split("\n")
+        first, *more = printable(line.message).split("\n")
         yield Text.assemble(
             (f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d} ", "dim"),
             (f"{line.level:<8} ", colour),
@@ -44,7 +41,7 @@ class LogDisplay:
             (first, colour),
         )
         if line.traceback:
-            more += _clean(line.traceback).split("\n")
+            more += printable(line.traceback).split("\n")
         for row in more:
             yield Text(INDENT + row, "dim")
 
@@ -53,7 +50,3 @@ def _step(line: LogLine) -> str:
     if line.identity is None or line.identity.node is None:
         return ""
     return f"{line.identity.node} {line.identity.step}"
-
-
-def _clean(text: str) -> str:
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

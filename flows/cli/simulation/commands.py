@@ -111,7 +111,7 @@ async def _simulate(
     else:
         visit = Visit.parse(visit_name, beamline=beamline, root=root)
 
-    from flows.demo.simulated_beamline import collect_all, keep_to_itself
+    from flows.demo.simulated_beamline import announce_to_nobody, collect_all
     from flows.events.telling_mimas import check_mimas, tell_mimas
     from tasks.simulation.collection import find_sweeps, render
 
@@ -119,17 +119,17 @@ async def _simulate(
         await check_mimas()
     with JsonLines(sys.stdout) if json_output else Terminal() as output:
         if plan is not None:
-            output.say_rendering(plan)
+            output.on_rendering(plan)
             sweeps = [await render(plan, settings.home / "simulated", output.on_image)]
         else:
             assert source is not None
             sweeps = await find_sweeps(source, grid)
-        announce = tell_mimas if events else keep_to_itself
+        announce = tell_mimas if events else announce_to_nobody
         collections = collect_all(
-            sweeps, visit, settings, announce, rate_hz=rate_hz, on_begin=output.say_begin, on_image=output.on_image
+            sweeps, visit, settings, announce, rate_hz=rate_hz, on_begin=output.on_begin, on_image=output.on_image
         )
         async for record in collections:
-            output.say_end(record)
+            output.on_end(record)
 
 
 def _make_plan(
@@ -145,7 +145,7 @@ def _make_plan(
     from pydantic import ValidationError
 
     from blocks.validation_faults import describe
-    from tasks.simulation.grid import Grid
+    from tasks.simulation.grid_scan import GridScan
     from tasks.simulation.plan import CollectionPlan
 
     chosen: dict[str, Any] = {
@@ -164,7 +164,7 @@ def _make_plan(
         if kind is CollectionKind.GRID:
             columns, rows = grid or (5, 4)
             at = {"centre": centre} if centre else {}
-            return CollectionPlan.grid_scan(Grid(steps_x=columns, steps_y=rows, **scan), **at, **common)
+            return CollectionPlan.grid_scan(GridScan(steps_x=columns, steps_y=rows, **scan), **at, **common)
         make = CollectionPlan.rotation if kind is CollectionKind.ROTATION else CollectionPlan.screening
         return make(**chosen, **common)
     except ValidationError as error:

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from tasks.simulation.collection import CollectionRecord
+from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionPlan
-from tasks.simulation.sweep import Sweep
 
 
 class Output:
@@ -25,16 +25,16 @@ class Output:
     ) -> None:
         return None
 
-    def say_rendering(self, plan: CollectionPlan) -> None:
+    def on_rendering(self, plan: CollectionPlan) -> None:
         """Images of a plan are about to be rendered."""
 
-    def say_begin(self, sweep: Sweep, dcid: int, folder: Path) -> None:
+    def on_begin(self, sweep: ImageSet, dcid: int, folder: Path) -> None:
         """A data collection has its rows."""
 
     def on_image(self, number: int, at: float) -> None:
         """An image is there, numbered from 1."""
 
-    def say_end(self, record: CollectionRecord) -> None:
+    def on_end(self, record: CollectionRecord) -> None:
         """A data collection has ended."""
 
 
@@ -44,7 +44,7 @@ class JsonLines(Output):
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def say_end(self, record: CollectionRecord) -> None:
+    def on_end(self, record: CollectionRecord) -> None:
         """Print the record."""
         self._stream.write(record.model_dump_json() + "\n")
         self._stream.flush()
@@ -73,15 +73,17 @@ class Terminal(Output):
     ) -> None:
         self._progress.stop()
 
-    def say_rendering(self, plan: CollectionPlan) -> None:
+    def on_rendering(self, plan: CollectionPlan) -> None:
         """Start a bar."""
         self._start_bar("rendering", plan.images)
 
-    def say_begin(self, sweep: Sweep, dcid: int, folder: Path) -> None:
+    def on_begin(self, sweep: ImageSet, dcid: int, folder: Path) -> None:
         """Say what is collected and start a bar."""
         grid = f" of {sweep.grid.steps_x}×{sweep.grid.steps_y}" if sweep.grid else ""
-        self._say(f"[bold]{sweep.kind.value}[/bold]{grid}, {sweep.images} images, {sweep.detector_model}: dcid {dcid}")
-        self._say(f"  {folder}/{sweep.template}")
+        self._print(
+            f"[bold]{sweep.kind.value}[/bold]{grid}, {sweep.images} images, {sweep.detector_model}: dcid {dcid}"
+        )
+        self._print(f"  {folder}/{sweep.template}")
         self._start_bar(f"collecting {dcid}", sweep.images)
 
     def on_image(self, number: int, at: float) -> None:
@@ -89,18 +91,18 @@ class Terminal(Output):
         if self._task is not None:
             self._progress.update(self._task, completed=number)
 
-    def say_end(self, record: CollectionRecord) -> None:
+    def on_end(self, record: CollectionRecord) -> None:
         """Say how it went."""
-        self._say(f"  {record.run_status}; {record.rate_hz:.1f} images/s")
+        self._print(f"  {record.run_status}; {record.rate_hz:.1f} images/s")
         if record.truth is not None and record.truth.centre_boxes is not None:
             x, y = record.truth.centre_boxes
-            self._say(f"  the crystal is at box ({x:.2f}, {y:.2f}), most of it in image {record.truth.best_image}")
-        self._say(f"dcid {record.dcid}")
+            self._print(f"  the crystal is at box ({x:.2f}, {y:.2f}), most of it in image {record.truth.best_image}")
+        self._print(f"dcid {record.dcid}")
 
     def _start_bar(self, description: str, total: int) -> None:
         if self._task is not None:
             self._progress.remove_task(self._task)
         self._task = self._progress.add_task(description, total=total)
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self._progress.console.print(text, soft_wrap=True, highlight=False)

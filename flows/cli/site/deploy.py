@@ -39,11 +39,11 @@ def deploy(
 def _check(declared: list[str]) -> None:
     from blocks.settings import get_settings
     from flows.deploying.apply import DEPLOYMENTS
-    from flows.deploying.check import check as find_faults
+    from flows.deploying.check import check as find_problems
 
-    faults = find_faults(DEPLOYMENTS, get_settings().recipe_directory, declared)
-    for fault in faults:
-        typer.echo(fault, err=True)
-    if faults:
+    problems = find_problems(DEPLOYMENTS, get_settings().recipe_directory, declared)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if problems:
         raise typer.Exit(1)
     typer.echo("All entrypoints, work pools, queues, blocks and steps are there, and the recipes fit their steps.")

@@ -1,4 +1,4 @@
-"""`plaza up`, `plaza down`, `plaza status`: the resident site on this machine."""
+"""`plaza up`, `plaza down`, `plaza status`, `plaza prefect …`: the resident site on this machine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -74,3 +75,11 @@ def _table(found: SiteStatus) -> object:
         table.add_row(service.name, service.state, str(service.pid or ""), uptime, where)
     table.add_row("Prefect's worker", found.worker or "unknown", "", "", "work pool plaza")
     return table
+
+
+def prefect(context: typer.Context) -> None:
+    """Run Prefect's command line against the running site, as in `plaza prefect flow-run ls`."""
+    from flows.site.running_site import site_environment
+
+    os.environ.update(site_environment(get_settings()))
+    os.execv(Path(sys.executable).with_name("prefect"), ["prefect", *context.args])

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from flows.recipe.check.parameters import marks
+from flows.recipe.check.parameters import annotations_of
 from tasks.step import Chooses, Step
 from tasks.step.registry import known_queues, load_step
 
@@ -69,7 +69,7 @@ def _definitions(steps: Mapping[str, Step]) -> Schema:
     chosen = {
         model
         for step in distinct
-        for _, chooses in marks(step.parameters, Chooses)
+        for _, chooses in annotations_of(step.parameters, Chooses)
         for model in chooses.models.values()
     }
     models: list[type[BaseModel]] = [*dict.fromkeys(step.parameters for step in distinct)]
@@ -167,7 +167,7 @@ def _summary(step: Step) -> str:
 def _choices(model: type[BaseModel], definition: Schema, names: Mapping[type[BaseModel], str]) -> Schema:
     """Say what else is read, by the value of the parameters that choose it."""
     branches: list[Schema] = []
-    for name, chooses in marks(model, Chooses):
+    for name, chooses in annotations_of(model, Chooses):
         description = definition["properties"][name].get("description", "")
         choices = [{"enum": list(chooses.models)}, PLACEHOLDER]
         definition["properties"][name] = {"description": description, "anyOf": choices}

@@ -14,11 +14,11 @@ from flows.recipe.check.placeholder_sources import is_open
 from flows.recipe.language.values import shown
 from tasks.step import Chooses, Fills, SpeltFreely
 
-Mark = TypeVar("Mark", Chooses, Fills)
+Annotation = TypeVar("Annotation", Chooses, Fills)
 
 
 @dataclass(frozen=True)
-class Fault:
+class ParameterProblem:
     """A parameter that is missing or has the wrong type; without a name, all of them don't go together."""
 
     parameter: str
@@ -37,17 +37,17 @@ def names_of(model: type[BaseModel]) -> set[str]:
     return names
 
 
-def spelt(model: type[BaseModel], values: Mapping[str, Any]) -> Mapping[str, Any]:
+def by_field_names(model: type[BaseModel], values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return values by the names that a model has for them, if it takes other spellings."""
     return model.respelt(values) if issubclass(model, SpeltFreely) else values
 
 
-def knows(model: type[BaseModel], name: str) -> bool:
+def has_parameter(model: type[BaseModel], name: str) -> bool:
     """Tell whether a model has a parameter of that name, however spelt."""
-    return not names_of(model).isdisjoint(spelt(model, {name: None}))
+    return not names_of(model).isdisjoint(by_field_names(model, {name: None}))
 
 
-def marks(model: type[BaseModel], kind: type[Mark]) -> Iterator[tuple[str, Mark]]:
+def annotations_of(model: type[BaseModel], kind: type[Annotation]) -> Iterator[tuple[str, Annotation]]:
     """Yield the annotations of a kind, each with the name that its parameter has in recipes."""
     for name, field in model.model_fields.items():
         for annotation in field.metadata:
@@ -55,9 +55,9 @@ def marks(model: type[BaseModel], kind: type[Mark]) -> Iterator[tuple[str, Mark]
                 yield field.alias or name, annotation
 
 
-def parameter_faults(
+def parameter_problems(
     model: type[BaseModel], given: Mapping[str, Any], examples: Mapping[str, Any], *, is_complete: bool = True
-) -> list[Fault]:
+) -> list[ParameterProblem]:
     """Hold parameters against a model.
 
     Parameters
@@ -67,9 +67,9 @@ def parameter_faults(
     examples
         The same with the values of an example data collection.
     is_complete
-        There will be no others: those that are missing are faults.
+        There will be no others: those that are missing are problems.
     """
-    given, examples = spelt(model, given), spelt(model, examples)
+    given, examples = by_field_names(model, given), by_field_names(model, examples)
     try:
         model.model_validate(examples)
     except ValidationError as error:
@@ -79,17 +79,17 @@ def parameter_faults(
     by_parameter: dict[str, list[ErrorDetails]] = {}
     for detail in details:
         by_parameter.setdefault(str(detail["loc"][0]) if detail["loc"] else "", []).append(detail)
-    faults = [_fault(parameter, those, given) for parameter, those in by_parameter.items()]
+    problems = [_parameter_problem(parameter, those, given) for parameter, those in by_parameter.items()]
     has_all_names = is_complete and not any(is_open(name) for name in given)
-    return [fault for fault in faults if _is_certain(fault, given, has_all_names=has_all_names)]
+    return [problem for problem in problems if _is_certain(problem, given, has_all_names=has_all_names)]
 
 
-def _fault(parameter: str, details: list[ErrorDetails], given: Mapping[str, Any]) -> Fault:
+def _parameter_problem(parameter: str, details: list[ErrorDetails], given: Mapping[str, Any]) -> ParameterProblem:
     """Make one of all that a model says of a parameter: of a union, it says something for each member."""
     if details[0]["type"] == "missing":
-        return Fault(parameter, True, repr(parameter), ", ".join(map(repr, given)) or "none")
+        return ParameterProblem(parameter, True, repr(parameter), ", ".join(map(repr, given)) or "none")
     expected = " or ".join(dict.fromkeys(_expectation(detail) for detail in details))
-    return Fault(parameter, False, expected, shown(given.get(parameter, details[0]["input"])))
+    return ParameterProblem(parameter, False, expected, shown(given.get(parameter, details[0]["input"])))
 
 
 def _expectation(detail: ErrorDetails) -> str:
@@ -97,9 +97,9 @@ def _expectation(detail: ErrorDetails) -> str:
     return message.removeprefix("Input should be ").replace("String should", "text that should")
 
 
-def _is_certain(fault: Fault, given: Mapping[str, Any], *, has_all_names: bool) -> bool:
-    if fault.is_missing:
+def _is_certain(problem: ParameterProblem, given: Mapping[str, Any], *, has_all_names: bool) -> bool:
+    if problem.is_missing:
         return has_all_names
-    if not fault.parameter:
+    if not problem.parameter:
         return has_all_names and not is_open(given)
-    return not is_open(given.get(fault.parameter))
+    return not is_open(given.get(problem.parameter))

@@ -11,7 +11,7 @@ from typing import Any
 
 from blocks.errors import RecipeError
 from blocks.settings import get_settings
-from flows.recipe.check.problem import Finding
+from flows.recipe.check.problem import Problem
 from flows.recipe.language.substitution import fill
 
 _NAME = re.compile(r"[^.\[]*")
@@ -40,7 +40,7 @@ class AnyValue(str):
         return "1"
 
 
-class Provided:
+class PlaceholderSources:
     """What fills placeholders when a recipe runs: ISPyB, the site's settings, the run itself, and what was declared.
 
     Parameters
@@ -77,7 +77,7 @@ class Provided:
         names = {_name_of(field) for _, text in texts(value) for field in fields_in(text)}
         return all((name in self or name in own) and name not in self.declared for name in names)
 
-    def faults(self, text: str, own: Collection[str] = ()) -> Iterator[Finding]:
+    def problems(self, text: str, own: Collection[str] = ()) -> Iterator[Problem]:
         """Say what is wrong with a text's placeholders, wherever it stands.
 
         Parameters
@@ -85,27 +85,27 @@ class Provided:
         own
             Names that the step itself fills.
         """
-        strangers = []
+        unknown = []
         for field in fields_in(text):
             name = _name_of(field)
             if name and not name.isdecimal() and name not in self:
                 if name not in own:
                     known = [*self._examples, *own]
-                    yield Finding(
+                    yield Problem(
                         "", "unknown placeholder", "a name that is provided", repr(name), closest(name, known)
                     )
-                    strangers.append(name)
+                    unknown.append(name)
             elif missing := self._missing_key(name, field):
                 key, there = missing
-                yield Finding("", f"unknown key of {name}", "one that it has", repr(key), closest(key, there))
+                yield Problem("", f"unknown key of {name}", "one that it has", repr(key), closest(key, there))
                 return
         try:
-            fill(text, {**self._loosened, **dict.fromkeys(strangers, AnyValue())})
+            fill(text, {**self._with_any_values, **dict.fromkeys(unknown, AnyValue())})
         except RecipeError as error:
-            yield Finding("", str(error))
+            yield Problem("", str(error))
 
     def _missing_key(self, name: str, field: str) -> tuple[str, list[str]] | None:
-        value = self._loosened.get(name)
+        value = self._with_any_values.get(name)
         for key in _KEY.findall(field):
             if not isinstance(value, Mapping):
                 break
@@ -115,14 +115,14 @@ class Provided:
         return None
 
     @cached_property
-    def _loosened(self) -> dict[str, Any]:
-        return {name: _loosened(value) for name, value in self._examples.items()}
+    def _with_any_values(self) -> dict[str, Any]:
+        return {name: _with_any_values(value) for name, value in self._examples.items()}
 
 
-def _loosened(value: Any) -> Any:
+def _with_any_values(value: Any) -> Any:
     """Keep the keys that are columns' names; how long a list is, and which samples a pin has, differs."""
     if isinstance(value, Mapping) and value and all(isinstance(key, str) for key in value):
-        return {key: _loosened(below) for key, below in value.items()}
+        return {key: _with_any_values(below) for key, below in value.items()}
     return AnyValue() if isinstance(value, Mapping | list | tuple) else value
 
 

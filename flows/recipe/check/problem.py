@@ -1,12 +1,18 @@
-"""What is wrong with a recipe, in a line."""
+"""What is wrong with a recipe, in a line; and validating its structure, which needs no step."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+from blocks.errors import RecipeError
+from flows.recipe.language.files import read_text
+from flows.recipe.language.recipe import InvalidRecipe, Recipe, parse_recipe
+from flows.recipe.language.validation import graph_problems
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Problem:
     """Something that is wrong with a recipe.
 
     Parameters
@@ -14,7 +20,7 @@ class Finding:
     place
         The node, or whatever else it is about; empty if `what` says so.
     what, expected, seen
-        The finding, in this order.
+        The problem, in this order.
     meant
         What may have been meant instead.
     is_warning
@@ -28,8 +34,8 @@ class Finding:
     meant: str | None = None
     is_warning: bool = False
 
-    def at(self, place: str, path: str) -> Finding:
-        """Return the same finding with its place, and the way to it within that."""
+    def at(self, place: str, path: str) -> Problem:
+        """Return the same problem with its place, and the way to it within that."""
         return replace(self, place=f"{place}: {path}" if path else place)
 
     def __str__(self) -> str:
@@ -42,3 +48,24 @@ class Finding:
         meant = f"; did you mean {self.meant!r}?" if self.meant else ""
         text = place + ", ".join(part for part in parts if part) + meant
         return text.replace("\n", " ")  # a line, whatever a step says
+
+
+def validate_file(file: Path) -> list[Problem]:
+    """Hold a recipe file against the rules of the language alone: no step is imported; `-` is standard input."""
+    recipe, problems = parse_file(file)
+    return problems if recipe is None else structure_problems(recipe)
+
+
+def parse_file(file: Path) -> tuple[Recipe | None, list[Problem]]:
+    """Return the recipe of a file, or why there's none."""
+    try:
+        return parse_recipe(read_text(file)), []
+    except InvalidRecipe as error:
+        return None, [Problem("", problem) for problem in error.problems]
+    except RecipeError as error:
+        return None, [Problem("", str(error).removeprefix(f"{file}: "))]
+
+
+def structure_problems(recipe: Recipe) -> list[Problem]:
+    """Return what breaks the rules of the language."""
+    return [Problem("", problem) for problem in graph_problems(recipe)]

@@ -1,8 +1,8 @@
-"""Strict checking: whether a recipe would run, as far as its files and the steps can tell. Nothing is run.
+"""Checking recipes: whether a recipe would run, as far as its files and the steps can tell. Nothing is run.
 
 Beyond the rules of the language (`flows.recipe.language.validation`), each node is held against the step that serves
 it. What the recipe leaves open is taken to be right: a value with a placeholder passes any type, what other steps'
-messages may bring isn't missed. Parameters that a step doesn't know are no fault, since recipes share parameter
+messages may bring isn't missed. Parameters that a step doesn't know are all right, since recipes share parameter
 blocks between steps; a name that differs a little from a known one is worth a warning.
 """
 
@@ -12,44 +12,43 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from flows.recipe.check.node import NodeChecker
-from flows.recipe.check.placeholder_sources import Provided, texts
-from flows.recipe.check.problem import Finding
-from flows.recipe.check.structure import parse_file, structural_findings
+from flows.recipe.check.placeholder_sources import PlaceholderSources, texts
+from flows.recipe.check.problem import Problem, parse_file, structure_problems
 from flows.recipe.language.document import is_node_number
 from flows.recipe.language.recipe import Recipe, links
 
 
-def check_file(file: Path, provided: Provided | None = None) -> list[Finding]:
+def check_file(file: Path, sources: PlaceholderSources | None = None) -> list[Problem]:
     """Check a recipe file; `-` is standard input.
 
     Parameters
     ----------
-    provided
+    sources
         What fills its placeholders; None: ISPyB and the site's settings.
     """
-    recipe, findings = parse_file(file)
-    return findings if recipe is None else check_recipe(recipe, provided)
+    recipe, problems = parse_file(file)
+    return problems if recipe is None else check_recipe(recipe, sources)
 
 
-def check_recipe(recipe: Recipe, provided: Provided | None = None) -> list[Finding]:
+def check_recipe(recipe: Recipe, sources: PlaceholderSources | None = None) -> list[Problem]:
     """Check a recipe, whose structure may be faulty, too."""
-    provided = provided or Provided()
-    findings = structural_findings(recipe)
+    sources = sources or PlaceholderSources()
+    problems = structure_problems(recipe)
     targets = [link.target for node in recipe.nodes.values() for link in links(node)]
     fed = {target for target in targets if is_node_number(target)} | set(recipe.error)
     for number, node in recipe.nodes.items():
         started = tuple(payload for target, payload in recipe.start if target == number)
-        findings += NodeChecker(number, node, None if number in fed else started, provided).findings()
-    return [*findings, *_start_findings(recipe, provided)]
+        problems += NodeChecker(number, node, None if number in fed else started, sources).problems()
+    return [*problems, *_start_problems(recipe, sources)]
 
 
-def _start_findings(recipe: Recipe, provided: Provided) -> Iterator[Finding]:
+def _start_problems(recipe: Recipe, sources: PlaceholderSources) -> Iterator[Problem]:
     for number, payload in recipe.start:
         for path, text in texts(payload, "payload"):
-            for fault in provided.faults(text):
-                yield fault.at(f"'start' of node {number}", path)
+            for problem in sources.problems(text):
+                yield problem.at(f"'start' of node {number}", path)
 
 
-def errors(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings that aren't mere warnings."""
-    return [finding for finding in findings if not finding.is_warning]
+def errors(problems: Iterable[Problem]) -> list[Problem]:
+    """Return the problems that aren't mere warnings."""
+    return [problem for problem in problems if not problem.is_warning]

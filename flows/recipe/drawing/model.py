@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from blocks.errors import UnknownStep
-from flows.recipe.check.parameters import marks, names_of
+from flows.display_text import escaped
+from flows.recipe.check.parameters import annotations_of, names_of
 from flows.recipe.language.recipe import ERROR, START, Recipe, links
 from tasks.step import Chooses, Step
-from tasks.step.registry import load_step, queue_of
+from tasks.step.registry import load_step, queue_of, step_name
 
 Origin = int | str
 """A node's number, or "start" or "error": where messages come from that no node sends."""
@@ -102,27 +103,21 @@ def _graph_node(number: int, node: Mapping[str, Any], step: Step | None) -> Grap
         known = names_of(step.parameters) | _chosen_names(step, parameters)
         parameters = {name: value for name, value in parameters.items() if name in known}
     queue = _text(node.get("queue") or (step.queue if step else ""))
-    name = step.name if step else _text(node.get("service") or queue or "nameless")
     delay = node.get("transport-delay")
     texts = {_text(name): _text(value) for name, value in parameters.items()}
-    return GraphNode(number, name, queue, texts, _text(delay) if delay else None)
+    return GraphNode(number, escaped(step_name(number, node)), queue, texts, _text(delay) if delay else None)
 
 
 def _chosen_names(step: Step, parameters: Mapping[str, Any]) -> set[str]:
-    models = [chooses.models.get(str(parameters.get(name))) for name, chooses in marks(step.parameters, Chooses)]
+    models = [
+        chooses.models.get(str(parameters.get(name))) for name, chooses in annotations_of(step.parameters, Chooses)
+    ]
     return {name for model in models if model for name in names_of(model)}
 
 
 def _text(value: Any) -> str:
     """Write a value in a line."""
-    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
-
-
-def printable(text: str) -> str:
-    """Escape what a terminal or XML would take for something else than a character to be shown."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return escaped(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _feeders_first(edges: Mapping[Origin, list[Edge]]) -> list[Origin]:

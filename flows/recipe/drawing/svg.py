@@ -9,7 +9,8 @@ from subprocess import CalledProcessError
 from typing import TYPE_CHECKING
 
 from blocks.errors import PlazaError
-from flows.recipe.drawing.model import GraphNode, Origin, RecipeGraph, printable
+from flows.display_text import escaped
+from flows.recipe.drawing.model import GraphNode, Origin, RecipeGraph
 from flows.recipe.language.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -162,4 +163,4 @@ def _shortened(text: str) -> str:
 
 def _escaped(text: str) -> str:
     # graphviz fails at a text that is one bracket: its parser waits for the rest of "]]>"
-    return html.escape(printable(text)).replace("]", "&#93;") or " "
+    return html.escape(escaped(text)).replace("]", "&#93;") or " "

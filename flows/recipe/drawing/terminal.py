@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.text import Text
 
-from flows.recipe.drawing.model import Edge, GraphNode, Origin, RecipeGraph, printable
+from flows.display_text import escaped
+from flows.recipe.drawing.model import Edge, GraphNode, Origin, RecipeGraph
 from flows.recipe.language.recipe import Recipe
 
 SYMBOLS = {
@@ -140,9 +141,9 @@ def _title(node: GraphNode, state: str | None, style: str, note: str | None) -> 
     if node.delay:
         text.append(f"  after {node.delay} s", "yellow")
     if state:
-        text.append(f"  {printable(state)}", style)
+        text.append(f"  {escaped(state)}", style)
     if note:
-        text.append(f"  {printable(note)}")
+        text.append(f"  {escaped(note)}")
     return text
 
 

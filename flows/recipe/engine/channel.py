@@ -12,8 +12,8 @@ from tasks.step import Message
 CAPACITY: Final = 64  # messages; small enough that a slow step soon holds back a fast one
 
 
-def _tell_nobody(message: Message) -> None:
-    """Take a message without a word."""
+def _note_nothing(message: Message) -> None:
+    """Let a message be taken without a note of it."""
 
 
 class Channel:
@@ -29,7 +29,7 @@ class Channel:
     """
 
     def __init__(self, feeders: int, capacity: int = CAPACITY) -> None:
-        self.on_take: Callable[[Message], None] = _tell_nobody
+        self.on_take: Callable[[Message], None] = _note_nothing
         self._messages: deque[Message] = deque()
         self._capacity = capacity
         self._feeders = feeders

@@ -1,4 +1,4 @@
-"""The rules about a recipe's outer shape: node keys, nodes, `start` and `error`."""
+"""The rules about a recipe's document: node keys, nodes, `start` and `error`."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from flows.recipe.language.values import check_value, shown
 START, ERROR = "start", "error"
 
 
-class BrokenRules(RecipeError):
-    """A recipe breaks rules of the language.
+class InvalidRecipe(RecipeError):
+    """A recipe breaks rules of the language: it could run nowhere.
 
     Parameters
     ----------
-    faults
+    problems
         One line for each, with the node and what was expected.
     """
 
-    def __init__(self, faults: Iterable[str]) -> None:
-        self.faults = tuple(faults)
-        super().__init__(*self.faults)  # as they are, or the error couldn't be pickled
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(*self.problems)  # as they are, or the error couldn't be pickled
 
     def __str__(self) -> str:
-        return "; ".join(self.faults)
+        return "; ".join(self.problems)
 
-    def __reduce__(self) -> tuple[type[BrokenRules], tuple[tuple[str, ...]]]:
-        return type(self), (self.faults,)
+    def __reduce__(self) -> tuple[type[InvalidRecipe], tuple[tuple[str, ...]]]:
+        return type(self), (self.problems,)
 
 
-def shape_faults(document: Any) -> list[str]:
+def document_problems(document: Any) -> list[str]:
     """Return what is wrong with a document that should be a recipe, before its links are looked at."""
     if not document:
         return [f"No recipe defined: expected a JSON object with nodes and '{START}'"]
     if not isinstance(document, dict):
         return [f"a recipe is a JSON object of nodes, not a {type(document).__name__}"]
-    return [*_key_faults(document), *_node_faults(document), *_start_faults(document), *_error_faults(document)]
+    return [*_key_problems(document), *_node_problems(document), *_start_problems(document), *_error_problems(document)]
 
 
 def node_number(key: Any) -> int | None:
@@ -68,7 +68,7 @@ def error_links(document: Mapping[Any, Any]) -> tuple[Any, ...]:
     return (links,) if is_node_number(links) else tuple(links)
 
 
-def _key_faults(document: Mapping[Any, Any]) -> Iterator[str]:
+def _key_problems(document: Mapping[Any, Any]) -> Iterator[str]:
     keys: dict[int, Any] = {}
     for key, _ in node_items(document):
         number = node_number(key)
@@ -80,15 +80,15 @@ def _key_faults(document: Mapping[Any, Any]) -> Iterator[str]:
             keys[number] = key
 
 
-def _node_faults(document: Mapping[Any, Any]) -> Iterator[str]:
+def _node_problems(document: Mapping[Any, Any]) -> Iterator[str]:
     for key, node in node_items(document):
         if not isinstance(node, dict):
             yield f"node {shown_key(key)}: expected a JSON object, seen a {type(node).__name__}"
-        elif fault := _value_fault(node):
-            yield f"node {shown_key(key)}: {fault}"
+        elif problem := _value_problem(node):
+            yield f"node {shown_key(key)}: {problem}"
 
 
-def _start_faults(document: Mapping[Any, Any]) -> Iterator[str]:
+def _start_problems(document: Mapping[Any, Any]) -> Iterator[str]:
     entries = document.get(START)
     if not entries:
         yield f"'{START}' is missing or empty: expected a list of [node, payload] pairs"
@@ -103,11 +103,11 @@ def _start_faults(document: Mapping[Any, Any]) -> Iterator[str]:
             yield f"'{START}' leads to itself: expected pairs [node number, payload], seen {shown(entry)}"
         elif not is_node_number(entry[0]):
             yield f"'{START}' entry {shown(entry)}: expected a pair [node number, payload]"
-        elif fault := _value_fault(entry[1]):
-            yield f"'{START}' of node {entry[0]}: {fault}"
+        elif problem := _value_problem(entry[1]):
+            yield f"'{START}' of node {entry[0]}: {problem}"
 
 
-def _error_faults(document: Mapping[Any, Any]) -> Iterator[str]:
+def _error_problems(document: Mapping[Any, Any]) -> Iterator[str]:
     links = document.get(ERROR)
     if not (links is None or is_node_number(links) or isinstance(links, (list, tuple))):
         yield f"recipe-level '{ERROR}' {shown(links)}: expected a list of node numbers"
@@ -125,7 +125,7 @@ def shown_key(key: Any) -> str:
     return shown(key) if number is None else str(number)
 
 
-def _value_fault(value: Any) -> str | None:
+def _value_problem(value: Any) -> str | None:
     try:
         check_value(value)
     except RecipeError as error:

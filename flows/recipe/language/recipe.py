@@ -15,19 +15,19 @@ from blocks.errors import RecipeError
 from flows.recipe.language.document import (
     ERROR,
     START,
-    BrokenRules,
+    InvalidRecipe,
+    document_problems,
     error_links,
     is_node_number,
     node_items,
     node_number,
-    shape_faults,
 )
 from flows.recipe.language.files import parse_json
 
 __all__ = [
     "ERROR",
     "START",
-    "BrokenRules",
+    "InvalidRecipe",
     "Link",
     "Recipe",
     "links",
@@ -115,7 +115,7 @@ def parse_recipe(text: str) -> Recipe:
     Raises
     ------
     RecipeError
-        The text isn't JSON, or isn't of a recipe's shape.
+        The text isn't JSON, or isn't a recipe.
     """
     return recipe_from_document(parse_json(text))
 
@@ -125,11 +125,11 @@ def recipe_from_document(document: Any) -> Recipe:
 
     Raises
     ------
-    BrokenRules
-        It isn't of a recipe's shape.
+    InvalidRecipe
+        It isn't a recipe.
     """
-    if faults := shape_faults(document):
-        raise BrokenRules(faults)
+    if problems := document_problems(document):
+        raise InvalidRecipe(problems)
     return Recipe(
         {number: _normalised(node) for key, node in node_items(document) if (number := node_number(key)) is not None},
         tuple((node, payload) for node, payload in document[START]),

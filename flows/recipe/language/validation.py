@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from blocks.errors import RecipeError
 from flows.recipe.language.document import is_node_number
 from flows.recipe.language.files import read_text
-from flows.recipe.language.recipe import ERROR, START, BrokenRules, Link, Recipe, links, parse_recipe
+from flows.recipe.language.recipe import ERROR, START, InvalidRecipe, Link, Recipe, links, parse_recipe
 from flows.recipe.language.values import shown
 
 Links = Mapping[int, tuple[Link, ...]]
@@ -46,24 +47,24 @@ def validate(recipe: Recipe) -> None:
 
     Raises
     ------
-    BrokenRules
+    InvalidRecipe
         Naming every rule that is broken, with the node and the path that leads there.
     """
-    if faults := structural_faults(recipe):
-        raise BrokenRules(faults)
+    if problems := graph_problems(recipe):
+        raise InvalidRecipe(problems)
 
 
-def structural_faults(recipe: Recipe) -> list[str]:
+def graph_problems(recipe: Recipe) -> list[str]:
     """Return a line for every rule that a recipe breaks."""
     if not recipe.nodes:
         return ["No recipe defined: expected nodes"]
     if not recipe.start:
         return [f"'{START}' is missing or empty: expected a list of [node, payload] pairs"]
     linked = {number: tuple(links(node)) for number, node in recipe.nodes.items()}
-    faults = [*_invalid_links(linked), *_unknown_entries(recipe), *_unknown_targets(recipe, linked)]
-    if not faults:  # cycles and reachability are defined on sound links only
-        faults = [*_cycles(recipe, linked), *_unreachable(recipe, linked)]
-    return faults
+    problems = [*_invalid_links(linked), *_unknown_entries(recipe), *_unknown_targets(recipe, linked)]
+    if not problems:  # cycles and reachability are defined on sound links only
+        problems = [*_cycles(recipe, linked), *_unreachable(recipe, linked)]
+    return problems
 
 
 def _invalid_links(linked: Links) -> Iterator[str]:
@@ -120,24 +121,23 @@ def _route(recipe: Recipe, linked: Links, node: int) -> str:
 
 
 def _cycles(recipe: Recipe, linked: Links) -> Iterator[str]:
-    """Name the first cycle that a depth-first walk meets (iterative: recipes may be long)."""
-    finished: set[int] = set()
-    for _, entry in _entries(recipe):
-        under_way = {entry: iter(linked[entry])} if entry not in finished else {}  # a path, in order
-        while under_way:
-            node, remaining = next(reversed(under_way.items()))
-            link = next(remaining, None)
-            if link is None:
-                finished.add(node)
-                del under_way[node]
-            elif link.target in under_way:
-                path = list(under_way)
-                cycle = " -> ".join(map(str, [*path[path.index(link.target) :], link.target]))
-                route = _route(recipe, linked, link.target)
-                yield f"node {node}: cycle: {cycle} (path {route}); a recipe must not lead back to a node it has passed"
-                return
-            elif link.target not in finished:
-                under_way[link.target] = iter(linked[link.target])
+    """Name a cycle among the nodes that can be reached, from the node at which one enters it."""
+    reached = _came_from(recipe, linked)
+    graph = TopologicalSorter({node: [link.target for link in linked[node]] for node in reached})
+    try:
+        graph.prepare()
+    except CycleError as error:
+        backwards: list[int] = error.args[1][1:]  # to graphlib, what a node leads to comes before it
+        members = backwards[::-1]
+        inside = set(members)
+        entry = next(node for node in reached if node in inside)
+        first = members.index(entry)
+        cycle = " -> ".join(map(str, [*members[first:], *members[:first], entry]))
+        route = _route(recipe, linked, entry)
+        yield (
+            f"node {members[first - 1]}: cycle: {cycle} (path {route}); "
+            "a recipe must not lead back to a node it has passed"
+        )
 
 
 def _unreachable(recipe: Recipe, linked: Links) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ispyb.sqlalchemy import Base
 from sqlalchemy import Connection, Engine, Row, String, Table, func, select, type_coerce
 
-from blocks.errors import PlazaError
+from blocks.errors import MessageRefused, UnknownJob
 from blocks.ispyb_connection import transaction
 
 JOB = Base.metadata.tables["ProcessingJob"]
@@ -23,10 +23,6 @@ COLLECTION = Base.metadata.tables["DataCollection"]
 SESSION = Base.metadata.tables["BLSession"]
 
 Record = TypeVar("Record")
-
-
-class UnknownJob(PlazaError):
-    """There is no processing job of this number in ISPyB."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +57,11 @@ class Program:
     ended: datetime | None
     attachments: tuple[Attachment, ...] = ()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether its status is final."""
+        return self.status in {"success", "failure"}
+
 
 @dataclass(frozen=True)
 class Job:
@@ -89,6 +90,28 @@ class Job:
     def status(self) -> str:
         """How its last program stands; `no program` before the first one."""
         return self.programs[-1].status if self.programs else "no program"
+
+    def changeable_program(self, number: int | None = None) -> Program:
+        """Return the program of that number, or the only one, if its status may still change.
+
+        Raises
+        ------
+        MessageRefused
+            It isn't clear which program, or that has ended: nothing of it changes any more.
+        """
+        programs = {program.id: program for program in self.programs}
+        if not programs:
+            raise MessageRefused(f"job {self.id} has no program yet: there's nothing whose status could change")
+        if number is None and len(programs) == 1:
+            (number,) = programs
+        if number not in programs:
+            seen = f"no program {number}" if number is not None else f"{len(programs)} programs"
+            known = ", ".join(map(str, programs))
+            raise MessageRefused(f"job {self.id} has {seen}; its programs: {known}; say which with --program")
+        program = programs[number]
+        if program.has_ended:
+            raise MessageRefused(f"program {number} of job {self.id} has ended with {program.status}: that is final")
+        return program
 
 
 def read_job(engine: Engine, job_id: int) -> Job:

@@ -1,14 +1,13 @@
 """Read what a recipe needs of a data collection or of a processing job, as Zocalo's dispatcher does."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Engine, select
 
-from blocks.errors import UnknownDataCollection
+from blocks.errors import UnknownDataCollection, UnknownJob
+from blocks.identifiers import parse_dcid, parse_job_id
 from blocks.ispyb_connection import describe, transaction
-from tasks.ispyb_access.overviews.jobs import UnknownJob
 from tasks.ispyb_access.reading.asking import collection_to_read, job_to_read
 from tasks.ispyb_access.reading.assembly import Findings, assemble, classify, has_sweeps
 from tasks.ispyb_access.reading.collection import CollectionRow, read_collection, read_events, read_grid
@@ -24,8 +23,6 @@ from tasks.ispyb_access.reading.related import (
 from tasks.ispyb_access.reading.rows import COLLECTION
 from tasks.ispyb_access.reading.sample import read_energy_scans, read_pdb_rows, read_wells
 from tasks.ispyb_access.reading.visit.files import FileAccess, VisitFiles, Wanted, find_visit_files
-
-ID = re.compile(r"[0-9]{1,18}")  # longer ones are none, and no database would take them
 
 
 def read_data_collection(
@@ -112,7 +109,7 @@ def complete_parameters(
     """
     parameters = dict(known)
     if (job_id := job_to_read(known)) is not None:
-        job = read_processing_job(engine, _as_id("processing job", job_id, UnknownJob))
+        job = read_processing_job(engine, parse_job_id(job_id))
         dcid = known.get("ispyb_dcid") or job.dcid
         if dcid is None:
             raise UnknownDataCollection(
@@ -121,7 +118,7 @@ def complete_parameters(
             )
         parameters |= job.recipe_parameters() | {"ispyb_dcid": dcid}
     if (dcid := collection_to_read(parameters)) is not None:
-        dcid = _as_id("data collection", dcid, UnknownDataCollection)
+        dcid = parse_dcid(dcid)
         collection = read_data_collection(engine, dcid, guid, access)
         parameters = collection.recipe_parameters() | parameters | {"ispyb_dcid": dcid}
     return parameters
@@ -178,14 +175,6 @@ def _groups_of_directories(engine: Engine, collection: CollectionRow, files: Vis
     with transaction(engine, read_only=True) as connection:
         collections = read_visit_directories(connection, collection.session)
     return groups_of_directories(files.groups, collections, str(visit_directory))
-
-
-def _as_id(what: str, value: Any, error: type[Exception]) -> int:
-    """Return an id that may come as text."""
-    text = str(value).strip()
-    if isinstance(value, bool) or not ID.fullmatch(text):
-        raise error(f"{value!r} is no id of a {what}: expected a whole number")
-    return int(text)
 
 
 def _unknown(engine: Engine, dcid: int) -> UnknownDataCollection:

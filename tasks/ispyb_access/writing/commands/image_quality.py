@@ -1,11 +1,11 @@
 """Per-image results: many rows at once, in any order, any number of times."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cache
 from math import inf, isfinite
 from operator import itemgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from ispyb.sqlalchemy import Base
 from pydantic import Field, model_validator
@@ -13,9 +13,11 @@ from sqlalchemy import Connection, func
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.sql.dml import Insert
 
-from tasks.ispyb_access.writing.commands.base import CommandParameters, Identity
+from tasks.ispyb_access.writing.commands.command import Command
 from tasks.ispyb_access.writing.rows.columns import LARGEST_FLOAT, LARGEST_INTEGER, LARGEST_INTEGERS
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity
 
+PER_IMAGE: Final = "store_per_image_analysis_results"
 TABLE = Base.metadata.tables["ImageQualityIndicators"]
 KEY = ("dataCollectionId", "imageNumber")
 COLUMNS = (  # in the order in which the models have them
@@ -122,3 +124,8 @@ def _compiled(dialect_name: str) -> str:
     assert compiled.positiontup is not None
     assert tuple(compiled.positiontup) == COLUMNS
     return str(compiled)
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    PER_IMAGE: Command(PerImageResult, store_per_image_analysis_results, is_repeatable=True),
+}

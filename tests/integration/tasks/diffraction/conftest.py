@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tasks.simulation.collection import render
-from tasks.simulation.grid import Grid
+from tasks.simulation.grid_scan import GridScan
 from tasks.simulation.plan import CollectionPlan, ImageFormat
 
 IMAGES = 6
@@ -32,7 +32,7 @@ def pictures(tmp_path_factory):
     for image_format in ImageFormat:
         for kind, plan in (
             ("rotation", CollectionPlan.rotation(IMAGES, 0.5, image_format=image_format)),
-            ("grid", CollectionPlan.grid_scan(Grid(steps_x=3, steps_y=2), image_format=image_format)),
+            ("grid", CollectionPlan.grid_scan(GridScan(steps_x=3, steps_y=2), image_format=image_format)),
         ):
             sweep = _render(plan, store)
             if image_format is ImageFormat.CBF:

@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 from blocks.ispyb_connection import open_engine
 from tasks.ispyb_access.schema.tables import create_schema
 from tasks.simulation.collection import collect
-from tasks.simulation.grid import Grid
+from tasks.simulation.grid_scan import GridScan
+from tasks.simulation.image_set import describe_plan
 from tasks.simulation.jobs import BeamlineFault
 from tasks.simulation.plan import CollectionPlan, Truth
-from tasks.simulation.sweep import describe_plan
 from tasks.simulation.visit import Visit
 
 
@@ -114,7 +114,7 @@ async def test_rotation_rows_are_what_the_dispatcher_reads(engine, visit, mimas,
 
 
 async def test_grid_scan_has_its_grid(engine, visit, mimas, make_sweep):
-    grid = Grid(steps_x=3, steps_y=2, orientation="vertical", snaked=True)
+    grid = GridScan(steps_x=3, steps_y=2, orientation="vertical", snaked=True)
     record = await collect(make_sweep(CollectionPlan.grid_scan(grid)), visit, engine, mimas, rate_hz=200)
     (row,) = read(engine, GridInfo)
     assert (row.dataCollectionId, row.dataCollectionGroupId) == (record.dcid, record.group_id)

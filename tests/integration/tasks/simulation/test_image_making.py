@@ -8,7 +8,7 @@ import pytest
 from tasks.simulation.child import Place
 from tasks.simulation.collection import collect, find_sweeps, render
 from tasks.simulation.geometry import DetectorSize, Geometry
-from tasks.simulation.grid import Grid
+from tasks.simulation.grid_scan import GridScan
 from tasks.simulation.jobs import BeamlineFault, run_job
 from tasks.simulation.plan import CollectionKind, CollectionPlan, ImageFormat
 
@@ -74,8 +74,8 @@ async def test_both_formats_give_the_same_models_and_spots(store, tmp_path):
 @pytest.mark.parametrize(
     ("image_format", "grid", "centre"),
     [
-        (ImageFormat.CBF, Grid(steps_x=5, steps_y=4), (2.8, 1.9)),
-        (ImageFormat.NXS, Grid(steps_x=5, steps_y=4, orientation="vertical", snaked=True), (2.1, 2.4)),
+        (ImageFormat.CBF, GridScan(steps_x=5, steps_y=4), (2.8, 1.9)),
+        (ImageFormat.NXS, GridScan(steps_x=5, steps_y=4, orientation="vertical", snaked=True), (2.1, 2.4)),
     ],
 )
 async def test_spots_have_their_centre_of_mass_where_the_crystal_is(store, tmp_path, image_format, grid, centre):
@@ -144,7 +144,7 @@ async def test_screening_images_are_read_at_their_angles(store, tmp_path):
         CollectionPlan.screening(),
         CollectionPlan.rotation(2, seed=5),
         CollectionPlan.rotation(1, image_format=ImageFormat.NXS, seed=9),
-        CollectionPlan.grid_scan(Grid(steps_x=5, steps_y=4), centre=(2.8, 1.9)),
+        CollectionPlan.grid_scan(GridScan(steps_x=5, steps_y=4), centre=(2.8, 1.9)),
     ],
     ids=["screening", "rotation", "one-nxs", "grid"],
 )

@@ -8,7 +8,7 @@ import pytest
 
 from flows.demo.demonstration import both
 from flows.monitoring import following as watching
-from flows.monitoring.following import NothingHappens, WatchedRun, follow
+from flows.monitoring.following import NoProgress, WatchedRun, follow
 
 NOW = datetime.now(UTC)
 DECISION = WatchedRun(UUID(int=1), "mimas end · dcid 1", 1, "Completed", "", True, 0.1, 0.2, None)
@@ -36,16 +36,16 @@ async def test_a_server_that_restarts_is_waited_for(monkeypatch):
 
 async def test_when_nothing_happens_it_says_what_still_runs(monkeypatch):
     running = WatchedRun(UUID(int=2), "archive-cbfs · dcid 1", 1, "Running", "", False, 0.1, 0.2, None)
-    with pytest.raises(NothingHappens, match=r"archive-cbfs · dcid 1 \(Running\)"):
+    with pytest.raises(NoProgress, match=r"archive-cbfs · dcid 1 \(Running\)"):
         await follow_answers(monkeypatch, (DECISION, running), timeout_s=0.05)
 
 
 async def test_the_first_of_two_that_fails_is_raised_by_itself():
     async def fail():
-        raise NothingHappens("no run")
+        raise NoProgress("no run")
 
     async def wait():
         await watching.asyncio.Event().wait()
 
-    with pytest.raises(NothingHappens, match="no run"):
+    with pytest.raises(NoProgress, match="no run"):
         await both(wait(), fail())

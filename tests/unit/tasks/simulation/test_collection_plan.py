@@ -2,11 +2,11 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.simulation.geometry import DetectorSize, Geometry
-from tasks.simulation.grid import Grid
+from tasks.simulation.grid_scan import GridScan
+from tasks.simulation.image_set import describe_plan
 from tasks.simulation.plan import CollectionPlan, ImageFormat
-from tasks.simulation.sweep import describe_plan
 
-GRID = Grid(steps_x=5, steps_y=4)
+GRID = GridScan(steps_x=5, steps_y=4)
 
 
 def test_rotation_images_adjoin(tmp_path):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.simulation.grid import Grid
+from tasks.simulation.grid_scan import GridScan
 
 
 def zocalo_reshape(values, grid):
@@ -29,12 +29,12 @@ def zocalo_reshape(values, grid):
     ],
 )
 def test_images_run_over_the_grid_as_the_scan_does(orientation, snaked, order):
-    assert list(Grid(steps_x=3, steps_y=2, orientation=orientation, snaked=snaked).cells()) == order
+    assert list(GridScan(steps_x=3, steps_y=2, orientation=orientation, snaked=snaked).cells()) == order
 
 
 @given(
     st.builds(
-        Grid,
+        GridScan,
         steps_x=st.integers(1, 9),
         steps_y=st.integers(1, 9),
         orientation=st.sampled_from(["horizontal", "vertical"]),

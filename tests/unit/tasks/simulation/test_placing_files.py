@@ -1,8 +1,8 @@
 import pytest
 
+from tasks.simulation.image_set import describe_plan
 from tasks.simulation.placing import place, place_file
 from tasks.simulation.plan import CollectionPlan
-from tasks.simulation.sweep import describe_plan
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Strict checking: every rule, on recipes that break it and on those that only look as if."""
+"""Checking recipes: every rule, on recipes that break it and on those that only look as if."""
 
 import copy
 import json
@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from blocks.settings import CHECKOUT
-from flows.recipe.check.placeholder_sources import Provided
+from flows.recipe.check.placeholder_sources import PlaceholderSources
+from flows.recipe.check.problem import validate_file
 from flows.recipe.check.recipe import check_file, check_recipe, errors
-from flows.recipe.check.structure import check_structure
 from flows.recipe.language.recipe import recipe_from_document
 from tasks.step import Step, StepParameters, message_step
 from tasks.step.registry import STEPS
@@ -76,8 +76,8 @@ def started(node, payload=None):
     return {"1": node, "3": MAIL, "start": [[1, payload], [3, []]]}
 
 
-def findings(document, *declared):
-    return [str(finding) for finding in check_recipe(recipe_from_document(document), Provided(declared))]
+def problems(document, *declared):
+    return [str(problem) for problem in check_recipe(recipe_from_document(document), PlaceholderSources(declared))]
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
@@ -87,7 +87,7 @@ def test_recipes_that_we_ship_have_nothing_wrong(file):
 
 @pytest.mark.parametrize("node", [ANALYSE, STORE, MAIL, PREVIEW, GDA, ARCHIVE, CENTRE], ids=lambda node: node["queue"])
 def test_nodes_of_the_tables_below_are_right_before_they_are_changed(node):
-    assert findings(after_watcher(node)) == []
+    assert problems(after_watcher(node)) == []
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_nodes_of_the_tables_below_are_right_before_they_are_changed(node):
     ],
 )  # fmt: skip
 def test_fault_is_found(document, expected):
-    found = findings(document)
+    found = problems(document)
     assert expected in "\n".join(found)
     assert not any("warning" in line for line in found if expected in line)
 
@@ -264,7 +264,7 @@ def test_fault_is_found(document, expected):
 def test_likely_typo_is_a_warning(document, expected):
     checked = check_recipe(recipe_from_document(document))
     assert errors(checked) == []
-    (warning,) = [finding for finding in checked if finding.is_warning]
+    (warning,) = [problem for problem in checked if problem.is_warning]
     assert expected in str(warning)
 
 
@@ -310,7 +310,7 @@ def test_likely_typo_is_a_warning(document, expected):
     ],
 )  # fmt: skip
 def test_what_may_well_be_right_is_no_fault(document):
-    assert findings(document) == []
+    assert problems(document) == []
 
 
 def test_declared_placeholder_may_be_anything():
@@ -320,20 +320,20 @@ def test_declared_placeholder_may_be_anything():
         comment="{$REPLACE:n[a][1]}",
         output={"every": 3},
     )
-    assert len(findings(started(node))) == 4
-    assert findings(started(node), "where", "n") == []
+    assert len(problems(started(node))) == 4
+    assert problems(started(node), "where", "n") == []
 
 
 def test_settings_and_ispyb_provide_what_they_say_they_do():
     from blocks.settings import get_settings
     from tasks.ispyb_access.reading.parameters import DispatcherParameters
 
-    provided = Provided()
+    sources = PlaceholderSources()
     for name in [
         *get_settings().recipe_parameters(),
         *(f"ispyb_{field}" for field in DispatcherParameters.model_fields),
     ]:
-        assert name in provided
+        assert name in sources
 
 
 @pytest.mark.parametrize(
@@ -348,12 +348,12 @@ def test_settings_and_ispyb_provide_what_they_say_they_do():
 def test_file_without_a_recipe_is_a_finding(tmp_path, text, expected):
     file = tmp_path / "tried.json"
     file.write_text(text)
-    for check in (check_file, check_structure):
+    for check in (check_file, validate_file):
         assert expected in str(check(file)[0])
 
 
 def test_file_that_is_not_there_is_a_finding():
-    assert [str(finding) for finding in check_file(Path("/no/recipe.json"))] == [
+    assert [str(problem) for problem in check_file(Path("/no/recipe.json"))] == [
         "can't be read: No such file or directory"
     ]
 
@@ -361,9 +361,9 @@ def test_file_that_is_not_there_is_a_finding():
 def test_structure_alone_asks_for_no_step(tmp_path):
     file = tmp_path / "tried.json"
     file.write_text(json.dumps({"1": {"queue": "tea.making", "output": {"cup": 2}}, "2": {}, "start": [[1, "{"]]}))
-    assert check_structure(file) == []
+    assert validate_file(file) == []
     file.write_text(json.dumps({"1": {"output": "one"}, "2": {"output": "two"}, "start": [[1, []]]}))
-    assert len(check_structure(file)) == 2
+    assert len(validate_file(file)) == 2
 
 
 @pytest.fixture
@@ -382,17 +382,17 @@ def site_step(monkeypatch):
 
 
 def test_step_of_the_site_judges_too_and_its_own_faults_are_findings(site_step):
-    def judge(parameters, plan):
+    def check(parameters, plan):
         raise KeyError(f"{plan.payloads} {plan.has_outputs}")
 
-    site_step(check=judge)
-    found = findings({"1": {"queue": "site.step", "output": {"done": 1}}, "start": [[1, 5]]})
-    assert any("can't judge the node: KeyError" in line for line in found)
+    site_step(check=check)
+    found = problems({"1": {"queue": "site.step", "output": {"done": 1}}, "start": [[1, 5]]})
+    assert any("can't check the node: KeyError" in line for line in found)
 
 
 def test_step_that_only_sends_has_to_be_heard(site_step):
     site_step(only_sends=True)
-    found = findings({"1": {"queue": "site.step"}, "start": [[1, 5]]})
+    found = problems({"1": {"queue": "site.step"}, "start": [[1, 5]]})
     assert found == [
         "node 1: nobody reads what <lambda> sends, expected an output that leads to a step: done, seen none"
     ]
@@ -427,9 +427,9 @@ def spoilt_recipes(draw):
 def test_whatever_a_file_holds_the_checker_says_what_is_wrong(tmp_path_factory, document):
     file = tmp_path_factory.getbasetemp() / "spoilt.json"
     file.write_text(json.dumps(document))
-    for finding in check_file(file):
-        assert "\n" not in str(finding)
-        assert "can't judge" not in str(finding)
+    for problem in check_file(file):
+        assert "\n" not in str(problem)
+        assert "can't check" not in str(problem)
 
 
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
@@ -441,4 +441,4 @@ def test_whatever_a_step_is_told_the_checker_says_what_is_wrong(queue, parameter
     names = st.sampled_from(sorted(names_of(load_step(queue).parameters)))
     parameters |= data.draw(st.dictionaries(names, VALUES, max_size=5))
     document = {"1": {"queue": queue, "parameters": parameters}, "start": [[1, payload]]}
-    assert not any("can't judge" in line for line in findings(document))
+    assert not any("can't check" in line for line in problems(document))

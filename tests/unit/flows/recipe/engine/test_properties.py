@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from flows.recipe.run_record.journal import Journal, read_journal
-from flows.recipe.run_record.replay import Replay, replay
-from tests.support.recipe_interpreter import Outcome, assert_came_to, interpret
+from flows.recipe.run_record.run_state import RunState, replay
+from tests.support.recipe_interpreter import ExpectedRun, assert_came_to, interpret
 from tests.support.trial_world import RUN, MortalJournal, World, quiet_trial_steps, run_trial, trial_recipes
 
 MESSAGES = 150  # at most in a recipe: beyond that an example takes long and shows nothing new
@@ -27,7 +27,7 @@ def steps() -> Iterator[None]:
         yield
 
 
-def expected_of(document: dict[str, Any]) -> Outcome:
+def expected_of(document: dict[str, Any]) -> ExpectedRun:
     outcome = interpret(document, MESSAGES)
     assume(outcome is not None)
     assert outcome is not None
@@ -35,7 +35,7 @@ def expected_of(document: dict[str, Any]) -> Outcome:
     return outcome
 
 
-def finished(state: Replay) -> set[int]:
+def finished(state: RunState) -> set[int]:
     """Return the numbers of messages that nobody should see again."""
     return state.all.keys() - state.waiting.keys()
 

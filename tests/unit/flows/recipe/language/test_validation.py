@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocks.errors import RecipeError
-from flows.recipe.language.recipe import BrokenRules, Recipe, parse_recipe, reachable, recipe_from_document
-from flows.recipe.language.validation import structural_faults, validate
+from flows.recipe.language.recipe import InvalidRecipe, Recipe, parse_recipe, reachable, recipe_from_document
+from flows.recipe.language.validation import graph_problems, validate
 from tests.support.recipe_strategies import JSON, NUMBERS, add_link, recipe_documents
 
 
@@ -130,19 +130,19 @@ def test_a_broken_rule_is_named_with_its_node_and_the_way_there(document, words)
     assert [word for word in words if word not in message] == [], message
 
 
-def test_all_faults_are_named_at_once_and_told_apart():
-    with pytest.raises(BrokenRules) as caught:
+def test_all_problems_are_named_at_once_and_told_apart():
+    with pytest.raises(InvalidRecipe) as caught:
         recipe_from_document({"x": {}, "1": [], "start": [], "error": ["start"]})
-    assert len(caught.value.faults) == 4
-    faults = structural_faults(recipe_from_document({"1": {"output": ["a", 7, 8]}, "start": [[1, 0], [9, 0]]}))
-    assert len(faults) == 4
+    assert len(caught.value.problems) == 4
+    problems = graph_problems(recipe_from_document({"1": {"output": ["a", 7, 8]}, "start": [[1, 0], [9, 0]]}))
+    assert len(problems) == 4
 
 
 def test_broken_rules_survive_the_way_between_processes():
     import pickle
 
-    error = pickle.loads(pickle.dumps(BrokenRules(["node 1: this", "node 2: that"])))
-    assert (error.faults, str(error)) == (("node 1: this", "node 2: that"), "node 1: this; node 2: that")
+    error = pickle.loads(pickle.dumps(InvalidRecipe(["node 1: this", "node 2: that"])))
+    assert (error.problems, str(error)) == (("node 1: this", "node 2: that"), "node 1: this; node 2: that")
 
 
 def test_a_recipe_made_by_hand_obeys_the_same_rules():

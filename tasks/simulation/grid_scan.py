@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Grid(BaseModel):
+class GridScan(BaseModel):
     """What ISPyB's GridInfo says of a grid scan. Steps are in mm, offsets in pixels of the snapshot."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

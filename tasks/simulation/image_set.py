@@ -1,17 +1,17 @@
-"""A sweep: images that lie ready in a folder and are one data collection, with what ISPyB is told of them."""
+"""Images that lie ready in a folder and are one data collection, with what ISPyB is told of them."""
 
 import re
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.simulation.grid import Grid
+from tasks.simulation.grid_scan import GridScan
 from tasks.simulation.plan import CollectionKind, CollectionPlan, ImageFormat
 
 TRUTH_SUFFIX = "_truth.json"
 
 
-class Sweep(BaseModel):
+class ImageSet(BaseModel):
     """One data collection's images and how they were taken. Lengths in mm, angles in degrees, wavelength in Å."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,7 +36,7 @@ class Sweep(BaseModel):
     pixel_mm: float
     resolution_a: float | None = None
     detector_model: str
-    grid: Grid | None = None
+    grid: GridScan | None = None
     companions: tuple[str, ...] = Field((), description="Other files that belong to the images: they come first")
 
     @property
@@ -73,13 +73,13 @@ class Sweep(BaseModel):
         return f"{self.prefix}_{self.number}{TRUTH_SUFFIX}"
 
 
-def describe_plan(plan: CollectionPlan, folder: Path) -> Sweep:
+def describe_plan(plan: CollectionPlan, folder: Path) -> ImageSet:
     """Describe the rendered images of a plan."""
     from tasks.simulation.geometry import PIXEL_MM
 
     geometry = plan.geometry
     maker = "Pilatus3" if plan.image_format is ImageFormat.CBF else "Eiger2 X"
-    return Sweep(
+    return ImageSet(
         folder=folder,
         template=plan.template,
         kind=plan.kind,
