@@ -18,7 +18,8 @@ from tasks.logs.line import LogLine
 from tasks.logs.process_output import ProcessOutput
 
 STOP_S = 2.0
-LONGEST_LINE = 65536
+LONGEST_LINE = 64 * 1024 * 1024
+"""Bytes of an answer: what is known of a folder of many images, or of a master of many files, may be long."""
 
 
 def how_it_ended(code: int) -> str:
@@ -44,7 +45,6 @@ class ChildProcess:
         program: Sequence[str],
         name: str,
         environment: Mapping[str, str] | None = None,
-        longest_line: int = LONGEST_LINE,
     ) -> Self:
         """Start a process, in a session of its own: Ctrl-C is for its parent.
 
@@ -56,8 +56,6 @@ class ChildProcess:
             By which the lines that it prints are logged.
         environment
             None: this process's.
-        longest_line
-            Of its answers, in bytes.
         """
         output = ProcessOutput(name)
         try:
@@ -70,7 +68,7 @@ class ChildProcess:
                 stderr=output.fileno(),
                 env=environment,
                 start_new_session=True,
-                limit=longest_line,
+                limit=LONGEST_LINE,
             )
         except BaseException:
             output.close()

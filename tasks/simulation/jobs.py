@@ -8,8 +8,6 @@ from blocks.errors import PlazaError
 from tasks.processes.child import ChildProcess, how_it_ended
 from tasks.simulation.child import Job, Line
 
-# A result is one line; that of a folder of many sweeps may be long.
-LONGEST_LINE = 64 * 1024 * 1024
 NAME = "tasks.simulation.child"
 
 
@@ -34,7 +32,7 @@ async def run_job(job: Job, on_image: Callable[[int, float], None] | None = None
     """
     # With HDF5_PLUGIN_PATH set and hdf5plugin imported, HDF5 can't make bitshuffle datasets.
     environment = {key: value for key, value in os.environ.items() if key != "HDF5_PLUGIN_PATH"}
-    child = await ChildProcess.start(("-m", NAME), NAME, environment, LONGEST_LINE)
+    child = await ChildProcess.start(("-m", NAME), NAME, environment)
     try:
         await child.send(job.model_dump_json().encode())
         result = await _listen(child, on_image)
