@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 Faults = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
-"""Types of faults that may pass, or what tells whether one may."""
 Tell = Callable[[BaseException, float], None]
-"""Called before a pause with the fault and the pause in seconds."""
 
 _DOUBLINGS = 64  # more would be too many for a float, long after the longest pause is reached
 
@@ -52,10 +50,16 @@ async def retry(
 
     Parameters
     ----------
+    on
+        Types of faults that may pass, or what tells whether one may.
+    pauses
+        Waits between tries.
     patience_s
         No try begins later than so many seconds after the first.
     tries
         How often it's tried in all; None: as often as patience allows.
+    tell
+        Called before each pause with the fault and the pause in seconds.
 
     Raises
     ------

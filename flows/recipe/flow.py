@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,6 +18,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from blocks.errors import PlazaError, RecipeError, RecipeRunBusy, UnknownRecipeRun
+from blocks.retrying import Pauses, retry
 from blocks.settings import get_settings
 from flows.recipe.drawing.run_page import RunPage
 from flows.recipe.engine.node import RefusedMessage
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BUSY_PAUSE_S: Final = 0.5
+BUSY_PAUSES: Final = Pauses(first_s=0.5, longest_s=0.5)
 
 
 def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
@@ -110,16 +110,22 @@ async def _run(name: str, path: Path, dcid: int | None, parameters: Mapping[str,
 
 
 async def _open_journal(folder: RunFolder) -> Journal:
-    """Open the run's journal; waits while another process has the run, which was started twice then."""
+    """Open the run's journal; waits while another process has the run, which was started twice then.
+
+    It waits for as long as that takes, which may be hours: given up, the run would be called failed while it goes on.
+    """
     is_told = False
-    while True:
-        try:
-            return Journal(folder.journal)
-        except RecipeRunBusy as error:
-            if not is_told:
-                logger.warning("waiting for the end of it: %s", error)
-            is_told = True
-        await asyncio.sleep(BUSY_PAUSE_S)
+
+    def tell(fault: BaseException, _pause_s: float) -> None:
+        nonlocal is_told
+        if not is_told:
+            logger.warning("waiting for the end of it: %s", fault)
+        is_told = True
+
+    async def open_it() -> Journal:
+        return Journal(folder.journal)
+
+    return await retry(open_it, RecipeRunBusy, BUSY_PAUSES, tell=tell)
 
 
 async def _run_once(
