@@ -30,7 +30,7 @@ DASK_CONFIGURATION = {
 
 
 class AnalysisClusterUnavailable(PassingFault):
-    """The Dask cluster for per-image analysis can't be reached; it may be tried again."""
+    """The Dask cluster for per-image analysis can't be reached."""
 
 
 @asynccontextmanager

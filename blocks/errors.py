@@ -10,11 +10,19 @@ class ConfigurationError(PlazaError):
 
 
 class PassingFault(PlazaError):
-    """Something that may succeed when it's tried again a little later, with the same input."""
+    """Base of what may succeed when it's tried again a little later, with the same input.
+
+    Whoever waits for one thing catches that one: a step that waits for ISPyB as long as it takes must not do so for a
+    file that isn't there. Steps in general wait for any (`tasks.step.retries`).
+    """
 
 
-class DatabaseUnavailable(PlazaError):
-    """ISPyB can't be reached; the write or read may be tried again."""
+class DatabaseUnavailable(PassingFault):
+    """A database can't be reached or used now: ISPyB, where nothing else is named."""
+
+
+class PrefectUnavailable(PassingFault):
+    """Prefect's API doesn't answer."""
 
 
 class UnknownDataCollection(PlazaError):

@@ -5,9 +5,7 @@ Which ISPyB is the site's is for `blocks.site_ispyb` to say.
 
 from __future__ import annotations
 
-import random
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -19,13 +17,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_faults import explain
+from blocks.retrying import Pauses, retry_blocking
 
 Result = TypeVar("Result")
 
 CONNECT_TIMEOUT_S = 10
 ANSWER_TIMEOUT_S = 60  # a frozen server would otherwise hang the caller for good, pool_pre_ping included
 POOL_RECYCLE_S = 3600
-LONGEST_PAUSE_S = 3.0  # so that all goes on within 5 s of the database's return
+PAUSES = Pauses(first_s=0.1, longest_s=3.0)  # so that all goes on within 5 s of the database's return
 # Without it a server cuts text, clips numbers and turns unknown characters into "?" without a word.
 STRICT = "SET SESSION sql_mode = CONCAT_WS(',', NULLIF(@@SESSION.sql_mode, ''), 'STRICT_TRANS_TABLES')"
 SQLITE_PRAGMAS = ("busy_timeout=30000", "foreign_keys=ON", "journal_mode=WAL", "synchronous=NORMAL")
@@ -95,24 +94,12 @@ def retry_transaction(engine: Engine, work: Callable[[Connection], Result], pati
     DatabaseUnavailable
         The fault outlasted `patience_s` seconds.
     """
-    deadline = time.monotonic() + patience_s
-    for pause in pauses():
-        try:
-            with transaction(engine) as connection:
-                return work(connection)
-        except DatabaseUnavailable:
-            if time.monotonic() + pause > deadline:
-                raise
-        time.sleep(pause)
-    raise AssertionError("pauses() ended")
 
+    def once() -> Result:
+        with transaction(engine) as connection:
+            return work(connection)
 
-def pauses(first_s: float = 0.1, longest_s: float = LONGEST_PAUSE_S) -> Iterator[float]:
-    """Yield waits for ever, doubling up to a limit, with jitter so that many writers don't come back at once."""
-    pause = min(first_s, longest_s)
-    while True:
-        yield pause * random.uniform(0.5, 1.0)
-        pause = min(longest_s, 2 * pause)
+    return retry_blocking(once, DatabaseUnavailable, PAUSES, patience_s=patience_s)
 
 
 def describe(engine: Engine) -> str:

@@ -7,13 +7,13 @@ from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
-from blocks.errors import PlazaError
+from blocks.errors import PassingFault
 
 SavedBlock = TypeVar("SavedBlock", bound=Block)
 
 
 def find_block(
-    block_type: type[SavedBlock], name: str, *, holds: str, setting: str, away: type[PlazaError]
+    block_type: type[SavedBlock], name: str, *, holds: str, setting: str, away: type[PassingFault]
 ) -> SavedBlock | None:
     """Return a saved block; None if there is no such block.
 

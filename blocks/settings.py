@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from blocks.errors import ConfigurationError
+from blocks.validation_faults import describe, dotted
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -82,10 +83,7 @@ def get_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        faults = "; ".join(
-            f"PLAZA_{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}, seen {fault['input']!r}"
-            for fault in error.errors(include_url=False)
-        )
+        faults = describe(error, place=lambda location: f"PLAZA_{dotted(location).upper()}")
         raise ConfigurationError(
             f"settings can't be used: {faults}. Mend them in the environment or in {CHECKOUT / 'plaza.env'}"
         ) from error

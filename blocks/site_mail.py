@@ -1,6 +1,6 @@
 """The site's mail server: that of the settings, else of the Prefect block `mail-server/plaza`, else none."""
 
-from blocks.errors import ConfigurationError
+from blocks.errors import PrefectUnavailable
 from blocks.prefect_api import has_prefect_api
 from blocks.settings import Settings
 from blocks.smtp_server import SmtpServer
@@ -13,7 +13,7 @@ def find_smtp_server(settings: Settings) -> SmtpServer | None:
 
     Raises
     ------
-    ConfigurationError
+    PrefectUnavailable
         Prefect's API, which may know it, doesn't answer.
     """
     if settings.smtp_host:
@@ -24,6 +24,6 @@ def find_smtp_server(settings: Settings) -> SmtpServer | None:
     from blocks.saved_blocks import find_block
 
     block = find_block(
-        MailServer, BLOCK_NAME, holds="the mail server", setting="PLAZA_SMTP_HOST", away=ConfigurationError
+        MailServer, BLOCK_NAME, holds="the mail server", setting="PLAZA_SMTP_HOST", away=PrefectUnavailable
     )
     return None if block is None else block.smtp_server()

@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from blocks.errors import MessageRefused, PassingFault
+from blocks.validation_faults import describe
 from tasks.step import Message, Retries, Send, StepContext, StepParameters, message_step
 
 RETRIES = Retries(tries=3)  # some seconds: a point that comes later is of no use at the beamline
@@ -83,7 +84,7 @@ def _read(message: Message) -> AnalysedImage:
     try:
         return AnalysedImage.model_validate(message.payload)
     except ValidationError as error:
-        faults = "; ".join(f"{fault['loc']}: {fault['msg']}" for fault in error.errors(include_url=False))
         raise MessageRefused(
-            f"expected an image's analysis with file-number and n_spots_total; seen {message.payload!r:.200} ({faults})"
+            "expected an image's analysis with file-number and n_spots_total; "
+            f"seen {message.payload!r:.200} ({describe(error)})"
         ) from error

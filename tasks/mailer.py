@@ -22,13 +22,15 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from blocks.errors import ConfigurationError, MessageRefused
-from blocks.site_mail import find_smtp_server
-from blocks.smtp_server import SmtpServer
+from blocks.errors import MessageRefused, PrefectUnavailable
+from blocks.retrying import Pauses, retry_blocking
+from blocks.validation_faults import describe
 from tasks.step import Fills, Message, NodePlan, Send, StepContext, StepParameters, message_step
 from tasks.step.atomic_file import write_atomically
+from tasks.step.ports import MailServer
 
-RETRY_PAUSES_S = (1.0, 4.0)
+TRIES = 3
+PAUSES = Pauses(first_s=2.0, longest_s=8.0)
 ANYBODY = "somebody@localhost"  # for a mail that isn't sent
 PERMANENT = range(500, 600)  # SMTP's replies to what it will never take
 
@@ -84,12 +86,12 @@ def send_mail(parameters: MailParameters, message: Message, context: StepContext
     mail = compose(parameters, message, context.recipe_run, settings.mail_sender)
     kept = settings.home / "mail" / f"{_file_stem(mail)}.eml"
     try:
-        server = find_smtp_server(settings)
+        server = context.resources.mail_server()
         if server is not None:
             _hand_over(mail, parameters, server, context)
             return []
         context.logger.info("no PLAZA_SMTP_HOST and no block mail-server/plaza: the mail is kept as %s", kept)
-    except (ConfigurationError, OSError, ValueError) as error:
+    except (PrefectUnavailable, OSError, ValueError) as error:
         context.logger.error("the mail %r can't be sent and is kept as %s: %s", mail["Subject"], kept, error)
     write_atomically(kept, mail.as_bytes(policy=SMTP))
     return []
@@ -135,19 +137,18 @@ def fill_in(content: str, payload: Any) -> str:
     return _FIELD.sub(lambda match: values[match[1]], content)
 
 
-def _hand_over(mail: EmailMessage, parameters: MailParameters, server: SmtpServer, context: StepContext) -> None:
+def _hand_over(mail: EmailMessage, parameters: MailParameters, server: MailServer, context: StepContext) -> None:
     """Give a mail to the server, again after a pause if that fails for a reason that can pass."""
     mail.replace_header("From", parameters.sender or server.sender)
-    for pause_s in (*RETRY_PAUSES_S, None):
-        try:
-            refused = server.send(mail)
-        except OSError as error:
-            if pause_s is None or is_permanent(error):
-                raise
-            context.logger.warning("%s:%d doesn't take a mail, trying again: %s", server.host, server.port, error)
-            time.sleep(pause_s)
-        else:
-            break
+    refused = retry_blocking(
+        lambda: server.send(mail),
+        lambda error: isinstance(error, OSError) and not is_permanent(error),
+        PAUSES,
+        tries=TRIES,
+        tell=lambda fault, _: context.logger.warning(
+            "%s:%d doesn't take a mail, trying again: %s", server.host, server.port, fault
+        ),
+    )
     context.logger.info("sent %r to %s", mail["Subject"], mail["To"])
     for recipient, reason in refused.items():
         context.logger.error("the mail server refuses %s: %s", recipient, reason)
@@ -172,7 +173,7 @@ def _mail_of(parameters: MailParameters, payload: Any) -> MailParameters:
     try:
         return MailParameters.model_validate({"content": payload.get("content"), **named})
     except ValidationError as error:
-        raise MessageRefused(f"the payload's parameters are wrong: {error}") from error
+        raise MessageRefused(f"the payload's parameters are wrong: {describe(error)}") from error
 
 
 def _as_list(value: Any) -> list[str]:

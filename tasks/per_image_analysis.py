@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from blocks.errors import MessageRefused
+from blocks.validation_faults import describe
 from tasks.diffraction.fan_out import FanOut
 from tasks.diffraction.requests import AnalysisParameters, ImageRequest, ImageStatistics
 from tasks.step import Message, NodePlan, Send, StepContext, stream_step
@@ -64,8 +65,7 @@ def read_request(payload: Any, parameters: AnalysisParameters) -> ImageRequest:
         try:
             parameters = AnalysisParameters.model_validate(parameters.model_dump() | dict(own))
         except ValidationError as error:
-            faults = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors(include_url=False))
-            raise MessageRefused(f"the parameters of the message for {file} are wrong: {faults}") from error
+            raise MessageRefused(f"the parameters of the message for {file} are wrong: {describe(error)}") from error
     return ImageRequest(file, parameters.options, parameters.scan_range)
 
 

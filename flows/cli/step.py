@@ -71,9 +71,9 @@ def _read_payloads(path: Path | None) -> list[Any]:
 
 async def _run(node: dict[str, Any], payloads: Iterable[Any]) -> bool:
     """Run the node; return whether every message was handled."""
+    from flows.resources import SiteResources
     from tasks.step import BY_HAND, Message, StepContext
     from tasks.step.registry import load_step, queue_of
-    from tasks.step.resources import Resources
     from tasks.step.runner import run_step, sends_of
 
     step = load_step(queue_of(1, node))
@@ -87,7 +87,7 @@ async def _run(node: dict[str, Any], payloads: Iterable[Any]) -> bool:
         for number, payload in enumerate(payloads, 1):
             yield Message(payload, {"ID": BY_HAND}, number, time.time())
 
-    async with Resources() as resources:
+    async with SiteResources() as resources:
         async for result in run_step(step, inbox(), StepContext(node, BY_HAND, resources, refuse)):
             for send in sends_of(result):
                 sys.stdout.write(json.dumps({"output": send.output, "payload": send.payload}) + "\n")

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blocks.errors import ConfigurationError
+from blocks.validation_faults import describe
 from flows.site.running_site import WORK_POOL
 
 if TYPE_CHECKING:
@@ -174,4 +175,5 @@ def _read(file: Path, model: type[_Model]) -> _Model:
     except FileNotFoundError as error:
         raise ConfigurationError(f"{file} is missing: it says what `plaza deploy` deploys") from error
     except (yaml.YAMLError, ValidationError) as error:
-        raise ConfigurationError(f"{file} can't be used: {error}") from error
+        faults = describe(error) if isinstance(error, ValidationError) else error
+        raise ConfigurationError(f"{file} can't be used: {faults}") from error

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Literal
 
-from blocks.errors import PlazaError
+from blocks.errors import PassingFault
 
 logger = logging.getLogger(__name__)
 
 
-class MimasUnreachable(PlazaError):
-    """An event can't be handed to Mimas: no Prefect server, or no deployment of Mimas on it."""
+class MimasUnreachable(PassingFault):
+    """An event can't be handed to Mimas now: no Prefect server, or no deployment of Mimas on it."""
 
 
 async def tell_mimas(event: Literal["start", "end"], dcid: int) -> None:

@@ -16,10 +16,10 @@ from flows.mimas.outcome import MimasOutcome
 from flows.mimas.publishing import label_run, publish
 from flows.mimas.rules import decide
 from flows.mimas.scenario import Event
+from flows.prefect_limits import DcidParameter, ExtraParameters
 from flows.recipe.handover import hand_over
 from flows.recipe.ispyb_reading import await_run_status, read_collection
-from flows.recipe.prefect_limits import DcidParameter, ExtraParameters
-from tasks.step.resources import Resources
+from flows.resources import SiteResources
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -53,7 +53,7 @@ async def mimas(
         Parameters for the recipes, beside what ISPyB says; they win over it. Few and small ones.
     """
     run = _this_run()
-    async with Resources() as resources:
+    async with SiteResources() as resources:
         if wait_for_run_status:
             await await_run_status(resources, dcid, run_status_timeout)
         collection = await read_collection(resources, dcid, guid=str(run.id))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from blocks.errors import PlazaError
+from blocks.validation_faults import reason
 from flows.mimas.scenario import (
     AnomalousScatterer,
     DCClass,
@@ -109,4 +110,4 @@ def detector_class(name: str | None) -> DetectorClass | None:
 def _reason(error: ValidationError | TypeError) -> str:
     if isinstance(error, TypeError):
         return str(error)
-    return "; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())
+    return "; ".join(map(reason, error.errors(include_url=False)))

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from blocks.errors import ConfigurationError, MessageRefused
-from flows.launching import launch_once, runs_by_key
 from flows.mimas.outcome import CreatedJob
 from flows.mimas.publishing import tags
 from flows.mimas.scenario import ISPyBJobInvocation, JobParameter, Scenario
 from flows.recipe import ispyb_reading
-from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
+from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe, Launcher
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import PrefectClient
-
     from tasks.step.resources import Resources
 
 logger = logging.getLogger(__name__)
@@ -26,7 +23,7 @@ RECIPE_PREFIX = "ispyb-"
 
 
 async def carry_out(
-    client: PrefectClient, resources: Resources, job: ISPyBJobInvocation, scenario: Scenario, read_by: UUID | None
+    resources: Resources, job: ISPyBJobInvocation, scenario: Scenario, read_by: UUID | None
 ) -> CreatedJob | FailedLaunch:
     """Create a job, and start its recipe unless it's held.
 
@@ -49,14 +46,16 @@ async def carry_out(
         return CreatedJob(job_id=job_id)
     variables = {variable.key: variable.value for variable in job.trigger_variables}
     parameters = {**variables, "ispyb_process": job_id}
-    launched = await start(client, recipe, scenario.dcid, parameters, scenario.beamline, tags(scenario), read_by)
+    launched = await start(
+        resources.launcher, recipe, scenario.dcid, parameters, scenario.beamline, tags(scenario), read_by
+    )
     if isinstance(launched, FailedLaunch):
         return launched.model_copy(update={"reason": f"job {job_id}: {launched.reason}"})
     return CreatedJob(job_id=job_id, flow_run_id=launched.flow_run_id)
 
 
 async def start(
-    client: PrefectClient,
+    launcher: Launcher,
     recipe: str,
     dcid: int | None,
     parameters: Mapping[str, Any],
@@ -68,8 +67,8 @@ async def start(
     job_id = parameters["ispyb_process"]
     key = f"{dcid}-job-{job_id}"  # the collection too: numbers begin anew in a new ISPyB, such as a demo's
     name = f"{recipe} · dcid {dcid or 'none'} · {label} · job {job_id}"
-    earlier = await runs_by_key(client, [key])
-    return await launch_once(client, Launch(recipe, dcid, parameters, key, name, run_tags, read_by), earlier.get(key))
+    (launched,) = await launcher.launch([Launch(recipe, dcid, parameters, key, name, run_tags, read_by)])
+    return launched
 
 
 async def _create(resources: Resources, job: ISPyBJobInvocation) -> int:

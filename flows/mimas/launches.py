@@ -8,9 +8,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
-
-from flows.launching import installed_recipes, launch_once, runs_by_key
 from flows.mimas import jobs
 from flows.mimas.decision import Decision
 from flows.mimas.outcome import MimasOutcome, describe_job
@@ -57,21 +54,20 @@ async def launch_decided(
     scenario = decision.scenario
     wanted = [invocation.recipe for invocation in decision.recipes]
     job_recipes = [jobs.RECIPE_PREFIX + job.recipe for job in decision.jobs]
-    async with get_client() as client:
-        installed = await installed_recipes(client, [*wanted, *job_recipes])
-        keys = {recipe: run_key(decision, recipe, given) for recipe in wanted if recipe in installed}
-        earlier = await runs_by_key(client, keys.values())
-        # One after the other: launched together they take no less time, and on SQLite ten times as long
-        launched = {
-            recipe: await launch_once(client, _launch(scenario, recipe, given, key, read_by), earlier.get(key))
-            for recipe, key in sorted(keys.items(), key=_can_wait)
-        }
-        created = {
-            job: await jobs.carry_out(client, resources, job, scenario, read_by)
-            for job in decision.jobs
-            if jobs.RECIPE_PREFIX + job.recipe in installed
-        }
-    launches = [*(launched[recipe] for recipe in keys), *created.values()]
+    launcher = resources.launcher
+    installed = await launcher.installed([*wanted, *job_recipes])
+    recipes = [recipe for recipe in wanted if recipe in installed]
+    in_order = sorted(dict.fromkeys(recipes), key=_can_wait)
+    launched = await launcher.launch(
+        [_launch(scenario, recipe, given, run_key(decision, recipe, given), read_by) for recipe in in_order]
+    )
+    outcomes = dict(zip(in_order, launched, strict=True))
+    created = {
+        job: await jobs.carry_out(resources, job, scenario, read_by)
+        for job in decision.jobs
+        if jobs.RECIPE_PREFIX + job.recipe in installed
+    }
+    launches = [*(outcomes[recipe] for recipe in dict.fromkeys(recipes)), *created.values()]
     return MimasOutcome(
         dcid=scenario.dcid,
         event=scenario.event.value,
@@ -86,9 +82,8 @@ async def launch_decided(
     )
 
 
-def _can_wait(launch: tuple[str, str]) -> bool:
+def _can_wait(recipe: str) -> bool:
     """Tell whether nobody at the beamline waits for a recipe: results go first, archiving after them."""
-    recipe, _ = launch
     return recipe.startswith("archive-")
 
 

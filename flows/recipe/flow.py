@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,7 +19,9 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed, State  # State too: without it Prefect couldn't read the flow's types
 
 from blocks.errors import PlazaError, RecipeError, RecipeRunBusy, UnknownRecipeRun
+from blocks.retrying import Pauses, retry
 from blocks.settings import get_settings
+from flows.prefect_limits import DcidOrDigits, ExtraParameters, state_message
 from flows.recipe.drawing.run_page import RunPage
 from flows.recipe.engine.node import RefusedMessage
 from flows.recipe.engine.run import RecipeRun
@@ -28,7 +29,6 @@ from flows.recipe.language.files import read_text
 from flows.recipe.language.substitution import fill_recipe
 from flows.recipe.language.validation import validated_recipe
 from flows.recipe.parameters import recipe_parameters
-from flows.recipe.prefect_limits import DcidOrDigits, ExtraParameters, state_message
 from flows.recipe.publishing import published
 from flows.recipe.run_record.dead_letter import DeadLetter
 from flows.recipe.run_record.dead_letters import DeadLetters
@@ -38,13 +38,14 @@ from flows.recipe.run_record.journal import Journal
 from flows.recipe.run_record.manifest import Manifest, digest_of, document_of, read_manifest
 from flows.recipe.run_record.progress import NodeProgress
 from flows.recipe.run_record.resumption import take_up
+from flows.resources import SiteResources
 from tasks.logs.run_log import run_log
 from tasks.step.identity import StepIdentity
 from tasks.step.resources import Resources
 
 logger = logging.getLogger(__name__)
 
-BUSY_PAUSE_S: Final = 0.5
+BUSY_PAUSES: Final = Pauses(first_s=0.5, longest_s=0.5)
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ async def _run(name: str, path: Path, call: Call) -> State[Any]:
         while True:
             with await _open_journal(folder) as journal:
                 try:
-                    async with Resources() as resources:
+                    async with SiteResources() as resources:
                         state = await _run_once(name, path, call, folder, journal, resources)
                 except PlazaError as error:  # the reason is all that an operator needs, so no traceback
                     logger.error("recipe %s can't run: %s", name, error)
@@ -121,16 +122,22 @@ async def _run(name: str, path: Path, call: Call) -> State[Any]:
 
 
 async def _open_journal(folder: RunFolder) -> Journal:
-    """Open the run's journal; waits while another process has the run, which was started twice then."""
+    """Open the run's journal; waits while another process has the run, which was started twice then.
+
+    It waits for as long as that takes, which may be hours: given up, the run would be called failed while it goes on.
+    """
     is_told = False
-    while True:
-        try:
-            return Journal(folder.journal)
-        except RecipeRunBusy as error:
-            if not is_told:
-                logger.warning("waiting for the end of it: %s", error)
-            is_told = True
-        await asyncio.sleep(BUSY_PAUSE_S)
+
+    def tell(fault: BaseException, _pause_s: float) -> None:
+        nonlocal is_told
+        if not is_told:
+            logger.warning("waiting for the end of it: %s", fault)
+        is_told = True
+
+    async def open_it() -> Journal:
+        return Journal(folder.journal)
+
+    return await retry(open_it, RecipeRunBusy, BUSY_PAUSES, tell=tell)
 
 
 async def _run_once(

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from blocks.errors import DatabaseUnavailable, PlazaError
 from blocks.identifiers import Dcid
+from blocks.retrying import Pauses, retry
 from tasks.ispyb_access.reading.asking import job_to_read
 from tasks.ispyb_access.reading.parameters import DispatcherParameters, ReadParameters
 from tasks.step.resources import Resources
@@ -17,6 +18,7 @@ from tasks.step.resources import Resources
 logger = logging.getLogger(__name__)
 
 OUTAGE_PATIENCE_S = 600.0
+PAUSES = Pauses(first_s=1.0, longest_s=3.0)
 STATUS_INTERVAL_S = 2.0
 
 Answer = TypeVar("Answer")
@@ -111,15 +113,10 @@ async def await_run_status(resources: Resources, dcid: int, timeout_s: float) ->
 
 async def _patiently(read: Callable[[], Answer]) -> Answer:
     """Read in a thread, and again while ISPyB can't be reached."""
-    from blocks.ispyb_connection import pauses
-
-    deadline = time.monotonic() + OUTAGE_PATIENCE_S
-    for pause in pauses(1.0):
-        try:
-            return await asyncio.to_thread(read)
-        except DatabaseUnavailable as error:
-            if time.monotonic() + pause > deadline:
-                raise
-            logger.warning("%s (again in %.1f s)", error, pause)
-        await asyncio.sleep(pause)
-    raise AssertionError("pauses() ended")
+    return await retry(
+        lambda: asyncio.to_thread(read),
+        DatabaseUnavailable,
+        PAUSES,
+        patience_s=OUTAGE_PATIENCE_S,
+        tell=lambda fault, pause_s: logger.warning("%s (again in %.1f s)", fault, pause_s),
+    )

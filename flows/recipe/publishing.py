@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -21,6 +21,7 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
+from blocks.retrying import Pauses, retry
 from flows.display_text import printable
 from flows.recipe.run_record.progress import NodeProgress
 
@@ -31,7 +32,7 @@ FIRST_PAGE_S = 1.0  # a run that is over by then is told of once
 PAGE_INTERVAL_S = 5.0
 PAGE_SHARE: Final = 0.02  # of a run's time: a run of hours is looked at less often
 API_PATIENCE_S = 1800.0
-API_PAUSE_S = 1.0  # beside the minute for which Prefect's client tries by itself
+API_PAUSES = Pauses(first_s=1.0, longest_s=5.0)  # beside the minute for which Prefect's client tries by itself
 
 
 class Page(Protocol):
@@ -156,15 +157,16 @@ async def _publish_steps(progress: Mapping[int, NodeProgress]) -> None:
 
 async def _tell(what: str, call: Callable[[], Awaitable[None]]) -> None:
     """Tell Prefect's API something; waits for the API if it's away."""
-    deadline = time.monotonic() + API_PATIENCE_S
-    while True:
+
+    async def once() -> None:
         try:
-            return await call()
+            await call()
         except httpx.HTTPError as error:
             logger.warning("%s can't be published: %s", what, error)
-            if not isinstance(error, httpx.TransportError) or time.monotonic() > deadline:
-                return None
-        await asyncio.sleep(API_PAUSE_S)
+            raise
+
+    with suppress(httpx.HTTPError):
+        await retry(once, httpx.TransportError, API_PAUSES, patience_s=API_PATIENCE_S)
 
 
 async def _is_over(over: asyncio.Event, pause_s: float) -> bool:

@@ -13,7 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
 
-from blocks.errors import PassingFault, RecipeRunBusy, UnknownRecipeRun
+from blocks.errors import PrefectUnavailable, RecipeRunBusy, UnknownRecipeRun
 from flows.recipe.run_record.activity import is_at_work, is_work_left
 from flows.recipe.run_record.folder import RunFolder
 
@@ -38,7 +38,7 @@ async def schedule_again(folder: RunFolder) -> str:
     ------
     UnknownRecipeRun
         Prefect doesn't have its flow run any more, or can't start it.
-    PassingFault
+    PrefectUnavailable
         Prefect's API can't be reached.
     """
     async with _client() as client:
@@ -112,4 +112,6 @@ async def _client() -> AsyncIterator[PrefectClient]:
         async with get_client() as client:
             yield client
     except httpx.TransportError as error:
-        raise PassingFault(f"Prefect's API can't be reached ({error!r}): is the site up? See `plaza status`") from error
+        raise PrefectUnavailable(
+            f"Prefect's API can't be reached ({error!r}): is the site up? See `plaza status`"
+        ) from error

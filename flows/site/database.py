@@ -23,7 +23,7 @@ import psutil
 from blocks.errors import ConfigurationError
 from blocks.settings import get_settings
 from flows.site.running_site import socket_folder
-from tasks.step.process_ties import end_with_parent, kill, wait_until_gone
+from tasks.processes.ties import end_with_parent, kill, wait_until_gone
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import time
 from pathlib import Path
 
 from blocks.errors import DatabaseUnavailable
+from blocks.retrying import Pauses, retry
 from blocks.settings import get_settings
 from flows.site.database import connection_url, database_socket_folder
 
@@ -39,20 +39,18 @@ async def wait_for_database(home: Path, timeout: float = _DATABASE_TIMEOUT_S) ->
     """
     import asyncpg  # type: ignore[import-untyped]
 
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            connection = await asyncpg.connect(user="postgres", host=str(database_socket_folder(home)))
-        except (OSError, asyncpg.PostgresError) as error:
-            if time.monotonic() > deadline:
-                raise DatabaseUnavailable(
-                    f"PostgreSQL at {database_socket_folder(home)} didn't answer within {timeout:.0f} s ({error}): "
-                    f"see {home / 'logs' / 'database.log'}"
-                ) from error
-            await asyncio.sleep(0.1)
-        else:
-            await connection.close()
-            return
+    async def once() -> None:
+        connection = await asyncpg.connect(user="postgres", host=str(database_socket_folder(home)))
+        await connection.close()
+
+    faults = (OSError, asyncpg.PostgresError)
+    try:
+        await retry(once, faults, Pauses(first_s=0.1, longest_s=0.2), patience_s=timeout)
+    except faults as error:
+        raise DatabaseUnavailable(
+            f"PostgreSQL at {database_socket_folder(home)} didn't answer within {timeout:.0f} s ({error}): "
+            f"see {home / 'logs' / 'database.log'}"
+        ) from error
 
 
 def main(port: int) -> None:

@@ -33,7 +33,7 @@ from flows.site.running_site import (
 )
 from flows.site.supervision import Service, ServiceFailed, ServiceState, Supervisor, tail
 from flows.warm_pool.forker import FLOW_MODULES
-from tasks.step.process_ties import is_alive, kill, wait_until_gone
+from tasks.processes.ties import is_alive, kill, wait_until_gone
 
 logger = logging.getLogger(__name__)
 

@@ -104,7 +104,7 @@ def configuration(home: Path, services: Sequence[Service]) -> RawConfigParser:
 
 
 def _command(service: Service) -> list[str]:
-    return [sys.executable, "-m", "tasks.step.process_ties", *service.command]
+    return [sys.executable, "-m", "tasks.processes.ties", *service.command]
 
 
 def _quoted(word: str) -> str:

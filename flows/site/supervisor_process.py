@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-from tasks.step.process_ties import adopt_orphans, end_with
+from tasks.processes.ties import adopt_orphans, end_with
 
 
 def main(configuration: str, end_with_pid: int | None) -> None:

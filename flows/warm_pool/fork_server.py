@@ -35,7 +35,7 @@ from uuid import UUID
 import setproctitle
 
 from tasks.logs.run_log import PLAZA_LOGGERS
-from tasks.step.process_ties import end_with_parent
+from tasks.processes.ties import end_with_parent
 
 TITLE = "plaza: fork server"
 _UNFIT = ("dxtbx", "h5py")  # HDF5 and DIALS

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
-from blocks.errors import ConfigurationError, PlazaError
+from blocks.errors import ConfigurationError, PassingFault
 from tasks.step.registry import STEPS
 
 logger = logging.getLogger(__name__)
@@ -21,10 +21,12 @@ logger = logging.getLogger(__name__)
 # what the site's flows import sooner or later; nothing that has DIALS or HDF5, whose state doesn't survive a fork
 FLOW_MODULES = (
     "distributed",
+    "flows.launching",
     "flows.mimas.flow",
     "flows.recipe.catalogue",
     "flows.recipe.flow",
     "tasks.ispyb_access.reading.reader",
+    "tenacity",
     *sorted({step.partition(":")[0] for step in STEPS.values()}),
 )
 
@@ -33,7 +35,7 @@ _LOST = -9  # what a child's exit status is taken for when nobody is left to tel
 _LOG_LIMIT = 10_000_000  # bytes
 
 
-class ForkServerLost(PlazaError):
+class ForkServerLost(PassingFault):
     """The fork server ended while it was asked to fork."""
 
 

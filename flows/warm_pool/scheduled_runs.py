@@ -16,7 +16,7 @@ from prefect.events.filters import EventFilter, EventNameFilter
 logger = logging.getLogger(__name__)
 
 SCHEDULED = "prefect.flow-run.Scheduled"
-RECONNECT_S = 2.0
+RECONNECT_S = 2.0  # always, without jitter: a site has one worker, and nothing to give up for
 
 
 async def watch_scheduled_runs(look_for_runs: Callable[[], Awaitable[object]]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -23,18 +22,18 @@ from typing import Any
 from blocks.errors import PlazaError
 from tasks.diffraction.requests import Failure, Outcome, Request
 from tasks.logs.process_output import ProcessOutput
+from tasks.processes.child import how_it_ended
 
 logger = logging.getLogger(__name__)
 
 NAME = "tasks.diffraction.child_main"
 PROGRAM = ("-m", NAME)
 START_LIMIT_S = 120.0
-LAST_WORDS = 2000
 TRIES = 2
 """Times that an image is tried which ends its process: some processes are killed by no fault of their image."""
 
 
-class ChildDied(Exception):
+class ChildDied(PlazaError):
     """The DIALS process ended in the midst of its work."""
 
 
@@ -93,7 +92,7 @@ class Child:
         try:
             answer = self._receive(START_LIMIT_S)
         except ChildDied as error:
-            words = "; ".join(line.message for line in self._output.take(self.pid))[-LAST_WORDS:]
+            words = self._output.last_words(self.pid)
             said = f". It said: {words}" if words else ""
             raise DialsUnavailable(f"the DIALS process did not start: {error}{said}") from error
         self._log_output("its start")
@@ -145,7 +144,7 @@ class Child:
         except subprocess.TimeoutExpired:
             self._end()
             return "it closed its connection"
-        return f"it was ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with exit code {code}"
+        return how_it_ended(code)
 
     def kill(self) -> None:
         """End the process at once."""

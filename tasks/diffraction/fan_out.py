@@ -7,6 +7,7 @@ image that comes alone goes out alone. Chunks grow only out of what waits becaus
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +19,7 @@ from uuid import uuid4
 
 from blocks.analysis_cluster import AnalysisClusterUnavailable
 from blocks.errors import PassingFault, PlazaError
+from blocks.retrying import Pauses, retry
 from tasks.diffraction.requests import Chunk, Done, Failure, Outcome, Request
 from tasks.logs.relay import relay
 from tasks.step import Message, StepContext
@@ -31,7 +33,7 @@ LARGEST_CHUNK = 16
 CHUNKS_PER_WORKER = 2
 """Chunks in flight for each worker: one at work, and the next at hand when it's done."""
 TRIES = 6
-FIRST_PAUSE_S = 0.5
+PAUSES = Pauses(first_s=1.0, longest_s=16.0)
 WORKER_COUNT_INTERVAL_S = 5.0
 
 
@@ -192,22 +194,31 @@ class FanOut:
         from tasks.diffraction.worker import meet_requests
 
         client: Client | None = None
-        pause = FIRST_PAUSE_S
-        for attempt in range(1, TRIES + 1):
+        attempts = itertools.count(1)
+
+        async def once() -> list[Outcome]:
+            nonlocal client
+            attempt = next(attempts)
             try:
                 broken = client if client is not None and client.status != "running" else None
                 client = await self._context.resources.analysis_client(instead_of=broken)
                 answer = await client.submit(meet_requests, chunk, key=(self._name, uuid4().hex), pure=False)
-                relay(answer.log)
-                return answer.outcomes
-            except _cluster_faults() as error:
-                fault = f"{type(error).__name__}: {error}"
+            except faults as error:
                 self._context.logger.warning(
-                    "The analysis cluster lost %d images (try %d of %d): %s", len(chunk.requests), attempt, TRIES, fault
+                    "The analysis cluster lost %d images (try %d of %d): %s: %s",
+                    *(len(chunk.requests), attempt, TRIES, type(error).__name__, error),
                 )
-            await asyncio.sleep(pause)
-            pause *= 2
-        raise AnalysisClusterUnavailable(f"the analysis cluster failed {TRIES} times, lastly with {fault}")
+                raise
+            relay(answer.log)
+            return answer.outcomes
+
+        faults = _cluster_faults()
+        try:
+            return await retry(once, faults, PAUSES, tries=TRIES)
+        except faults as error:
+            raise AnalysisClusterUnavailable(
+                f"the analysis cluster failed {TRIES} times, lastly with {type(error).__name__}: {error}"
+            ) from error
 
 
 def _cluster_faults() -> tuple[type[Exception], ...]:

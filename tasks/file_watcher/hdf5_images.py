@@ -8,20 +8,17 @@ a slow file system keeps it waiting, and because HDF5 can crash on a broken file
 import asyncio
 import json
 import logging
-import sys
 import time
-from asyncio.subprocess import PIPE, Process
 from dataclasses import replace
 from typing import Any
 
 from blocks.errors import MessageRefused
 from tasks.file_watcher.sources import is_written
-from tasks.logs.process_output import ProcessOutput
 from tasks.nexus.image_counter import nth_image
 from tasks.nexus.layout import ImageRange
+from tasks.processes.child import ChildProcess
 
 PROGRAM = ("-m", "tasks.nexus.image_counter")
-STOP_S = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +38,7 @@ class Hdf5Images:
         self.slowest_look_s = 0.0
         self._master = master
         self._mapped: tuple[ImageRange, ...] = ()
-        self._reader: Process | None = None
-        self._output: ProcessOutput | None = None
+        self._reader: ChildProcess | None = None
 
     def is_barred(self, number: int) -> bool:
         """No image is barred."""
@@ -90,24 +86,14 @@ class Hdf5Images:
     async def close(self) -> None:
         """Stop the child process, which ends when it has nothing to answer."""
         reader, self._reader = self._reader, None
-        output, self._output = self._output, None
-        if output is not None:
-            output.close()
-        if reader is None or reader.stdin is None:
-            return
-        reader.stdin.close()
-        try:
-            async with asyncio.timeout(STOP_S):
-                await reader.wait()
-        except TimeoutError:
-            # Nobody waits for it any longer: not even a killed process ends before a hanging file system answers.
-            reader.kill()
+        if reader is not None:
+            await reader.close()
 
     async def _ask(self, question: dict[str, int]) -> dict[str, Any]:
         for _ in range(2):
             self._reader = self._reader or await self._start_reader()
-            answer = await _exchange(self._reader, json.dumps(question))
-            self._log_output(self._reader.pid)
+            answer = await self._reader.ask(json.dumps(question).encode())
+            self._log_output(self._reader)
             if answer:
                 return json.loads(answer)
             await self.close()
@@ -116,27 +102,10 @@ class Hdf5Images:
             "check the file and its data files with h5ls, and the machine's memory"
         )
 
-    async def _start_reader(self) -> Process:
-        # -P: a module of the current folder must not stand in for one of a library.
-        command = [sys.executable, "-P", *PROGRAM, self._master]
-        self._output = ProcessOutput(__name__)
-        return await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, stdout=PIPE, stderr=self._output.fileno(), start_new_session=True
-        )
+    async def _start_reader(self) -> ChildProcess:
+        return await ChildProcess.start((*PROGRAM, self._master), __name__)
 
-    def _log_output(self, pid: int) -> None:
+    def _log_output(self, reader: ChildProcess) -> None:
         """Log what the process has said; if it died, these are its last words."""
-        for line in self._output.take(pid) if self._output else ():
+        for line in reader.take_output():
             logger.handle(replace(line, message=f"reader of {self._master}: {line.message}").to_record())
-
-
-async def _exchange(process: Process, line: str) -> bytes:
-    """Send a line and return the answer, empty if the process is gone."""
-    assert process.stdin is not None, "the reader has no standard input"
-    assert process.stdout is not None, "the reader has no standard output"
-    try:
-        process.stdin.write(line.encode() + b"\n")
-        await process.stdin.drain()
-    except ConnectionError:
-        return b""
-    return await process.stdout.readline()

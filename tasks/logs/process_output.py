@@ -11,6 +11,8 @@ from tasks.logs.line import LogLine
 
 MOST_BYTES = 65536
 """What is read of it at a time; of more, the end."""
+LAST_WORDS = 2000
+"""Characters of it that fit into an error's text."""
 
 
 class ProcessOutput:
@@ -53,6 +55,10 @@ class ProcessOutput:
         if first > start:
             data = f"({first - start} bytes before this are left out)\n".encode() + data
         return self._read(data.decode(errors="replace"), pid, level)
+
+    def last_words(self, pid: int) -> str:
+        """Take the end of what the child has said since the last time, in one line where it logged lines."""
+        return "; ".join(line.message for line in self.take(pid))[-LAST_WORDS:]
 
     def empty(self) -> None:
         """Free what was taken; call it while the child is idle, else what it says meanwhile may be lost."""

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from tasks.nexus.errors import NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
 from tasks.nexus.layout import FAR, ImageRange
+from tasks.processes.parent import lines_to_parent
 
 
 @dataclass(frozen=True)
@@ -117,13 +118,13 @@ def main() -> None:
     """Answer questions, one JSON line each, until there are no more: when the asker is gone, so is this."""
     os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
     counter = ImageCounter(sys.argv[1])
-    for line in sys.stdin:
-        try:
-            answer = asdict(counter.look(**json.loads(line)))
-        except UnusableMaster as error:
-            answer = {"error": str(error)}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+    with lines_to_parent() as send:
+        for line in sys.stdin:
+            try:
+                answer = asdict(counter.look(**json.loads(line)))
+            except UnusableMaster as error:
+                answer = {"error": str(error)}
+            send(json.dumps(answer))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
 """The simulated beamline's own process: renders, reads and writes images, so that no other process holds HDF5 handles.
 
-Reads a job as JSON from standard input and writes one JSON line for each report, then one with the result or
-the error. `tasks.simulation.child_process` is its other end.
+Reads a job, a JSON line, from standard input and writes one JSON line for each report, then one with the result or
+the error. `tasks.simulation.jobs` is its other end.
 """
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from blocks.errors import PlazaError
+from tasks.processes.parent import lines_to_parent
 from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionPlan
 
@@ -79,15 +79,14 @@ Job = Produce | Survey | Place
 JOB: TypeAdapter[Job] = TypeAdapter(Annotated[Job, Field(discriminator="job")])
 
 
-def main(reports: TextIO) -> int:
+def main(send: Callable[[str], None]) -> int:
     """Do the job on standard input."""
 
     def say(line: Line) -> None:
-        reports.write(line.model_dump_json(exclude_none=True) + "\n")
-        reports.flush()
+        send(line.model_dump_json(exclude_none=True))
 
     try:
-        job = JOB.validate_json(sys.stdin.buffer.read())
+        job = JOB.validate_json(sys.stdin.buffer.readline())
         say(Line(result=job.run(lambda image, at: say(Line(image=image, at=at)))))
     except BrokenPipeError:  # whoever wanted the images is gone
         return 1
@@ -98,8 +97,6 @@ def main(reports: TextIO) -> int:
 
 
 if __name__ == "__main__":
-    # DIALS may print: only reports may go where they are read.
-    with os.fdopen(os.dup(1), "w") as pipe:
-        os.dup2(2, 1)
-        code = main(pipe)
+    with lines_to_parent() as send:
+        code = main(send)
     sys.exit(code)

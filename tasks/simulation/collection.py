@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from tasks.simulation.child import Place, Produce, Survey
-from tasks.simulation.child_process import run_job
 from tasks.simulation.image_set import ImageSet
+from tasks.simulation.jobs import run_job
 from tasks.simulation.plan import CollectionPlan, Truth
 from tasks.simulation.visit import Visit
 

@@ -13,13 +13,17 @@ from tasks.step.contract import (
     message_step,
     stream_step,
 )
+from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 from tasks.step.retries import USUAL_RETRIES, Retries
 
 __all__ = [
     "BY_HAND",
     "USUAL_RETRIES",
     "Chooses",
+    "FailedLaunch",
     "Fills",
+    "Launch",
+    "LaunchedRecipe",
     "Message",
     "MessageFunction",
     "NodePlan",

@@ -107,7 +107,7 @@ class StepContext:
     recipe_run
         Zocalo's recipe ID (guid).
     resources
-        Connections: ISPyB, the analysis cluster, mail.
+        Ports to the world beyond: ISPyB, the analysis cluster, mail, other recipes' runs, cluster jobs.
     refuse
         Called as `refuse(message, error)` by stream steps for a message that they can't use; a message step raises.
     progress

@@ -1,53 +1,38 @@
-"""Connections that a recipe run's steps share: opened when first used, closed with the run."""
+"""What a recipe run's steps may ask of the world, as they see it.
+
+`flows.resources.SiteResources` asks the site's services; tests have their own (`tests.support.fake_resources`).
+"""
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import AsyncExitStack
-from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from blocks.settings import Settings, get_settings
+from blocks.settings import Settings
 
 if TYPE_CHECKING:
     from distributed import Client
     from sqlalchemy import Engine
 
-    from tasks.ispyb_access.writing.writer import Writer
+    from tasks.step.ports import Cluster, ISPyBWriter, Launcher, MailServer
 
 
-class Resources:
-    """What steps connect to. Use as an async context manager, which closes what was opened."""
+class Resources(Protocol):
+    """Ports to what is beyond the steps, shared by those of a run; each is connected when it's first asked for."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings or get_settings()
-        self._stack = AsyncExitStack()
-        self._client: Client | None = None
-        self._connecting = asyncio.Lock()
+    @property
+    def settings(self) -> Settings:
+        """The site's settings."""
+        ...
 
-    async def __aenter__(self) -> Resources:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._stack.aclose()
-
-    @cached_property
+    @property
     def ispyb(self) -> Engine:
-        """ISPyB's database, with the time-outs and hooks of `blocks.ispyb_connection`."""
-        from blocks.site_ispyb import connect
+        """ISPyB's database, for reading, with the time-outs and hooks of `blocks.ispyb_connection`."""
+        ...
 
-        engine = connect(self.settings)
-        self._stack.callback(engine.dispose)
-        return engine
-
-    @cached_property
-    def ispyb_writer(self) -> Writer:
+    @property
+    def ispyb_writer(self) -> ISPyBWriter:
         """What writes to ISPyB, as the site has chosen."""
-        from tasks.ispyb_access.writing.writer import open_writer
-
-        writer = open_writer(self.settings, self.ispyb)
-        self._stack.callback(writer.close)
-        return writer
+        ...
 
     async def analysis_client(self, instead_of: Client | None = None) -> Client:
         """Return an asynchronous Dask client of the analysis cluster.
@@ -57,11 +42,30 @@ class Resources:
         instead_of
             A client that lost its cluster: a new one is made in its stead.
         """
-        from blocks.analysis_cluster import connect
+        ...
 
-        async with self._connecting:  # two steps of a run share one client
-            client = self._client
-            if client is None or client is instead_of:
-                client = await self._stack.enter_async_context(connect(self.settings))
-                self._client = client
-        return client
+    @property
+    def launcher(self) -> Launcher:
+        """What starts runs of recipes."""
+        ...
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster that runs programs as jobs.
+
+        Raises
+        ------
+        ConfigurationError
+            This site has none.
+        """
+        ...
+
+    def mail_server(self) -> MailServer | None:
+        """Return the site's mail server; None if it has none. Call it in a thread: it may wait for Prefect's API.
+
+        Raises
+        ------
+        PrefectUnavailable
+            Prefect's API, which may know it, doesn't answer.
+        """
+        ...

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import random
 from dataclasses import dataclass
 from typing import Final
 
-from blocks.errors import DatabaseUnavailable, PassingFault
+from blocks.errors import PassingFault
+from blocks.retrying import Pauses
 
-PASSING_FAULTS: tuple[type[Exception], ...] = (PassingFault, DatabaseUnavailable, ConnectionError, TimeoutError)
+PASSING_FAULTS: tuple[type[Exception], ...] = (PassingFault, ConnectionError, TimeoutError)
 
 # A file system or network that is busy, slow, full or gone for a moment; a file that isn't there is none of these
 PASSING_ERRNOS = frozenset(
@@ -34,8 +34,6 @@ PASSING_ERRNOS = frozenset(
     }
 )
 
-_DOUBLINGS = 64  # more would be too many for a float, long after the longest pause is reached
-
 
 @dataclass(frozen=True)
 class Retries:
@@ -56,6 +54,11 @@ class Retries:
     first_pause_s: float = 1.0
     longest_pause_s: float = 60.0
 
+    @property
+    def pauses(self) -> Pauses:
+        """The waits between tries."""
+        return Pauses(self.first_pause_s, self.longest_pause_s)
+
     def may_pass(self, error: BaseException) -> bool:
         """Tell whether the same message may succeed later."""
         if isinstance(error, (*PASSING_FAULTS, *self.on)):
@@ -63,13 +66,8 @@ class Retries:
         return isinstance(error, OSError) and error.errno in PASSING_ERRNOS
 
     def pause_s(self, failures: int) -> float:
-        """Return how long to wait after so many failures: doubling, less up to a half by chance.
-
-        The chance spreads the messages that failed together, for instance when a server went away.
-        """
-        doublings = min(failures - 1, _DOUBLINGS)
-        pause = min(self.first_pause_s * 2**doublings, self.longest_pause_s)
-        return pause * random.uniform(0.5, 1.0)
+        """Return how long to wait after so many failures, in seconds."""
+        return self.pauses.after(failures)
 
 
 USUAL_RETRIES: Final = Retries()

@@ -15,6 +15,7 @@ import msgspec
 from pydantic import ValidationError
 
 from blocks.errors import MessageRefused
+from blocks.validation_faults import describe
 from tasks.step.contract import BY_HAND, Message, MessageFunction, Send, Step, StepContext, StepParameters
 from tasks.step.resources import Resources
 
@@ -30,11 +31,7 @@ def read_parameters(step: Step, node: Mapping[str, Any]) -> StepParameters:
     try:
         return step.parameters.model_validate(node.get("parameters") or {})
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'parameters'}: {fault['msg']}, seen {fault['input']!r}"
-            for fault in error.errors(include_url=False)
-        )
-        raise MessageRefused(f"the parameters of {step.queue} are wrong: {faults}") from error
+        raise MessageRefused(f"the parameters of {step.queue} are wrong: {describe(error)}") from error
 
 
 class Handled(msgspec.Struct, frozen=True):

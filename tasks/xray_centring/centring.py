@@ -8,7 +8,6 @@ inbox ends, not after a quarter of an hour of silence.
 """
 
 import asyncio
-import itertools
 import json
 import logging
 import time
@@ -19,6 +18,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from blocks.errors import MessageRefused
+from blocks.retrying import retry
+from blocks.validation_faults import describe
 from tasks.step import USUAL_RETRIES, Message, NodePlan, Send, StepContext, stream_step
 from tasks.step.atomic_file import link_atomically, write_atomically
 from tasks.xray_centring.mathematics import CentringResult, draw_grid, find_centre
@@ -27,6 +28,7 @@ from tasks.xray_centring.models import CentringParameters, GatheredImages, GridI
 SINGLE_IMAGE_COMMENT = "Diffraction grid scan of 1 by 1 images"  # has no grid information, and needs none
 NUMBERS_IN_LOG = 10
 WRITE_TRIES = 3  # seconds, not minutes: somebody waits for what comes after
+WRITE_PAUSES = USUAL_RETRIES.pauses
 
 
 def check_centring(parameters: CentringParameters, plan: NodePlan) -> None:
@@ -114,7 +116,7 @@ def read_grid_info(parameters: CentringParameters, node: Mapping[str, Any]) -> G
         return GridInfo.model_validate(info)
     except ValidationError as error:
         raise MessageRefused(
-            f"the grid information of data collection {parameters.dcid} is wrong: {_explain(error)}; "
+            f"the grid information of data collection {parameters.dcid} is wrong: {describe(error)}; "
             "correct its row of ISPyB's table GridInfo"
         ) from error
 
@@ -125,7 +127,7 @@ def _read(message: Message, context: StepContext) -> ImageResult | None:
         return ImageResult.model_validate(message.payload)
     except ValidationError as error:
         reason = f"expected an image's analysis with its number, spots and time, seen {message.payload!r:.200}"
-        context.refuse(message, MessageRefused(f"{reason} ({_explain(error)})"))
+        context.refuse(message, MessageRefused(f"{reason} ({describe(error)})"))
         return None
 
 
@@ -158,16 +160,16 @@ def _find_sample(parameters: CentringParameters, info: GridInfo, images: Gathere
 
 async def _write_patiently(parameters: CentringParameters, result: CentringResult, report: str) -> OSError | None:
     """Write the results, again after a pause for a fault that may pass; return what is in the way for good."""
-    for failures in itertools.count(1):
-        try:
-            await asyncio.to_thread(_write_results, parameters, result, report)
-        except OSError as error:
-            if failures >= WRITE_TRIES or not USUAL_RETRIES.may_pass(error):
-                return error
-        else:
-            return None
-        await asyncio.sleep(USUAL_RETRIES.pause_s(failures))
-    raise AssertionError("count() ended")
+    try:
+        await retry(
+            lambda: asyncio.to_thread(_write_results, parameters, result, report),
+            USUAL_RETRIES.may_pass,
+            WRITE_PAUSES,
+            tries=WRITE_TRIES,
+        )
+    except OSError as error:
+        return error
+    return None
 
 
 def _write_results(parameters: CentringParameters, result: CentringResult, report: str) -> None:
@@ -211,7 +213,3 @@ def _log_incomplete(parameters: CentringParameters, images: GatheredImages, cont
         ", ".join(map(str, missing[:NUMBERS_IN_LOG])),
         " …" if len(missing) > NUMBERS_IN_LOG else "",
     )
-
-
-def _explain(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_url=False))

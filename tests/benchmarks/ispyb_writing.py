@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 
 from blocks.ispyb_connection import transaction
 from blocks.settings import Settings
+from flows.resources import SiteResources
 from tasks.ispyb_access.schema.tables import create_schema
 from tasks.ispyb_access.writing.commands.image_quality import COLUMNS, PerImageResult, upsert
 from tasks.ispyb_connector.image_batches import BATCH_ROWS
@@ -127,7 +128,7 @@ def main() -> None:
     """Print the figures."""
     with tempfile.TemporaryDirectory() as folder:
         url = sys.argv[1] if len(sys.argv) > 1 else f"sqlite:///{folder}/ispyb.sqlite"
-        resources = Resources(Settings(home=Path(folder), ispyb_url=url))
+        resources = SiteResources(Settings(home=Path(folder), ispyb_url=url))
         print(f"{resources.ispyb.dialect.name}:")
         print(f"  tables made in {seconds(lambda: create_schema(resources.ispyb, on_server=True)):.2f} s")
         gc.collect()

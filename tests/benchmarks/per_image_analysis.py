@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from blocks.settings import Settings
+from flows.resources import SiteResources
 from tasks.diffraction.requests import AnalysisParameters, SpotFindingOptions
 from tasks.per_image_analysis import analyse_images
 from tasks.simulation.collection import render
@@ -88,7 +89,7 @@ def measure(images: Sequence[Image], rounds: int, scheduler: str | None) -> dict
     cpu_ms = dict.fromkeys(rates, float("inf"))
     spawn = multiprocessing.get_context("spawn")
     loop = asyncio.new_event_loop()
-    resources = Resources(Settings(dask_scheduler=scheduler))
+    resources = SiteResources(Settings(dask_scheduler=scheduler))
     with spawn.Pool(CORES, prepare_analyser) as bare, spawn.Pool(CORES, _prepare_work) as work:
         ways: dict[str, Callable[[Sequence[Image]], None]] = {
             "bare loop": lambda images: run_in_pool(bare, images),

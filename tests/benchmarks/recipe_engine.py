@@ -33,10 +33,10 @@ from flows.recipe.language.recipe import recipe_from_document
 from flows.recipe.run_record.entries import Began, Ended
 from flows.recipe.run_record.journal import Journal, read_journal
 from flows.recipe.run_record.run_state import RunState, replay
+from flows.resources import SiteResources
 from tasks.logs.run_log import run_log
 from tasks.step import Send, Step, StepParameters, message_step, registry, stream_step
 from tasks.step.identity import StepIdentity
-from tasks.step.resources import Resources
 
 TRIAL_STEPS = Path(__file__).parents[1] / "support" / "trial_steps"
 MEGABYTE = 2**20
@@ -109,7 +109,7 @@ def chain(kind: str, count: int) -> dict[Any, Any]:
 
 async def run_recipe(document: dict[Any, Any], journal: Journal | None = None, state: RunState | None = None) -> float:
     """Run a recipe; return how long it took."""
-    async with Resources() as resources:
+    async with SiteResources() as resources:
         run = RecipeRun(recipe_from_document(document), "run-1", resources, journal=journal)
         begun = time.perf_counter()
         await run.run(state)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from blocks.ispyb_connection import open_engine, transaction
 from blocks.settings import Settings
 from blocks.site_ispyb import connect
+from flows.resources import SiteResources
 from tasks.ispyb_access.schema.tables import create_schema
 from tasks.ispyb_access.writing.commands import COMMANDS
 from tasks.step.resources import Resources
@@ -84,7 +85,7 @@ def engine(settings: Settings) -> Iterator[Engine]:
 @pytest.fixture
 async def resources(settings: Settings) -> AsyncIterator[Resources]:
     """What steps work with."""
-    async with Resources(settings) as resources:
+    async with SiteResources(settings) as resources:
         yield resources
 
 

@@ -200,14 +200,14 @@ def _start(recipe: str, dcid: int | None, parameters: dict[str, Any]) -> None:
     """
     import asyncio
 
-    from prefect.client.orchestration import get_client
-
     from flows.mimas import jobs
+    from flows.resources import SiteResources
     from tasks.step.ports import FailedLaunch
 
     async def launch() -> LaunchedRecipe | FailedLaunch:
-        async with get_client() as client:
-            return await jobs.start(client, jobs.RECIPE_PREFIX + recipe, dcid or None, parameters, "by hand")
+        async with SiteResources() as resources:
+            name = jobs.RECIPE_PREFIX + recipe
+            return await jobs.start(resources.launcher, name, dcid or None, parameters, "by hand")
 
     launched = asyncio.run(launch())
     if isinstance(launched, FailedLaunch):

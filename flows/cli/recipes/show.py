@@ -52,9 +52,9 @@ def _find(name: str) -> Path:
 async def _filled(recipe: Recipe, dcid: int) -> Recipe:
     from flows.recipe.language.substitution import fill_recipe
     from flows.recipe.parameters import recipe_parameters
-    from tasks.step.resources import Resources
+    from flows.resources import SiteResources
 
-    async with Resources() as resources:
+    async with SiteResources() as resources:
         return fill_recipe(recipe, await recipe_parameters(dcid, {}, UNKNOWN_RUN, resources))
 
 

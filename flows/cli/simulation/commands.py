@@ -144,6 +144,7 @@ def _make_plan(
 ) -> CollectionPlan:
     from pydantic import ValidationError
 
+    from blocks.validation_faults import describe
     from tasks.simulation.grid_scan import GridScan
     from tasks.simulation.plan import CollectionPlan
 
@@ -167,7 +168,7 @@ def _make_plan(
         make = CollectionPlan.rotation if kind is CollectionKind.ROTATION else CollectionPlan.screening
         return make(**chosen, **common)
     except ValidationError as error:
-        raise typer.BadParameter("; ".join(fault["msg"] for fault in error.errors(include_url=False))) from error
+        raise typer.BadParameter(describe(error)) from error
 
 
 def _place_detector(detector: DetectorSize, distance_mm: float | None) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from blocks.validation_faults import reason
 from flows.recipe.check.placeholder_sources import is_open
 from flows.recipe.language.values import shown
 from tasks.step import Chooses, Fills, SpeltFreely
@@ -92,7 +93,7 @@ def _parameter_problem(parameter: str, details: list[ErrorDetails], given: Mappi
 
 
 def _expectation(detail: ErrorDetails) -> str:
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("expected ")
+    message = reason(detail).removeprefix("expected ")
     return message.removeprefix("Input should be ").replace("String should", "text that should")
 
 

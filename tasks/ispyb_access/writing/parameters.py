@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -10,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from blocks.errors import MessageRefused
+from blocks.validation_faults import describe, dotted
 from tasks.ispyb_access.writing.refusals import ids_of
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, squash
 from tasks.ispyb_access.writing.rows.row_parameters import RowParameters
@@ -60,7 +60,7 @@ def read_parameters(name: str, model: type[Model], values: Mapping[str, Any]) ->
         return model.model_validate(values)
     except ValidationError as error:
         faults = error.errors(include_url=False)
-        reasons = "; ".join(_describe(fault, model) for fault in faults)
+        reasons = describe(error, place=lambda location: dotted(location) + _column(model, location[0]))
         raise MessageRefused(f"{name}{_ids(model, values, faults)} can't use the message: {reasons}") from None
 
 
@@ -70,15 +70,6 @@ def _ids(model: type[CommandParameters], values: Mapping[str, Any], faults: Sequ
     known = {field.alias or name for name, field in model.model_fields.items()} - wrong
     given = model.respelt(values).items()
     return ids_of((name, value) for name, value in given if name in known and isinstance(value, int | str))
-
-
-def _describe(fault: ErrorDetails, model: type[CommandParameters]) -> str:
-    reason = fault["msg"].removeprefix("Value error, ")
-    if not fault["loc"]:
-        return reason
-    where = ".".join(map(str, fault["loc"])) + _column(model, fault["loc"][0])
-    says_value = fault["type"] == "missing" or ", seen " in reason or "; seen " in reason
-    return f"{where}: {reason}" if says_value else f"{where}: {reason}, seen {reprlib.repr(fault['input'])}"
 
 
 def _column(model: type[CommandParameters], name: str | int) -> str:

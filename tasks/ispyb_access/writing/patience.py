@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from blocks.errors import DatabaseUnavailable
-from blocks.ispyb_connection import pauses
+from blocks.ispyb_connection import PAUSES
+from blocks.retrying import retry
 from tasks.ispyb_access.writing.writer import Writer
 from tasks.step.resources import Resources
 
@@ -36,26 +36,22 @@ async def patiently(
     work
         All of it is tried again.
     patience_s
-        How long to try, in seconds.
+        How long to try, in seconds; for ever, unless said otherwise, as nothing that was found may be lost.
 
     Raises
     ------
     DatabaseUnavailable
         ISPyB has been away for longer.
     """
-    is_away, deadline = False, time.monotonic() + patience_s
-    for pause in pauses():
-        try:
-            result = await asyncio.to_thread(work)
-        except DatabaseUnavailable as error:
-            if time.monotonic() + pause > deadline:
-                raise
-            if not is_away:
-                logger.warning("waiting for ISPyB: %s", error)
-            is_away = True
-        else:
-            if is_away:
-                logger.info("ISPyB answers again")
-            return result
-        await asyncio.sleep(pause)
-    raise AssertionError("pauses() ended")
+    is_away = False
+
+    def tell(fault: BaseException, _pause_s: float) -> None:
+        nonlocal is_away
+        if not is_away:
+            logger.warning("waiting for ISPyB: %s", fault)
+        is_away = True
+
+    result = await retry(lambda: asyncio.to_thread(work), DatabaseUnavailable, PAUSES, patience_s=patience_s, tell=tell)
+    if is_away:
+        logger.info("ISPyB answers again")
+    return result

@@ -13,13 +13,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from blocks.errors import ConfigurationError
+from blocks.errors import PrefectUnavailable
 from blocks.settings import Settings
 from blocks.site_mail import find_smtp_server
 from blocks.smtp_server import SmtpServer
+from flows.resources import SiteResources
 from tasks.mailer import send_mail
-from tasks.step.resources import Resources
 from tasks.step.runner import try_step
+from tests.support.fake_resources import FakeResources
 
 MAIL = {"parameters": {"recipients": "operator@site", "subject": "images missing", "content": "text"}}
 
@@ -48,9 +49,9 @@ async def test_mail_is_kept_when_prefect_does_not_answer(tmp_path, caplog):
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
-        with pytest.raises(ConfigurationError, match="PLAZA_SMTP_HOST"):
+        with pytest.raises(PrefectUnavailable, match="PLAZA_SMTP_HOST"):
             find_smtp_server(Settings(home=tmp_path, smtp_host=None))
-        outcome = await try_step(send_mail, MAIL, [None], Resources(Settings(home=tmp_path, smtp_host=None)))
+        outcome = await try_step(send_mail, MAIL, [None], SiteResources(Settings(home=tmp_path, smtp_host=None)))
     assert outcome.refused == []
     assert len(list((tmp_path / "mail").glob("*.eml"))) == 1
     assert "PLAZA_SMTP_HOST" in caplog.text
@@ -91,7 +92,7 @@ def certificate(tmp_path, monkeypatch):
     return path
 
 
-async def test_mail_goes_out_after_a_log_in_over_tls(certificate, tmp_path, monkeypatch):
+async def test_mail_goes_out_after_a_log_in_over_tls(certificate, tmp_path):
     seen = []
 
     def authenticate(server, session, envelope, mechanism, data):
@@ -111,8 +112,8 @@ async def test_mail_goes_out_after_a_log_in_over_tls(certificate, tmp_path, monk
     postbox.start()
     try:
         server = SmtpServer("127.0.0.1", postbox.port, "mx@site", "me", "secret")
-        monkeypatch.setattr("tasks.mailer.find_smtp_server", lambda settings: server)
-        await try_step(send_mail, MAIL, [None], Resources(Settings(home=tmp_path)))
+        resources = FakeResources(Settings(home=tmp_path), mail_server=server)
+        await try_step(send_mail, MAIL, [None], resources)
     finally:
         postbox.stop()
     assert seen == [(b"me", b"secret", True)]

@@ -1,6 +1,5 @@
 """How ISPyB is opened, and what its faults mean."""
 
-import itertools
 import sqlite3
 import threading
 import traceback
@@ -12,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
-from blocks.ispyb_connection import open_engine, pauses, retry_transaction, transaction
+from blocks.ispyb_connection import open_engine, retry_transaction, transaction
 from blocks.ispyb_faults import is_transient
 from blocks.settings import Settings
 from blocks.site_ispyb import connect
@@ -254,20 +253,9 @@ def test_reader_does_not_wait_for_a_writer(engine):
     assert numbers(engine) == [1]
 
 
-def test_no_pause_is_longer_than_the_limit():
-    assert max(itertools.islice(pauses(first_s=60.0, longest_s=2.0), 3)) <= 2.0
-
-
 def test_all_connections_in_use_is_a_fault_that_passes(tmp_path):
     busy = open_engine(f"sqlite:///{tmp_path}/x.sqlite?timeout=5")
     busy.pool = QueuePool(busy.pool._creator, pool_size=1, max_overflow=0, timeout=0.05)
     with busy.connect(), pytest.raises(DatabaseUnavailable, match="in use by this process"), transaction(busy):
         pass
     busy.dispose()
-
-
-def test_pauses_grow_to_a_limit_and_differ():
-    waits = list(itertools.islice(pauses(first_s=0.1, longest_s=2.0), 20))
-    assert all(0.05 <= wait <= 2.0 for wait in waits)
-    assert min(waits[10:]) >= 1.0
-    assert len(set(waits)) == 20

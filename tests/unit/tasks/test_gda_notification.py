@@ -7,8 +7,8 @@ from blocks.errors import MessageRefused, PassingFault
 from blocks.settings import Settings
 from tasks import gda_notification
 from tasks.gda_notification import notify_gda
-from tasks.step.resources import Resources
 from tasks.step.runner import try_step
+from tests.support.fake_resources import FakeResources
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def gda():
 
 
 async def notify(payloads, **parameters):
-    return await try_step(notify_gda, {"parameters": parameters}, payloads, Resources(Settings()))
+    return await try_step(notify_gda, {"parameters": parameters}, payloads, FakeResources(Settings()))
 
 
 @pytest.mark.parametrize(

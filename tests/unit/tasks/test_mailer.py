@@ -7,12 +7,14 @@ from email.policy import default
 import pytest
 from aiosmtpd.controller import Controller
 
+from blocks.retrying import Pauses
 from blocks.settings import Settings
 from blocks.smtp_server import SmtpServer
+from flows.resources import SiteResources
 from tasks import mailer
 from tasks.mailer import fill_in, is_permanent, send_mail
-from tasks.step.resources import Resources
 from tasks.step.runner import try_step
+from tests.support.fake_resources import FakeResources
 from tests.support.interruptions import InterruptedRun
 
 MAIL = {"recipients": "operator@site", "subject": "images missing", "content": "Missing: {payload}"}
@@ -54,7 +56,7 @@ def postbox():
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(mailer, "RETRY_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(mailer, "PAUSES", Pauses(0.0, 0.0))
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def settings(tmp_path, postbox):
 
 async def send(settings, payload=None, recipe_run="run-1", **parameters):
     node = {"parameters": parameters}
-    return await try_step(send_mail, node, [payload], Resources(settings), recipe_run=recipe_run)
+    return await try_step(send_mail, node, [payload], SiteResources(settings), recipe_run=recipe_run)
 
 
 async def test_mail_arrives(settings, postbox, tmp_path):
@@ -197,10 +199,9 @@ async def test_without_a_mail_server_mails_are_kept(tmp_path, monkeypatch, caplo
     assert "PLAZA_SMTP_HOST" in caplog.text
 
 
-async def test_password_never_goes_out_in_clear(postbox, monkeypatch, settings, tmp_path, caplog):
+async def test_password_never_goes_out_in_clear(postbox, settings, tmp_path, caplog):
     server = SmtpServer("127.0.0.1", postbox.port, "a@x", username="me", password="secret")
-    monkeypatch.setattr(mailer, "find_smtp_server", lambda _: server)
-    await send(settings, **MAIL)
+    await try_step(send_mail, {"parameters": MAIL}, [None], FakeResources(settings, mail_server=server))
     assert postbox.handler.mails == []
     assert len(list((tmp_path / "mail").iterdir())) == 1
     assert "STARTTLS" in caplog.text
@@ -224,7 +225,7 @@ def test_permanent_refusals_are_told_from_passing_ones(error, permanent):
 
 
 async def test_mail_has_the_date_of_its_message(settings, postbox):
-    run = InterruptedRun(send_mail, {"parameters": MAIL}, [{}], Resources(settings))
+    run = InterruptedRun(send_mail, {"parameters": MAIL}, [{}], SiteResources(settings))
     await run.process()
     date = postbox.handler.mails[0][1]["Date"].datetime
     assert date.tzinfo is not None

@@ -10,8 +10,8 @@ import pytest
 from blocks.errors import MessageRefused
 from tasks.nexus.counting import count_images
 from tasks.nexus_parser import find_related_files
-from tasks.step.resources import Resources
 from tasks.step.runner import try_step
+from tests.support.fake_resources import FakeResources
 
 
 def write_data(path, images, stored=None):
@@ -42,7 +42,7 @@ def scan(tmp_path):
 
 async def run(parameters, payload=None):
     """Return what is sent, or raise why it was refused."""
-    outcome = await try_step(find_related_files, {"parameters": parameters}, [payload or {}], Resources())
+    outcome = await try_step(find_related_files, {"parameters": parameters}, [payload or {}], FakeResources())
     for _, error in outcome.refused:
         raise error
     return [(send.output, send.payload) for send in outcome.sent]

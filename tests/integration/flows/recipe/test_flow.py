@@ -11,6 +11,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
 
+from blocks.retrying import Pauses
 from blocks.settings import get_settings
 from flows.recipe import publishing
 from flows.recipe.flow import recipe_flow
@@ -174,7 +175,7 @@ async def test_the_work_is_done_and_told_though_prefect_s_api_is_away_for_a_whil
     monkeypatch.setattr(publishing, "acreate_progress_artifact", away)
     monkeypatch.setattr(publishing, "acreate_table_artifact", away)
     monkeypatch.setattr(publishing, "PROGRESS_INTERVAL_S", 0.02)
-    monkeypatch.setattr(publishing, "API_PAUSE_S", 0.02)
+    monkeypatch.setattr(publishing, "API_PAUSES", Pauses(0.02, 0.02))
     recipe = watching([], control_computer.getsockname()[1], every=2)
     recipe["1"]["parameters"] = {"pattern": f"{tmp_path}/x_%03d.cbf", "pattern-start": "1", "pattern-end": "2"}
     del recipe["3"]

@@ -12,17 +12,9 @@ from blocks.errors import UnknownDataCollection, UnknownJob
 from flows.recipe.handover import OtherDataCollection, hand_over
 from flows.recipe.ispyb_reading import read_collection
 from flows.recipe.parameters import recipe_parameters
-from tasks.step.resources import Resources
+from tests.support.fake_resources import FakeResources
 
 MIMAS_RUN = UUID(int=7)
-
-
-class NoDatabase(Resources):
-    """Resources of a run that asks ISPyB nothing."""
-
-    @property
-    def ispyb(self):
-        raise AssertionError("ISPyB was asked")
 
 
 @pytest.fixture
@@ -60,7 +52,7 @@ async def test_what_mimas_read_is_handed_over_and_only_the_folders_are_the_runs_
     collection = await read_collection(resources, dcid, str(MIMAS_RUN))
     hand_over(collection, MIMAS_RUN)
     read = collection.recipe_parameters()
-    found = await recipe_parameters(dcid, {}, "run-2", NoDatabase(settings), MIMAS_RUN)
+    found = await recipe_parameters(dcid, {}, "run-2", FakeResources(settings), MIMAS_RUN)
     own = {"ispyb_dc_info", "ispyb_working_directory", "ispyb_results_directory", "ispyb_final_directory"}
     assert {key for key, value in read.items() if value != found[key]} == own
     assert set(found) - set(read) == {"guid", *settings.recipe_parameters()}
@@ -90,7 +82,7 @@ async def test_what_the_event_brought_goes_before_what_mimas_read(resources, set
     dcid = add_collection()
     hand_over(await read_collection(resources, dcid, str(MIMAS_RUN)), MIMAS_RUN)
     given = {"ispyb_image": "given", "nproc": 4}
-    found = await recipe_parameters(dcid, given, "run-2", NoDatabase(settings), MIMAS_RUN)
+    found = await recipe_parameters(dcid, given, "run-2", FakeResources(settings), MIMAS_RUN)
     assert {key: found[key] for key in given} == given
 
 
@@ -109,7 +101,7 @@ async def test_what_a_message_of_zocalo_brings_is_not_read_again(resources, sett
     dcid = add_collection()
     read = await recipe_parameters(dcid, {}, "run-of-mimas", resources)
     handed = json.loads(json.dumps(read))
-    found = await recipe_parameters(dcid, handed, "run-2", NoDatabase(settings))
+    found = await recipe_parameters(dcid, handed, "run-2", FakeResources(settings))
     own = {"guid", "ispyb_dc_info", "ispyb_working_directory", "ispyb_results_directory", "ispyb_final_directory"}
     assert {key for key, value in found.items() if value != handed.get(key)} == own
     assert found["ispyb_results_directory"] == handed["ispyb_results_directory"].replace("run-of-mimas", "run-2")
@@ -131,11 +123,11 @@ async def test_job_is_read_for_a_collection_that_was_handed_over(resources, sett
     without_job = {key: value for key, value in handed.items() if key not in of_job}
     found = await recipe_parameters(None, {**without_job, "ispyb_process": job}, "run-1", resources)
     assert found == handed
-    assert await recipe_parameters(None, handed, "run-1", NoDatabase(settings)) == handed
+    assert await recipe_parameters(None, handed, "run-1", FakeResources(settings)) == handed
 
 
 async def test_run_without_collection_and_job_asks_nothing(settings):
-    found = await recipe_parameters(None, {"visit": "mx1-1"}, "run-1", NoDatabase(settings))
+    found = await recipe_parameters(None, {"visit": "mx1-1"}, "run-1", FakeResources(settings))
     assert found == {"visit": "mx1-1", "guid": "run-1", **settings.recipe_parameters()}
 
 

@@ -19,7 +19,7 @@ from flows.site import services
 from flows.site.ports import PortTaken
 from flows.site.running_site import read_running_site
 from flows.site.supervision import ServiceFailed
-from tasks.step.process_ties import is_alive
+from tasks.processes.ties import is_alive
 from tests.support.site_under_test import RUNTIME_SITE, SiteUnderTest, wait_for
 
 pytestmark = pytest.mark.slow

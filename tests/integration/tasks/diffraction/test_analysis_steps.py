@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from blocks.settings import Settings
+from flows.resources import SiteResources
 from tasks.diffraction.child import CHILDREN
 from tasks.image_previews import make_preview
 from tasks.per_image_analysis import analyse_images
-from tasks.step.resources import Resources
 from tasks.step.runner import try_step
 
 pytestmark = pytest.mark.dials
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.dials
 
 @pytest.fixture
 async def resources(tmp_path):
-    async with Resources(Settings(home=tmp_path, dask_scheduler=None, analysis_workers=1)) as resources:
+    async with SiteResources(Settings(home=tmp_path, dask_scheduler=None, analysis_workers=1)) as resources:
         yield resources
 
 
@@ -75,7 +75,7 @@ async def test_killed_dials_process_costs_no_image(pictures, resources, monkeypa
 
 
 async def test_cluster_in_the_process_leaves_no_dials_process(tmp_path):
-    async with Resources(Settings(home=tmp_path, dask_scheduler=None, analysis_workers=2)) as resources:
+    async with SiteResources(Settings(home=tmp_path, dask_scheduler=None, analysis_workers=2)) as resources:
         await resources.analysis_client()
         pids = [child.pid for child in CHILDREN._idle]
         assert len(pids) == 2

@@ -13,9 +13,9 @@ import pytest
 
 from blocks.analysis_cluster import AnalysisClusterUnavailable, connect
 from blocks.settings import Settings
+from flows.resources import SiteResources
 from tasks.per_image_analysis import analyse_images
 from tasks.step import Message, StepContext
-from tasks.step.resources import Resources
 from tasks.step.runner import run_step, try_step
 
 pytestmark = [pytest.mark.dials, pytest.mark.slow]
@@ -74,7 +74,7 @@ def _payloads(pictures, count):
 
 async def test_images_are_analysed_and_all_processes_end_with_the_cluster(pictures, port, tmp_path):
     with cluster_on(port) as process:
-        async with Resources(_settings(port, tmp_path)) as resources:
+        async with SiteResources(_settings(port, tmp_path)) as resources:
             outcome = await try_step(analyse_images, {}, _payloads(pictures, 12), resources)
         assert len(outcome.sent) == 12
         _wait_until(lambda: len(_dials_processes(process)) == 2)  # one worker may have done all before the other came
@@ -96,14 +96,14 @@ async def test_killed_worker_costs_no_image(pictures, port, tmp_path):
     with cluster_on(port) as process:
         _wait_until(lambda: len(_dials_processes(process)) == 2)
         victim = _dials_processes(process)[0].parent()
-        async with Resources(_settings(port, tmp_path)) as resources:
+        async with SiteResources(_settings(port, tmp_path)) as resources:
             numbers = await _analyse(resources, _payloads(pictures, 60), after_first=victim.kill)
     assert sorted(numbers) == list(range(60))
 
 
 async def test_cluster_that_is_started_anew_costs_no_image(pictures, port, tmp_path):
     with cluster_on(port) as first:
-        async with Resources(_settings(port, tmp_path)) as resources:
+        async with SiteResources(_settings(port, tmp_path)) as resources:
             replaced = asyncio.Event()
 
             def replace():

@@ -15,10 +15,10 @@ import pytest
 
 from blocks.settings import Settings
 from flows.recipe.run_record.log import read_log
+from flows.resources import SiteResources
 from tasks.logs.run_log import run_log
 from tasks.per_image_analysis import analyse_images
 from tasks.step.identity import StepIdentity, acting_for
-from tasks.step.resources import Resources
 from tasks.step.runner import try_step
 
 pytestmark = [pytest.mark.dials, pytest.mark.slow]
@@ -98,7 +98,7 @@ async def test_warnings_of_dials_reach_the_log_of_their_run_and_no_other(picture
     with cluster_of_one() as (address, pid):
         await _until(lambda: _dials_pids(pid))
         dials = _dials_pids(pid)
-        async with Resources(Settings(home=tmp_path, dask_scheduler=address)) as resources:
+        async with SiteResources(Settings(home=tmp_path, dask_scheduler=address)) as resources:
             jerky, smooth = await asyncio.gather(
                 analyse(tmp_path, "jerky", frames(jerky_master, 1, 2), resources),
                 analyse(tmp_path, "smooth", frames(pictures.rotation_master, 1, 2, 3), resources),
@@ -114,7 +114,7 @@ async def test_warnings_of_dials_reach_the_log_of_their_run_and_no_other(picture
 
 
 async def test_cluster_within_the_process_logs_each_line_once(jerky_master, tmp_path):
-    async with Resources(Settings(home=tmp_path, dask_scheduler=None, analysis_workers=1)) as resources:
+    async with SiteResources(Settings(home=tmp_path, dask_scheduler=None, analysis_workers=1)) as resources:
         lines = await analyse(tmp_path, "here", frames(jerky_master, 1), resources)
     [line] = [line for line in lines if JERKY in line.message]
     assert line.identity == identity("here")
@@ -123,7 +123,7 @@ async def test_cluster_within_the_process_logs_each_line_once(jerky_master, tmp_
 async def test_killed_dials_process_is_in_the_log(pictures, tmp_path):
     with cluster_of_one() as (address, pid):
         await _until(lambda: _dials_pids(pid))
-        async with Resources(Settings(home=tmp_path, dask_scheduler=address)) as resources:
+        async with SiteResources(Settings(home=tmp_path, dask_scheduler=address)) as resources:
             await analyse(tmp_path, "first", frames(pictures.rotation_master, 1), resources)  # until it's ready
             [victim] = map(psutil.Process, _dials_pids(pid))
             victim.suspend()

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from blocks.errors import MessageRefused
+from flows.resources import SiteResources
 from tasks.file_watcher import hdf5_images, watch_files
 from tasks.file_watcher.hdf5_images import Hdf5Images
 from tasks.step import Message, StepContext
-from tasks.step.resources import Resources
 from tasks.step.runner import run_step, try_step
 
 OUTPUTS = dict.fromkeys(["first", "every", "last", "any", "finally", "timeout", "error"], 2)
@@ -168,7 +168,7 @@ async def test_a_cancelled_watch_takes_its_reader_along(tmp_path, detector, monk
     start = Hdf5Images._start_reader
     monkeypatch.setattr(Hdf5Images, "_start_reader", start_and_remember)
     node = {"parameters": {"hdf5": f"{tmp_path}/scan.nxs"}, "output": OUTPUTS}
-    watching = asyncio.create_task(try_step(watch_files, node, [{}], Resources()))
+    watching = asyncio.create_task(try_step(watch_files, node, [{}], SiteResources()))
     await looked.wait()
     watching.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -263,7 +263,7 @@ async def test_a_master_that_will_never_do_is_refused(make, reason, tmp_path):
     master = tmp_path / "scan.nxs"
     make(master)
     node = {"parameters": {"hdf5": str(master), "timeout": 3}, "output": OUTPUTS}
-    outcome = await try_step(watch_files, node, [{}], Resources())
+    outcome = await try_step(watch_files, node, [{}], SiteResources())
     assert outcome.sent == []
     with pytest.raises(MessageRefused, match=reason):
         raise outcome.refused[0][1]
@@ -332,7 +332,7 @@ async def test_images_are_told_as_they_come(tmp_path, detector):
     async def inbox():
         yield Message({}, {"ID": "x"})
 
-    context = StepContext(node, "test", Resources(), lambda *refused: pytest.fail(f"refused {refused}"))
+    context = StepContext(node, "test", SiteResources(), lambda *refused: pytest.fail(f"refused {refused}"))
     orders = iter([("write 1 2", "flush 1"), ("close 1", "open 2", "write 2 1", "flush 2"), (), ()])
     told = []
     scan.do("master", "open 1", "write 1 1", "flush 1")
@@ -361,7 +361,7 @@ async def test_a_master_that_never_comes_times_out(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     master = f"{tmp_path}/scan.nxs"
     node = {"parameters": {"hdf5": master, "timeout": 100, "timeout-first": 0.2}, "output": OUTPUTS}
-    outcome = await try_step(watch_files, node, [{}], Resources())
+    outcome = await try_step(watch_files, node, [{}], SiteResources())
     assert [(send.output, send.payload) for send in outcome.sent] == [
         ("timeout", {"file": master, "hdf5-index": 0, "success": False}),
         ("finally", {"images-expected": None, "images-seen": 0, "success": False}),
@@ -388,7 +388,7 @@ async def test_a_real_master_without_data_files_times_out_and_names_them(
 ):
     caplog.set_level(logging.INFO)
     node = {"parameters": {"hdf5": f"{real_masters}/{name}", "timeout": 0.2}, "output": OUTPUTS}
-    outcome = await try_step(watch_files, node, [{}], Resources())
+    outcome = await try_step(watch_files, node, [{}], SiteResources())
     assert [send.output for send in outcome.sent] == ["timeout", "finally"]
     assert outcome.sent[-1].payload == {"images-expected": expected, "images-seen": 0, "success": False}
     assert f"waiting for {real_masters}/{data_file}, which isn't there" in caplog.text
@@ -397,7 +397,7 @@ async def test_a_real_master_without_data_files_times_out_and_names_them(
 @pytest.mark.real_data
 async def test_real_eiger_images_are_seen_as_far_as_they_are_stored(real_data):
     node = {"parameters": {"hdf5": f"{real_data}/therm/Therm_6_2.nxs", "timeout": 0.2}, "output": OUTPUTS}
-    outcome = await try_step(watch_files, node, [{}], Resources())
+    outcome = await try_step(watch_files, node, [{}], SiteResources())
     assert [send.output for send in outcome.sent] == ["first", *["every"] * 4, "timeout", "any", "finally"]
     assert outcome.sent[-1].payload == {"images-expected": 488, "images-seen": 4, "success": False}
     assert outcome.sent[-3].payload["hdf5-index"] == 4

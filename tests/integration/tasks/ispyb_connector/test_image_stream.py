@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack
 import pytest
 from sqlalchemy import func, select
 
+from flows.resources import SiteResources
 from tasks.ispyb_access.schema.tables import METADATA
 from tasks.ispyb_connector.image_batches import gather
 from tasks.ispyb_connector.storing import store_in_ispyb
-from tasks.step.resources import Resources
 from tests.support.running_step import RunningStep, until
 
 IMAGES = {"ispyb_command": "store_per_image_analysis_results", "dcid": 7}
@@ -49,7 +49,7 @@ async def test_four_writers_of_the_same_images_do_not_deadlock(engine, settings,
     order = random.Random(7)
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
         for _ in range(4):
-            step = RunningStep(store_in_ispyb, IMAGES, await stack.enter_async_context(Resources(settings)))
+            step = RunningStep(store_in_ispyb, IMAGES, await stack.enter_async_context(SiteResources(settings)))
             numbers = list(range(1, 5001))
             order.shuffle(numbers)
             step.put(*map(result, numbers))
@@ -63,7 +63,7 @@ async def test_four_writers_of_the_same_images_do_not_deadlock(engine, settings,
 async def test_four_writers_of_data_collections_of_their_own(settings, engine):
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
         for dcid in range(1, 5):
-            own = await stack.enter_async_context(Resources(settings))
+            own = await stack.enter_async_context(SiteResources(settings))
             step = RunningStep(store_in_ispyb, IMAGES | {"dcid": dcid}, own)
             step.put(*map(result, range(1, 1001)))
             group.create_task(step.end())

@@ -11,8 +11,8 @@ from flows.recipe.engine.run import RecipeRun
 from flows.recipe.language.recipe import recipe_from_document
 from flows.recipe.run_record.journal import Journal, read_journal
 from flows.recipe.run_record.run_state import replay
+from flows.resources import SiteResources
 from tasks.ispyb_access.schema.tables import METADATA
-from tasks.step.resources import Resources
 
 SHELL = {"r_merge": 0.05, "completeness": 99.5, "multiplicity": 6.6, "n_tot_obs": 1000, "res_lim_high": 1.5}
 RESULTS = [
@@ -134,7 +134,7 @@ def let_a_process_work(path, settings, dcid, lives):
         with MortalJournal(path) as journal:
             journal.lives = lives
             state = replay(read_journal(path))
-            async with Resources(settings) as resources:
+            async with SiteResources(settings) as resources:
                 run = RecipeRun(pipeline(dcid), "run-1", resources, journal=journal)
                 await run.run(state if state.all else None)
 

@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import event, text
 
 from blocks.errors import MessageRefused
+from flows.resources import SiteResources
 from tasks.ispyb_access.overviews.results import read_written_rows
 from tasks.ispyb_access.writing.parameters import look_up
 from tasks.ispyb_connector import image_batches
 from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.registry import load_step
-from tasks.step.resources import Resources
 from tasks.step.runner import try_step
 from tests.support.dev_mariadb import only_sqlite
 from tests.support.running_step import RunningStep, until
@@ -124,7 +124,7 @@ async def test_nothing_is_lost_while_the_database_is_away(resources, engine, cap
 
 async def test_cancelled_step_ends_though_the_database_is_away(resources, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "tasks")
-    broken = Resources(resources.settings.model_copy(update={"ispyb_url": "mysql://u:secret@127.0.0.1:1/ispyb"}))
+    broken = SiteResources(resources.settings.model_copy(update={"ispyb_url": "mysql://u:secret@127.0.0.1:1/ispyb"}))
     step = RunningStep(store_in_ispyb, PIA, broken)
     step.put(payload(1))
     await until(lambda: "waiting for ISPyB" in caplog.text)

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from blocks.ispyb_connection import open_engine
 from tasks.ispyb_access.schema.tables import create_schema
-from tasks.simulation.child_process import BeamlineFault
 from tasks.simulation.collection import collect
 from tasks.simulation.grid_scan import GridScan
 from tasks.simulation.image_set import describe_plan
+from tasks.simulation.jobs import BeamlineFault
 from tasks.simulation.plan import CollectionPlan, Truth
 from tasks.simulation.visit import Visit
 
@@ -162,7 +162,7 @@ async def test_killed_writer_ends_the_run_unsuccessful(engine, visit, mimas, mak
             if "tasks.simulation.child" in child.cmdline():
                 child.kill()
 
-    with pytest.raises(BeamlineFault, match="ended by signal 9"):
+    with pytest.raises(BeamlineFault, match="ended by SIGKILL"):
         await collect(make_sweep(CollectionPlan.rotation(50)), visit, engine, mimas, rate_hz=50, on_image=kill_writer)
     assert mimas.heard[-1][::2] == ("end", "DataCollection Unsuccessful")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tasks.simulation.child import Place
-from tasks.simulation.child_process import BeamlineFault, run_job
 from tasks.simulation.collection import collect, find_sweeps, render
 from tasks.simulation.geometry import DetectorSize, Geometry
 from tasks.simulation.grid_scan import GridScan
+from tasks.simulation.jobs import BeamlineFault, run_job
 from tasks.simulation.plan import CollectionKind, CollectionPlan, ImageFormat
 
 pytestmark = pytest.mark.dials

@@ -3,6 +3,7 @@
 import pytest
 
 from blocks.errors import DatabaseUnavailable, UnknownDataCollection
+from blocks.retrying import Pauses
 from flows.recipe import ispyb_reading as reading
 from tasks.ispyb_access.reading import reader
 from tasks.ispyb_access.reading.parameters import ReadParameters
@@ -32,7 +33,7 @@ def answers(monkeypatch):
         monkeypatch.setattr(reader, "read_data_collection", read)
         return left
 
-    monkeypatch.setattr("blocks.ispyb_connection.pauses", lambda first: iter([0.0] * 1000))
+    monkeypatch.setattr(reading, "PAUSES", Pauses(0.0, 0.0))
     monkeypatch.setattr(reading, "STATUS_INTERVAL_S", 0.01)
     return arrange
 

@@ -13,8 +13,8 @@ from tasks.archiver.archiving import archive_filelist, archive_pattern
 from tasks.archiver.files import FileStatus, file_status, is_missing_within, split_into_parts
 from tasks.archiver.icat_drop_file import DataFile
 from tasks.archiver.parameters import is_confidential
-from tasks.step.resources import Resources
 from tasks.step.runner import try_step
+from tests.support.fake_resources import FakeResources
 
 
 @pytest.fixture
@@ -41,12 +41,12 @@ async def archive(visit, /, end=5, payload=None, allowed=(), **parameters):
         }
     }
     settings = Settings(home=visit, archiver_allowed_industrial_visits=allowed)
-    return await try_step(archive_pattern, node, [payload], Resources(settings))
+    return await try_step(archive_pattern, node, [payload], FakeResources(settings))
 
 
 async def archive_list(payload, allowed=(), **parameters):
     node = {"parameters": {"visit": "cm1-1", "beamline": "i03", **parameters}}
-    return await try_step(archive_filelist, node, [payload], Resources(Settings()))
+    return await try_step(archive_filelist, node, [payload], FakeResources(Settings()))
 
 
 def names(xml):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from blocks.analysis_cluster import AnalysisClusterUnavailable
 from blocks.errors import MessageRefused
+from blocks.retrying import Pauses
 from tasks.diffraction import fan_out
 from tasks.diffraction.fan_out import LARGEST_CHUNK, AnalysisFailed, FanOut, chunk_size
 from tasks.diffraction.requests import ChunkAnswer, Done, Failure
@@ -99,7 +100,7 @@ async def run(cluster, payloads, refused):
 
 @pytest.fixture(autouse=True)
 def _quick_retries(monkeypatch):
-    monkeypatch.setattr(fan_out, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(fan_out, "PAUSES", Pauses(0.001, 0.001))
 
 
 async def test_every_image_has_one_result(refused):

@@ -15,8 +15,8 @@ from tasks.file_watcher.selection import NamedOutputs
 from tasks.file_watcher.sources import NumberedFiles
 from tasks.file_watcher.watching import SLOWEST_POLL_S, Clock, Watch
 from tasks.step import Message, StepContext
-from tasks.step.resources import Resources
 from tasks.step.runner import run_step, sends_of, try_step
+from tests.support.fake_resources import FakeResources
 
 ALL = dict.fromkeys(["first", "every", "last", "any", "finally", "timeout", "error"], 2)
 
@@ -42,7 +42,7 @@ def context():
     def refuse(message, error):
         raise AssertionError(f"refused: {error}")
 
-    return StepContext({"output": ALL}, "test", Resources(), refuse)
+    return StepContext({"output": ALL}, "test", FakeResources(), refuse)
 
 
 @pytest.fixture
@@ -347,7 +347,7 @@ async def test_each_message_is_a_watch_with_its_own_environment(images):
         yield Message({}, {"ID": "a"})
         yield Message(None, {"ID": "b"})
 
-    context = StepContext(node, "test", Resources(), lambda *refused: pytest.fail(f"refused {refused}"))
+    context = StepContext(node, "test", FakeResources(), lambda *refused: pytest.fail(f"refused {refused}"))
     sends = [send async for result in run_step(watch_files, inbox(), context) for send in sends_of(result)]
     assert [(send.output, send.environment) for send in sends] == [
         (output, {"ID": guid}) for guid in "ab" for output in ("first", "finally")
@@ -364,7 +364,7 @@ async def test_each_message_is_a_watch_with_its_own_environment(images):
     ],
 )
 async def test_bad_nodes_refuse_each_message_and_say_why(parameters, output, reason):
-    outcome = await try_step(watch_files, {"parameters": parameters, "output": output}, [{}, {}], Resources())
+    outcome = await try_step(watch_files, {"parameters": parameters, "output": output}, [{}, {}], FakeResources())
     assert outcome.sent == []
     assert len(outcome.refused) == 2
     for _, error in outcome.refused:
@@ -375,6 +375,6 @@ async def test_bad_nodes_refuse_each_message_and_say_why(parameters, output, rea
 async def test_an_unnamed_output_hears_nothing_and_the_log_says_so(images, caplog):
     images(5)()
     node = {"parameters": images.parameters | {"pattern-end": 5}, "output": [2]}
-    outcome = await try_step(watch_files, node, [{}], Resources())
+    outcome = await try_step(watch_files, node, [{}], FakeResources())
     assert (outcome.sent, outcome.refused) == ([], [])
     assert "no named outputs" in caplog.text

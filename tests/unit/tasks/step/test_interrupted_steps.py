@@ -19,7 +19,7 @@ from blocks.settings import Settings
 from tasks.diffraction.requests import ChunkAnswer, Done, Failure, ImageStatistics, PreviewRequest
 from tasks.file_watcher import watching
 from tasks.step.registry import STEPS, load_step
-from tasks.step.resources import Resources
+from tests.support.fake_resources import FakeResources
 from tests.support.interruptions import InterruptedRun
 
 ALL = dict.fromkeys(["first", "every", "last", "any", "finally", "timeout", "error", "select-3", "every-2", "4"], 2)
@@ -72,7 +72,7 @@ def watch_pattern(folder, there=7, output=ALL):
     make_images(folder, range(1, there + 1))
     parameters = {"pattern": f"{folder}/i%d.cbf", "pattern-start": 1, "pattern-end": 7, "burst-limit": 3}
     return InterruptedRun(
-        load_step("filewatcher"), {"parameters": parameters, "output": output}, [{}, "again"], Resources()
+        load_step("filewatcher"), {"parameters": parameters, "output": output}, [{}, "again"], FakeResources()
     )
 
 
@@ -80,17 +80,17 @@ def watch_list_in_vain(folder):
     make_images(folder, [1, 2])
     files = [f"{folder}/i1.cbf", f"{folder}/i2.cbf", f"{folder}/i3.cbf"]
     node = {"parameters": {"list": files, "timeout": 0}, "output": ALL}
-    return InterruptedRun(load_step("filewatcher"), node, [{}], Resources())
+    return InterruptedRun(load_step("filewatcher"), node, [{}], FakeResources())
 
 
 def watch_for_nobody(folder):
     make_images(folder, [1, 2])
     node = {"parameters": {"list": [f"{folder}/i1.cbf", f"{folder}/i2.cbf"]}, "output": {"first": 2, "every": [3, 3]}}
-    return InterruptedRun(load_step("filewatcher"), node, [{}], Resources())
+    return InterruptedRun(load_step("filewatcher"), node, [{}], FakeResources())
 
 
 def watch_nothing(folder):
-    return InterruptedRun(load_step("filewatcher"), {"parameters": {}, "output": ALL}, [{}, {}], Resources())
+    return InterruptedRun(load_step("filewatcher"), {"parameters": {}, "output": ALL}, [{}, {}], FakeResources())
 
 
 def analyse(folder):
@@ -108,7 +108,7 @@ def centre(folder, numbers=(3, 1, 2, 6, 5, 4)):
     parameters = {"dcid": 17, "beamline": "i03", "output": str(folder / "centre.json"), "log": str(folder / "log")}
     images = [{"file-number": n, "n_spots_total": 10 * n, "file-seen-at": 1e9} if n else "odd" for n in numbers]
     node = {"parameters": parameters, "gridinfo": GRID}
-    return InterruptedRun(load_step("reduce.xray_centering"), node, images, Resources())
+    return InterruptedRun(load_step("reduce.xray_centering"), node, images, FakeResources())
 
 
 def centre_in_vain(folder):
@@ -126,7 +126,7 @@ def archive(queue, folder, **parameters):
     common = {"visit": "cm1-1", "beamline": "i03", "limit-files": 2}
     dropfile = str(folder / "drop" / "{visit_id}-{timestamp}{multipart}.xml")
     node = {"parameters": {**common, "dropfile": dropfile, **parameters}}
-    return InterruptedRun(load_step(queue), node, [{}, {"archive-multipart": "x"}, {}], Resources())
+    return InterruptedRun(load_step(queue), node, [{}, {"archive-multipart": "x"}, {}], FakeResources())
 
 
 def archive_pattern(folder):
@@ -140,7 +140,7 @@ def archive_list(folder):
 
 def mail(folder):
     node = {"parameters": {"recipients": "a@x", "content": "Missing: {payload}"}}
-    resources = Resources(Settings(home=folder, smtp_host=None))
+    resources = FakeResources(Settings(home=folder, smtp_host=None))
     return InterruptedRun(load_step("mailnotification"), node, ["one", "two", "three"], resources)
 
 
@@ -149,7 +149,7 @@ def find_related_files(folder):
         file.create_dataset("entry/data/data_000001", data=np.zeros((2, 3, 3)), chunks=(1, 3, 3))
     node = {"parameters": {"expected_images": 3}}
     payloads = [{"file": f"{folder}/scan.nxs"}, {"file": f"{folder}/none.nxs"}, {}]
-    return InterruptedRun(load_step("nexusparser.find_related_files"), node, payloads, Resources())
+    return InterruptedRun(load_step("nexusparser.find_related_files"), node, payloads, FakeResources())
 
 
 CASES: list[Callable[[Path], InterruptedRun]] = [

@@ -13,7 +13,8 @@ def test_all_that_is_offered_is_there():
 def test_what_a_site_needs_for_its_own_steps_is_offered():
     needed = {"Message", "Send", "StepContext", "StepParameters", "message_step", "stream_step"}
     help_in_checking = {"Chooses", "Fills", "NodePlan", "SpeltFreely"}
-    assert needed | help_in_checking | {"Retries", "USUAL_RETRIES"} <= set(tasks.step.__all__)
+    to_start_recipes = {"FailedLaunch", "Launch", "LaunchedRecipe"}
+    assert needed | help_in_checking | to_start_recipes | {"Retries", "USUAL_RETRIES"} <= set(tasks.step.__all__)
 
 
 def test_it_brings_nothing_heavy():

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from blocks.errors import DatabaseUnavailable, MessageRefused, PassingFault
+from blocks.errors import DatabaseUnavailable, MessageRefused, PassingFault, PrefectUnavailable
 from tasks.step import USUAL_RETRIES, Retries
 
 
@@ -15,6 +15,7 @@ from tasks.step import USUAL_RETRIES, Retries
     [
         (PassingFault("not now"), True),
         (DatabaseUnavailable("restarting"), True),
+        (PrefectUnavailable("restarting"), True),
         (ConnectionResetError("peer"), True),
         (TimeoutError(), True),
         (OSError(errno.ESTALE, "stale file handle"), True),

@@ -5,13 +5,14 @@ import time
 
 import pytest
 
+from blocks.retrying import Pauses
 from blocks.settings import Settings
 from tasks.step import Message, StepContext
 from tasks.step.atomic_file import write_atomically
-from tasks.step.resources import Resources
 from tasks.step.runner import run_step, sends_of, try_step
 from tasks.xray_centring import centring as xray_centring
 from tasks.xray_centring.centring import centre_crystal
+from tests.support.fake_resources import FakeResources
 from tests.support.interruptions import InterruptedRun
 
 COUNTS = [1, 2, 3, 40, 50, 4]  # 3 x 2; with a snake the second row is 4, 50, 40
@@ -19,7 +20,7 @@ COUNTS = [1, 2, 3, 40, 50, 4]  # 3 x 2; with a snake the second row is 4, 50, 40
 
 @pytest.fixture
 def resources(tmp_path):
-    return Resources(Settings(home=tmp_path))
+    return FakeResources(Settings(home=tmp_path))
 
 
 @pytest.fixture
@@ -260,7 +261,7 @@ async def test_full_disk_is_given_some_time(node, resources, tmp_path, monkeypat
         write_atomically(path, content)
 
     monkeypatch.setattr(xray_centring, "write_atomically", write)
-    monkeypatch.setattr("tasks.step.retries.Retries.pause_s", lambda *_: 0)
+    monkeypatch.setattr(xray_centring, "WRITE_PAUSES", Pauses(0.0, 0.0))
     outcome = await try_step(centre_crystal, node, images(), resources)
     assert (len(outcome.sent), outcome.refused) == (1, [])
     assert json.loads((tmp_path / "centre.json").read_text())["status"] == "ok"

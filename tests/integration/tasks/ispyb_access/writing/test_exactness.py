@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import func, select, text
 
 from blocks.site_ispyb import connect
+from flows.resources import SiteResources
 from tasks.ispyb_access.schema.tables import METADATA
 from tasks.ispyb_access.writing.ledger import TABLE as LEDGER
 from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step import Message, StepContext
-from tasks.step.resources import Resources
 from tasks.step.runner import run_step
 
 pytestmark = pytest.mark.slow
@@ -90,7 +90,7 @@ class Writers:
             os.write(2, f"message {message.number} is refused: {error}\n".encode())
             os._exit(1)
 
-        async with Resources(self._settings) as resources:
+        async with SiteResources(self._settings) as resources:
             with self._notes.open("a") as notes:
                 async for _ in run_step(store_in_ispyb, inbox(), StepContext(NODE, "run-1", resources, refuse)):
                     notes.write("done\n")

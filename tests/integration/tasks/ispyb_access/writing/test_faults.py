@@ -9,9 +9,9 @@ from sqlalchemy.exc import DBAPIError
 
 from blocks.errors import ConfigurationError, MessageRefused
 from blocks.ispyb_connection import open_engine, transaction
+from flows.resources import SiteResources
 from tasks.ispyb_access.writing.refusals import column_at_fault, named
 from tasks.ispyb_connector.storing import store_in_ispyb
-from tasks.step.resources import Resources
 from tasks.step.runner import try_step
 from tests.support.dev_mariadb import only_mariadb, only_sqlite
 
@@ -91,7 +91,7 @@ IMAGES = {"ispyb_command": "store_per_image_analysis_results", "dcid": 7}
 
 async def refusals(settings, url, parameters, *payloads):
     changed = settings.model_copy(update={"ispyb_url": url.render_as_string(hide_password=False)})
-    async with Resources(changed) as resources:
+    async with SiteResources(changed) as resources:
         outcome = await try_step(store_in_ispyb, {"parameters": parameters}, payloads, resources)
     assert outcome.sent == []
     return [(type(error), str(error)) for _, error in outcome.refused]

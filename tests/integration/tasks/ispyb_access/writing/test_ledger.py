@@ -71,10 +71,10 @@ from pathlib import Path
 from tests.support.interruptions import InterruptedRun
 from blocks.settings import Settings
 from tasks.ispyb_connector.storing import store_in_ispyb
-from tasks.step.resources import Resources
+from flows.resources import SiteResources
 
 node = {"parameters": {"ispyb_command": "register_processing", "program": "fast_dp"}}
-run = InterruptedRun(store_in_ispyb, node, [{}, {}], Resources(Settings(home=Path(sys.argv[1]))))
+run = InterruptedRun(store_in_ispyb, node, [{}, {}], SiteResources(Settings(home=Path(sys.argv[1]))))
 asyncio.run(run.process(look_on=lambda: os.kill(os.getpid(), signal.SIGKILL)))
 """
 

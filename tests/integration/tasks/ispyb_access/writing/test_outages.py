@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import pymysql
@@ -14,10 +15,11 @@ from sqlalchemy import event, func, select, text
 
 from blocks import ispyb_connection
 from blocks.settings import Settings
+from flows.resources import SiteResources
 from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_access.writing import patience
 from tasks.ispyb_access.writing.ledger import TABLE as LEDGER
 from tasks.ispyb_connector.storing import store_in_ispyb
-from tasks.step.resources import Resources
 from tests.support.dev_mariadb import DevMariaDB, dev_mariadb, only_mariadb, only_sqlite
 from tests.support.running_step import RunningStep, until
 
@@ -100,9 +102,7 @@ class TestServer:
     async def test_recovery_is_quick_after_a_long_time_too(self, server, resources, log, monkeypatch):
         """Pauses grow, but not for ever."""
         server.kill()
-        monkeypatch.setattr(
-            "tasks.ispyb_access.writing.patience.pauses", lambda: ispyb_connection.pauses(first_s=600.0)
-        )
+        monkeypatch.setattr(patience, "PAUSES", replace(patience.PAUSES, first_s=600.0))
         step = RunningStep(store_in_ispyb, LIST, resources)
         step.put({})
         await until(lambda: "waiting for ISPyB" in log.text)
@@ -330,7 +330,7 @@ def fill(disk):
 async def test_full_disk_below_sqlite(settings, small_disk, log):
     disk = small_disk(8)
     file = shutil.copy(settings.home / "ispyb.sqlite", disk)
-    async with Resources(settings.model_copy(update={"ispyb_url": f"sqlite:///{file}"})) as resources:
+    async with SiteResources(settings.model_copy(update={"ispyb_url": f"sqlite:///{file}"})) as resources:
         step = RunningStep(store_in_ispyb, IMAGES, resources)
         step.put({"file-number": 1, "n_spots_total": 1})
         await until(lambda: step.sent)
@@ -351,7 +351,7 @@ async def test_full_disk_below_mariadb(tmp_path, small_disk, log, monkeypatch):
     monkeypatch.setenv("PLAZA_DEV_MARIADB_DATA", str(disk / "data"))
     with dev_mariadb(tmp_path / "dev-cluster") as server:
         url = server.make_database("ispyb").render_as_string(hide_password=False)
-        async with Resources(Settings(home=tmp_path, ispyb_url=url)) as resources:
+        async with SiteResources(Settings(home=tmp_path, ispyb_url=url)) as resources:
             ballast = fill(disk)
             step = RunningStep(store_in_ispyb, IMAGES, resources)
             images = 20_000

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from blocks.errors import DatabaseUnavailable, MessageRefused
 from blocks.ispyb_connection import open_engine, transaction
 from blocks.settings import Settings
+from flows.resources import SiteResources
 from tasks.ispyb_access.schema.tables import METADATA
 from tasks.ispyb_access.writing import ledger
 from tasks.ispyb_access.writing.commands.image_quality import PerImageResult
@@ -30,7 +31,6 @@ from tasks.ispyb_access.writing.procedures import procedure_writer
 from tasks.ispyb_access.writing.procedures.procedure_writer import ProcedureWriter
 from tasks.ispyb_access.writing.requests import Request
 from tasks.ispyb_access.writing.writer import SqlWriter, Writer
-from tasks.step.resources import Resources
 from tests.support.ispyb_commands import carry_out
 
 VARIABLE = "PLAZA_TEST_ISPYB_PROCEDURES"
@@ -559,7 +559,7 @@ async def test_resources_close_the_connection(engine, tmp_path):
     before = set(connections(engine))
     url = engine.url.render_as_string(hide_password=False)
     settings = Settings(home=tmp_path, ispyb_url=url, ispyb_writer="procedures")
-    async with Resources(settings) as resources:
+    async with SiteResources(settings) as resources:
         carry_out(resources.ispyb_writer, "register_processing", program="fast_dp")
         opened = set(connections(engine)) - before
         assert opened

@@ -9,7 +9,7 @@ from blocks.errors import MessageRefused, PassingFault, RecipeError
 from flows.recipe.engine.run import RecipeRun
 from flows.recipe.language.recipe import recipe_from_document
 from tasks.step import Retries, Send, StepParameters, message_step, registry, stream_step
-from tasks.step.resources import Resources
+from tests.support.fake_resources import FakeResources
 
 
 @message_step(queue="refuse_odd", parameters=StepParameters, outputs=("even",), default_output="even")
@@ -47,7 +47,7 @@ class Site:
         self._patch.setattr("flows.recipe.engine.run.load_step", own.__getitem__)
         document = {"start": [[1, 5]], **document}
         options = {"keep_dead_letter": self.refused.append, **options}
-        return RecipeRun(recipe_from_document(document), "guid", Resources(), **options)
+        return RecipeRun(recipe_from_document(document), "guid", FakeResources(), **options)
 
     async def run(self, document, *steps, **options):
         return await asyncio.wait_for(self.recipe_run(document, *steps, **options).run(), 10)

@@ -10,7 +10,7 @@ from flows.recipe.engine.exchange import GATHERED
 from flows.recipe.engine.run import RecipeRun
 from flows.recipe.language.recipe import recipe_from_document
 from tasks.step import Send, StepParameters, message_step, registry, stream_step
-from tasks.step.resources import Resources
+from tests.support.fake_resources import FakeResources
 
 
 class Count(StepParameters):
@@ -61,11 +61,8 @@ def steps(monkeypatch):
 
 
 async def run(document):
-    async with Resources() as resources:
-        recipe_run = RecipeRun(
-            recipe_from_document({**document, "start": document.get("start", [[1, []]])}), "guid", resources
-        )
-        return await asyncio.wait_for(recipe_run.run(), 20)
+    recipe = recipe_from_document({**document, "start": document.get("start", [[1, []]])})
+    return await asyncio.wait_for(RecipeRun(recipe, "guid", FakeResources()).run(), 20)
 
 
 async def test_messages_go_along_named_outputs_to_every_target_of_each(steps):

@@ -24,7 +24,7 @@ from flows.recipe.run_record.manifest import Manifest
 from flows.recipe.run_record.resumption import repeat_from, take_up
 from flows.recipe.run_record.run_state import replay
 from tasks.step import Send, StepParameters, message_step, registry
-from tasks.step.resources import Resources
+from tests.support.fake_resources import FakeResources
 
 RUN = "0b1c2d3e-0000-4000-8000-000000000001"
 RECIPE = {
@@ -115,7 +115,7 @@ class Run:
             state = take_up(self.folder, journal, letters)
             journal.record(Began.now())
             run = RecipeRun(
-                recipe_from_document(RECIPE), RUN, Resources(), journal=journal, keep_dead_letter=keep_dead_letter
+                recipe_from_document(RECIPE), RUN, FakeResources(), journal=journal, keep_dead_letter=keep_dead_letter
             )
             records = await run.run(state)
             journal.record(Ended(time.time(), "Failed"))

@@ -9,12 +9,12 @@ import sys
 import psutil
 import pytest
 
-from tasks.step.process_ties import is_alive, kill, wait_until_gone
+from tasks.processes.ties import is_alive, kill, wait_until_gone
 
 SLEEP = "import time; time.sleep(600)"
 TIED_TO_PARENT = f"""
 import os
-from tasks.step.process_ties import end_with_parent
+from tasks.processes.ties import end_with_parent
 end_with_parent(os.getppid())
 print(flush=True)
 {SLEEP}
@@ -26,7 +26,7 @@ print(subprocess.Popen([sys.executable, "-c", {TIED_TO_PARENT!r}]).pid, flush=Tr
 """
 TIED_TO_OTHER = f"""
 import sys
-from tasks.step.process_ties import end_with
+from tasks.processes.ties import end_with
 end_with(int(sys.argv[1]))
 print(flush=True)
 {SLEEP}

@@ -1,6 +1,6 @@
 """Ties between processes, so that none outlives what it belongs to (Linux).
 
-    python -m tasks.step.process_ties MODULE ARGUMENTS…
+    python -m tasks.processes.ties MODULE ARGUMENTS…
 
 runs a module that gets SIGTERM when the process that started it ends, however it ends.
 """

@@ -6,8 +6,7 @@ from prefect.exceptions import ParameterTypeError
 from prefect.utilities.schema_tools.validation import ValidationError, is_valid_schema, validate
 
 from flows.mimas.flow import mimas
-from flows.recipe.flow import recipe_flow
-from flows.recipe.prefect_limits import (
+from flows.prefect_limits import (
     LARGEST_DCID,
     MOST_BYTES,
     MOST_CHARACTERS,
@@ -15,6 +14,7 @@ from flows.recipe.prefect_limits import (
     check_parameters,
     state_message,
 )
+from flows.recipe.flow import recipe_flow
 
 
 @pytest.fixture(params=["mimas", "recipe"])

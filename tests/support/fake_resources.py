@@ -1,0 +1,76 @@
+"""Resources that stand for a site's: what steps ask of the world is recorded, and answered as the test says."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NoReturn
+from uuid import UUID, uuid5
+
+from blocks.settings import Settings, get_settings
+from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe, MailServer
+
+RUNS = UUID(int=0)
+
+
+class FakeLauncher:
+    """Launches nothing, and keeps what it was asked for.
+
+    Parameters
+    ----------
+    recipes
+        Those that are installed.
+    broken
+        Recipes that can't be launched, each with the reason.
+    """
+
+    def __init__(self, recipes: Collection[str] = (), broken: Mapping[str, str] | None = None) -> None:
+        self.recipes, self.broken = set(recipes), dict(broken or {})
+        self.launched: list[Launch] = []
+
+    async def installed(self, recipes: Iterable[str]) -> set[str]:
+        return self.recipes & set(recipes)
+
+    async def launch(self, launches: Sequence[Launch]) -> Sequence[LaunchedRecipe | FailedLaunch]:
+        return [self._launch(launch) for launch in launches]
+
+    def _launch(self, launch: Launch) -> LaunchedRecipe | FailedLaunch:
+        if launch.recipe in self.broken:
+            return FailedLaunch(recipe=launch.recipe, reason=self.broken[launch.recipe])
+        if launch.recipe not in self.recipes:
+            return FailedLaunch(recipe=launch.recipe, reason="it isn't deployed")
+        earlier = launch.key in {before.key for before in self.launched}
+        if not earlier:
+            self.launched.append(launch)
+        return LaunchedRecipe(recipe=launch.recipe, flow_run_id=uuid5(RUNS, launch.key), earlier=earlier)
+
+
+class FakeResources:
+    """Resources of a site that has only what the test gives it: neither ISPyB nor an analysis cluster nor a network."""
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        launcher: FakeLauncher | None = None,
+        mail_server: MailServer | None = None,
+    ) -> None:
+        self.settings = settings or get_settings()
+        self.launcher = launcher or FakeLauncher()
+        self._mail_server = mail_server
+
+    def mail_server(self) -> MailServer | None:
+        return self._mail_server
+
+    async def analysis_client(self, instead_of: object = None) -> NoReturn:
+        raise AssertionError("this test has no analysis cluster")
+
+    @property
+    def ispyb(self) -> NoReturn:
+        raise AssertionError("this test has no ISPyB")
+
+    @property
+    def ispyb_writer(self) -> NoReturn:
+        raise AssertionError("this test has no ISPyB")
+
+    @property
+    def cluster(self) -> NoReturn:
+        raise AssertionError("this test has no cluster")

@@ -1,0 +1,58 @@
+"""What Mimas decided is launched: results first, each once, and a recipe that can't be launched stops no other."""
+
+from uuid import UUID
+
+import pytest
+
+from flows.mimas.launches import launch_decided
+from flows.mimas.rules import decide
+from flows.mimas.scenario import DCClass, DetectorClass, Event, ImageRange, Scenario
+from tests.support.fake_resources import FakeLauncher, FakeResources
+
+ARCHIVE, ANALYSIS = "archive-nexus", "per-image-analysis-rotation-swmr"
+MIMAS_RUN = UUID(int=7)
+
+
+@pytest.fixture
+def decision():
+    sweeps = (ImageRange(12, 1, 50),)
+    decision = decide(
+        Scenario(12, DCClass.ROTATION, Event.END, "i03", detector_class=DetectorClass.EIGER, sweeps=sweeps)
+    )
+    assert {ARCHIVE, ANALYSIS} < {invocation.recipe for invocation in decision.recipes}
+    return decision
+
+
+@pytest.fixture
+def launcher():
+    return FakeLauncher([ARCHIVE, ANALYSIS])
+
+
+async def test_installed_recipes_are_launched_with_what_the_event_brought_results_first(decision, launcher):
+    outcome = await launch_decided(decision, MIMAS_RUN, {"colour": "red"}, FakeResources(launcher=launcher))
+    assert [launched.recipe for launched in launcher.launched] == [ANALYSIS, ARCHIVE]
+    analysis = launcher.launched[0]
+    assert (analysis.dcid, analysis.parameters, analysis.read_by) == (12, {"colour": "red"}, MIMAS_RUN)
+    assert analysis.name == f"{ANALYSIS} · dcid 12 · i03"
+    assert {launched.recipe for launched in outcome.launched} == {ANALYSIS, ARCHIVE}
+    assert outcome.failed == ()
+    others = {invocation.recipe for invocation in decision.recipes} - launcher.recipes
+    assert others < set(outcome.not_installed)
+
+
+async def test_the_same_event_twice_launches_once_and_other_parameters_launch_anew(decision, launcher):
+    resources = FakeResources(launcher=launcher)
+    first = await launch_decided(decision, MIMAS_RUN, {}, resources)
+    again = await launch_decided(decision, MIMAS_RUN, {}, resources)
+    assert len(launcher.launched) == 2
+    assert [run.flow_run_id for run in again.launched] == [run.flow_run_id for run in first.launched]
+    assert all(run.earlier for run in again.launched)
+    await launch_decided(decision, MIMAS_RUN, {"colour": "red"}, resources)
+    assert len({launched.key for launched in launcher.launched}) == 4
+
+
+async def test_a_recipe_that_cannot_be_launched_stops_no_other(decision, launcher):
+    launcher.broken[ANALYSIS] = "409: conflict"
+    outcome = await launch_decided(decision, MIMAS_RUN, {}, FakeResources(launcher=launcher))
+    assert [(fault.recipe, fault.reason) for fault in outcome.failed] == [(ANALYSIS, "409: conflict")]
+    assert [launched.recipe for launched in outcome.launched] == [ARCHIVE]
