@@ -20,6 +20,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed, State  # State too: without it Prefect couldn't read the flow's types
 
 from blocks.errors import PlazaError, RecipeError, RecipeRunBusy, UnknownRecipeRun
+from blocks.identifiers import Dcid
 from blocks.settings import get_settings
 from flows.recipe.drawing.run_page import RunPage
 from flows.recipe.engine.node import RefusedMessage
@@ -51,7 +52,7 @@ BUSY_PAUSE_S: Final = 0.5
 class Call:
     """What a recipe run is started with: the parameters of its flow."""
 
-    dcid: int | None
+    dcid: Dcid | None
     parameters: Mapping[str, Any]
     read_by: UUID | None
 

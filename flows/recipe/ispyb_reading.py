@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from blocks.errors import DatabaseUnavailable, PlazaError
+from blocks.identifiers import Dcid
 from tasks.ispyb_access.reading.asking import job_to_read
 from tasks.ispyb_access.reading.parameters import DispatcherParameters, ReadParameters
 from tasks.step.resources import Resources
@@ -25,7 +26,7 @@ class RunStatusMissing(PlazaError):
     """The beamline hasn't said in ISPyB how the data collection ended."""
 
 
-async def read_collection(resources: Resources, dcid: int, guid: str) -> DispatcherParameters:
+async def read_collection(resources: Resources, dcid: Dcid, guid: str) -> DispatcherParameters:
     """Read a data collection as recipes and Mimas see it.
 
     Parameters
@@ -83,7 +84,7 @@ async def read_parameters(
     return await _patiently(lambda: complete_parameters(resources.ispyb, given, guid, collection=collection))
 
 
-async def await_run_status(resources: Resources, dcid: int, timeout_s: float) -> str:
+async def await_run_status(resources: Resources, dcid: Dcid, timeout_s: float) -> str:
     """Wait until the beamline has set the data collection's `runStatus`, and return it.
 
     Raises

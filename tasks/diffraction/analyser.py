@@ -46,19 +46,18 @@ class Analyser:
         ImageUnreadable
             The file is missing or incomplete, or has no such image.
         """
-        data_set = self._data_sets.open(file)
         try:
-            return self._statistics(data_set, scan_range)
+            with self._data_sets.using(file) as data_set:
+                return self._statistics(data_set, scan_range)
         except PlazaError:
             raise
         except Exception as error:
-            # Models of a file that is being replaced may be wrong for ever: the next image reads them anew.
-            self._data_sets.forget(file)
             where = file if scan_range is None else f"images {scan_range[0]} to {scan_range[1]} of {file}"
             raise ImageUnreadable(f"DIALS can't analyse {where}: {error or type(error).__name__}") from error
 
     def _statistics(self, data_set: DataSet, scan_range: tuple[int, int] | None) -> ImageStatistics:
         experiments = _select(data_set, scan_range)
+        data_set.require(scan_range)
         reflections = self._make_finder(experiments, scan_range).find_spots(experiments)
         reflections.centroid_px_to_mm(experiments)
         reflections.map_centroids_to_reciprocal_space(experiments)

@@ -50,7 +50,8 @@ def draw_preview(request: PreviewRequest, data_sets: DataSets) -> tuple[str, str
     PassingFault
         The file system is full, or doesn't answer.
     """
-    counts = read_counts(data_sets.open(request.file), request.index)
+    with data_sets.using(request.file) as data_set:
+        counts = read_counts(data_set, request.index)
     correction = correction_of(counts, request.brightness)
     for output, binning in (
         (request.output, preview_binning(max(counts.shape), request.binning)),
@@ -140,6 +141,7 @@ def read_counts(data_set: DataSet, index: int) -> np.ndarray[Any, Any]:
         Counts, (height, width) along the slow and the fast axis; -1 in pixels that aren't trusted.
     """
     imageset = data_set.imageset
+    data_set.require((index, index))
     if not 1 <= index <= len(imageset):
         raise ImageUnreadable(f"{data_set.file} has images 1 to {len(imageset)}; asked for was {index}")
     try:
@@ -151,14 +153,28 @@ def read_counts(data_set: DataSet, index: int) -> np.ndarray[Any, Any]:
         raise ImageUnreadable(
             f"DIALS can't read image {index} of {data_set.file}: {error or type(error).__name__}"
         ) from error
-    images = [_mask_counts(counts, mask) for counts, mask in zip(panels, masks, strict=True)]
-    return images[0] if len(images) == 1 else _lay_out(imageset.get_detector(), images)
+    detector, usable = imageset.get_detector(), data_set.static_mask
+    images = [
+        _mask_counts(counts, mask, panel.get_trusted_range()[1], usable[number] if usable else None)
+        for number, (counts, mask, panel) in enumerate(zip(panels, masks, detector, strict=True))
+    ]
+    return images[0] if len(images) == 1 else _lay_out(detector, images)
 
 
-def _mask_counts(panel: Any, mask: Any) -> np.ndarray[Any, Any]:
+def _mask_counts(panel: Any, trusted: Any, saturation: float, usable: Any | None) -> np.ndarray[Any, Any]:
+    """Return a panel's counts, those of pixels that say nothing as -1.
+
+    Parameters
+    ----------
+    panel, trusted, usable
+        shape (slow, fast): counts; whether a count is one; whether its pixel is (None: all are).
+    """
     counts = flumpy.to_numpy(panel)
-    # A saturated pixel isn't trusted either, but it is black, not a gap.
-    return np.where(flumpy.to_numpy(mask) | (counts > 0), counts, _MASKED)
+    # A saturated pixel isn't trusted either, but it is black, not a gap; a masked one is a gap, whatever it counts.
+    shown = flumpy.to_numpy(trusted) | (counts >= saturation)
+    if usable is not None:
+        shown &= flumpy.to_numpy(usable)
+    return np.where(shown, counts, _MASKED)
 
 
 def _lay_out(detector: Any, images: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:

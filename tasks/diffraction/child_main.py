@@ -31,6 +31,8 @@ def main() -> None:
     # DIALS reports each step of each image at INFO, and formats what nobody reads.
     logging.disable(logging.INFO)
     log_to_parent()
+    # Before HDF5 is loaded: dxtbx's own handles must not keep a detector from its files, nor need a lock daemon.
+    os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
     with Connection(int(sys.argv[1])) as connection:
         try:
             workshop = Workshop()

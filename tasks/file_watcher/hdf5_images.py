@@ -12,21 +12,25 @@ import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from blocks.errors import MessageRefused
-from tasks.file_watcher import frame_reader
 from tasks.file_watcher.sources import is_written
 from tasks.logs.process_output import ProcessOutput
+from tasks.nexus.image_counter import nth_image
+from tasks.nexus.layout import ImageRange
 
+PROGRAM = ("-m", "tasks.nexus.image_counter")
 STOP_S = 2.0
 
 logger = logging.getLogger(__name__)
 
 
 class Hdf5Images:
-    """The images of an HDF5 master with a virtual dataset /entry/data/data; one is there when its data is stored."""
+    """The images of an HDF5 master with a virtual dataset, such as /entry/data/data; one is there when it's stored.
+
+    Images that the virtual dataset maps to no file are left out; the others keep the master's numbers.
+    """
 
     noun = "images"
     nothing_named = False
@@ -36,6 +40,7 @@ class Hdf5Images:
         self.waiting_for: str | None = None
         self.slowest_look_s = 0.0
         self._master = master
+        self._mapped: tuple[ImageRange, ...] = ()
         self._reader: Process | None = None
         self._output: ProcessOutput | None = None
 
@@ -45,17 +50,22 @@ class Hdf5Images:
 
     def item(self, number: int) -> dict[str, Any]:
         """Return the payload of an image, but for the time; `scan_range` is what per-image analysis wants."""
+        index = self._index_of(number)
         return {
             "hdf5": self._master,
-            "hdf5-index": number - 1,
+            "hdf5-index": index,
             "file": self._master,
-            "file-number": number,
-            "parameters": {"scan_range": f"{number},{number}"},
+            "file-number": index + 1,
+            "parameters": {"scan_range": f"{index + 1},{index + 1}"},
         }
 
     def missing(self, number: int) -> dict[str, Any]:
         """Return what the timeout output says of an image."""
-        return {"file": self._master, "hdf5-index": number - 1}
+        return {"file": self._master, "hdf5-index": self._index_of(number)}
+
+    def _index_of(self, number: int) -> int:
+        index = nth_image(self._mapped, number - 1)
+        return number - 1 if index is None else index
 
     async def look(self, seen: int, limit: int) -> int:
         """See `Source.look`.
@@ -74,6 +84,7 @@ class Hdf5Images:
         if "error" in answer:
             raise MessageRefused(answer["error"])
         self.expected, self.waiting_for = answer["expected"], answer["waiting_for"]
+        self._mapped = tuple(ImageRange(**each) for each in answer["mapped"])
         return answer["found"]
 
     async def close(self) -> None:
@@ -106,8 +117,8 @@ class Hdf5Images:
         )
 
     async def _start_reader(self) -> Process:
-        # By its path, so that it starts quickly with nothing but h5py; with -P, so that no module here hides a library.
-        command = [sys.executable, "-P", str(Path(frame_reader.__file__)), self._master]
+        # -P: a module of the current folder must not stand in for one of a library.
+        command = [sys.executable, "-P", *PROGRAM, self._master]
         self._output = ProcessOutput(__name__)
         return await asyncio.create_subprocess_exec(
             *command, stdin=PIPE, stdout=PIPE, stderr=self._output.fileno(), start_new_session=True

@@ -55,17 +55,17 @@ def place_frames(sweep: ImageSet, destination: Path) -> Generator[Landing, None,
     import h5py
     import hdf5plugin  # noqa: F401 - registers bitshuffle, without which such a dataset can't be made
 
-    from tasks.simulation.nxmx_layout import read_layout
+    from tasks.simulation.recorded_frames import list_recorded
 
-    parts = read_layout(sweep.folder / sweep.template)
+    parts = list_recorded(sweep.folder / sweep.template)
     place_file(sweep.folder / sweep.template, destination / sweep.template)()
     remaining = sweep.recorded
     for part in parts:
         if remaining <= 0:
             return
         with (
-            h5py.File(sweep.folder / part.file, "r") as source,
-            h5py.File(destination / part.file, "w", libver=("v110", "v110")) as target,
+            h5py.File(sweep.folder / part.name, "r") as source,
+            h5py.File(destination / part.name, "w", libver=("v110", "v110")) as target,
         ):
             data = prepare_dataset(source, target, part.dataset)
             target.swmr_mode = True

@@ -69,7 +69,7 @@ class Engine:
     kept
         What reached the step `keep`.
     refused
-        What was given up.
+        What was refused.
     """
 
     def __init__(self) -> None:

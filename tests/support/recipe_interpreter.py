@@ -94,14 +94,14 @@ def _work(
     kind = node["queue"].partition(".")[0]
     gathered = []
     for payload, environment in inbox:
-        fate = verdict(doings, payload)
+        judged = verdict(doings, payload)
         event = happening(number, payload, environment)
-        if kind == "produce" and doings.tells and fate == "hopeless":  # the fault comes in the midst of the answers
+        if kind == "produce" and doings.tells and judged == "hopeless":  # the fault comes in the midst of the answers
             told = answers(doings, payload)
             yield from _answers(doings, payload, environment, len(told) // 2)
-        if fate in FAULTS:
+        if judged in FAULTS:
             outcome.refused[event] += 1
-            yield REFUSAL, {"payload": payload, "error": FAULTS[fate], "node": number, "step": kind}, environment
+            yield REFUSAL, {"payload": payload, "error": FAULTS[judged], "node": number, "step": kind}, environment
             continue
         outcome.handled[event] += 1
         if kind == "gather":

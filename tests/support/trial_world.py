@@ -91,7 +91,7 @@ class World:
     Parameters
     ----------
     effects, refusals
-        What was handled and given up, by the message's key.
+        What was handled and refused, by the message's key.
     finished
         Numbers of messages that the journal knew to be done when this process began.
     again
@@ -109,15 +109,15 @@ class World:
 
     def judge(self, doings: Doings, message: Message, context: StepContext) -> Exception | None:
         """Say how it ends with a message; if well, it has its effect."""
-        fate = verdict(doings, message.payload)
+        judged = verdict(doings, message.payload)
         key = context.key(message)
         if self.is_alive:
             self.tries[key] += 1
             if message.number in self.finished:
                 self.again.append(message.number)
-        if fate == "bad":
+        if judged == "bad":
             return MessageRefused("it's bad")
-        if fate == "hopeless" or (fate == "stumbles" and self.tries[key] <= 2):
+        if judged == "hopeless" or (judged == "stumbles" and self.tries[key] <= 2):
             return PassingFault("not now")
         if self.is_alive:
             effect = happening(context.node["number"], message.payload, message.environment)

@@ -62,7 +62,7 @@ class Exchange:
             for node, outputs in routes.items()
         }
         self._environment, self._journal = environment, journal
-        self._numbers = itertools.count(1)
+        self._next_number = itertools.count(1).__next__
         self._answers = Answers()
         self._gathered: list[tuple[Channel, Message, float]] = []
         self._done: defaultdict[int, list[int]] = defaultdict(list)
@@ -70,11 +70,12 @@ class Exchange:
 
     def restore(self, state: RunState) -> None:
         """Deliver what was waiting when the run's last process ended, and know what was sent already."""
-        self._numbers = itertools.count(state.next_number)
+        self._next_number = itertools.count(state.next_number).__next__
         now = time.time()
         for delivery in state.waiting.values():
             if delivery.again in state.answers:
-                self._answers.restore(delivery.number, state.answers[delivery.again])
+                self._answers[delivery.number] = state.answers[delivery.again]
+                self._answers.begin_anew(delivery.number)
             environment = self._environment if delivery.environment is None else delivery.environment
             message = Message(delivery.payload, environment, delivery.number, delivery.sent_at)
             _, channel, _ = self._entrances[delivery.node]
@@ -101,15 +102,14 @@ class Exchange:
         Channel | None
             One that has no room left, if there is one: the node should wait for it.
         """
-        at, outputs, gathered = time.time(), self._ways[node], self._gathered
+        at, outputs, gathered, answers = time.time(), self._ways[node], self._gathered, self._answers
         sent: list[SentMessage] = []
-        is_new = self._answers.is_new
         full, gathered_before = None, len(gathered)
         try:
             for send in sends:
                 output = send.output
                 ways = outputs.get(output, ())
-                if ways and not done and send.follows is not None and not is_new(send.follows.number, output):
+                if ways and not done and send.follows is not None and not answers.is_new(send.follows.number, output):
                     continue
                 count[output or ""] += 1
                 if ways:
@@ -122,10 +122,11 @@ class Exchange:
         except Exception:  # what can't be written shall not be delivered either
             del gathered[gathered_before:]
             raise
-        if done:
-            if not sent:
-                self._done[node] += done
-            self._answers.forget(done)
+        if done and not sent:
+            self._done[node] += done
+        for number in done:
+            if number in answers:
+                answers.forget(number)
         if self._flushing is None:
             self._flush_soon()
         if len(gathered) >= GATHERED:
@@ -135,7 +136,8 @@ class Exchange:
     def note_done(self, node: int, done: Sequence[int]) -> None:
         """Note messages that are done without an answer."""
         self._done[node] += done
-        self._answers.forget(done)
+        for number in done:
+            self._answers.forget(number)
         self._flush_soon()
 
     def try_again(self, node: int, message: Message, error: str, pause_s: float) -> None:
@@ -155,7 +157,7 @@ class Exchange:
         ways = self._ways_to(handlers)
         sends = [self._address(Send(report, "error", message.environment), ways, at)] if ways else []
         self._record(Refused(at, node, message.number, error, sends))
-        self._answers.forget([message.number])
+        self._answers.forget(message.number)
 
     def flush(self) -> None:
         """Write what was gathered, then deliver it."""
@@ -179,18 +181,18 @@ class Exchange:
         payload, environment, own_delay = send.payload, send.environment, send.delay
         if environment is None:
             environment = cause.environment if cause else self._environment
-        to: list[Receiver] = []
+        to, gathered = [], self._gathered
         for target, channel, delay in ways:
             if own_delay is not None:
                 delay = own_delay
-            number = next(self._numbers)
+            number = self._next_number()
             if delay > 0:
                 if delay == math.inf:
                     raise ValueError(f"node {target} would wait for ever: the message's delay is {delay}")
                 to.append(Receiver(target, number, at + delay))
             else:
                 to.append(Receiver(target, number))
-            self._gathered.append((channel, Message(payload, environment, number, at), delay))
+            gathered.append((channel, Message(payload, environment, number, at), delay))
         return SentMessage(
             to,
             payload,

@@ -18,9 +18,11 @@ from typing import Final
 
 from blocks.errors import RecipeRunBusy
 from flows.recipe.run_record.entries import Entry, decode_entry
-from flows.recipe.run_record.lenient_json import encode
+from flows.recipe.run_record.lenient_json import ENCODER, encode
 
 logger = logging.getLogger(__name__)
+
+_encode: Final = ENCODER.encode  # called for each message: what is between would cost a tenth of it
 
 _CLOSED: Final = -1  # whoever still writes, such as a thread that outlives a cancelled run, shall not hit another file
 
@@ -53,8 +55,12 @@ class Journal:
 
     def record(self, entry: Entry) -> None:
         """Add an entry, which counts from the next `flush` on."""
-        self._waiting += encode(entry)
-        self._waiting += b"\n"
+        waiting = self._waiting
+        try:
+            waiting += _encode(entry)
+        except UnicodeEncodeError:
+            waiting += encode(entry)
+        waiting += b"\n"
 
     def flush(self) -> None:
         """Write what was added. If that can't be, it's kept in memory and tried again next time: the work goes on."""

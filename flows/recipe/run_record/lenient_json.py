@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 def encode(value: object) -> bytes:
     """Return a value as JSON in a line. What isn't JSON's becomes text; numbers that aren't finite become null."""
     try:
-        return _ENCODER.encode(value)
+        return ENCODER.encode(value)
     except UnicodeEncodeError:  # lone surrogates, which json writes as escapes
         return json.dumps(msgspec.to_builtins(value, str_keys=True, enc_hook=_something_alike)).encode()
 
@@ -58,11 +58,11 @@ def _something_alike(value: object) -> object:
     """Return what stands for a value that msgspec doesn't know, or for an object's key."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    if isinstance(value, (tuple, bytes, frozenset)):  # msgspec knows them elsewhere
+    if isinstance(value, (tuple, frozenset)):  # msgspec knows them elsewhere
         raise TypeError(f"keys must be str, int, float, bool or None, not {type(value).__name__}")
     if isinstance(value, int):  # of a class of its own, as numpy's are
         return int(value)
     return float(value) if isinstance(value, float) else str(value)
 
 
-_ENCODER = msgspec.json.Encoder(enc_hook=_something_alike)
+ENCODER: Final = msgspec.json.Encoder(enc_hook=_something_alike)

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Column, Engine, Enum, Table, create_engine, delete, insert
 
+from blocks.identifiers import Dcid, JobId
 from tasks.ispyb_access.reading import reader, rows
 from tasks.ispyb_access.reading.assembly import X_RAY_DETECTION
 from tasks.ispyb_access.reading.energy_scan import HC_EV_A
@@ -83,7 +84,7 @@ def example_parameters() -> dict[str, Any]:
         with engine.begin() as connection:
             connection.execute(delete(rows.GRID))
         rotation = _read(engine).recipe_parameters()
-        job = reader.read_processing_job(engine, ID).recipe_parameters()
+        job = reader.read_processing_job(engine, JobId(ID)).recipe_parameters()
     open_keys: dict[str, Any] = {"ispyb_processing_parameters": {}, "ispyb_reprocessing_parameters": {}}
     geometry = {"ispyb_reference_geometry": f"{grid['ispyb_visit_directory']}/processing/reference_geometry.expt"}
     return rotation | grid | job | open_keys | geometry
@@ -110,7 +111,7 @@ def _example_ispyb() -> Iterator[Engine]:
 
 
 def _read(engine: Engine) -> DispatcherParameters:
-    return reader.read_data_collection(engine, ID, "example", FileAccess.NONE)
+    return reader.read_data_collection(engine, Dcid(ID), "example", FileAccess.NONE)
 
 
 def _example(column: Column[Any]) -> Any:

@@ -29,7 +29,7 @@ NOT_DETERMINED = 0
 LARGEST_IMAGE = LARGEST_INTEGERS["MEDIUMINT"]
 BY_IMAGE = itemgetter(0, 1)
 
-Count = Annotated[int, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
+WholeNumber = Annotated[int, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
 
 
 class PerImageResult(CommandParameters):
@@ -41,8 +41,8 @@ class PerImageResult(CommandParameters):
     dcid: Identity
     file_pattern_index: int | None = Field(None, alias="file-pattern-index", ge=0, le=LARGEST_IMAGE)
     file_number: int | None = Field(None, alias="file-number", ge=0, le=LARGEST_IMAGE)
-    n_spots_total: Count | None = None
-    n_spots_no_ice: Count | None = None
+    n_spots_total: WholeNumber | None = None
+    n_spots_no_ice: WholeNumber | None = None
     estimated_d_min: float | None = None
     total_intensity: float | None = None
     dozor_score: float | None = None

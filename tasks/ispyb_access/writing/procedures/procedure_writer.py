@@ -17,7 +17,7 @@ from tasks.ispyb_access.writing.commands import Call, CarryOut
 from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE, PerImageResult
 from tasks.ispyb_access.writing.ledger import has_ledger, write_once
 from tasks.ispyb_access.writing.procedures.calling import Procedures
-from tasks.ispyb_access.writing.procedures.calls import NOT_COVERED, PROCEDURES
+from tasks.ispyb_access.writing.procedures.coverage import NOT_COVERED, PROCEDURES
 from tasks.ispyb_access.writing.refusals import named
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
 

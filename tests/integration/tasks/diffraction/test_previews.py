@@ -1,7 +1,10 @@
 """Previews look as `dials.export_bitmaps` makes them."""
 
+import shutil
 from pathlib import Path
 
+import h5py
+import hdf5plugin  # noqa: F401 - lets HDF5 write bitshuffle-LZ4
 import numpy as np
 import pytest
 from PIL import Image
@@ -64,6 +67,28 @@ def test_preview_and_thumbnail_of_a_master_and_of_a_cbf_are_alike(pictures, draw
         sizes.append((preview.size, thumbnail.size, round(np.asarray(preview)[::7, ::7].mean())))
     assert sizes[0][:2] == sizes[1][:2] == ((487, 619), (162, 206))
     assert abs(sizes[0][2] - sizes[1][2]) <= 3
+
+
+def test_masked_pixels_are_grey_and_saturated_ones_black_whatever_they_count(pictures, tmp_path):
+    from tasks.diffraction import bitmaps
+    from tasks.diffraction.data_sets import open_data_set
+
+    folder = Path(shutil.copytree(Path(pictures.rotation_master).parent, tmp_path / "scan"))
+    master = folder / Path(pictures.rotation_master).name
+    [data_file] = folder.glob("*.h5")
+    with h5py.File(master, "r+") as file:
+        mask = file["entry/instrument/detector/pixel_mask"]
+        gaps = mask[()]
+        row, column = np.argwhere(gaps == 0)[5000]
+        mask[row, column : column + 2] = 1
+    with h5py.File(data_file, "r+") as file:
+        image = file["data"][0]
+        image[row, column : column + 4] = 5000, 65100, 5000, 65100  # 65000 is saturated, 65535 a gap
+        file["data"][0] = image
+    counts = bitmaps.read_counts(open_data_set(str(master)), 1)
+    assert counts[row, column : column + 4].tolist() == [-1, -1, 5000, 65100]
+    shades = bitmaps.shade(counts, bitmaps.correction_of(counts, 60))[row, column : column + 4]
+    assert shades.tolist() == [bitmaps.GAP_SHADE, bitmaps.GAP_SHADE, 0, 0]
 
 
 def test_images_of_a_master_differ(pictures, draw):

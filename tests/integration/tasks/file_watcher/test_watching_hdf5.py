@@ -140,7 +140,7 @@ async def test_a_killed_reader_is_replaced_and_nothing_is_lost(detector, images)
 async def test_a_reader_that_dies_at_once_refuses_and_its_last_words_are_logged(tmp_path, images, monkeypatch, caplog):
     crash = tmp_path / "crash.py"
     crash.write_text("raise SystemExit('HDF5 is broken')")
-    monkeypatch.setattr(hdf5_images.frame_reader, "__file__", str(crash))
+    monkeypatch.setattr(hdf5_images, "PROGRAM", (str(crash),))
     (tmp_path / "scan.nxs").write_text("x")
     with pytest.raises(MessageRefused, match="died twice in a row"):
         await images.look(0, 100)
@@ -249,7 +249,6 @@ _DOT = h5py.VirtualSource(".", "/entry/data/nowhere", (4, 8, 8), "u4")
         (lambda path: _write(path, entry__data__data__x=1), "should have a virtual dataset"),
         (lambda path: _write_virtual(path), "maps no images|should have a virtual dataset"),
         (lambda path: _write_virtual(path, (slice(0, 2), _DOT, slice(0, 2))), "isn't in the file"),
-        (lambda path: _write_virtual(path, (slice(0, 4, 2), _SOURCE, slice(0, 2))), "contiguous blocks"),
         (
             lambda path: _write_virtual(
                 path,
@@ -270,13 +269,46 @@ async def test_a_master_that_will_never_do_is_refused(make, reason, tmp_path):
         raise outcome.refused[0][1]
 
 
-async def test_a_virtual_dataset_with_gaps_expects_what_it_maps(tmp_path, images):
-    _write_virtual(tmp_path / "scan.nxs", (slice(2, 4), _SOURCE, slice(1, 3)), shape=(9, 8, 8))
+async def test_a_virtual_dataset_with_gaps_expects_what_it_maps_and_keeps_its_numbers(tmp_path, images):
+    _write_virtual(tmp_path / "scan.nxs", (slice(2, 7, 4), _SOURCE, slice(1, 3)), shape=(9, 8, 8))
     with h5py.File(tmp_path / "scan_1.h5", "w") as file:
         data = file.create_dataset("data", (4, 8, 8), "u4", chunks=(1, 8, 8))
         data[1] = 1
     try:
         assert (await images.look(0, 100), images.expected) == (1, 2)
+        assert [images.item(number)["file-number"] for number in (1, 2)] == [3, 7]
+        assert images.missing(2)["hdf5-index"] == 6
+        assert images.waiting_for == f"image 7 in {tmp_path}/scan_1.h5"
+    finally:
+        await images.close()
+
+
+async def test_a_virtual_dataset_elsewhere_is_waited_for(tmp_path, images):
+    (tmp_path / "raw").mkdir()
+    with h5py.File(tmp_path / "scan.nxs", "w") as file:
+        file["entry/data/data"] = h5py.ExternalLink("raw/scan_vds.h5", "/entry/data/data")
+    with h5py.File(tmp_path / "raw/scan_1.h5", "w") as file:
+        file.create_dataset("data", data=np.ones((4, 8, 8), "u4"), chunks=(1, 8, 8))
+    try:
+        assert (await images.look(0, 100), images.expected) == (0, None)
+        assert images.waiting_for == f"{tmp_path}/raw/scan_vds.h5, which isn't there"
+        _write_virtual(tmp_path / "raw/scan_vds.h5", (slice(0, 4), _SOURCE, slice(0, 4)))
+        assert (await images.look(0, 100), images.expected) == (4, 4)
+    finally:
+        await images.close()
+
+
+async def test_a_master_of_zeros_is_waited_for(tmp_path, detector, images):
+    detector().do("master")
+    master = tmp_path / "scan.nxs"
+    whole = master.read_bytes()
+    master.write_bytes(bytes(len(whole)))
+    try:
+        assert await images.look(0, 100) == 0
+        assert "can't be read yet" in images.waiting_for
+        master.write_bytes(whole)
+        assert await images.look(0, 100) == 0
+        assert images.expected == 3
     finally:
         await images.close()
 

@@ -203,7 +203,7 @@ class TestJob:
         assert plaza("job", "list", "--beamline", "i04").stdout == "No jobs.\n"
         table = plaza("job", "list").stdout.splitlines()
         assert [line.split()[0] for line in table] == ["job", *map(str, (with_images, other, number))]
-        assert [line.rstrip().endswith("queued") for line in table] == [False, False, False, True]
+        assert [line.endswith("queued") for line in table] == [False, False, False, True]
 
     def test_what_is_given_is_changed(self, plaza, job):
         number, _ = job

@@ -12,7 +12,7 @@ from blocks.ispyb_connection import open_engine
 from blocks.settings import Settings
 from tasks.ispyb_access.writing.commands import BUFFER_COMMANDS, COMMANDS
 from tasks.ispyb_access.writing.procedures.calling import Procedures, filled
-from tasks.ispyb_access.writing.procedures.calls import NOT_COVERED, PROCEDURES
+from tasks.ispyb_access.writing.procedures.coverage import NOT_COVERED, PROCEDURES
 from tasks.ispyb_access.writing.procedures.procedure_writer import ProcedureWriter
 from tasks.ispyb_access.writing.writer import SqlWriter, open_writer
 from tests.support.ispyb_commands import carry_out

@@ -1,0 +1,130 @@
+"""Say how many images of an HDF5 master are stored. A program: its lines in and out are JSON.
+
+It imports nothing heavy, so that it starts quickly. The master is opened to read its layout, and closed again; handles
+are kept of data files only, without locks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+
+from tasks.nexus.errors import NotReady, UnusableMaster
+from tasks.nexus.images import MasterImages
+from tasks.nexus.layout import FAR, ImageRange
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a look found.
+
+    Parameters
+    ----------
+    found
+        Images that are there, beyond those seen.
+    expected
+        Images that the master maps to files; None: not known yet.
+    waiting_for
+        What is missing next, for people.
+    mapped
+        Which images these are, in order; a virtual dataset may have gaps.
+    """
+
+    found: int
+    expected: int | None
+    waiting_for: str | None
+    mapped: tuple[ImageRange, ...] = ()
+
+
+class ImageCounter:
+    """Looks at one master and its data files."""
+
+    def __init__(self, master: str) -> None:
+        self._master = master
+        self._images: MasterImages | None = None
+
+    def look(self, seen: int, limit: int) -> Answer:
+        """Return how many of the mapped images are stored, in order, besides those seen; at most `limit`.
+
+        Raises
+        ------
+        UnusableMaster
+            The master or a data file isn't what it should be.
+        """
+        found, waiting_for = 0, None
+        try:
+            images = self._images = self._images or open_virtual(self._master)
+            while found < limit and (image := nth_image(images.layout.mapped, seen + found)) is not None:
+                block, frames = images.open(image)
+                if frames.dataset.chunks is None:
+                    raise UnusableMaster(
+                        f"{block.file.find()}: the dataset {block.dataset} should be chunked, one image to a chunk"
+                    )
+                wanted = min(limit - found, block.end - image)
+                there = frames.count_stored(block.frame + image - block.first, wanted)
+                found += there
+                if there < wanted:
+                    waiting_for = f"image {image + there + 1} in {block.file.find()}"
+                    break
+        except NotReady as error:
+            waiting_for = str(error)
+            self.close()
+        mapped = self._images.layout.mapped if self._images else ()
+        return Answer(found, sum(each.end - each.first for each in mapped) or None, waiting_for, mapped)
+
+    def close(self) -> None:
+        """Close the data files."""
+        if self._images:
+            self._images.close()
+
+
+def open_virtual(master: str) -> MasterImages:
+    """Read the layout of a master whose virtual dataset says how many images there will be.
+
+    Raises
+    ------
+    NotReady
+        The master isn't there, or is in the making.
+    UnusableMaster
+        It has no virtual dataset, or one that maps something else than images to frames.
+    """
+    images = MasterImages.of(master)
+    layout = images.layout
+    if not layout.is_virtual:
+        raise UnusableMaster(f"{master} should have a virtual dataset {layout.dataset}, as NXmx masters have")
+    if not layout.is_by_frame or layout.end >= FAR:
+        raise UnusableMaster(f"{master}: {layout.dataset} should map each image to one frame of one file")
+    return images
+
+
+def nth_image(mapped: tuple[ImageRange, ...], number: int) -> int | None:
+    """Return which image is the nth (from 0) of those that are mapped; None if there are fewer.
+
+    >>> mapped = (ImageRange(0, 4), ImageRange(6, 10))
+    >>> [nth_image(mapped, number) for number in (0, 3, 4, 7, 8)]
+    [0, 3, 6, 9, None]
+    """
+    for each in mapped:
+        if number < each.end - each.first:
+            return each.first + number
+        number -= each.end - each.first
+    return None
+
+
+def main() -> None:
+    """Answer questions, one JSON line each, until there are no more: when the asker is gone, so is this."""
+    os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
+    counter = ImageCounter(sys.argv[1])
+    for line in sys.stdin:
+        try:
+            answer = asdict(counter.look(**json.loads(line)))
+        except UnusableMaster as error:
+            answer = {"error": str(error)}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

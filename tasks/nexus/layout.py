@@ -1,0 +1,153 @@
+"""Which images of a master are which frames of which dataset in which file. Images and frames are counted from 0."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from tasks.nexus.errors import NoSuchImage, NotReady
+from tasks.nexus.links import LinkedFile
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FAR = 2**62
+"""Further than any image: the end of what has no end yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRange:
+    """Images `first` to `end`, which is left out."""
+
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBlock:
+    """Consecutive images that are consecutive frames of one dataset.
+
+    Parameters
+    ----------
+    first
+        Number of the first image.
+    count
+        How many; None: as many as the dataset has, which grows.
+    file, dataset
+        Where they are: as the link or the virtual dataset says, so the dataset may itself be a link or virtual.
+    frame
+        The first image's place along the dataset's first axis.
+    is_whole
+        Each image is a whole frame, not a part of one, nor one of several that make an image.
+    """
+
+    first: int
+    count: int | None
+    file: LinkedFile
+    dataset: str
+    frame: int = 0
+    is_whole: bool = True
+
+    @property
+    def end(self) -> int:
+        """The image after the last one."""
+        return FAR if self.count is None else self.first + self.count
+
+    def through(self, inner: Iterable[ImageBlock]) -> Iterator[ImageBlock]:
+        """Yield what these images are if the dataset is itself virtual and maps `inner`."""
+        shift = self.first - self.frame
+        for block in inner:
+            first, end = max(block.first + shift, self.first), min(block.end + shift, self.end)
+            if first < end:
+                yield replace(
+                    block,
+                    first=first,
+                    count=None if end >= FAR else end - first,
+                    frame=block.frame + first - shift - block.first,
+                    is_whole=block.is_whole and self.is_whole,
+                )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The layout of a master.
+
+    Parameters
+    ----------
+    master
+        The master's path.
+    dataset
+        The images' dataset in the master; the first one, where there are several.
+    blocks
+        In the order of their images.
+    frame_shape
+        Pixels of an image: slow, fast.
+    dtype
+        The type of number that an image has; None: that of the data file.
+    is_virtual
+        The images are mapped by a virtual dataset.
+    awaits
+        The file without which further images can't be numbered: a data file among several that isn't ready.
+    """
+
+    master: str
+    dataset: str
+    blocks: tuple[ImageBlock, ...]
+    frame_shape: tuple[int, ...]
+    dtype: np.dtype[Any] | None = None
+    is_virtual: bool = True
+    awaits: NotReady | None = None
+
+    def find(self, image: int) -> ImageBlock:
+        """Return the block of an image.
+
+        Raises
+        ------
+        NoSuchImage
+            There is none, or it's mapped to no file.
+        NotReady
+            It can't be known yet where it is.
+        """
+        index = bisect_right(self.blocks, image, key=lambda block: block.first) - 1
+        if index >= 0 and image < self.blocks[index].end:
+            return self.blocks[index]
+        if image < self.end:
+            raise NoSuchImage(f"{self.master} maps image {image + 1} to no file: {self.dataset} has a gap there")
+        if self.awaits is not None:
+            raise self.awaits
+        raise NoSuchImage(f"{self.master} has no image {image + 1}: it maps {self.end} images")
+
+    def parts(self, image: int) -> tuple[ImageBlock, ...]:
+        """Return all blocks that an image is made of."""
+        return tuple(block for block in self.blocks if block.first <= image < block.end)
+
+    @property
+    def end(self) -> int:
+        """The image after the last one that is mapped."""
+        return max((block.end for block in self.blocks), default=0)
+
+    @property
+    def is_by_frame(self) -> bool:
+        """Whether each image is one whole frame of one dataset."""
+        return all(block.is_whole for block in self.blocks) and all(
+            one.end <= other.first for one, other in pairwise(self.blocks)
+        )
+
+    @property
+    def mapped(self) -> tuple[ImageRange, ...]:
+        """The images that are mapped to a file, in order."""
+        ranges: list[ImageRange] = []
+        for block in self.blocks:
+            if ranges and block.first <= ranges[-1].end:
+                ranges[-1] = ImageRange(ranges[-1].first, max(ranges[-1].end, block.end))
+            else:
+                ranges.append(ImageRange(block.first, block.end))
+        return tuple(ranges)
+
+    def with_blocks(self, block: ImageBlock, inner: Iterable[ImageBlock]) -> Layout:
+        """Return the layout with others in place of a block: what it is was found when its file was opened."""
+        blocks = [other for other in self.blocks if other != block] + list(inner)
+        return replace(self, blocks=tuple(sorted(blocks, key=lambda each: each.first)))

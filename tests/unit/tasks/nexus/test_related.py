@@ -1,0 +1,114 @@
+"""Which files belong to a master, how many images each has, and whether those of the detector's fields are there."""
+
+import h5py
+import numpy as np
+import pytest
+
+from tasks.nexus.counting import count_images
+from tasks.nexus.errors import NotReady, UnusableMaster
+from tasks.nexus.related import list_linked_files, require_metadata
+from tests.unit.tasks.nexus.masters import write_frames, write_link, write_virtual
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """Two data files in `raw`, of 4 images each; the second lacks its last one."""
+    write_frames(tmp_path / "raw/scan_1.h5", 1, 4)
+    write_frames(tmp_path / "raw/scan_2.h5", 5, 4, stored=3)
+    return tmp_path
+
+
+HALVES = [(slice(0, 4), "scan_1.h5", "data", 4, slice(0, 4)), (slice(4, 8), "scan_2.h5", "data", 4, slice(0, 4))]
+
+
+def count(master):
+    """Count by the path below the master's folder."""
+    folder = master.parent
+    return {file.removeprefix(f"{folder}/"): images for file, images in count_images(str(master)).items()}
+
+
+def test_files_of_a_virtual_dataset_without_links_are_counted(scan):
+    write_virtual(scan / "raw/scan.nxs", 8, HALVES)
+    assert count(scan / "raw/scan.nxs") == {"scan.nxs": 0, "scan_1.h5": 4, "scan_2.h5": 0}
+
+
+def test_files_behind_a_linked_virtual_dataset_are_counted(scan):
+    write_virtual(scan / "raw/scan_vds.h5", 8, HALVES, "data")
+    write_link(scan / "scan.nxs", "entry/data/data", "raw/scan_vds.h5")
+    (scan / "raw/scan_2.h5").unlink()
+    assert count(scan / "scan.nxs") == {"scan.nxs": 0, "raw/scan_1.h5": 4, "raw/scan_2.h5": None, "raw/scan_vds.h5": 0}
+
+
+def test_a_virtual_dataset_that_is_not_there_is_missing(scan):
+    write_link(scan / "scan.nxs", "entry/data/data", "raw/scan_vds.h5")
+    assert count(scan / "scan.nxs") == {"scan.nxs": 0, "raw/scan_vds.h5": None}
+
+
+def test_files_beside_the_real_master_are_counted(scan):
+    write_virtual(scan / "raw/scan.nxs", 8, HALVES)
+    write_link(scan / "raw/scan.nxs", "entry/mask", "./../raw/meta.h5", "mask")
+    (scan / "scan.nxs").symlink_to("raw/scan.nxs")
+    assert count(scan / "scan.nxs") == {"scan.nxs": 0, "raw/meta.h5": None, "raw/scan_1.h5": 4, "raw/scan_2.h5": 0}
+
+
+def test_files_that_linked_files_link_belong_too(scan):
+    write_link(scan / "scan.nxs", "entry/data/data", "raw/scan_1.h5")
+    write_link(scan / "scan.nxs", "entry/meta", "meta/first.h5", "/")
+    write_link(scan / "meta/first.h5", "mask", "second.h5", "mask")
+    write_link(scan / "meta/second.h5", "back", "../scan.nxs", "/")
+    assert count(scan / "scan.nxs") == {
+        "scan.nxs": 0,
+        "raw/scan_1.h5": 4,
+        "meta/first.h5": 0,
+        "meta/second.h5": 0,
+    }
+
+
+def test_images_in_the_master_count_whatever_its_dataset_is_called(tmp_path):
+    write_frames(tmp_path / "scan.h5", 1, 3, dataset="entry/data/data")
+    assert count(tmp_path / "scan.h5") == {"scan.h5": 3}
+
+
+def test_a_master_in_the_making_is_not_ready(tmp_path):
+    (tmp_path / "scan.nxs").write_bytes(bytes(1000))
+    with pytest.raises(NotReady):
+        count_images(f"{tmp_path}/scan.nxs")
+
+
+def test_each_linked_file_is_listed_once(scan):
+    write_virtual(scan / "raw/scan.nxs", 8, HALVES)
+    for number in (1, 2):
+        write_link(scan / "raw/scan.nxs", f"entry/data/data_{number}", f"scan_{number}.h5")
+    assert [linked.expected for linked in list_linked_files(f"{scan}/raw/scan.nxs")] == [
+        f"{scan}/raw/scan_1.h5",
+        f"{scan}/raw/scan_2.h5",
+    ]
+
+
+@pytest.fixture
+def master(scan):
+    """A master whose mask is a link to a meta file, and whose log is one to a file that never comes."""
+    path = scan / "raw/scan.nxs"
+    write_virtual(path, 8, HALVES)
+    write_link(path, "entry/instrument/detector/pixel_mask", "meta.h5", "mask")
+    write_link(path, "entry/log", "log.h5", "log")
+    with h5py.File(path, "r+") as file:
+        file["entry/instrument/detector"].attrs["NX_class"] = np.bytes_("NXdetector")
+    return path
+
+
+def test_metadata_are_waited_for(master):
+    meta = master.with_name("meta.h5")
+    with pytest.raises(NotReady, match=rf"{meta}, which isn't there: pixel_mask of {master} is a link to it"):
+        require_metadata(str(master))
+    meta.write_bytes(b"")
+    with pytest.raises(NotReady, match="can't be read yet"):
+        require_metadata(str(master))
+    with h5py.File(meta, "w") as writer:
+        writer.flush()
+        with pytest.raises(NotReady, match="its writer has locked it"):
+            require_metadata(str(master))
+    require_metadata(str(master))
+    meta.write_text("something else")
+    with pytest.raises(UnusableMaster):
+        require_metadata(str(master))
