@@ -296,13 +296,13 @@ class MortalJournal(Journal):
         self._world, self._bytes_left = world, bytes_left
         self.kill: Any = None
 
-    def flush(self) -> None:
+    def _write(self) -> None:
         if len(self._waiting) > self._bytes_left and self._world.is_alive:
             del self._waiting[self._bytes_left :]
-            super().flush()
+            super()._write()
             self._world.is_alive = False
             self.kill()
         if self._world.is_alive:
             self._bytes_left -= len(self._waiting)
-            super().flush()
+            super()._write()
         self._waiting.clear()

@@ -26,27 +26,23 @@ class Channel:
     ----------
     on_take
         Called with each message that is taken.
+    is_full
+        No more should be sent for now.
     """
 
     def __init__(self, feeders: int, capacity: int = CAPACITY) -> None:
         self.on_take: Callable[[Message], None] = _note_nothing
+        self.is_full = False
         self._messages: deque[Message] = deque()
         self._capacity = capacity
         self._feeders = feeders
         self._timers: set[asyncio.TimerHandle] = set()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
-        self._is_room_wanted = False
-
-    @property
-    def is_full(self) -> bool:
-        """No more should be sent for now."""
-        return len(self._messages) >= self._capacity
 
     async def has_room(self) -> None:
         """Wait until the inbox has room."""
         while self.is_full:
-            self._is_room_wanted = True
             self._room.clear()
             await self._room.wait()
 
@@ -60,6 +56,8 @@ class Channel:
             if not self._messages:
                 self._news.set()
             self._messages.append(message)
+            if len(self._messages) >= self._capacity:
+                self.is_full = True
 
     def _arrive(self, message: Message, timer: asyncio.TimerHandle) -> None:
         self._timers.discard(timer)
@@ -86,8 +84,8 @@ class Channel:
         if not self._messages and not await self.has_more():
             raise StopAsyncIteration
         message = self._messages.popleft()
-        if self._is_room_wanted:
-            self._is_room_wanted = False
+        if self.is_full and len(self._messages) < self._capacity:
+            self.is_full = False
             self._room.set()
         self.on_take(message)
         return message

@@ -50,22 +50,27 @@ class Journal:
             os.close(self._file)
             raise RecipeRunBusy(f"recipe run {path.parent.name} is at work in another process") from error
         os.ftruncate(self._file, _end_of_last_line(path))
-        self._waiting = bytearray()
+        self._lines: list[bytes] = []
+        self._waiting = bytearray()  # whole lines, and what is left of one that a full disk took the start of
         self._is_failing = False
 
     def record(self, entry: Entry) -> None:
         """Add an entry, which counts from the next `flush` on."""
-        waiting = self._waiting
         try:
-            waiting += _encode(entry)
+            self._lines.append(_encode(entry))
         except UnicodeEncodeError:
-            waiting += encode(entry)
-        waiting += b"\n"
+            self._lines.append(encode(entry))
 
     def flush(self) -> None:
         """Write what was added. If that can't be, it's kept in memory and tried again next time: the work goes on."""
-        if not self._waiting:
-            return
+        if self._lines:
+            self._waiting += b"\n".join([*self._lines, b""])
+            self._lines.clear()
+        if self._waiting:
+            self._write()
+
+    def _write(self) -> None:
+        """Write what waits; what can't be written waits on."""
         try:
             while self._waiting:
                 del self._waiting[: os.write(self._file, self._waiting)]

@@ -41,8 +41,7 @@ class Command:
     announce: Callable[[Any, Any], Announcement] | None = None
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A command that is to be carried out: its name, and the parameters that it's given."""
 
     name: str

@@ -120,12 +120,11 @@ class MortalJournal(Journal):
 
     lives = 0
 
-    def flush(self) -> None:
-        if self._waiting:
-            self.lives -= 1
-            if self.lives == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        super().flush()
+    def _write(self) -> None:
+        self.lives -= 1
+        if self.lives == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super()._write()
 
 
 def let_a_process_work(path, settings, dcid, lives):
