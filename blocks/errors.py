@@ -21,6 +21,10 @@ class UnknownDataCollection(PlazaError):
     """There is no data collection of this id in ISPyB."""
 
 
+class UnknownJob(PlazaError):
+    """There is no processing job of this id in ISPyB."""
+
+
 class RecipeError(PlazaError):
     """A recipe breaks a rule of the recipe language, or a placeholder in it can't be filled."""
 

@@ -1,7 +1,6 @@
 """How to reach ISPyB: one SQLAlchemy engine for SQLite, MariaDB and MySQL, and what its faults mean.
 
-Knows nothing of Prefect, unless a Prefect API is configured and no URL is set: then the block
-`ispyb-database/plaza` is asked.
+Which ISPyB is the site's is for `blocks.site_ispyb` to say.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -20,15 +19,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_faults import explain
-from blocks.prefect_api import has_prefect_api
-
-if TYPE_CHECKING:
-    from blocks.settings import Settings
 
 Result = TypeVar("Result")
 
-BLOCK_NAME = "plaza"
-SQLITE_FILE = "ispyb.sqlite"
 CONNECT_TIMEOUT_S = 10
 ANSWER_TIMEOUT_S = 60  # a frozen server would otherwise hang the caller for good, pool_pre_ping included
 POOL_RECYCLE_S = 3600
@@ -36,40 +29,6 @@ LONGEST_PAUSE_S = 3.0  # so that all goes on within 5 s of the database's return
 # Without it a server cuts text, clips numbers and turns unknown characters into "?" without a word.
 STRICT = "SET SESSION sql_mode = CONCAT_WS(',', NULLIF(@@SESSION.sql_mode, ''), 'STRICT_TRANS_TABLES')"
 SQLITE_PRAGMAS = ("busy_timeout=30000", "foreign_keys=ON", "journal_mode=WAL", "synchronous=NORMAL")
-
-
-def connect(settings: Settings) -> Engine:
-    """Open the ISPyB of the settings.
-
-    That is their URL, else that of the block `ispyb-database/plaza`, else SQLite in the home folder.
-    Opening doesn't reach out yet: the first transaction does.
-
-    Raises
-    ------
-    ConfigurationError
-        The URL can't be read or its driver isn't there.
-    DatabaseUnavailable
-        The Prefect API, which may hold the URL, doesn't answer.
-    """
-    url = settings.ispyb_url or (_block_url() if has_prefect_api() else None)
-    if url is None:
-        settings.home.mkdir(parents=True, exist_ok=True)
-        return open_engine(URL.create("sqlite", database=str(settings.home / SQLITE_FILE)))
-    return open_engine(url)
-
-
-def writer_kind(settings: Settings) -> str:
-    """Return how ISPyB is to be written: `sql`, unless the settings or the block that holds its URL say otherwise.
-
-    Raises
-    ------
-    DatabaseUnavailable
-        The Prefect API, which may hold the choice, doesn't answer.
-    """
-    if settings.ispyb_writer is not None:
-        return settings.ispyb_writer
-    is_of_block = settings.ispyb_url is None and has_prefect_api()
-    return (_block_writer() if is_of_block else None) or "sql"
 
 
 def open_engine(url: str | URL) -> Engine:
@@ -189,17 +148,3 @@ def _begin_sqlite(connection: Connection) -> None:
     # A transaction that reads and then writes fails at once if another writer came between; IMMEDIATE waits its turn.
     read_only = connection.get_execution_options().get("read_only", False)
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-
-def _block_url() -> str | None:
-    from blocks.ispyb_database import find_database
-
-    block = find_database(BLOCK_NAME)
-    return None if block is None else block.url.get_secret_value()
-
-
-def _block_writer() -> str | None:
-    from blocks.ispyb_database import find_database
-
-    block = find_database(BLOCK_NAME)
-    return None if block is None else block.writer

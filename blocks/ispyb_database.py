@@ -6,9 +6,7 @@ from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 from sqlalchemy import Engine
 
-from blocks.errors import DatabaseUnavailable
 from blocks.ispyb_connection import open_engine
-from blocks.saved_blocks import find_block
 
 
 class ISPyBDatabase(Block):
@@ -28,14 +26,3 @@ class ISPyBDatabase(Block):
     def connect(self) -> Engine:
         """Open the database; nothing is reached out for until the first transaction."""
         return open_engine(self.url.get_secret_value())
-
-
-def find_database(name: str) -> ISPyBDatabase | None:
-    """Return a saved block; None if there is no such block.
-
-    Raises
-    ------
-    DatabaseUnavailable
-        Prefect's API doesn't answer.
-    """
-    return find_block(ISPyBDatabase, name, holds="ISPyB's address", setting="PLAZA_ISPYB_URL", away=DatabaseUnavailable)

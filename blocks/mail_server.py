@@ -3,8 +3,6 @@
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
-from blocks.errors import ConfigurationError
-from blocks.saved_blocks import find_block
 from blocks.smtp_server import SmtpServer
 
 
@@ -27,14 +25,3 @@ class MailServer(Block):
         """Return what it takes to send through it, without Prefect."""
         password = None if self.password is None else self.password.get_secret_value()
         return SmtpServer(self.host, self.port, self.sender, self.username, password)
-
-
-def find_mail_server(name: str) -> MailServer | None:
-    """Return a saved block; None if there is no such block.
-
-    Raises
-    ------
-    ConfigurationError
-        Prefect's API doesn't answer.
-    """
-    return find_block(MailServer, name, holds="the mail server", setting="PLAZA_SMTP_HOST", away=ConfigurationError)

@@ -1,14 +1,10 @@
-"""The mail server: from the settings, else from the Prefect block `mail-server/plaza`, else none."""
+"""A mail server, and how a mail is handed over to it."""
 
 import smtplib
 import ssl
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 
-from blocks.prefect_api import has_prefect_api
-from blocks.settings import Settings
-
-BLOCK_NAME = "plaza"
 TIMEOUT_S = 60
 
 
@@ -41,21 +37,3 @@ class SmtpServer:
                 smtp.login(self.username, self.password or "")
             refused = smtp.send_message(mail)
         return {recipient: f"{code} {reason.decode(errors='replace')}" for recipient, (code, reason) in refused.items()}
-
-
-def find_smtp_server(settings: Settings) -> SmtpServer | None:
-    """Return the mail server of this installation; None if it has none.
-
-    Raises
-    ------
-    ConfigurationError
-        Prefect's API, which may know it, doesn't answer.
-    """
-    if settings.smtp_host:
-        return SmtpServer(settings.smtp_host, settings.smtp_port, settings.mail_sender)
-    if not has_prefect_api():
-        return None
-    from blocks.mail_server import find_mail_server
-
-    block = find_mail_server(BLOCK_NAME)
-    return None if block is None else block.smtp_server()

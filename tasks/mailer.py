@@ -23,7 +23,8 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from blocks.errors import ConfigurationError, MessageRefused
-from blocks.smtp_server import SmtpServer, find_smtp_server
+from blocks.site_mail import find_smtp_server
+from blocks.smtp_server import SmtpServer
 from tasks.step import Fills, Message, NodePlan, Send, StepContext, StepParameters, message_step
 from tasks.step.atomic_file import write_atomically
 

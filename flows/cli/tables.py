@@ -38,4 +38,10 @@ def print_table(
         console.width = WIDEST
     elif console.width < NARROWEST:  # ids and names have to be whole: the terminal breaks lines that are too long
         console.width = NARROWEST
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():  # rich makes all lines as long as the longest
+        console.out(line.rstrip(), highlight=False)

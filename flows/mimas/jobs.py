@@ -71,8 +71,9 @@ async def start(
 
 
 async def _create(resources: Resources, job: ISPyBJobInvocation) -> int:
+    from tasks.ispyb_access.writing.fulfilment import fulfil
     from tasks.ispyb_access.writing.patience import patiently
-    from tasks.ispyb_access.writing.requests import Request, fulfil
+    from tasks.ispyb_access.writing.requests import Request
 
     request = Request("create_ispyb_job", (as_message(job),), {})
     outcome = await patiently(

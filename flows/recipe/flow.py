@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import structs
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
@@ -20,18 +21,20 @@ from prefect.states import Completed, Failed
 from blocks.errors import PlazaError, RecipeError, RecipeRunBusy, UnknownRecipeRun
 from blocks.settings import get_settings
 from flows.recipe.drawing.run_page import RunPage
-from flows.recipe.engine.node import Refusal
+from flows.recipe.engine.node import RefusedMessage
 from flows.recipe.engine.run import RecipeRun
 from flows.recipe.language.files import read_text
 from flows.recipe.language.substitution import fill_recipe
 from flows.recipe.language.validation import validated_recipe
 from flows.recipe.parameters import recipe_parameters
 from flows.recipe.publishing import published
-from flows.recipe.run_record.dead_letters import DeadLetter, DeadLetters
+from flows.recipe.run_record.dead_letter import DeadLetter
+from flows.recipe.run_record.dead_letters import DeadLetters
+from flows.recipe.run_record.entries import Began, Ended
 from flows.recipe.run_record.folder import RunFolder, run_folder
 from flows.recipe.run_record.journal import Journal
-from flows.recipe.run_record.manifest import Logbook, digest_of, document_of, read_logbook, this_process
-from flows.recipe.run_record.progress import NodeRecord
+from flows.recipe.run_record.manifest import Manifest, digest_of, document_of, read_manifest
+from flows.recipe.run_record.progress import NodeProgress
 from flows.recipe.run_record.resumption import take_up
 from tasks.logs.run_log import run_log
 from tasks.step.identity import StepIdentity
@@ -128,36 +131,36 @@ async def _run_once(
     resources: Resources,
 ) -> State[Any]:
     """Begin the run or go on with it, to its end."""
-    letters = DeadLetters()
-    state = take_up(folder, journal, letters)
+    dead_letters = DeadLetters()
+    state = take_up(folder, journal, dead_letters)
     if state is None:
-        logbook = await _begin(path, dcid, parameters, folder, resources)
-        logger.info("recipe %s: recipe run %s", _with_dcid(name, logbook.dcid), folder.recipe_run)
+        manifest = await _begin(path, dcid, parameters, folder, resources)
+        logger.info("recipe %s: recipe run %s", _with_dcid(name, manifest.dcid), folder.recipe_run)
     else:
-        logbook = replace(read_logbook(folder), ended=None)
+        manifest = replace(read_manifest(folder), ended=None)
         logger.info("recipe run %s goes on: %d messages wait", folder.recipe_run, len(state.waiting))
-    logbook.write(folder)
+    manifest.write(folder)
     run = RecipeRun(
-        logbook.filled_recipe(),
+        manifest.filled_recipe(),
         folder.recipe_run,
         resources,
         run_node=_as_task_run,
         journal=journal,
-        give_up=_bury(letters, logbook, folder),
+        keep_dead_letter=_dead_letter_keeper(dead_letters, manifest, folder),
     )
-    journal.record({"began": this_process()})
-    async with published(name, run.records, RunPage(logbook, folder, run.recipe)):
-        records = await run.run(state)
-    outcome = _outcome(records, folder)
-    ended = _end(outcome)
-    journal.record({"ended": ended})
-    replace(logbook, ended=ended).write(folder)
-    return outcome
+    journal.record(Began.now())
+    async with published(name, run.progress, RunPage(manifest, folder, run.recipe)):
+        progress = await run.run(state)
+    final_state = _final_state(progress, folder)
+    ended = _end(final_state)
+    journal.record(ended)
+    replace(manifest, ended=structs.asdict(ended)).write(folder)
+    return final_state
 
 
 async def _begin(
     path: Path, dcid: int | None, parameters: Mapping[str, Any], folder: RunFolder, resources: Resources
-) -> Logbook:
+) -> Manifest:
     """Read the recipe and what fills it."""
     text = read_text(path)
     recipe = validated_recipe(text, path)
@@ -165,25 +168,25 @@ async def _begin(
     filled = document_of(fill_recipe(recipe, known))
     if dcid is None:
         dcid = known.get("ispyb_dcid")  # of the job that the run was started for
-    return Logbook(path.stem, str(path), digest_of(text), dcid, dict(parameters), known, filled)
+    return Manifest(path.stem, str(path), digest_of(text), dcid, dict(parameters), known, filled)
 
 
-def _outcome(records: Mapping[int, NodeRecord], folder: RunFolder) -> State[Any]:
-    faults = [f"step {record.label}: {record.fault}" for record in records.values() if record.fault]
+def _final_state(progress: Mapping[int, NodeProgress], folder: RunFolder) -> State[Any]:
+    faults = [f"step {node.label}: {node.fault}" for node in progress.values() if node.fault]
     if faults:
         return Failed(message="; ".join(faults) + f" (see `plaza dlq list --run {folder.recipe_run}`)")
-    done = sum(record.received > 0 for record in records.values())
+    done = sum(node.received > 0 for node in progress.values())
     return Completed(message=f"{done} step{'s' * (done != 1)} done")
 
 
 def _note_failure(folder: RunFolder, failure: State[Any]) -> None:
-    """Have the logbook say why the run failed; before the recipe was filled there is none."""
+    """Have the manifest say why the run failed; before the recipe was filled there is none."""
     with suppress(UnknownRecipeRun):
-        replace(read_logbook(folder), ended=_end(failure)).write(folder)
+        replace(read_manifest(folder), ended=structs.asdict(_end(failure))).write(folder)
 
 
-def _end(outcome: State[Any]) -> dict[str, Any]:
-    return {"at": time.time(), "state": outcome.name, "message": outcome.message}
+def _end(final_state: State[Any]) -> Ended:
+    return Ended(time.time(), final_state.name, final_state.message)
 
 
 def _recipe_run_id() -> str:
@@ -193,44 +196,46 @@ def _recipe_run_id() -> str:
     return str(context.flow_run.id)
 
 
-def _bury(letters: DeadLetters, logbook: Logbook, folder: RunFolder) -> Callable[[Refusal], None]:
+def _dead_letter_keeper(
+    dead_letters: DeadLetters, manifest: Manifest, folder: RunFolder
+) -> Callable[[RefusedMessage], None]:
     """Return what keeps the refused messages of a run."""
 
-    def bury(refusal: Refusal) -> None:
+    def keep_dead_letter(refused: RefusedMessage) -> None:
         letter = DeadLetter(
             recipe_run=folder.recipe_run,
-            number=refusal.message.number,
-            recipe=logbook.recipe,
-            dcid=logbook.dcid,
-            node=refusal.node,
-            step=refusal.step.name,
-            queue=refusal.step.queue,
-            payload=refusal.message.payload,
-            environment=refusal.message.environment,
-            error=refusal.error,
-            traceback=refusal.traceback,
-            history=tuple(refusal.history),
+            number=refused.message.number,
+            recipe=manifest.recipe,
+            dcid=manifest.dcid,
+            node=refused.node,
+            step=refused.step.name,
+            queue=refused.step.queue,
+            payload=refused.message.payload,
+            environment=refused.message.environment,
+            error=refused.error,
+            traceback=refused.traceback,
+            history=list(refused.history),
             at=time.time(),
         )
         try:
-            letters.put(letter)
+            dead_letters.put(letter)
         except OSError as error:
             logger.error("the dead letter %s can't be kept (%s); %s has it", letter.name, error, folder.journal)
 
-    return bury
+    return keep_dead_letter
 
 
-async def _as_task_run(record: NodeRecord, work: Callable[[], Awaitable[None]]) -> None:
+async def _as_task_run(progress: NodeProgress, work: Callable[[], Awaitable[None]]) -> None:
     """Do a node's work as a Prefect task run of its name."""
 
     async def node() -> State[Any]:
         await work()
-        if record.fault:
-            return Failed(message=record.fault)
-        return Completed(message=f"{record.received} messages in, {sum(record.sent.values())} out")
+        if progress.fault:
+            return Failed(message=progress.fault)
+        return Completed(message=f"{progress.received} messages in, {sum(progress.sent.values())} out")
 
     # without arguments: Prefect would try to hash channels
     task: Task[..., Any] = Task(
-        node, name=record.label, task_run_name=record.label, cache_policy=NO_CACHE, persist_result=False
+        node, name=progress.label, task_run_name=progress.label, cache_policy=NO_CACHE, persist_result=False
     )
     await task(return_state=True)

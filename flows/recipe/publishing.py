@@ -21,7 +21,7 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
-from flows.recipe.run_record.progress import NodeRecord
+from flows.recipe.run_record.progress import NodeProgress
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +40,13 @@ class Page(Protocol):
         """Do what can be done before it's known how far the run will come."""
         ...
 
-    def write(self, records: Mapping[int, NodeRecord], /) -> str:
-        """Write it, from a copy of the records."""
+    def write(self, progress: Mapping[int, NodeProgress], /) -> str:
+        """Write it, from a copy of the progress."""
         ...
 
 
 @asynccontextmanager
-async def published(name: str, records: Mapping[int, NodeRecord], page: Page) -> AsyncIterator[None]:
+async def published(name: str, progress: Mapping[int, NodeProgress], page: Page) -> AsyncIterator[None]:
     """Show in Prefect's UI how a run goes on and, when it's over, what each step did.
 
     Waits at the end for Prefect's API if that is away: the work is done, but the run's end, which comes next, has to
@@ -59,24 +59,24 @@ async def published(name: str, records: Mapping[int, NodeRecord], page: Page) ->
     """
     over = asyncio.Event()
     reporters = [
-        asyncio.create_task(_report_progress(name, records, over)),
-        asyncio.create_task(_report_page(name, records, page, over)),
+        asyncio.create_task(_report_progress(name, progress, over)),
+        asyncio.create_task(_report_page(name, progress, page, over)),
     ]
     try:
         yield
         over.set()
-        await asyncio.gather(_publish_steps(records), *reporters)
+        await asyncio.gather(_publish_steps(progress), *reporters)
     finally:
         for reporter in reporters:
             reporter.cancel()
         await asyncio.gather(*reporters, return_exceptions=True)
 
 
-async def _report_progress(name: str, records: Mapping[int, NodeRecord], over: asyncio.Event) -> None:
+async def _report_progress(name: str, progress: Mapping[int, NodeProgress], over: asyncio.Event) -> None:
     """Keep a progress artifact that follows the step which has the most to do, now and then."""
     artifact, shown = None, -1.0
     while not await _is_over(over, PROGRESS_INTERVAL_S) or artifact is not None:
-        percent = percent_done(records)
+        percent = percent_done(progress)
         if percent is not None and percent != shown:
             try:
                 if artifact is None:
@@ -93,23 +93,23 @@ async def _report_progress(name: str, records: Mapping[int, NodeRecord], over: a
             return
 
 
-def percent_done(records: Mapping[int, NodeRecord]) -> float | None:
+def percent_done(progress: Mapping[int, NodeProgress]) -> float | None:
     """How far the images have come: what share of them is there, and what share of those has been handled."""
-    there = [record.done / record.expected for record in records.values() if record.expected]
+    there = [node.done / node.expected for node in progress.values() if node.expected]
     if not there:
         return None
-    handled = [record.done / record.received for record in records.values() if record.done and not record.expected]
+    handled = [node.done / node.received for node in progress.values() if node.done and not node.expected]
     return round(100 * min(there) * min(handled, default=1.0), 1)
 
 
-async def _report_page(name: str, records: Mapping[int, NodeRecord], page: Page, over: asyncio.Event) -> None:
+async def _report_page(name: str, progress: Mapping[int, NodeProgress], page: Page, over: asyncio.Event) -> None:
     """Keep the run's page up to date, now and then while something happens, and at the end."""
     artifact: UUID | None = None
     began, pause, shown = time.monotonic(), FIRST_PAGE_S, None
 
     async def show() -> None:
         nonlocal artifact
-        text = await asyncio.to_thread(page.write, _copied(records))
+        text = await asyncio.to_thread(page.write, _copied(progress))
         if artifact is None:
             artifact = await acreate_markdown_artifact(
                 text, key="recipe-run", description=f"Graph, steps and parameters of {name}"
@@ -122,7 +122,7 @@ async def _report_page(name: str, records: Mapping[int, NodeRecord], page: Page,
         await asyncio.to_thread(page.prepare)
         while not await _is_over(over, pause):
             pause = max(PAGE_INTERVAL_S, PAGE_SHARE * (time.monotonic() - began))
-            if (now := _what_happened(records)) != shown:
+            if (now := _what_happened(progress)) != shown:
                 try:
                     await show()
                 except httpx.HTTPError as error:
@@ -134,20 +134,20 @@ async def _report_page(name: str, records: Mapping[int, NodeRecord], page: Page,
         logger.exception("the page of %s can't be shown", name)
 
 
-def _copied(records: Mapping[int, NodeRecord]) -> dict[int, NodeRecord]:
-    return {number: replace(record, sent=record.sent.copy()) for number, record in records.items()}
+def _copied(progress: Mapping[int, NodeProgress]) -> dict[int, NodeProgress]:
+    return {number: replace(node, sent=node.sent.copy()) for number, node in progress.items()}
 
 
-def _what_happened(records: Mapping[int, NodeRecord]) -> list[tuple[object, ...]]:
-    return [(record.state, record.received, record.sent.total(), record.retried) for record in records.values()]
+def _what_happened(progress: Mapping[int, NodeProgress]) -> list[tuple[object, ...]]:
+    return [(node.state, node.received, node.sent.total(), node.retried) for node in progress.values()]
 
 
-async def _publish_steps(records: Mapping[int, NodeRecord]) -> None:
+async def _publish_steps(progress: Mapping[int, NodeProgress]) -> None:
     """Publish what each step did."""
 
     async def publish() -> None:
         await acreate_table_artifact(
-            _step_table(records), key="recipe-steps", description="What each step of the recipe did"
+            _step_table(progress), key="recipe-steps", description="What each step of the recipe did"
         )
 
     await _tell("what the steps did", publish)
@@ -175,16 +175,16 @@ async def _is_over(over: asyncio.Event, pause_s: float) -> bool:
     return True
 
 
-def _step_table(records: Mapping[int, NodeRecord]) -> list[dict[str, Any]]:
+def _step_table(progress: Mapping[int, NodeProgress]) -> list[dict[str, Any]]:
     return [
         {
-            "step": record.label,
-            "state": record.state,
-            "messages in": record.received,
-            "messages out": ", ".join(f"{name or 'unnamed'} {count}" for name, count in record.sent.items()),
-            "tried again": record.retried,
-            "refused": record.refused,
-            "seconds": round(record.finished - record.started, 2) if record.started and record.finished else "",
+            "step": node.label,
+            "state": node.state,
+            "messages in": node.received,
+            "messages out": ", ".join(f"{name or 'unnamed'} {count}" for name, count in node.sent.items()),
+            "tried again": node.retried,
+            "refused": node.refused,
+            "seconds": round(node.finished - node.started, 2) if node.started and node.finished else "",
         }
-        for record in records.values()
+        for node in progress.values()
     ]

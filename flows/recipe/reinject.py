@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from blocks.errors import PlazaError, RecipeError, UnknownRecipeRun
-from flows.recipe.run_record.dead_letters import DeadLetter, DeadLetters
+from flows.recipe.run_record.dead_letter import DeadLetter
+from flows.recipe.run_record.dead_letters import DeadLetters
 from flows.recipe.run_record.folder import RunFolder, run_folder
-from flows.recipe.run_record.manifest import read_logbook
+from flows.recipe.run_record.manifest import read_manifest
 
 
 @dataclass(frozen=True)
@@ -22,31 +23,31 @@ class Reinjection:
     error: PlazaError | None = None
 
 
-def reinject(letters: DeadLetters, chosen: Iterable[DeadLetter]) -> Iterator[Reinjection]:
+def reinject(dead_letters: DeadLetters, chosen: Iterable[DeadLetter]) -> Iterator[Reinjection]:
     """Re-inject letters, recipe run by recipe run.
 
     They are with their run before they are gone from the dead letters; they come back if it can't be taken up.
     """
     by_run = sorted(chosen, key=lambda letter: letter.recipe_run)
     for run, group in itertools.groupby(by_run, key=lambda letter: letter.recipe_run):
-        yield _reinject_run(letters, run_folder(run), list(group))
+        yield _reinject_run(dead_letters, run_folder(run), list(group))
 
 
-def _reinject_run(letters: DeadLetters, folder: RunFolder, chosen: Sequence[DeadLetter]) -> Reinjection:
+def _reinject_run(dead_letters: DeadLetters, folder: RunFolder, chosen: Sequence[DeadLetter]) -> Reinjection:
     from flows.recipe.resume import schedule_again
 
     try:
         _check(folder, chosen)
-        with letters.held():
+        with dead_letters.held():
             for letter in chosen:
-                letters.reinject(letter, folder)
+                dead_letters.reinject(letter, folder)
     except PlazaError as error:
         return Reinjection(chosen, error=error)
     try:
         return Reinjection(chosen, message=asyncio.run(schedule_again(folder)))
     except PlazaError as error:
         for letter in chosen:
-            letters.take_back(letter, folder)
+            dead_letters.take_back(letter, folder)
         return Reinjection(chosen, error=error)
 
 
@@ -60,12 +61,12 @@ def _check(folder: RunFolder, chosen: Sequence[DeadLetter]) -> None:
     RecipeError
         Its recipe has no such node.
     """
-    if not folder.logbook.exists() or not folder.journal.exists():
+    if not folder.manifest.exists() or not folder.journal.exists():
         raise UnknownRecipeRun(
             f"recipe run {folder.recipe_run} has no folder any more ({folder.path}), so it can't go on; "
             "the dead letter stays where it is"
         )
-    nodes = read_logbook(folder).filled_recipe().nodes
+    nodes = read_manifest(folder).filled_recipe().nodes
     for letter in chosen:
         if letter.node not in nodes:
             known = ", ".join(map(str, sorted(nodes)))

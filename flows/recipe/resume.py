@@ -14,15 +14,15 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
 
 from blocks.errors import PassingFault, RecipeRunBusy, UnknownRecipeRun
+from flows.recipe.run_record.activity import is_at_work, is_work_left
 from flows.recipe.run_record.folder import RunFolder
-from flows.recipe.run_record.resumption import is_at_work, is_work_left
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
 
 POLL_S: Final = 0.5
-BURIAL_S: Final = 15.0
+REAPING_S: Final = 15.0
 """How long a worker may take to tell Prefect that a process has died; told later it would undo what is said here."""
 
 
@@ -46,7 +46,7 @@ async def schedule_again(folder: RunFolder) -> str:
         if is_at_work(folder):
             then = ": it takes what was re-injected when it has done the rest" if folder.has_reinjected else " already"
             return f"recipe run {folder.recipe_run} is at work{then}"
-        run = await _await_burial(client, run)
+        run = await _await_reaping(client, run)
         if run.state is not None and run.state.is_scheduled():
             return f"recipe run {folder.recipe_run} is scheduled already"
         if run.state is not None and run.state.is_completed() and not is_work_left(folder):
@@ -96,10 +96,10 @@ async def _read_run(client: PrefectClient, folder: RunFolder) -> FlowRun:
     return run
 
 
-async def _await_burial(client: PrefectClient, run: FlowRun) -> FlowRun:
+async def _await_reaping(client: PrefectClient, run: FlowRun) -> FlowRun:
     """Wait until a run that has no process any more isn't called running, but not for ever: its worker may be gone."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + BURIAL_S
+    deadline = loop.time() + REAPING_S
     while run.state is not None and (run.state.is_running() or run.state.is_pending()) and loop.time() < deadline:
         await asyncio.sleep(POLL_S)
         run = await client.read_flow_run(run.id)

@@ -82,14 +82,38 @@ def preview_binning(longest_side: int, binning: int) -> int:
 
 
 def bin_by_maximum(counts: np.ndarray[Any, Any], binning: int) -> np.ndarray[Any, Any]:
-    """Reduce blocks of `binning` × `binning` pixels to their highest; pixels that fill no block are left out."""
+    """Reduce blocks of `binning` × `binning` pixels to their highest; pixels that fill no block are left out.
+
+    Parameters
+    ----------
+    counts
+        (height, width).
+
+    Returns
+    -------
+    ndarray
+        (height // binning, width // binning), of the same type.
+    """
     height, width = (size // binning for size in counts.shape)
     blocks = counts[: height * binning, : width * binning].reshape(height, binning, width, binning)
     return blocks.max(axis=3).max(axis=1)
 
 
 def shade(counts: np.ndarray[Any, Any], correction: float) -> np.ndarray[Any, Any]:
-    """Turn counts into shades, 255 (white) to 0, by DIALS's formula; masked pixels get their own."""
+    """Turn counts into shades by DIALS's formula; masked pixels get their own.
+
+    Parameters
+    ----------
+    counts
+        (height, width), -1 where masked.
+    correction
+        What a count is multiplied by: 1 is black.
+
+    Returns
+    -------
+    ndarray
+        255 (white) to 0 (black), unsigned bytes, (height, width).
+    """
     shades = np.clip(256.0 * (1.0 - counts * correction), 0, 255).astype(np.uint8)
     shades[counts <= _MASKED] = GAP_SHADE
     return shades
@@ -104,7 +128,18 @@ def correction_of(counts: np.ndarray[Any, Any], brightness: float) -> float:
 
 
 def read_counts(data_set: DataSet, index: int) -> np.ndarray[Any, Any]:
-    """Return an image (1-based) as it lies on the detector, pixels that aren't trusted as -1."""
+    """Return an image as it lies on the detector.
+
+    Parameters
+    ----------
+    index
+        The image's number in the data set, from 1.
+
+    Returns
+    -------
+    ndarray
+        Counts, (height, width) along the slow and the fast axis; -1 in pixels that aren't trusted.
+    """
     imageset = data_set.imageset
     data_set.require((index, index))
     if not 1 <= index <= len(imageset):

@@ -1,4 +1,4 @@
-"""Which outputs of a node hear about item n of T. Exact integer arithmetic, no I/O."""
+"""On which outputs of a node item n of T is sent. Exact integer arithmetic, no I/O."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -35,15 +35,15 @@ def is_selected(number: int, wanted: int, count: int) -> bool:
 
 
 @dataclass(frozen=True)
-class Notices:
+class NamedOutputs:
     """The outputs of a watcher's node, parsed once.
 
     Parameters
     ----------
     named
-        All output names. A watcher sends on these only: an unnamed (int or list) output hears nothing.
+        All output names. A watcher sends on these only: an unnamed (int or list) output gets nothing.
     numbered
-        Outputs that hear about one item, by its number.
+        Outputs for one item, by its number.
     selections, periods
         (N, name) of the `select-N` and the `every-N` outputs, in the node's order.
     """
@@ -54,7 +54,7 @@ class Notices:
     periods: tuple[tuple[int, str], ...]
 
     @classmethod
-    def of_output(cls, output: Any) -> "Notices":
+    def of_output(cls, output: Any) -> "NamedOutputs":
         """Read the `output` of a recipe node.
 
         Raises
@@ -72,7 +72,7 @@ class Notices:
         )
 
     def for_item(self, number: int, count: int) -> Iterator[str]:
-        """Yield the outputs that hear about item `number` (from 1) of `count`, in Zocalo's order."""
+        """Yield the outputs for item `number` (from 1) of `count`, in Zocalo's order."""
         if number == 1 and "first" in self.named:
             yield "first"
         if "every" in self.named:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from blocks.errors import MessageRefused
 from tasks.file_watcher.logs import WatchLog
 from tasks.file_watcher.parameters import WatchParameters, open_source
-from tasks.file_watcher.selection import Notices
+from tasks.file_watcher.selection import NamedOutputs
 from tasks.file_watcher.sources import Source
 from tasks.step import Message, NodePlan, Send, StepContext, stream_step
 
@@ -25,7 +25,7 @@ Outcome = Literal["complete", "error", "timeout"]
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a watch tells on an output; the last one of the watch says so, if anybody hears of its end."""
+    """What a watch sends on an output; the last one of the watch says so, if an output is for its end."""
 
     output: str
     payload: dict[str, Any]
@@ -47,7 +47,7 @@ class Watch:
     def __init__(
         self,
         source: Source,
-        outputs: Notices,
+        outputs: NamedOutputs,
         parameters: WatchParameters,
         context: StepContext,
         clock: Clock | None = None,
@@ -65,8 +65,8 @@ class Watch:
     async def notices(self) -> AsyncGenerator[Notice, None]:
         """Look until all items were seen, an item can't come, or none came for too long; then tell the outcome.
 
-        Only outputs that the node names hear of it. Which items an output hears of, and in what order, follows from
-        how many there will be: another watch of the same source tells each output the same, item by item.
+        It is sent on outputs that the node names only. Which items are sent on which, and in what order, follows from
+        how many there will be: another watch of the same source sends the same on each, item by item.
 
         Raises
         ------
@@ -77,7 +77,7 @@ class Watch:
             async with aclosing(self._items()) as items:
                 async for notice in items:
                     yield notice
-            end = [notice for notice in self._tell_outcome() if notice.output in self._outputs.named]
+            end = [notice for notice in self._last_notices() if notice.output in self._outputs.named]
             for notice in end:
                 yield replace(notice, is_last=notice is end[-1])
         finally:
@@ -89,18 +89,18 @@ class Watch:
         while not self._source.nothing_named:
             found = await self._source.look(self._seen, self._parameters.burst_limit)
             for _ in range(found):
-                for notice in self._tell_next():
+                for notice in self._next_notices():
                     yield notice
             if found:
                 self._last_seen, pause = self._clock.monotonic(), QUICKEST_POLL_S
             self._log.looked(self._seen, found)
-            self._outcome = self._judge(found)
+            self._outcome = self._find_outcome(found)
             if self._outcome:
                 return
             await self._clock.sleep(self._delay(found, pause))
             pause = min(pause * POLL_GROWTH, SLOWEST_POLL_S)
 
-    def _tell_next(self) -> list[Notice]:
+    def _next_notices(self) -> list[Notice]:
         expected = self._source.expected
         assert expected is not None, "items were found before their number was known"
         self._seen += 1
@@ -111,7 +111,7 @@ class Watch:
         payload = self._source.item(self._seen) | {"file-seen-at": self._clock.epoch()}
         return [Notice(output, payload) for output in outputs]
 
-    def _judge(self, found: int) -> Outcome | None:
+    def _find_outcome(self, found: int) -> Outcome | None:
         """Say how the watch ended; None while it goes on."""
         expected = self._source.expected
         if self._seen == expected:
@@ -134,25 +134,25 @@ class Watch:
         # Not past the deadline: the last look is then, not a second late.
         return min(max(self._parameters.burst_wait, pause), max(self._deadline - self._clock.monotonic(), 0))
 
-    def _tell_outcome(self) -> list[Notice]:
+    def _last_notices(self) -> list[Notice]:
         outcome = self._outcome
         if outcome is None:  # there was nothing to watch for
-            return [Notice("finally", self._tally(expected=0) | {"success": True})]
+            return [Notice("finally", self._counts(expected=0) | {"success": True})]
         now = self._clock.monotonic()
         self._log.ended(outcome, self._seen, took=now - self._started, quiet=now - self._last_seen)
-        complete, tally = outcome == "complete", self._tally(self._source.expected)
+        complete, counts = outcome == "complete", self._counts(self._source.expected)
         missing = [] if complete else [Notice(outcome, self._source.missing(self._seen + 1) | {"success": False})]
-        anything = [Notice("any", tally)] if complete or self._seen else []
-        return [*missing, *anything, Notice("finally", tally | {"success": complete})]
+        anything = [Notice("any", counts)] if complete or self._seen else []
+        return [*missing, *anything, Notice("finally", counts | {"success": complete})]
 
-    def _tally(self, expected: int | None) -> dict[str, Any]:
+    def _counts(self, expected: int | None) -> dict[str, Any]:
         return {f"{self._source.noun}-expected": expected, f"{self._source.noun}-seen": self._seen}
 
 
 def check_watch(parameters: WatchParameters, plan: NodePlan) -> None:
     """Refuse a node that names nothing to watch, or outputs that select nothing."""
     open_source(parameters)
-    Notices.of_output(plan.node.get("output"))
+    NamedOutputs.of_output(plan.node.get("output"))
 
 
 @stream_step(
@@ -176,9 +176,9 @@ async def watch_files(
     async for message in inbox:
         is_done = False
         try:
-            outputs = Notices.of_output(context.node.get("output"))
+            outputs = NamedOutputs.of_output(context.node.get("output"))
             if not outputs.named:
-                context.logger.warning("this file watcher has no named outputs, so nothing hears of what it sees")
+                context.logger.warning("this file watcher has no named outputs, so what it sees is sent to nobody")
             watch = Watch(open_source(parameters), outputs, parameters, context)
             async with aclosing(watch.notices()) as notices:
                 async for notice in notices:

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.writing.commands import PerImageResult
-from tasks.ispyb_access.writing.look_up import look_up
+from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE, PerImageResult
+from tasks.ispyb_access.writing.parameters import look_up, read_parameters
 from tasks.ispyb_access.writing.patience import write_patiently
-from tasks.ispyb_access.writing.requests import read_parameters
 from tasks.step import Message, StepContext
 
-COMMAND: Final = "store_per_image_analysis_results"
 BATCH_ROWS: Final = 500
 BATCH_PATIENCE_S = 0.5  # people watch the results of a scan as it goes on
 
@@ -39,7 +37,7 @@ def _prepare(messages: Sequence[Message], context: StepContext) -> list[Prepared
         payload = message.payload if isinstance(message.payload, dict) else {}
         values = look_up(message.environment, payload, recipe_parameters)
         try:
-            prepared.append((message, read_parameters(COMMAND, PerImageResult, values)))
+            prepared.append((message, read_parameters(PER_IMAGE, PerImageResult, values)))
         except MessageRefused as error:
             context.refuse(message, error)
     return prepared

@@ -12,8 +12,11 @@ from typing import Annotated, Any, Final
 from pydantic import Field, model_validator
 
 from blocks.errors import MessageRefused
+from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE
+from tasks.ispyb_access.writing.composite_commands import BUFFER, MODELS, MULTIPART
+from tasks.ispyb_access.writing.fulfilment import fulfil
 from tasks.ispyb_access.writing.patience import write_patiently
-from tasks.ispyb_access.writing.requests import BUFFER, MODELS, MULTIPART, Outcome, Request, RowAwaited, fulfil
+from tasks.ispyb_access.writing.requests import Outcome, Request, RowAwaited
 from tasks.ispyb_connector import image_batches
 from tasks.ispyb_connector.postponed import Postponed
 from tasks.step import BY_HAND, Chooses, Message, NodePlan, Send, StepContext, StepParameters, stream_step
@@ -60,7 +63,7 @@ async def store_in_ispyb(
     lost. A message that can't be written for its own fault is refused, and the next one is taken. A message is done
     with its answer.
     """
-    is_of_images = parameters.ispyb_command == image_batches.COMMAND
+    is_of_images = parameters.ispyb_command == PER_IMAGE
     store = _store_images if is_of_images else _store_each
     stored = 0
     async with aclosing(store(parameters, inbox, context)) as batches:

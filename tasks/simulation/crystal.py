@@ -23,25 +23,26 @@ from tasks.simulation.plan import CollectionPlan
 
 Floats = npt.NDArray[np.float64]
 
-UNIT_CELL = (78.0, 78.0, 37.0, 90.0, 90.0, 90.0)
+UNIT_CELL = (78.0, 78.0, 37.0, 90.0, 90.0, 90.0)  # Å and degrees: tetragonal lysozyme
 SPACE_GROUP = "P43212"
-# No axis along the spindle or the beam.
+# Axes and degrees of rotations. No crystal axis is along the spindle or the beam.
 ORIENTATION = (((1.0, 0.3, 0.2), 37.0), ((0.1, 1.0, -0.4), 71.0))
-MOSAICITY_DEG = 0.12
-WILSON_B = 18.0
+MOSAICITY_DEG = 0.12  # standard deviation
+WILSON_B = 18.0  # Å²
 # So near the spindle a reflection is in reflecting position for whole turns: DIALS doesn't use it either.
 SMALLEST_ZETA = 0.03
-LARGEST_LORENTZ = 50.0
+LARGEST_LORENTZ = 50.0  # or reflections near the spindle or the beam would outshine all others
+THE_CRYSTAL = 7  # seed of its structure: plans' seeds are for noise, the crystal is always the same
 
 
 @dataclass(frozen=True)
 class Reflections:
-    """Reflections of a whole data collection, one array element each.
+    """Reflections of a whole data collection, one array element each: all arrays are (reflections,).
 
     Parameters
     ----------
     x, y
-        Centre in pixels.
+        Centre in pixels along the fast and the slow axis, from the outer corner of the first pixel.
     phi_deg
         Rotation at which it is in reflecting position.
     spread_deg
@@ -60,7 +61,7 @@ class Reflections:
         return len(self.x)
 
     def select(self, which: npt.NDArray[np.bool_]) -> "Reflections":
-        """Return some of them."""
+        """Return those that a mask, (reflections,), is True for."""
         return Reflections(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
@@ -83,6 +84,7 @@ def place_crystal(plan: CollectionPlan) -> Any:
 
 
 def _real_space_axes() -> list[Any]:
+    """Return a, b and c in the laboratory's frame, (x, y, z) in Å each."""
     rotation = matrix.sqr((1, 0, 0, 0, 1, 0, 0, 0, 1))
     for axis, angle_deg in ORIENTATION:
         rotation = rotation * matrix.col(axis).normalize().axis_and_angle_as_r3_rotation_matrix(angle_deg, deg=True)
@@ -92,16 +94,25 @@ def _real_space_axes() -> list[Any]:
 
 
 def predict(experiment: Any, plan: CollectionPlan) -> Reflections:
-    """Predict the data collection's reflections, with the Lorentz and polarisation factors in their counts."""
+    """Predict the data collection's reflections, with the Lorentz and polarisation factors in their counts.
+
+    Parameters
+    ----------
+    experiment
+        A dxtbx Experiment with the crystal and the whole rotation range (see `place_crystal`).
+    """
     predictor = ScanStaticReflectionPredictor(experiment, dmin=plan.resolution_a, padding=1.0)
     table = predictor.for_ub(experiment.crystal.get_A())
     s1, s0 = table["s1"].as_numpy_array(), np.array(experiment.beam.get_s0())
+    # Kabsch's zeta: how squarely the rotation takes a reflection through the Ewald sphere. It stays in reflecting
+    # position 1/zeta times as long as one that goes straight through.
     e1 = np.cross(s1, s0)
     length = np.linalg.norm(e1, axis=1)
     sin_2theta = length / (s0 @ s0)
     zeta = np.abs(e1 @ np.array(experiment.goniometer.get_rotation_axis())) / length
     usable = zeta > SMALLEST_ZETA
     lorentz = np.minimum(1 / (sin_2theta * np.where(usable, zeta, 1.0)), LARGEST_LORENTZ)
+    # of an unpolarised beam, (1 + cos² 2theta) / 2: nothing that reads the images looks for more
     polarisation = 0.5 * (2 - sin_2theta**2)
     counts = plan.strength * _intensities(table["miller_index"], plan.resolution_a) * lorentz * polarisation
     x, y, _ = (column.as_numpy_array() for column in table["xyzcal.px"].parts())
@@ -111,10 +122,21 @@ def predict(experiment: Any, plan: CollectionPlan) -> Reflections:
 
 
 def _intensities(indices: Any, resolution_a: float) -> Floats:
-    """Give each reflection a Wilson-distributed intensity that obeys the space group's symmetry and absences."""
+    """Give each reflection a Wilson-distributed intensity that obeys the space group's symmetry and absences.
+
+    Parameters
+    ----------
+    indices
+        Miller indices, a flex array of (reflections,).
+
+    Returns
+    -------
+    NDArray
+        Intensities, (reflections,); the average at low resolution is 1.
+    """
     symmetry = crystal.symmetry(UNIT_CELL, space_group_symbol=SPACE_GROUP)
-    unique = miller.build_set(symmetry, anomalous_flag=False, d_min=resolution_a * 0.98)
-    wilson = np.random.default_rng(7).exponential(1.0, unique.size())
+    unique = miller.build_set(symmetry, anomalous_flag=False, d_min=resolution_a * 0.98)  # those at the limit too
+    wilson = np.random.default_rng(THE_CRYSTAL).exponential(1.0, unique.size())
     wilson *= np.exp(-WILSON_B * unique.d_star_sq().data().as_numpy_array() / 2)
     known = dict(zip(unique.indices(), wilson, strict=True))
     mapped = miller.set(symmetry, indices, anomalous_flag=False).map_to_asu().indices()

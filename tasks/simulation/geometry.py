@@ -4,8 +4,9 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+# Dectris' numbers for Pilatus, x (fast axis) before y (slow axis): a module, and from one module to the next.
 PIXEL_MM = 0.172
-SENSOR_MM = 0.32
+SENSOR_MM = 0.32  # of silicon
 MODULE_PIXELS = (487, 195)
 MODULE_PITCH = (494, 212)
 
@@ -20,7 +21,7 @@ class DetectorSize(StrEnum):
 
     @property
     def pixels(self) -> tuple[int, int]:
-        """Width and height."""
+        """Width (fast axis) and height (slow axis), gaps between modules counted."""
         modules_x, modules_y = {"300k": (1, 3), "1m": (2, 5), "2m": (3, 8), "6m": (5, 12)}[self.value]
         return (
             modules_x * MODULE_PITCH[0] - (MODULE_PITCH[0] - MODULE_PIXELS[0]),
@@ -30,7 +31,17 @@ class DetectorSize(StrEnum):
 
 @dataclass(frozen=True)
 class Geometry:
-    """A flat detector square to the beam: distances in mm, the wavelength in Å, pixels counted from the top left."""
+    """A flat detector square to the beam.
+
+    Parameters
+    ----------
+    wavelength_a
+        Å.
+    distance_mm
+        From the crystal.
+    beam_x_px, beam_y_px
+        Where the beam meets it, in pixels along the fast and the slow axis from the outer corner of the top left one.
+    """
 
     detector: DetectorSize
     wavelength_a: float

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from tasks.simulation.geometry import SENSOR_MM, Geometry
 
-PADDING = 4095
+PADDING = 4095  # bytes after the image, as CBFlib writes them
+START_OF_BINARY = b"\x0c\x1a\x04\xd5"  # by this, readers find where CBF's text ends
 HEADER = """###CBF: VERSION 1.5, CBFlib v0.7.8 - PILATUS detectors
 
 data_{name}
@@ -60,7 +61,15 @@ def write_cbf(
     width_deg: float,
     exposure_s: float,
 ) -> None:
-    """Write an image of counts (-1 where the detector has no pixel); nobody sees the file before it's complete."""
+    """Write an image; nobody sees the file before it's complete.
+
+    Parameters
+    ----------
+    image
+        Counts, (height, width), -1 where the detector has no pixel.
+    start_deg, width_deg
+        The image's rotation.
+    """
     from dxtbx.ext import compress
     from scitbx.array_family import flex
 
@@ -86,6 +95,6 @@ def write_cbf(
     unfinished = path.with_name(f".{path.name}.part")
     with unfinished.open("wb") as file:
         file.write(header.replace("\n", "\r\n").encode())
-        file.write(b"\x0c\x1a\x04\xd5" + body + bytes(PADDING))
+        file.write(START_OF_BINARY + body + bytes(PADDING))
         file.write(b"\r\n--CIF-BINARY-FORMAT-SECTION----\r\n;\r\n\r\n")
     unfinished.replace(path)

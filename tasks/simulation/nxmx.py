@@ -18,7 +18,7 @@ from tasks.simulation.plan import CollectionPlan
 
 # Pixels of gaps have the largest number of the type; real counts stay below.
 GAP_VALUE, LARGEST_COUNT = 65535, 65000
-LIBVER = ("v110", "v110")
+LIBVER = ("v110", "v110")  # the oldest that SWMR and virtual datasets need
 DATA = "data"
 TRANSFORMATIONS = "/entry/sample/transformations/"
 DET_Z = "/entry/instrument/detector/transformations/det_z"
@@ -35,7 +35,13 @@ def data_file_lengths(plan: CollectionPlan) -> dict[str, int]:
 
 
 def write_images(folder: Path, plan: CollectionPlan, images: Iterable[npt.NDArray[np.int32]]) -> None:
-    """Write a plan's images into its data files."""
+    """Write a plan's images into its data files.
+
+    Parameters
+    ----------
+    images
+        Counts, (height, width) each, -1 in gaps.
+    """
     geometry, source = plan.geometry, iter(images)
     for name, length in data_file_lengths(plan).items():
         shape = (length, geometry.height, geometry.width)
@@ -47,7 +53,13 @@ def write_images(folder: Path, plan: CollectionPlan, images: Iterable[npt.NDArra
 
 
 def write_master(folder: Path, plan: CollectionPlan, gaps: npt.NDArray[np.bool_]) -> Path:
-    """Write a plan's master file and return it."""
+    """Write a plan's master file and return it.
+
+    Parameters
+    ----------
+    gaps
+        True where the detector has no pixels, (height, width).
+    """
     path = folder / f"{plan.prefix}.nxs"
     with h5py.File(path, "w", libver=LIBVER) as file:
         entry = _group(file, "entry", "NXentry", {"definition": "NXmx", "start_time": "2024-05-01T12:00:00Z"})
@@ -70,6 +82,7 @@ def _link_data(data: h5py.Group, plan: CollectionPlan) -> None:
         start += length
     data.attrs["signal"] = np.string_("data")
     data.create_virtual_dataset("data", layout, fillvalue=0)
+    # Diamond's masters have both: the virtual dataset, and the links of Dectris' own, which older readers follow
     for name in lengths:
         data[f"data_{Path(name).stem.rsplit('_', 1)[1]}"] = h5py.ExternalLink(name, DATA)
 
@@ -115,6 +128,7 @@ def _describe_module(detector: h5py.Group, geometry: Geometry) -> None:
     _axis(
         module, "module_offset", 0.0, kind="translation", vector=(0, 0, 0), depends_on=DET_Z, units="m", offset=corner
     )
+    # NeXus' x points to the left along the beam, y up: the image's columns run to the right, its rows down
     for name, vector in (("fast_pixel_direction", (-1, 0, 0)), ("slow_pixel_direction", (0, -1, 0))):
         _axis(module, name, pixel_m, kind="translation", vector=vector, depends_on=MODULE_OFFSET, units="m")
 

@@ -92,6 +92,7 @@ def survey(folder: Path, grid: tuple[int, int] | None = None) -> list[ImageSet]:
 
 def _read_files(folder: Path, series: Series, grid: tuple[int, int] | None) -> ImageSet:
     width = series.template.count("#")
+    # The second image is read only for how far the crystal turned from one to the next.
     names = [series.template.replace("#" * width, f"{number:0{width}d}") for number in series.numbers[:2]]
     experiments = [_read_experiment(folder / name) for name in names]
     start_deg, width_deg = experiments[0].scan.get_oscillation()
@@ -142,6 +143,7 @@ def _describe(folder: Path, series: Series, experiment: Any, grid: tuple[int, in
     pixel_mm = panel.get_pixel_size()[0]
     beam_x_px, beam_y_px = _find_beam(panel, beam)
     images = facts["images"]
+    # As beamlines collect: stills only over a grid, images that don't adjoin only to characterise a crystal.
     is_grid = width_deg == 0 and images > 1
     is_screening = not is_grid and (images == 1 or facts.get("overlap_deg", 0.0) != 0)
     kinds = {is_grid: CollectionKind.GRID, is_screening: CollectionKind.SCREENING}
@@ -175,6 +177,7 @@ def _fit_grid(template: str, images: int, grid: tuple[int, int] | None) -> GridS
 
 
 def _find_beam(panel: Any, beam: Any) -> tuple[float, float]:
+    """Return where the beam meets a panel, in pixels along its fast and its slow axis."""
     try:
         x, y = panel.get_beam_centre_px(beam.get_s0())
     except RuntimeError:  # the beam misses a detector that is turned far away

@@ -106,6 +106,14 @@ def load_step(queue: str) -> Step:
     raise UnknownStep(f"no step serves the queue {queue!r}; known queues: {', '.join(known_queues())}")
 
 
+def step_name(number: int, node: Mapping[str, Any]) -> str:
+    """Return the name of the step that serves a recipe node: where there's none, the service's or the queue's."""
+    try:
+        return load_step(queue_of(number, node)).name
+    except UnknownStep:
+        return str(node.get("service") or node.get("queue") or "nameless")
+
+
 def _load_site_step(queue: str, place: str) -> Step:
     module, _, name = place.partition(":")
     try:

@@ -34,7 +34,7 @@ class Resources:
     @cached_property
     def ispyb(self) -> Engine:
         """ISPyB's database, with the time-outs and hooks of `blocks.ispyb_connection`."""
-        from blocks.ispyb_connection import connect
+        from blocks.site_ispyb import connect
 
         engine = connect(self.settings)
         self._stack.callback(engine.dispose)

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-HALF_MAXIMUM = 0.5
+HALF_MAXIMUM = 0.5  # of the strongest image: where the beam meets enough of the crystal
 CORNERS_TOUCH = np.ones((3, 3), dtype=int)  # 8-connectivity
 
+# ISPyB's loop type of a pin with several crystals: wells x their distance + where the first one's centre is, in µm
 _MULTIPIN = re.compile(r"multipin_(?P<wells>\d{1,3})x(?P<width>\d+(?:\.\d+)?)\+(?P<offset>\d+(?:\.\d+)?)")
 
 
@@ -88,7 +89,18 @@ class CentringResult:
 
 
 def arrange_grid(counts: NDArray[np.int64], grid: Grid) -> NDArray[np.int64]:
-    """Arrange values from the order of collection as [row y][column x], in a new array."""
+    """Arrange values from the order of collection as they lie in the grid, in a new array.
+
+    Parameters
+    ----------
+    counts
+        A value an image in the order of collection, (steps_x * steps_y,).
+
+    Returns
+    -------
+    NDArray
+        The same as (steps_y, steps_x): row 0 and column 0 are at the grid's corner.
+    """
     steps_x, steps_y = grid.steps
     is_horizontal = grid.orientation is Orientation.HORIZONTAL
     lines = counts.reshape((steps_y, steps_x) if is_horizontal else (steps_x, steps_y)).copy()
@@ -98,7 +110,18 @@ def arrange_grid(counts: NDArray[np.int64], grid: Grid) -> NDArray[np.int64]:
 
 
 def find_centre(counts: NDArray[np.int64], grid: Grid) -> CentringResult:
-    """Find the crystal from each image's number of spots, in the order of collection."""
+    """Find the crystal.
+
+    Parameters
+    ----------
+    counts
+        Each image's number of spots in the order of collection, (steps_x * steps_y,).
+
+    Returns
+    -------
+    CentringResult
+        Its centre in boxes and in pixels of the snapshot; status `fail` if no image has a spot.
+    """
     maximum = int(counts.max())
     if maximum == 0:
         return CentringResult(grid.steps, grid.box_size_px, grid.snapshot_offset)
@@ -129,7 +152,7 @@ def find_centre(counts: NDArray[np.int64], grid: Grid) -> CentringResult:
 
 
 def draw_grid(counts: NDArray[np.int64], grid: Grid) -> str:
-    """Draw a grid's spot counts for people; boxes below half of the maximum are dots."""
+    """Draw a grid's spot counts, (steps_x * steps_y,), for people; boxes below half of the maximum are dots."""
     rows = arrange_grid(counts, grid)
     width = len(str(rows.max()))
     shown = max(HALF_MAXIMUM * rows.max(), 1)
@@ -137,7 +160,7 @@ def draw_grid(counts: NDArray[np.int64], grid: Grid) -> str:
 
 
 def well_limits(loop_type: str | None, step_um: float) -> tuple[tuple[float, float], ...]:
-    """Return where a multi-pin loop's wells begin and end along x, in boxes.
+    """Return where a multi-pin loop's wells begin and end along x, in boxes of `step_um` µm.
 
     >>> well_limits("multipin_2x50+25", step_um=10)
     ((0.0, 5.0), (5.0, 10.0))
@@ -153,7 +176,7 @@ def well_limits(loop_type: str | None, step_um: float) -> tuple[tuple[float, flo
 
 
 def well_at(x_box: float, limits: tuple[tuple[float, float], ...]) -> int | None:
-    """Return the number, from 1, of the first well that a position is in; None outside all."""
+    """Return the number, from 1, of the first well that a position (in boxes, as `limits`) is in; None outside all."""
     return next((number for number, (low, high) in enumerate(limits, 1) if low <= x_box <= high), None)
 
 
@@ -161,4 +184,4 @@ def _largest_region(strong: NDArray[np.bool_]) -> NDArray[np.bool_]:
     labels, _ = ndimage.label(strong, structure=CORNERS_TOUCH)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0  # what is not strong
-    return labels == np.argmax(sizes)
+    return labels == np.argmax(sizes)  # of equally large regions the one that is met first, row by row

@@ -30,8 +30,9 @@ import pytest
 
 from flows.recipe.engine.run import RecipeRun
 from flows.recipe.language.recipe import recipe_from_document
+from flows.recipe.run_record.entries import Began, Ended
 from flows.recipe.run_record.journal import Journal, read_journal
-from flows.recipe.run_record.replay import Replay, replay
+from flows.recipe.run_record.run_state import RunState, replay
 from tasks.logs.run_log import run_log
 from tasks.step import Send, Step, StepParameters, message_step, registry, stream_step
 from tasks.step.identity import StepIdentity
@@ -106,7 +107,7 @@ def chain(kind: str, count: int) -> dict[Any, Any]:
     }
 
 
-async def run_recipe(document: dict[Any, Any], journal: Journal | None = None, state: Replay | None = None) -> float:
+async def run_recipe(document: dict[Any, Any], journal: Journal | None = None, state: RunState | None = None) -> float:
     """Run a recipe; return how long it took."""
     async with Resources() as resources:
         run = RecipeRun(recipe_from_document(document), "run-1", resources, journal=journal)
@@ -254,7 +255,7 @@ async def _start(recipe: str) -> Any:
 
 def _engine_seconds(journal: Path) -> float:
     """Return how long the messages of a run took, by its journal."""
-    times = [entry["at"] for entry in read_journal(journal) if "at" in entry]
+    times = [entry.at for entry in read_journal(journal) if not isinstance(entry, Began | Ended)]
     return times[-1] - times[0]
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from flows.recipe.language.merging import merge_all
+from flows.recipe.language.merging import merge
 from flows.recipe.language.recipe import Recipe, links, parse_recipe
 from flows.recipe.language.substitution import fill_recipe
 from flows.recipe.language.validation import read_recipe, validate
@@ -51,7 +51,7 @@ def thirty_nodes() -> str:
     while len(recipe.nodes) < NODES:
         following = next(shipped)
         if len(recipe.nodes) + len(following.nodes) <= NODES or len(following.nodes) == 1:
-            recipe = merge_all((recipe, following))
+            recipe = merge(recipe, following)
     return recipe.to_json()
 
 

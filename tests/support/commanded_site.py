@@ -48,7 +48,7 @@ class CommandedSite:
             run = await client.create_flow_run_from_deployment(deployment.id, parameters={"parameters": parameters})
             return str(run.id)
 
-    def story(self, run: str) -> dict[str, Any]:
+    def history(self, run: str) -> dict[str, Any]:
         """All that is known of a run; its state is empty before it begins."""
         shown = self.plaza("show", run, "--json")
         return json.loads(shown.stdout) if shown.returncode == 0 else {"state": ""}

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from flows.recipe.engine.node import Refusal
+from flows.recipe.engine.node import RefusedMessage
 from flows.recipe.engine.run import RecipeRun
 from flows.recipe.language.recipe import recipe_from_document
 from flows.recipe.run_record.journal import Journal
-from flows.recipe.run_record.progress import NodeRecord
-from flows.recipe.run_record.replay import Replay
+from flows.recipe.run_record.progress import NodeProgress
+from flows.recipe.run_record.run_state import RunState
 from tasks.step import Message, Send, Step, StepParameters, message_step, registry, stream_step
 from tasks.step.resources import Resources
 
@@ -69,25 +69,25 @@ class Engine:
     kept
         What reached the step `keep`.
     refused
-        What was given up.
+        What was refused.
     """
 
     def __init__(self) -> None:
         self.kept = Kept()
-        self.refused: list[Refusal] = []
+        self.refused: list[RefusedMessage] = []
 
     async def run(
         self,
         document: Mapping[Any, Any],
         *steps: Step,
         journal: Journal | None = None,
-        state: Replay | None = None,
-    ) -> Mapping[int, NodeRecord]:
+        state: RunState | None = None,
+    ) -> Mapping[int, NodeProgress]:
         """Run a recipe of the given steps and the usual ones to its end; the start sends 5 to node 1 if not said."""
         known = {step.queue: step for step in (count, gather, pass_on, keeper(self.kept), *steps)}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(registry, "STEPS", dict.fromkeys(known, ""))
             patch.setattr("flows.recipe.engine.run.load_step", known.__getitem__)
             recipe = recipe_from_document({"start": [[1, 5]], **document})
-            run = RecipeRun(recipe, "run-1", Resources(), journal=journal, give_up=self.refused.append)
+            run = RecipeRun(recipe, "run-1", Resources(), journal=journal, keep_dead_letter=self.refused.append)
         return await asyncio.wait_for(run.run(state), TIMEOUT_S)

@@ -14,8 +14,9 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
-from blocks.ispyb_connection import connect, open_engine, transaction
+from blocks.ispyb_connection import open_engine, transaction
 from blocks.settings import Settings
+from blocks.site_ispyb import connect
 from tasks.ispyb_access.schema.tables import create_schema
 from tasks.ispyb_access.writing.commands import COMMANDS
 from tasks.step.resources import Resources
@@ -34,7 +35,7 @@ def settings(
 ) -> Settings:
     """Settings that name an empty ISPyB with its tables, and a home folder of the test's own."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    monkeypatch.setattr("blocks.ispyb_connection.has_prefect_api", lambda: False)
+    monkeypatch.setattr("blocks.site_ispyb.has_prefect_api", lambda: False)
     home = tmp_path / "home"
     home.mkdir()
     if database == "mariadb":

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import Any
 
-from flows.recipe.run_record.progress import NodeRecord
+from flows.recipe.run_record.progress import NodeProgress
 from tests.support.trial_world import (
     DEFAULTS,
     RUN,
@@ -32,7 +32,7 @@ FAULTS = {"bad": "MessageRefused: it's bad", "hopeless": "PassingFault: not now"
 
 
 @dataclass
-class Outcome:
+class ExpectedRun:
     """What happened in a run.
 
     Parameters
@@ -48,7 +48,7 @@ class Outcome:
     states: dict[int, str] = field(default_factory=dict)
 
 
-def interpret(document: Mapping[str, Any], most: int) -> Outcome | None:
+def interpret(document: Mapping[str, Any], most: int) -> ExpectedRun | None:
     """Run a recipe; None if that takes more than so many messages."""
     nodes = {int(key): node for key, node in document.items() if key not in ("start", "error")}
     entries = list(document.get("error") or ())
@@ -57,7 +57,7 @@ def interpret(document: Mapping[str, Any], most: int) -> Outcome | None:
         number: [*_all_links(node.get("error")), *(() if number in handlers else entries)]
         for number, node in nodes.items()
     }
-    outcome, inboxes = Outcome(), defaultdict(list)
+    outcome, inboxes = ExpectedRun(), defaultdict(list)
     for number, payload in document["start"]:
         inboxes[number].append((payload, {"ID": RUN}))
     feeders: dict[int, set[int]] = {number: set() for number in nodes}
@@ -87,21 +87,21 @@ REFUSAL = object()
 
 
 def _work(
-    number: int, node: Mapping[str, Any], inbox: list[Parcel], outcome: Outcome
+    number: int, node: Mapping[str, Any], inbox: list[Parcel], outcome: ExpectedRun
 ) -> Iterator[tuple[Any, Any, Any]]:
     """Yield what a node sends: output, payload, environment each."""
     doings = Doings.model_validate(node["parameters"])
     kind = node["queue"].partition(".")[0]
     gathered = []
     for payload, environment in inbox:
-        fate = verdict(doings, payload)
+        judged = verdict(doings, payload)
         event = happening(number, payload, environment)
-        if kind == "produce" and doings.tells and fate == "hopeless":  # the fault comes in the midst of the answers
+        if kind == "produce" and doings.tells and judged == "hopeless":  # the fault comes in the midst of the answers
             told = answers(doings, payload)
             yield from _answers(doings, payload, environment, len(told) // 2)
-        if fate in FAULTS:
+        if judged in FAULTS:
             outcome.refused[event] += 1
-            yield REFUSAL, {"payload": payload, "error": FAULTS[fate], "node": number, "step": kind}, environment
+            yield REFUSAL, {"payload": payload, "error": FAULTS[judged], "node": number, "step": kind}, environment
             continue
         outcome.handled[event] += 1
         if kind == "gather":
@@ -148,7 +148,7 @@ def _reach(nodes: Mapping[int, Mapping[str, Any]], entries: Iterable[int]) -> se
     return reached
 
 
-def assert_came_to(records: Mapping[int, NodeRecord] | None, world: World, expected: Outcome) -> None:
+def assert_came_to(records: Mapping[int, NodeProgress] | None, world: World, expected: ExpectedRun) -> None:
     """Check that a run has come to an outcome: what happened in the world, and what the records say of it."""
     assert records is not None
     assert Counter(world.effects.values()) == expected.handled

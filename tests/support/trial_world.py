@@ -17,12 +17,12 @@ import pytest
 from hypothesis import strategies as st
 
 from blocks.errors import MessageRefused, PassingFault
-from flows.recipe.engine.node import Refusal
+from flows.recipe.engine.node import RefusedMessage
 from flows.recipe.engine.run import RecipeRun
 from flows.recipe.language.recipe import recipe_from_document
 from flows.recipe.run_record.journal import Journal
-from flows.recipe.run_record.progress import NodeRecord
-from flows.recipe.run_record.replay import Replay
+from flows.recipe.run_record.progress import NodeProgress
+from flows.recipe.run_record.run_state import RunState
 from tasks.step import Message, Retries, Send, Step, StepContext, StepParameters, message_step, registry, stream_step
 from tests.support.recipe_strategies import recipe_documents
 
@@ -91,7 +91,7 @@ class World:
     Parameters
     ----------
     effects, refusals
-        What was handled and given up, by the message's key.
+        What was handled and refused, by the message's key.
     finished
         Numbers of messages that the journal knew to be done when this process began.
     again
@@ -109,15 +109,15 @@ class World:
 
     def judge(self, doings: Doings, message: Message, context: StepContext) -> Exception | None:
         """Say how it ends with a message; if well, it has its effect."""
-        fate = verdict(doings, message.payload)
+        judged = verdict(doings, message.payload)
         key = context.key(message)
         if self.is_alive:
             self.tries[key] += 1
             if message.number in self.finished:
                 self.again.append(message.number)
-        if fate == "bad":
+        if judged == "bad":
             return MessageRefused("it's bad")
-        if fate == "hopeless" or (fate == "stumbles" and self.tries[key] <= 2):
+        if judged == "hopeless" or (judged == "stumbles" and self.tries[key] <= 2):
             return PassingFault("not now")
         if self.is_alive:
             effect = happening(context.node["number"], message.payload, message.environment)
@@ -129,10 +129,10 @@ class World:
         self.effects = {key: effect for key, effect in self.effects.items() if effect[0] not in nodes}
         self.refusals = {number: refusal for number, refusal in self.refusals.items() if refusal[0] not in nodes}
 
-    def give_up(self, refusal: Refusal) -> None:
+    def keep_dead_letter(self, refused: RefusedMessage) -> None:
         if self.is_alive:
-            message = refusal.message
-            self.refusals[message.number] = happening(refusal.node, message.payload, message.environment)
+            message = refused.message
+            self.refusals[message.number] = happening(refused.node, message.payload, message.environment)
 
 
 def _sends(doings: Doings, message: Message) -> list[Send]:
@@ -261,17 +261,17 @@ def trial_recipes(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def run_trial(
-    document: Mapping[str, Any], world: World, journal: Journal | None = None, state: Replay | None = None
-) -> Mapping[int, NodeRecord] | None:
+    document: Mapping[str, Any], world: World, journal: Journal | None = None, state: RunState | None = None
+) -> Mapping[int, NodeProgress] | None:
     """Run a recipe, or go on with it, to its end; None if its process is killed before."""
 
-    async def process() -> Mapping[int, NodeRecord] | None:
+    async def process() -> Mapping[int, NodeProgress] | None:
         run = RecipeRun(
             recipe_from_document(document),
             RUN,
             world,  # type: ignore[arg-type]
             journal=journal,
-            give_up=world.give_up,
+            keep_dead_letter=world.keep_dead_letter,
         )
         running = asyncio.create_task(run.run(state))
         if isinstance(journal, MortalJournal):

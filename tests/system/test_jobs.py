@@ -47,8 +47,8 @@ def test_a_created_job_is_started_once(site: Site, dcid: int) -> None:
     assert created.returncode == 0, created.stderr
     job = int(created.stdout)
     run = re.fullmatch(r"recipe ispyb-redo starts: run (\S+)\n", created.stderr)[1]
-    story = await_(lambda: seen if (seen := site.story(run))["state"].startswith("Completed") else None)
-    assert story["steps"][0]["state"] == "done"
+    history = await_(lambda: seen if (seen := site.history(run))["state"].startswith("Completed") else None)
+    assert history["steps"][0]["state"] == "done"
     known = json.loads(site.plaza("find", run, "--json").stdout)
     assert (known["ispyb_process"], known["ispyb_dcid"]) == (job, dcid)
 

@@ -10,8 +10,9 @@ from contextlib import suppress
 import pytest
 
 from blocks.errors import UnknownRecipeRun
+from flows.recipe.run_record.entries import Began, Sent
 from flows.recipe.run_record.journal import read_journal
-from flows.recipe.run_record.manifest import read_logbook
+from flows.recipe.run_record.manifest import read_manifest
 
 pytestmark = [pytest.mark.slow, pytest.mark.dials]
 
@@ -23,7 +24,7 @@ def find_analysis(beamline, before):
     """Return the folder of the per-image analysis that began since, or None."""
     for folder in set(beamline.runs()) - before:
         with suppress(UnknownRecipeRun):
-            if read_logbook(folder).recipe == "per-image-analysis-gridscan":
+            if read_manifest(folder).recipe == "per-image-analysis-gridscan":
                 return folder
     return None
 
@@ -31,8 +32,8 @@ def find_analysis(beamline, before):
 def results(folder):
     """Images whose analysis was sent on, and how often."""
     entries = read_journal(folder.journal) if folder else ()
-    sent = [send for entry in entries if entry.get("node") == ANALYSIS for send in entry.get("sends", ())]
-    return Counter(send["payload"]["file-number"] for send in sent)
+    sent = [send for entry in entries if isinstance(entry, Sent) and entry.node == ANALYSIS for send in entry.sends]
+    return Counter(send.payload["file-number"] for send in sent)
 
 
 def test_a_grid_scan_whose_run_is_killed_is_centred_all_the_same(beamline, written):
@@ -44,8 +45,8 @@ def test_a_grid_scan_whose_run_is_killed_is_centred_all_the_same(beamline, writt
         while len(results(folder := find_analysis(beamline, before))) < IMAGES // 4:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        [process] = [entry["began"] for entry in read_journal(folder.journal) if "began" in entry]
-        os.kill(process["pid"], signal.SIGKILL)
+        [process] = [entry for entry in read_journal(folder.journal) if isinstance(entry, Began)]
+        os.kill(process.pid, signal.SIGKILL)
         resumed = beamline.plaza("resume", folder.recipe_run, "--wait")
         assert resumed.returncode == 0, resumed.stdout + resumed.stderr
         [record] = collecting.result()

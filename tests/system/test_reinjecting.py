@@ -35,13 +35,13 @@ class Site(CommandedSite):
         return [json.loads(line) for line in listed.stdout.splitlines()]
 
     def await_state(self, run: str, state: str, attempts: int = 1) -> dict[str, Any]:
-        """Wait until a run stands in some way after some attempts, and return its story."""
+        """Wait until a run stands in some way after some attempts, and return its history."""
 
-        def story() -> dict[str, Any] | None:
-            seen = self.story(run)
+        def history() -> dict[str, Any] | None:
+            seen = self.history(run)
             return seen if seen["state"].startswith(state) and len(seen["attempts"]) == attempts else None
 
-        return await_(story)
+        return await_(history)
 
 
 @pytest.fixture(scope="module")
@@ -100,12 +100,12 @@ def test_a_run_that_is_at_work_takes_a_message_when_it_has_done_the_rest(
     again = site.plaza("dlq", "reinject", "--all", "--run", run)
     assert "is at work: it takes what was re-injected when it has done the rest" in again.stdout, again.stderr
     assert site.letters(run) == []
-    assert site.story(run)["is_at_work"]
+    assert site.history(run)["is_at_work"]
     file.write_text("image")
     assert heard(gda) == ["PIA", "7", "5"]
-    story = site.await_state(run, "Completed", attempts=2)
-    assert [step["state"] for step in story["steps"] if step["node"] == 2] == ["done"]
-    assert len({attempt["began"]["pid"] for attempt in story["attempts"]}) == 1
+    history = site.await_state(run, "Completed", attempts=2)
+    assert [step["state"] for step in history["steps"] if step["node"] == 2] == ["done"]
+    assert len({attempt["began"]["pid"] for attempt in history["attempts"]}) == 1
 
 
 def test_letters_stay_when_their_flow_run_was_deleted(site: Site, gda: socket.socket) -> None:

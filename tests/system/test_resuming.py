@@ -17,6 +17,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import AwaitingRetry
 
+from flows.recipe.run_record.entries import Began, Refused
 from flows.recipe.run_record.folder import run_folder
 from flows.recipe.run_record.journal import read_journal
 from tests.support.commanded_site import CommandedSite, await_, site_of_recipes
@@ -151,7 +152,9 @@ def test_the_ui_s_retry_tries_what_was_refused_again_and_nothing_else(site: Site
     site.retry(run)
     assert site.end_of(run).startswith("Failed: step 2 · have_effect: 1 of 3 messages refused")
     assert effects(tmp_path) == {"one": 2, "last": 2}
-    refusals = [entry for entry in read_journal(run_folder(run, site.settings.home).journal) if "refused" in entry]
+    refusals = [
+        entry for entry in read_journal(run_folder(run, site.settings.home).journal) if isinstance(entry, Refused)
+    ]
     assert len(refusals) == 2
 
 
@@ -163,7 +166,7 @@ def test_a_run_that_is_done_has_nothing_left_to_do(site: Site, tmp_path: Path) -
     assert "is Completed: nothing is left to do" in ended.stdout
     assert "Completed: 5 steps done" in ended.stdout
     journal = run_folder(run, site.settings.home).journal
-    assert len([entry for entry in read_journal(journal) if "began" in entry]) == 1
+    assert len([entry for entry in read_journal(journal) if isinstance(entry, Began)]) == 1
     assert len((tmp_path / "tries.log").read_text().splitlines()) == 5
 
 

@@ -99,10 +99,10 @@ def _read(engine: Engine, known: Mapping[str, Any], guid: str) -> dict[str, Any]
 
 def _parameters_of_run(name: str) -> dict[str, Any]:
     from flows.recipe.run_record.folder import find_run
-    from flows.recipe.run_record.manifest import read_logbook
+    from flows.recipe.run_record.manifest import read_manifest
     from tasks.ispyb_access.reading.parameters import parameter_names
 
-    known = read_logbook(find_run(name)).parameters
+    known = read_manifest(find_run(name)).parameters
     names = dict.fromkeys((*parameter_names(), *known))  # Prefect's database keeps no order
     return {name: known[name] for name in names if name in known and name.startswith("ispyb_")}
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import structs, to_builtins
 
 from blocks.errors import ConfigurationError, DamagedDeadLetter, PlazaError, UnknownDeadLetter
 
 if TYPE_CHECKING:
-    from flows.recipe.run_record.dead_letter_selection import Selection
-    from flows.recipe.run_record.dead_letters import DeadLetter, DeadLetters
+    from flows.recipe.run_record.dead_letter import DeadLetter
+    from flows.recipe.run_record.dead_letter_selection import DeadLetterSelection
+    from flows.recipe.run_record.dead_letters import DeadLetters
 
 app = typer.Typer(help="Look at messages that no step could use, and deal with them.", no_args_is_help=True)
 
@@ -39,21 +40,21 @@ def list_(
 
     Exits with 0 if there are none, with 1 if there are any, with 2 if that can't be found out.
     """
-    from flows.cli.dead_letters.output import letter_table
-    from flows.recipe.run_record.dead_letter_selection import Selection
+    from flows.cli.dead_letters.output import dead_letter_table
+    from flows.recipe.run_record.dead_letter_selection import DeadLetterSelection
 
     damaged: list[DamagedDeadLetter] = []
     try:
-        with _letters() as letters:
-            found = Selection(run, recipe, step, dcid).of(letters, damaged.append)
+        with _dead_letters() as dead_letters:
+            found = DeadLetterSelection(run, recipe, step, dcid).of(dead_letters, damaged.append)
     except PlazaError as error:
         typer.echo(f"plaza: {error}", err=True)
         raise typer.Exit(CAN_NOT_SAY) from error
     if as_json:
         for letter in found:
-            typer.echo(json.dumps({"id": letter.name, **asdict(letter)}))
+            typer.echo(json.dumps({"id": letter.name, **to_builtins(letter)}))
     elif found:
-        letter_table(found)
+        dead_letter_table(found)
     elif not damaged:
         typer.echo("No dead letters.")
     _report(damaged)
@@ -64,14 +65,14 @@ def list_(
 @app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
     """Print all that is known of a dead letter."""
-    from flows.cli.dead_letters.output import letter_text
+    from flows.cli.dead_letters.output import dead_letter_text
 
-    with _letters() as letters:
-        letter = letters.get(name)
+    with _dead_letters() as dead_letters:
+        letter = dead_letters.get(name)
     if as_json:
-        typer.echo(json.dumps({"id": letter.name, **asdict(letter)}, indent=2))
+        typer.echo(json.dumps({"id": letter.name, **to_builtins(letter)}, indent=2))
     else:
-        letter_text(letter)
+        dead_letter_text(letter)
 
 
 @app.command()
@@ -86,23 +87,23 @@ def reinject(
     dcid: Dcid = None,
 ) -> None:
     """Have messages handled once more, as they now are (see `plaza dlq edit`); their recipe runs go on from there."""
-    from flows.recipe.run_record.dead_letter_selection import Selection
+    from flows.recipe.run_record.dead_letter_selection import DeadLetterSelection
     from flows.site.running_site import use_running_site
 
-    selection = Selection(run, recipe, step, dcid)
+    selection = DeadLetterSelection(run, recipe, step, dcid)
     _check_choice(names, all_, selection)
     use_running_site()
-    from flows.recipe.reinject import reinject as reinject_letters
+    from flows.recipe.reinject import reinject as reinject_dead_letters
 
     failed = False
-    with _letters() as letters:
-        chosen = _named(letters, names) if names else _selected(letters, selection)
-        for outcome in reinject_letters(letters, chosen):
-            if outcome.error:
-                typer.echo(f"plaza: {outcome.error}", err=True)
+    with _dead_letters() as dead_letters:
+        chosen = _named(dead_letters, names) if names else _selected(dead_letters, selection)
+        for reinjection in reinject_dead_letters(dead_letters, chosen):
+            if reinjection.error:
+                typer.echo(f"plaza: {reinjection.error}", err=True)
                 failed = True
             else:
-                typer.echo(f"re-injected {_count(len(outcome.letters))}: {outcome.message}")
+                typer.echo(f"re-injected {_count(len(reinjection.letters))}: {reinjection.message}")
     if failed:
         raise typer.Exit(1)
 
@@ -122,8 +123,8 @@ def edit(
     """
     from flows.cli.dead_letters import editing
 
-    with _letters() as letters:
-        old = letters.get(name)
+    with _dead_letters() as dead_letters:
+        old = dead_letters.get(name)
         content = {"payload": old.payload, "environment": dict(old.environment)}
         if payload is None and payload_file is None and not assignments:
             new = editing.edit_in_editor(content, old.name)
@@ -133,7 +134,7 @@ def edit(
             typer.echo(f"dead letter {old.name} stays as it is")
             return
         changed = [key for key in new if new[key] != content[key]]
-        letters.change(old, replace(old, **new).noting(f"changed {' and '.join(changed)}"))
+        dead_letters.change(old, structs.replace(old, **new).noting(f"changed {' and '.join(changed)}"))
     typer.echo(f"changed {' and '.join(changed)} of dead letter {old.name}; see `plaza dlq reinject {old.name}`")
 
 
@@ -147,16 +148,16 @@ def purge(
     dcid: Dcid = None,
 ) -> None:
     """Take dead letters off the list; what they say is kept in files, which `plaza dlq reinject` takes too."""
-    from flows.recipe.run_record.dead_letter_selection import Selection
+    from flows.recipe.run_record.dead_letter_selection import DeadLetterSelection
 
-    selection = Selection(run, recipe, step, dcid)
+    selection = DeadLetterSelection(run, recipe, step, dcid)
     _check_choice(names, all_, selection)
-    with _letters() as letters, letters.held():
+    with _dead_letters() as dead_letters, dead_letters.held():
         if names:
-            files = {letters.find(name): None for name in names}  # damaged ones too
+            files = {dead_letters.find(name): None for name in names}  # damaged ones too
         else:
-            files = {letters.file_of(letter): None for letter in _selected(letters, selection)}
-        _purge(letters, files)
+            files = {dead_letters.file_of(letter): None for letter in _selected(dead_letters, selection)}
+        _purge(dead_letters, files)
 
 
 @app.command()
@@ -164,15 +165,15 @@ def expire(
     older_than: Annotated[str, typer.Option(metavar="AGE", help="Such as 12h, 30d or 2w.", show_default=False)],
 ) -> None:
     """Purge dead letters that are older than some age."""
-    from flows.recipe.run_record.dead_letter_selection import Selection, read_age
+    from flows.recipe.run_record.dead_letter_selection import DeadLetterSelection, read_age
 
-    selection = Selection(older_than_s=read_age(older_than))
-    with _letters() as letters, letters.held():
-        _purge(letters, [letters.file_of(letter) for letter in _selected(letters, selection)])
+    selection = DeadLetterSelection(older_than_s=read_age(older_than))
+    with _dead_letters() as dead_letters, dead_letters.held():
+        _purge(dead_letters, [dead_letters.file_of(letter) for letter in _selected(dead_letters, selection)])
 
 
 @contextmanager
-def _letters() -> Iterator[DeadLetters]:
+def _dead_letters() -> Iterator[DeadLetters]:
     """Give the site's dead letters; what the file system refuses is told as an error of Plaza's own."""
     from blocks.settings import get_settings
     from flows.recipe.run_record.dead_letters import DeadLetters
@@ -186,34 +187,34 @@ def _letters() -> Iterator[DeadLetters]:
         raise ConfigurationError(f"{error.filename or home} can't be used: {error.strerror or error}") from error
 
 
-def _check_choice(names: Sequence[str] | None, all_: bool, selection: Selection) -> None:
-    from flows.recipe.run_record.dead_letter_selection import Selection
+def _check_choice(names: Sequence[str] | None, all_: bool, selection: DeadLetterSelection) -> None:
+    from flows.recipe.run_record.dead_letter_selection import DeadLetterSelection
 
     if bool(names) == all_:
         raise UnknownDeadLetter("name dead letters, or say --all (and --run, --recipe, --step or --dcid): one of both")
-    if names and selection != Selection():
+    if names and selection != DeadLetterSelection():
         raise UnknownDeadLetter("--run, --recipe, --step and --dcid go with --all, not with names")
 
 
-def _named(letters: DeadLetters, names: Iterable[str]) -> list[DeadLetter]:
+def _named(dead_letters: DeadLetters, names: Iterable[str]) -> list[DeadLetter]:
     """Return the letters of some names, or of files that were purged."""
-    from flows.recipe.run_record.dead_letters import read_letter
+    from flows.recipe.run_record.dead_letter import read_dead_letter
 
-    found = [read_letter(Path(name)) if Path(name).is_file() else letters.get(name) for name in names]
+    found = [read_dead_letter(Path(name)) if Path(name).is_file() else dead_letters.get(name) for name in names]
     return [*{letter.name: letter for letter in found}.values()]
 
 
-def _selected(letters: DeadLetters, selection: Selection) -> list[DeadLetter]:
+def _selected(dead_letters: DeadLetters, selection: DeadLetterSelection) -> list[DeadLetter]:
     damaged: list[DamagedDeadLetter] = []
-    chosen = selection.of(letters, damaged.append)
+    chosen = selection.of(dead_letters, damaged.append)
     _report(damaged)
     if not chosen:
         typer.echo("No such dead letters.")
     return chosen
 
 
-def _purge(letters: DeadLetters, files: Iterable[Path]) -> None:
-    kept = [letters.purge(file) for file in files]
+def _purge(dead_letters: DeadLetters, files: Iterable[Path]) -> None:
+    kept = [dead_letters.purge(file) for file in files]
     if kept:
         folders = ", ".join(sorted({str(file.parent) for file in kept}))
         typer.echo(f"purged {_count(len(kept))}; kept in {folders}")

@@ -11,15 +11,15 @@ from rich.text import Text
 
 from flows.cli.tables import print_table
 from flows.display_text import moment, one_line, printable
+from flows.recipe.run_record.dead_letter import DeadLetter
 from flows.recipe.run_record.dead_letter_selection import age_text, short_names
-from flows.recipe.run_record.dead_letters import DeadLetter
 
 TITLES = ("id", "age", "recipe", "dcid", "step", "error")
 
 
-def letter_table(letters: Sequence[DeadLetter]) -> None:
+def dead_letter_table(dead_letters: Sequence[DeadLetter]) -> None:
     """Print a line for each letter."""
-    names = short_names(letters)
+    names = short_names(dead_letters)
     rows = [
         (
             names[letter.name],
@@ -29,12 +29,12 @@ def letter_table(letters: Sequence[DeadLetter]) -> None:
             f"{letter.node} · {letter.step}",
             letter.error.partition("\n")[0],
         )
-        for letter in letters
+        for letter in dead_letters
     ]
     print_table(TITLES, rows, is_cut=True)
 
 
-def letter_text(letter: DeadLetter) -> None:
+def dead_letter_text(letter: DeadLetter) -> None:
     """Print all of a letter."""
     console = Console(highlight=False, soft_wrap=True)
     facts = {
@@ -54,7 +54,7 @@ def letter_text(letter: DeadLetter) -> None:
         console.print(Text(printable(json.dumps(content, indent=2, ensure_ascii=False))))
     console.print(Text("\nhistory", "bold"))
     for entry in letter.history:
-        deed = f"{entry.get('done')} by {entry.get('by')}" if "done" in entry else str(entry.get("error"))
-        console.print(Text(f"{moment(entry.get('at'))}  {one_line(deed)}"))
+        deed = f"{entry.done} by {entry.by}" if entry.done else str(entry.error)
+        console.print(Text(f"{moment(entry.at)}  {one_line(deed)}"))
     console.print(Text("\ntraceback", "bold"))
     console.print(Text(printable(letter.traceback)))

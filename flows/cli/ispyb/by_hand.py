@@ -33,8 +33,8 @@ def fulfil_by_hand(request: Request, url: str | None) -> Outcome:
         ISPyB has been away for half a minute.
     """
     from blocks.settings import get_settings
+    from tasks.ispyb_access.writing.fulfilment import fulfil
     from tasks.ispyb_access.writing.patience import patiently
-    from tasks.ispyb_access.writing.requests import fulfil
     from tasks.ispyb_access.writing.writer import open_writer
 
     request.check()

@@ -31,8 +31,9 @@ def find_ispyb(url: str | None) -> Engine:
     DatabaseUnavailable
         The site's Prefect API, which may hold the address, doesn't answer.
     """
-    from blocks.ispyb_connection import connect, open_engine
+    from blocks.ispyb_connection import open_engine
     from blocks.settings import get_settings
+    from blocks.site_ispyb import connect
     from flows.site.running_site import site_file, use_running_site
 
     if url:

@@ -30,7 +30,8 @@ def run(
     The list is as multipart_message takes it: [{"ispyb_command": …, its parameters, "store_result": …}, …]. If a
     command fails nothing is written. Run twice, it's written twice: the file has no name in the ledger.
     """
-    from tasks.ispyb_access.writing.requests import MULTIPART, Request
+    from tasks.ispyb_access.writing.composite_commands import MULTIPART
+    from tasks.ispyb_access.writing.requests import Request
 
     items = _read_commands(commands)
     outcome = fulfil_by_hand(Request(MULTIPART, ({"ispyb_command_list": items},), {}), ispyb)

@@ -45,7 +45,7 @@ def commands() -> None:
 def commands_page() -> str:
     """Return the documentation's page of commands, made of their models."""
     from tasks.ispyb_access.writing.commands import COMMANDS
-    from tasks.ispyb_access.writing.requests import MODELS
+    from tasks.ispyb_access.writing.composite_commands import MODELS
 
     lines = [INTRODUCTION]
     for name in sorted(MODELS):

@@ -158,7 +158,8 @@ def update(
 ) -> None:
     """Change what is given of a job, and of its program, in one transaction; then show the job."""
     from tasks.ispyb_access.overviews.jobs import read_job
-    from tasks.ispyb_access.writing.requests import MULTIPART, Request
+    from tasks.ispyb_access.writing.composite_commands import MULTIPART
+    from tasks.ispyb_access.writing.requests import Request
 
     changes = {"displayname": display_name, "comment": comment, "recipe": recipe}
     if not any((*changes.values(), status, message)):

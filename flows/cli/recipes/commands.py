@@ -35,13 +35,13 @@ def fill(
     ],
 ) -> None:
     """Print a recipe with its placeholders filled."""
-    from flows.recipe.language.files import STANDARD_INPUT, read_parameters
+    from flows.recipe.language.files import STANDARD_INPUT, read_parameters_file
     from flows.recipe.language.substitution import fill_recipe
     from flows.recipe.language.validation import read_recipe
 
     if file == parameters == STANDARD_INPUT:
         raise RecipeError("the recipe and its parameters can't both be standard input: name a file for one of them")
-    recipe, known = read_recipe(file), read_parameters(parameters)
+    recipe, known = read_recipe(file), read_parameters_file(parameters)
     try:
         filled = fill_recipe(recipe, known).to_json(indent=2)
     except RecipeError as error:
@@ -54,9 +54,9 @@ def merge(
     files: Annotated[list[Path], typer.Argument(help="Recipe files; - for standard input.", show_default=False)],
 ) -> None:
     """Print the recipe that several make together, the later ones' nodes renumbered; an empty one adds nothing."""
-    from flows.recipe.language.merging import merge_all
+    from flows.recipe.language.merging import merge as merge_recipes
 
-    typer.echo(merge_all(map(_read_unless_empty, files)).to_json(indent=2))
+    typer.echo(merge_recipes(*map(_read_unless_empty, files)).to_json(indent=2))
 
 
 def _read_unless_empty(file: Path) -> Recipe | None:

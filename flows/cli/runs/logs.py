@@ -21,11 +21,11 @@ def logs(
     as_json: Annotated[bool, typer.Option("--json", help="Print the lines as they are kept: JSON.")] = False,
 ) -> None:
     """Print the log of a recipe run, in order of time, from all its processes and workers."""
+    from flows.recipe.run_record.activity import RunEnd
     from flows.recipe.run_record.folder import find_run
-    from flows.recipe.run_record.log import Selection, follow_log, read_level, read_log, steps_of
-    from flows.recipe.run_record.run_end import RunEnd
+    from flows.recipe.run_record.log import LogSelection, follow_log, read_level, read_log, steps_of
 
-    wanted = Selection(step, read_level(level))
+    wanted = LogSelection(step, read_level(level))
     folder = find_run(run)
     show = _show_json if as_json else _make_show()
     if follow:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from msgspec import structs, to_builtins
 from rich.console import Console, RenderableType
 from rich.text import Text
 
@@ -16,11 +17,12 @@ from flows.display_text import moment, one_line
 from flows.recipe.drawing import draw_text
 from flows.recipe.drawing.run_drawing import counts
 from flows.recipe.drawing.run_page import flattened, shortened
-from flows.recipe.run_record.history import Attempt, RunHeadline, RunStory
-from flows.recipe.run_record.manifest import Logbook
-from flows.recipe.run_record.replay import Delivery
+from flows.recipe.run_record.history import RunHeadline, RunHistory, message_status
+from flows.recipe.run_record.manifest import Manifest
+from flows.recipe.run_record.run_state import Attempt, Delivery
 
 VALUE_CHARACTERS = 120
+MESSAGE_KEYS = ("number", "node", "source", "payload", "environment", "sent_at", "due", "again", "is_void")
 
 
 def print_headlines(runs: Sequence[RunHeadline]) -> None:
@@ -43,35 +45,31 @@ def print_headlines(runs: Sequence[RunHeadline]) -> None:
     )
 
 
-def as_document(story: RunStory, nodes: Sequence[int], count: int | None) -> dict[str, Any]:
+def as_document(history: RunHistory, nodes: Sequence[int], count: int | None) -> dict[str, Any]:
     """Return a run as a JSON document, with the messages of some nodes, or the first few of each."""
     return {
-        "recipe_run": story.folder.recipe_run,
-        "state": story.state,
-        "is_at_work": story.is_at_work,
-        "folder": str(story.folder.path),
-        "logbook": asdict(story.logbook) if story.logbook else None,
-        "attempts": [asdict(attempt) for attempt in story.attempts],
+        "recipe_run": history.folder.recipe_run,
+        "state": history.headline,
+        "is_at_work": history.is_at_work,
+        "folder": str(history.folder.path),
+        "manifest": asdict(history.manifest) if history.manifest else None,
+        "attempts": [_attempt_document(attempt) for attempt in history.state.attempts],
         "steps": [
             {
                 "node": number,
-                "step": record.label.partition(" · ")[2],
-                "state": record.state,
-                "received": record.received,
-                "sent": record.sent,
-                "refused": record.refused,
+                "step": progress.label.partition(" · ")[2],
+                "state": progress.state,
+                "received": progress.received,
+                "sent": progress.sent,
+                "refused": progress.refused,
             }
-            for number, record in story.records.items()
+            for number, progress in history.progress.items()
         ],
-        "messages": [
-            {**asdict(delivery), "fate": asdict(story.fates[delivery.number])}
-            for node in nodes
-            for delivery in story.messages_of(node)[:count]
-        ],
+        "messages": [_message_document(message) for node in nodes for message in history.messages_of(node)[:count]],
     }
 
 
-class StoryPrinter:
+class HistoryPrinter:
     """Prints a run.
 
     Parameters
@@ -80,38 +78,38 @@ class StoryPrinter:
         Long values lose their middle.
     """
 
-    def __init__(self, story: RunStory, *, is_cut: bool) -> None:
-        self._story, self._is_cut = story, is_cut
+    def __init__(self, history: RunHistory, *, is_cut: bool) -> None:
+        self._history, self._is_cut = history, is_cut
         self._console = Console(highlight=False, soft_wrap=True)
 
     def print(self, nodes: Sequence[int], count: int | None, *, only_messages: bool) -> None:
         """Print the run, with the messages of some nodes, at most `count` of each."""
         if not only_messages:
             self._print_head()
-            if self._story.logbook is not None:
-                self._print_parameters(self._story.logbook)
+            if self._history.manifest is not None:
+                self._print_parameters(self._history.manifest)
             self._print_recipe()
         for node in nodes:
             self._print_messages(node, count)
 
     def _print_head(self) -> None:
-        story, logbook = self._story, self._story.logbook
-        facts: list[tuple[str, object]] = [("recipe run", story.folder.recipe_run)]
-        if logbook is not None:
-            facts.append(("recipe", f"{logbook.recipe} for dcid {'none' if logbook.dcid is None else logbook.dcid}"))
-        facts.append(("state", story.state))
-        facts += [(f"attempt {number}", _attempt(attempt)) for number, attempt in enumerate(story.attempts, 1)]
-        if logbook is not None:
-            facts += [("recipe file", logbook.file), ("its SHA-256", logbook.digest)]
-            facts += [("changed", _change(change)) for change in logbook.changes]
-            facts.append(("versions", ", ".join(f"{name} {version}" for name, version in logbook.versions.items())))
-        facts.append(("kept in", story.folder.path))
+        history, manifest = self._history, self._history.manifest
+        facts: list[tuple[str, object]] = [("recipe run", history.folder.recipe_run)]
+        if manifest is not None:
+            facts.append(("recipe", f"{manifest.recipe} for dcid {'none' if manifest.dcid is None else manifest.dcid}"))
+        facts.append(("state", history.headline))
+        facts += [(f"attempt {number}", _attempt(attempt)) for number, attempt in enumerate(history.state.attempts, 1)]
+        if manifest is not None:
+            facts += [("recipe file", manifest.file), ("its SHA-256", manifest.digest)]
+            facts += [("changed", _change(change)) for change in manifest.changes]
+            facts.append(("versions", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())))
+        facts.append(("kept in", history.folder.path))
         for name, value in facts:
             self._console.print(Text.assemble((f"{name:<12} ", "bold"), one_line(str(value))))
 
-    def _print_parameters(self, logbook: Logbook) -> None:
-        read = {name: value for name, value in logbook.parameters.items() if name not in logbook.received}
-        for title, parameters in (("received", logbook.received), ("read from ISPyB and the settings", read)):
+    def _print_parameters(self, manifest: Manifest) -> None:
+        read = {name: value for name, value in manifest.parameters.items() if name not in manifest.received}
+        for title, parameters in (("received", manifest.received), ("read from ISPyB and the settings", read)):
             self._title(title)
             known = [(name, text) for name, text in flattened(parameters) if text != "null" or not self._is_cut]
             width = max((len(name) for name, _ in known), default=0)
@@ -121,21 +119,21 @@ class StoryPrinter:
                 self._line(Text("  nothing", "dim"))
 
     def _print_recipe(self) -> None:
-        if self._story.recipe is None:
+        if self._history.recipe is None:
             return
-        records = self._story.records
+        progress = self._history.progress
         self._title("recipe, filled in")
-        states = {number: record.state for number, record in records.items()}
-        notes = {number: counts(record) for number, record in records.items()}
-        self._console.print(draw_text(self._story.recipe, states, notes), soft_wrap=False)
-        if not self._is_cut and self._story.logbook is not None:
-            self._line(Text(json.dumps(self._story.logbook.filled, indent=2, ensure_ascii=False)))
+        states = {number: node.state for number, node in progress.items()}
+        notes = {number: counts(node) for number, node in progress.items()}
+        self._console.print(draw_text(self._history.recipe, states, notes), soft_wrap=False)
+        if not self._is_cut and self._history.manifest is not None:
+            self._line(Text(json.dumps(self._history.manifest.filled, indent=2, ensure_ascii=False)))
 
     def _print_messages(self, node: int, count: int | None) -> None:
-        messages = self._story.messages_of(node)
-        fates = Counter(self._story.fates[message.number].words.partition(" as ")[0] for message in messages)
-        label = self._story.records[node].label
-        summary = ", ".join(f"{number} {words}" for words, number in fates.items()) or "no messages"
+        messages = self._history.messages_of(node)
+        states = Counter(message_status(message).words.partition(" as ")[0] for message in messages)
+        label = self._history.progress[node].label
+        summary = ", ".join(f"{number} {words}" for words, number in states.items()) or "no messages"
         self._title(f"{label}: {summary}")
         chosen = messages if count is None else self._choose(messages, count)
         width = max([5, *(len(str(message.number)) for message in chosen)])
@@ -146,26 +144,26 @@ class StoryPrinter:
 
     def _choose(self, messages: Sequence[Delivery], count: int) -> list[Delivery]:
         """Choose some messages, first of all those with which something is left to be done; in order."""
-        by_need = sorted(messages, key=lambda message: self._story.fates[message.number].is_over)
+        by_need = sorted(messages, key=lambda message: message_status(message).is_over)
         return sorted(by_need[:count], key=lambda message: message.number)
 
     def _print_message(self, message: Delivery, width: int) -> None:
-        fate = self._story.fates[message.number]
+        status = message_status(message)
         source = f"from {message.source}" if message.source else "from the start"
-        when = f" {moment(fate.at)}" if fate.at is not None else ""
-        style = "green" if fate.words == "done" else "red" if fate.words == "refused" else "yellow"
+        when = f" {moment(status.at)}" if status.at is not None else ""
+        style = "green" if status.words == "done" else "red" if status.words == "refused" else "yellow"
         self._line(
             Text.assemble(
                 f"  {message.number:>{width}}  {moment(message.sent_at)} {source}, ",
-                (f"{fate.words}{when}", style),
+                (f"{status.words}{when}", style),
                 (f", message {message.again} once more" if message.again != message.number else "", "dim"),
             )
         )
         indent = " " * (width + 4)
         self._line(Text(f"{indent}{self._value(_json(message.payload))}"))
         for entry in message.history:
-            deed = entry.get("error") or f"{entry.get('done')} by {entry.get('by')}"
-            self._line(Text(f"{indent}{moment(entry.get('at'))} {self._value(str(deed))}", "red"))
+            deed = entry.error or f"{entry.done} by {entry.by}"
+            self._line(Text(f"{indent}{moment(entry.at)} {self._value(deed)}", "red"))
 
     def _value(self, text: str) -> str:
         return one_line(shortened(text, VALUE_CHARACTERS) if self._is_cut else text)
@@ -179,14 +177,20 @@ class StoryPrinter:
 
 def _attempt(attempt: Attempt) -> str:
     began, ended = attempt.began, attempt.ended
-    process = f"{moment(began.get('at'))}, process {began.get('pid')} of {began.get('user')} on {began.get('host')}"
+    process = f"{moment(began.at)}, process {began.pid} of {began.user} on {began.host}"
     if ended is None:
         return f"{process}, no end so far"
-    try:
-        seconds = f"{ended['at'] - began['at']:.1f} s"
-    except (KeyError, TypeError):
-        seconds = "?"
-    return f"{process}, {seconds}: {ended.get('state')}"
+    return f"{process}, {ended.at - began.at:.1f} s: {ended.state}"
+
+
+def _attempt_document(attempt: Attempt) -> dict[str, Any]:
+    ended = attempt.ended
+    return {"began": structs.asdict(attempt.began), "ended": structs.asdict(ended) if ended else None}
+
+
+def _message_document(message: Delivery) -> dict[str, Any]:
+    document = {name: getattr(message, name) for name in MESSAGE_KEYS}
+    return {**document, "history": to_builtins(message.history), "status": asdict(message_status(message))}
 
 
 def _change(change: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ def show(
     """Print what a recipe run was asked for, what it read, its recipe, and what became of each message."""
     from blocks.settings import get_settings
     from flows.recipe.run_record.folder import find_run
-    from flows.recipe.run_record.history import latest_runs, read_story
+    from flows.recipe.run_record.history import latest_runs, read_history
 
     if run is None:
         runs = latest_runs(get_settings().home / "recipe-runs", latest)
@@ -43,22 +43,22 @@ def show(
 
             print_headlines(runs)
         return
-    story = read_story(find_run(run))
-    nodes = [number for number, record in story.records.items() if _is_meant(step, record.label)]
+    history = read_history(find_run(run))
+    nodes = [number for number, node in history.progress.items() if _is_meant(step, node.label)]
     if step is not None and not nodes:
-        known = ", ".join(record.label for record in story.records.values()) or "none so far"
-        raise RecipeError(f"recipe run {story.folder.recipe_run} has no step {step!r}; its steps: {known}")
+        known = ", ".join(node.label for node in history.progress.values()) or "none so far"
+        raise RecipeError(f"recipe run {history.folder.recipe_run} has no step {step!r}; its steps: {known}")
     if as_json:
         from flows.cli.runs.output import as_document
 
-        typer.echo(json.dumps(as_document(story, nodes, messages), indent=2))
+        typer.echo(json.dumps(as_document(history, nodes, messages), indent=2))
     else:
-        from flows.cli.runs.output import StoryPrinter
+        from flows.cli.runs.output import HistoryPrinter
 
         if messages is None and not everything:
             messages = FEW if step is None else SOME
-        StoryPrinter(story, is_cut=not everything).print(nodes, messages, only_messages=step is not None)
-    for complaint in story.complaints:
+        HistoryPrinter(history, is_cut=not everything).print(nodes, messages, only_messages=step is not None)
+    for complaint in history.complaints:
         typer.echo(f"plaza: {complaint}", err=True)
 
 

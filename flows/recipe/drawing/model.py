@@ -15,7 +15,7 @@ from flows.display_text import escaped
 from flows.recipe.check.parameters import annotations_of, names_of
 from flows.recipe.language.recipe import ERROR, START, Recipe, links
 from tasks.step import Chooses, Step
-from tasks.step.registry import load_step, queue_of
+from tasks.step.registry import load_step, queue_of, step_name
 
 Origin = int | str
 """A node's number, or "start" or "error": where messages come from that no node sends."""
@@ -103,10 +103,9 @@ def _graph_node(number: int, node: Mapping[str, Any], step: Step | None) -> Grap
         known = names_of(step.parameters) | _chosen_names(step, parameters)
         parameters = {name: value for name, value in parameters.items() if name in known}
     queue = _text(node.get("queue") or (step.queue if step else ""))
-    name = step.name if step else _text(node.get("service") or queue or "nameless")
     delay = node.get("transport-delay")
     texts = {_text(name): _text(value) for name, value in parameters.items()}
-    return GraphNode(number, name, queue, texts, _text(delay) if delay else None)
+    return GraphNode(number, escaped(step_name(number, node)), queue, texts, _text(delay) if delay else None)
 
 
 def _chosen_names(step: Step, parameters: Mapping[str, Any]) -> set[str]:

@@ -17,7 +17,7 @@ from rich.console import Console
 from flows.recipe.drawing import DrawingFailed, draw_text, to_svg
 from flows.recipe.drawing.svg import FONT, LOOKS
 from flows.recipe.language.recipe import Recipe
-from flows.recipe.run_record.progress import NodeRecord
+from flows.recipe.run_record.progress import NodeProgress
 
 logger = logging.getLogger(__name__)
 
@@ -43,14 +43,14 @@ class RunDrawing:
         if self._layout is None:
             logger.debug("the recipe is drawn as text")
 
-    def markdown(self, records: Mapping[int, NodeRecord]) -> str:
+    def markdown(self, progress: Mapping[int, NodeProgress]) -> str:
         """Return the drawing with each node's state and counts."""
         if self._layout is not None:
-            svg = _painted(self._layout, records)
+            svg = _painted(self._layout, progress)
             return f"![graph](data:image/svg+xml;base64,{base64.b64encode(svg).decode()})"
-        states = {number: record.state for number, record in records.items()}
+        states = {number: node.state for number, node in progress.items()}
         text = StringIO()
-        drawn = draw_text(self._recipe, states, {number: counts(record) for number, record in records.items()})
+        drawn = draw_text(self._recipe, states, {number: counts(node) for number, node in progress.items()})
         Console(file=text, width=COLUMNS, color_system=None).print(drawn)
         return f"```\n{text.getvalue().replace('```', '···')}```"
 
@@ -66,34 +66,34 @@ class RunDrawing:
         return svg if len(svg) <= LARGEST_DRAWING else None
 
 
-def counts(record: NodeRecord) -> str:
+def counts(progress: NodeProgress) -> str:
     """Say in a few words what came to a node and went from it."""
-    if not record.received:
+    if not progress.received:
         return ""
-    refused = f", {record.refused} refused" if record.refused else ""
-    return f"{record.received} in, {record.sent.total()} out{refused}"
+    refused = f", {progress.refused} refused" if progress.refused else ""
+    return f"{progress.received} in, {progress.sent.total()} out{refused}"
 
 
 def _without_parameters(node: Mapping[str, object]) -> dict[str, object]:
-    """Return a node without what could be long; it's in the page's tables or the logbook."""
+    """Return a node without what could be long; it's in the page's tables or the manifest."""
     return {name: value for name, value in node.items() if name != "parameters"}
 
 
-def _painted(layout: str, records: Mapping[int, NodeRecord]) -> bytes:
+def _painted(layout: str, progress: Mapping[int, NodeProgress]) -> bytes:
     drawing = ElementTree.fromstring(layout)
-    by_placeholder = {str(number).center(NOTE_WIDTH, "·"): record for number, record in records.items()}
+    by_placeholder = {str(number).center(NOTE_WIDTH, "·"): node for number, node in progress.items()}
     for group in drawing.iterfind(f".//{{{SVG}}}g[@class='node']"):
         for text in group.iter(f"{{{SVG}}}text"):
-            if record := by_placeholder.get(text.text or ""):
-                _paint(group, text, record)
+            if node := by_placeholder.get(text.text or ""):
+                _paint(group, text, node)
     return ElementTree.tostring(drawing)
 
 
-def _paint(group: ElementTree.Element, text: ElementTree.Element, record: NodeRecord) -> None:
-    look = LOOKS[record.state]
+def _paint(group: ElementTree.Element, text: ElementTree.Element, progress: NodeProgress) -> None:
+    look = LOOKS[progress.state]
     for outline in group.iter(f"{{{SVG}}}path"):
         outline.attrib.update({"fill": look.fill, "stroke": look.line})
         across = [float(x) for x in _ABSCISSA.findall(outline.get("d", ""))]
         text.attrib.update({"x": f"{(min(across) + max(across)) / 2:.1f}", "text-anchor": "middle"})
     text.set("fill", look.line)
-    text.text = " · ".join(part for part in (record.state, counts(record)) if part)
+    text.text = " · ".join(part for part in (progress.state, counts(progress)) if part)

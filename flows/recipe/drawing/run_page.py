@@ -12,8 +12,8 @@ from flows.display_text import markdown_text
 from flows.recipe.drawing.run_drawing import RunDrawing
 from flows.recipe.language.recipe import Recipe
 from flows.recipe.run_record.folder import RunFolder
-from flows.recipe.run_record.manifest import Logbook
-from flows.recipe.run_record.progress import NodeRecord
+from flows.recipe.run_record.manifest import Manifest
+from flows.recipe.run_record.progress import NodeProgress
 
 VALUE_CHARACTERS: Final = 160
 ROWS: Final = 100
@@ -28,29 +28,29 @@ class RunPage:
         Filled in.
     """
 
-    def __init__(self, logbook: Logbook, folder: RunFolder, recipe: Recipe) -> None:
-        self._logbook, self._folder = logbook, folder
+    def __init__(self, manifest: Manifest, folder: RunFolder, recipe: Recipe) -> None:
+        self._manifest, self._folder = manifest, folder
         self._drawing = RunDrawing(recipe)
 
     def prepare(self) -> None:
         """Do what can be done before it's known how far the run will come."""
         self._drawing.prepare()
 
-    def write(self, records: Mapping[int, NodeRecord]) -> str:
+    def write(self, progress: Mapping[int, NodeProgress]) -> str:
         """Write the page."""
-        logbook, run = self._logbook, self._folder.recipe_run
+        manifest, run = self._manifest, self._folder.recipe_run
         return "\n\n".join(
             [
-                f"# {markdown_text(logbook.recipe)} · dcid {'none' if logbook.dcid is None else logbook.dcid}",
-                self._drawing.markdown(records),
-                _table(("step", "state", "in", "out", "tried again", "refused", "the first refusal"), _steps(records)),
+                f"# {markdown_text(manifest.recipe)} · dcid {'none' if manifest.dcid is None else manifest.dcid}",
+                self._drawing.markdown(progress),
+                _table(("step", "state", "in", "out", "tried again", "refused", "the first refusal"), _steps(progress)),
                 "## Where it comes from",
-                _table(("what", ""), _provenance(logbook, self._folder)),
+                _table(("what", ""), _provenance(manifest, self._folder)),
                 f"All of it, with every message: `plaza show {run}`; what the steps say: `plaza logs {run}`",
                 "## What it was asked for",
-                _parameter_table(logbook.received),
+                _parameter_table(manifest.received),
                 "## What it read from ISPyB and the settings",
-                _parameter_table(_read(logbook)),
+                _parameter_table(_read(manifest)),
             ]
         )
 
@@ -78,26 +78,26 @@ def _paths(parameters: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any
             yield (str(name),), value
 
 
-def _steps(records: Mapping[int, NodeRecord]) -> Iterator[Sequence[object]]:
-    for record in records.values():
-        sent = ", ".join(f"{name or 'unnamed'} {count}" for name, count in record.sent.items())
-        refusal = (record.first_refusal or "").partition("\n")[0]
-        yield record.label, record.state, record.received, sent, record.retried, record.refused, refusal
+def _steps(progress: Mapping[int, NodeProgress]) -> Iterator[Sequence[object]]:
+    for node in progress.values():
+        sent = ", ".join(f"{name or 'unnamed'} {count}" for name, count in node.sent.items())
+        refusal = (node.first_refusal or "").partition("\n")[0]
+        yield node.label, node.state, node.received, sent, node.retried, node.refused, refusal
 
 
-def _read(logbook: Logbook) -> dict[str, Any]:
-    return {name: value for name, value in logbook.parameters.items() if name not in logbook.received}
+def _read(manifest: Manifest) -> dict[str, Any]:
+    return {name: value for name, value in manifest.parameters.items() if name not in manifest.received}
 
 
-def _provenance(logbook: Logbook, folder: RunFolder) -> Iterator[tuple[str, str]]:
+def _provenance(manifest: Manifest, folder: RunFolder) -> Iterator[tuple[str, str]]:
     yield "recipe run", folder.recipe_run
-    yield "recipe file", logbook.file
-    yield "its SHA-256", logbook.digest
-    for change in logbook.changes:
+    yield "recipe file", manifest.file
+    yield "its SHA-256", manifest.digest
+    for change in manifest.changes:
         yield f"changed by {change.get('by')}", f"node {change.get('node')}: {json.dumps(change.get('parameters'))}"
     yield "process", f"{os.getpid()} on {socket.gethostname()}"
-    yield "versions", ", ".join(f"{package} {version}" for package, version in logbook.versions.items())
-    yield "logbook", str(folder.logbook)
+    yield "versions", ", ".join(f"{package} {version}" for package, version in manifest.versions.items())
+    yield "manifest", str(folder.manifest)
 
 
 def _parameter_table(parameters: Mapping[str, Any]) -> str:

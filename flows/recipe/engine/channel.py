@@ -12,8 +12,8 @@ from tasks.step import Message
 CAPACITY: Final = 64  # messages; small enough that a slow step soon holds back a fast one
 
 
-def _tell_nobody(message: Message) -> None:
-    """Take a message without a word."""
+def _note_nothing(message: Message) -> None:
+    """Let a message be taken without a note of it."""
 
 
 class Channel:
@@ -29,13 +29,14 @@ class Channel:
     """
 
     def __init__(self, feeders: int, capacity: int = CAPACITY) -> None:
-        self.on_take: Callable[[Message], None] = _tell_nobody
+        self.on_take: Callable[[Message], None] = _note_nothing
         self._messages: deque[Message] = deque()
         self._capacity = capacity
         self._feeders = feeders
         self._timers: set[asyncio.TimerHandle] = set()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
+        self._is_room_wanted = False
 
     @property
     def is_full(self) -> bool:
@@ -45,6 +46,7 @@ class Channel:
     async def has_room(self) -> None:
         """Wait until the inbox has room."""
         while self.is_full:
+            self._is_room_wanted = True
             self._room.clear()
             await self._room.wait()
 
@@ -83,8 +85,10 @@ class Channel:
     async def __anext__(self) -> Message:
         if not self._messages and not await self.has_more():
             raise StopAsyncIteration
-        self._room.set()
         message = self._messages.popleft()
+        if self._is_room_wanted:
+            self._is_room_wanted = False
+            self._room.set()
         self.on_take(message)
         return message
 

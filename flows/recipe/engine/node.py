@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from flows.recipe.engine.channel import Channel
 from flows.recipe.engine.exchange import Exchange
-from flows.recipe.run_record.progress import NodeRecord
+from flows.recipe.run_record.entries import HistoryEntry
+from flows.recipe.run_record.progress import NodeProgress
 from tasks.step import Message, Send, Step, StepContext
 from tasks.step.resources import Resources
 from tasks.step.runner import Handled, run_step
@@ -26,18 +27,18 @@ TRACEBACK_CHARACTERS: Final = 20_000  # of the end, where the fault is
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """A message that is given up: by whom, why, and all its failures (`at` and `error` each)."""
+class RefusedMessage:
+    """A message that is refused for good: by whom, why, and what befell it before."""
 
     node: int
     step: Step
     message: Message
     error: str
     traceback: str
-    history: Sequence[Mapping[str, Any]]
+    history: Sequence[HistoryEntry]
 
 
-GiveUp = Callable[[Refusal], None]
+KeepDeadLetter = Callable[[RefusedMessage], None]
 
 
 class NodeRun:
@@ -48,9 +49,9 @@ class NodeRun:
     node
         The recipe's node, filled in.
     error_targets
-        Nodes that hear of messages that this one gives up.
-    give_up
-        Keeps such a message, before it's noted as refused.
+        Nodes that receive a report of each message that this one refuses.
+    keep_dead_letter
+        Keeps such a message, before the journal says that it's refused.
     """
 
     def __init__(
@@ -58,18 +59,18 @@ class NodeRun:
         number: int,
         node: Mapping[str, Any],
         step: Step,
-        record: NodeRecord,
+        progress: NodeProgress,
         channel: Channel,
         exchange: Exchange,
         error_targets: Sequence[int],
-        give_up: GiveUp,
+        keep_dead_letter: KeepDeadLetter,
     ) -> None:
-        self.number, self.node, self.step, self.record = number, node, step, record
+        self.number, self.node, self.step, self.progress = number, node, step, progress
         self._channel, self._exchange = channel, exchange
-        self._error_targets, self._give_up = error_targets, give_up
+        self._error_targets, self._keep_dead_letter = error_targets, keep_dead_letter
         self._held: dict[int, Message] = {}
         self._failures: Counter[int] = Counter()
-        self.history: defaultdict[int, list[Mapping[str, Any]]] = defaultdict(list)
+        self.history: defaultdict[int, list[HistoryEntry]] = defaultdict(list)
         self._taken = 0
         channel.on_take = self._take
         self._last_breakdown: str | None = None
@@ -85,7 +86,7 @@ class NodeRun:
             try:
                 async with aclosing(run_step(self.step, self._channel, context)) as results:
                     async for result in results:
-                        if full := self._hand_on(result):
+                        if full := self._send(result):
                             await full.has_room()
                 if self._taken == taken_before:
                     raise RuntimeError(f"the step {self.step.name} has ended without taking its messages")
@@ -93,7 +94,7 @@ class NodeRun:
                 if _is_being_cancelled():  # whatever the step says to that: it isn't the messages' fault
                     raise asyncio.CancelledError from error
                 if str(error) != self._last_breakdown:  # the same again would only hide what else there is
-                    logger.exception("step %s of recipe run %s has failed", self.record.label, recipe_run)
+                    logger.exception("step %s of recipe run %s has failed", self.progress.label, recipe_run)
                 self._last_breakdown = str(error)
                 if self._taken == taken_before:
                     await anext(self._channel)
@@ -106,9 +107,9 @@ class NodeRun:
         self._taken += 1
         self._held[message.number] = message
         if message.number not in self._failures:
-            self.record.received += 1
+            self.progress.received += 1
 
-    def _hand_on(self, result: Send | Handled) -> Channel | None:
+    def _send(self, result: Send | Handled) -> Channel | None:
         """Pass on what the step sends; return an inbox that has no room left, if there is one."""
         sends: Sequence[Send]
         if isinstance(result, Send):
@@ -119,7 +120,7 @@ class NodeRun:
         for message in completed:
             if message.number in held:
                 done.append(message.number)
-        full = self._exchange.hand_on(self.number, sends, cause, done, self.record.sent)
+        full = self._exchange.send(self.number, sends, cause, done, self.progress.sent)
         for number in done:
             held.pop(number, None)
         return full
@@ -130,17 +131,17 @@ class NodeRun:
             self._exchange.note_done(self.number, done)
 
     def _refuse(self, message: Message, error: BaseException) -> None:
-        """Try a message again later, or give it up."""
+        """Try a message again later, or refuse it for good."""
         if self._held.pop(message.number, None) is None:
             return  # done, or refused already
         fault = f"{type(error).__name__}: {error}"
         history = self.history[message.number]
-        history.append({"at": time.time(), "error": fault})
+        history.append(HistoryEntry(time.time(), fault))
         self._failures[message.number] += 1
         failures, retries = self._failures[message.number], self.step.retries
         if failures < retries.tries and retries.may_pass(error):
             pause_s = retries.pause_s(failures)
-            self.record.retried += 1
+            self.progress.retried += 1
             logger.warning(
                 "message %d failed (try %d of %d), again in %.1f s: %s",
                 *(message.number, failures, retries.tries, pause_s, fault),
@@ -148,31 +149,31 @@ class NodeRun:
             self._exchange.try_again(self.number, message, fault, pause_s)
             return
         logger.error("message %d is refused: %s", message.number, fault)
-        self.record.refuse(fault)
+        self.progress.refuse(fault)
         trace = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
         try:
-            self._give_up(Refusal(self.number, self.step, message, fault, trace, history))
+            self._keep_dead_letter(RefusedMessage(self.number, self.step, message, fault, trace, history))
         except Exception:  # it's in the journal all the same, and the rest must go on
             logger.exception("message %d can't be kept as a dead letter", message.number)
         if self._error_targets:
-            self.record.sent["error"] += 1
+            self.progress.sent["error"] += 1
         report = {"payload": message.payload, "error": fault, "node": self.number, "step": self.step.name}
         self._exchange.refuse(self.number, message, fault, report, self._error_targets)
 
     def _context(self, recipe_run: str, resources: Resources) -> StepContext:
-        record, progress_before = self.record, self.record.done
+        progress, done_before = self.progress, self.progress.done
 
-        def progress(done: int, expected: int | None) -> None:
-            record.done, record.expected = done if expected else progress_before + done, expected
+        def report_progress(done: int, expected: int | None) -> None:
+            progress.done, progress.expected = done if expected else done_before + done, expected
 
         return StepContext(
             node=self.node,
             recipe_run=recipe_run,
             resources=resources,
             refuse=_in_this_thread(self._refuse),
-            progress=progress,
+            progress=report_progress,
             done=_in_this_thread(lambda message: self._finish([message])),
-            sent_before=dict(record.sent),
+            sent_before=dict(progress.sent),
             logger=logging.getLogger(f"tasks.{self.step.name}"),
         )
 

@@ -19,12 +19,12 @@ from typing import Any, Protocol
 from blocks.errors import RecipeError
 from flows.recipe.engine.channel import Channel
 from flows.recipe.engine.exchange import Exchange
-from flows.recipe.engine.node import GiveUp, NodeRun, Refusal
+from flows.recipe.engine.node import KeepDeadLetter, NodeRun, RefusedMessage
 from flows.recipe.engine.routing import Routes, error_targets
 from flows.recipe.language.recipe import Recipe
 from flows.recipe.run_record.journal import Journal
-from flows.recipe.run_record.progress import NodeRecord
-from flows.recipe.run_record.replay import Replay
+from flows.recipe.run_record.progress import NodeProgress
+from flows.recipe.run_record.run_state import RunState
 from tasks.step.identity import StepIdentity, acting_for, current_identity
 from tasks.step.registry import load_step, queue_of
 from tasks.step.resources import Resources
@@ -35,17 +35,17 @@ logger = logging.getLogger(__name__)
 class NodeRunner(Protocol):
     """Wraps the work of a node, from its first message on: the Prefect flow makes a task run of it."""
 
-    def __call__(self, record: NodeRecord, work: Callable[[], Awaitable[None]], /) -> Awaitable[None]:
+    def __call__(self, progress: NodeProgress, work: Callable[[], Awaitable[None]], /) -> Awaitable[None]:
         """Do the work of a node."""
         ...
 
 
-async def _run_bare(record: NodeRecord, work: Callable[[], Awaitable[None]]) -> None:
+async def _run_bare(progress: NodeProgress, work: Callable[[], Awaitable[None]]) -> None:
     await work()
 
 
-def _keep_nothing(refusal: Refusal) -> None:
-    """Keep nothing of a refused message but what the records say."""
+def _keep_nothing(refused: RefusedMessage) -> None:
+    """Keep nothing of a refused message but what the progress says."""
 
 
 class RecipeRun:
@@ -63,7 +63,7 @@ class RecipeRun:
         Wraps each node's work. If it fails, the work is done all the same.
     journal
         Where the run's messages are recorded; without one it can't be resumed.
-    give_up
+    keep_dead_letter
         Keeps messages that are refused.
 
     Raises
@@ -81,7 +81,7 @@ class RecipeRun:
         resources: Resources,
         run_node: NodeRunner = _run_bare,
         journal: Journal | None = None,
-        give_up: GiveUp = _keep_nothing,
+        keep_dead_letter: KeepDeadLetter = _keep_nothing,
     ) -> None:
         self.recipe, self.recipe_run = recipe, recipe_run
         self._resources, self._run_node = resources, run_node
@@ -94,24 +94,24 @@ class RecipeRun:
         feeders = Counter(target for number in recipe.nodes for target in self._fed_by(number))
         self._channels = {number: Channel(feeders[number] + 1) for number in recipe.nodes}  # the start feeds them too
         self._exchange = Exchange(self._channels, self._routes, delays, {"ID": recipe_run}, journal)
-        self.records = {
-            number: NodeRecord(number, f"{number} · {steps[number].name}") for number in sorted(recipe.nodes)
+        self.progress = {
+            number: NodeProgress(number, f"{number} · {steps[number].name}") for number in sorted(recipe.nodes)
         }
         self._nodes = {
             number: NodeRun(
                 number,
                 node,
                 steps[number],
-                self.records[number],
+                self.progress[number],
                 self._channels[number],
                 self._exchange,
                 self._error_targets[number],
-                give_up,
+                keep_dead_letter,
             )
             for number, node in recipe.nodes.items()
         }
 
-    async def run(self, state: Replay | None = None) -> Mapping[int, NodeRecord]:
+    async def run(self, state: RunState | None = None) -> Mapping[int, NodeProgress]:
         """Run all nodes to their end and return what each did.
 
         Parameters
@@ -126,7 +126,7 @@ class RecipeRun:
         try:
             async with asyncio.TaskGroup() as group:
                 for number in self.recipe.nodes:
-                    group.create_task(self._node(number), name=self.records[number].label)
+                    group.create_task(self._node(number), name=self.progress[number].label)
                 self._exchange.flush()
                 for channel in self._channels.values():
                     channel.feeder_finished()
@@ -134,14 +134,11 @@ class RecipeRun:
             self._exchange.flush()
             for channel in self._channels.values():
                 channel.cancel()
-        return self.records
+        return self.progress
 
-    def _restore(self, state: Replay) -> None:
-        for number, record in self.records.items():
-            record.received, record.done = state.received(number), state.done[number]
-            record.sent.update(state.sent[number])
-            for reason in state.refused[number].values():
-                record.refuse(reason)
+    def _restore(self, state: RunState) -> None:
+        for progress in self.progress.values():
+            progress.restore(state)
         for delivery in state.waiting.values():
             self._nodes[delivery.node].history[delivery.number] += delivery.history
         self._exchange.restore(state)
@@ -151,13 +148,13 @@ class RecipeRun:
 
     async def _node(self, number: int) -> None:
         """Wait for a node's first message, run it, and close what it feeds."""
-        record = self.records[number]
+        progress = self.progress[number]
         if await self._channels[number].has_more():
-            record.started = time.time()
+            progress.started = time.time()
             run = current_identity() or StepIdentity(self.recipe_run, recipe="")
             with acting_for(replace(run, node=number, step=self._nodes[number].step.name)):
                 await self._run_wrapped(number)
-        record.finished = time.time()
+        progress.finished = time.time()
         self._exchange.flush()
         for target in self._fed_by(number):
             self._channels[target].feeder_finished()
@@ -170,12 +167,12 @@ class RecipeRun:
             nonlocal has_begun
             has_begun = True
             await self._nodes[number].work(self.recipe_run, self._resources)
-            self.records[number].finished = time.time()
+            self.progress[number].finished = time.time()
 
         try:
-            await self._run_node(self.records[number], work)
+            await self._run_node(self.progress[number], work)
         except Exception:
-            logger.exception("what runs step %s has failed; its work goes on", self.records[number].label)
+            logger.exception("what runs step %s has failed; its work goes on", self.progress[number].label)
         if not has_begun:
             await work()
 

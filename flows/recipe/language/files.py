@@ -45,7 +45,7 @@ def parse_json(text: str) -> Any:
         raise RecipeError("not JSON: nested too deeply") from error
 
 
-def read_parameters(path: Path) -> dict[str, Any]:
+def read_parameters_file(path: Path) -> dict[str, Any]:
     """Read a JSON object of parameters by name.
 
     Raises

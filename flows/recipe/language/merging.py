@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from flows.recipe.language.files import parse_json
@@ -14,13 +14,8 @@ RecipeLike = Recipe | Mapping[Any, Any] | str | None
 """A recipe, its document or its JSON text; empty ones and None stand for no recipe."""
 
 
-def merge(first: RecipeLike, second: RecipeLike) -> Recipe:
-    """Merge two recipes: the first keeps its node numbers, the second's follow after them (see `merge_all`)."""
-    return merge_all((first, second))
-
-
-def merge_all(recipes: Iterable[RecipeLike]) -> Recipe:
-    """Merge recipes in order; nodes are renumbered from the highest number so far, links with them.
+def merge(*recipes: RecipeLike) -> Recipe:
+    """Merge recipes in order: the first keeps its node numbers, the others' follow after them, links with them.
 
     Equal nodes stay two nodes. `start` and `error` lists are joined.
 
@@ -32,7 +27,7 @@ def merge_all(recipes: Iterable[RecipeLike]) -> Recipe:
     nodes: dict[int, Mapping[str, Any]] = {}
     start: list[tuple[int, Any]] = []
     error: list[int] = []
-    for recipe in filter(None, map(_sound, recipes)):
+    for recipe in filter(None, map(_validated, recipes)):
         numbers = _new_numbers(recipe, nodes)
         nodes |= {numbers[number]: _renumbered(node, numbers) for number, node in recipe.nodes.items()}
         start += [(numbers[number], copied(payload)) for number, payload in recipe.start]
@@ -42,15 +37,15 @@ def merge_all(recipes: Iterable[RecipeLike]) -> Recipe:
     return Recipe(nodes, tuple(start), tuple(error))
 
 
-def _sound(recipe: RecipeLike) -> Recipe | None:
+def _validated(recipe: RecipeLike) -> Recipe | None:
     """Return a valid recipe, or None for none."""
     if isinstance(recipe, str):
         recipe = parse_json(recipe) if recipe.strip() else None
     if not recipe or recipe == Recipe({}, ()):
         return None
-    sound = recipe if isinstance(recipe, Recipe) else recipe_from_document(recipe)
-    validate(sound)
-    return sound
+    valid = recipe if isinstance(recipe, Recipe) else recipe_from_document(recipe)
+    validate(valid)
+    return valid
 
 
 def _new_numbers(recipe: Recipe, taken: Mapping[int, Any]) -> dict[int, int]:

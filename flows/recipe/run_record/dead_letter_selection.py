@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from blocks.errors import DamagedDeadLetter, UnknownDeadLetter
-from flows.recipe.run_record.dead_letters import DeadLetter, DeadLetters
+from flows.recipe.run_record.dead_letter import DeadLetter
+from flows.recipe.run_record.dead_letters import DeadLetters
 
 UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 START: Final = 8  # characters of a recipe run's id that mostly do
 
 
 @dataclass(frozen=True)
-class Selection:
-    """What chosen letters have in common; what is None is the same to all.
+class DeadLetterSelection:
+    """What chosen dead letters have in common; what is None is the same to all.
 
     Parameters
     ----------
@@ -49,15 +50,15 @@ class Selection:
             and (self.older_than_s is None or time.time() - letter.at > self.older_than_s)
         )
 
-    def of(self, letters: DeadLetters, on_damage: Callable[[DamagedDeadLetter], None]) -> list[DeadLetter]:
+    def of(self, dead_letters: DeadLetters, on_damage: Callable[[DamagedDeadLetter], None]) -> list[DeadLetter]:
         """Return the letters that are meant, oldest first."""
-        return sorted((letter for letter in letters.all(on_damage=on_damage) if letter in self), key=_age)
+        return sorted((letter for letter in dead_letters.all(on_damage=on_damage) if letter in self), key=_age)
 
 
-def short_names(letters: Sequence[DeadLetter]) -> dict[str, str]:
+def short_names(dead_letters: Sequence[DeadLetter]) -> dict[str, str]:
     """Give letters names that are shorter where that's enough for `DeadLetters.find`."""
-    starts = Counter(run[:START] for run in {letter.recipe_run for letter in letters})
-    return {letter.name: _short_name(letter, starts) for letter in letters}
+    starts = Counter(run[:START] for run in {letter.recipe_run for letter in dead_letters})
+    return {letter.name: _short_name(letter, starts) for letter in dead_letters}
 
 
 def read_age(text: str) -> float:

@@ -1,4 +1,4 @@
-"""Messages that no step could use: kept, with all that is known, until somebody deals with them.
+"""The dead letters of a site: kept until somebody deals with them.
 
 A file each, in one folder for the whole site, so that they outlive their recipe run and its process.
 """
@@ -6,72 +6,18 @@ A file each, in one folder for the whole site, so that they outlive their recipe
 from __future__ import annotations
 
 import fcntl
-import getpass
 import logging
-import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
-from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from blocks.errors import DamagedDeadLetter, UnknownDeadLetter
 from blocks.settings import get_settings
+from flows.recipe.run_record.dead_letter import DeadLetter, read_dead_letter
 from flows.recipe.run_record.folder import RunFolder
-from flows.recipe.run_record.journal import decode, encode
-from tasks.step.atomic_file import write_atomically
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class DeadLetter:
-    """A message that was given up.
-
-    Parameters
-    ----------
-    number
-        Which message of its recipe run.
-    node, step, queue
-        Who gave it up.
-    error, traceback
-        The last fault: `Type: text`, and where in the code it came from.
-    history
-        What befell it: `at` (seconds since the epoch), and `error` for a failure, or `done` and `by` for what an
-        operator did.
-    at, host
-        When and where it was given up.
-    """
-
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
-
-    recipe_run: str
-    number: int
-    recipe: str
-    dcid: int | None
-    node: int
-    step: str
-    queue: str
-    payload: Any
-    environment: Mapping[str, Any]
-    error: str
-    traceback: str
-    history: tuple[Mapping[str, Any], ...]
-    at: float
-    host: str = field(default_factory=socket.gethostname)
-
-    @property
-    def name(self) -> str:
-        """What it's called on the command line, and its file."""
-        return f"{self.recipe_run}-{self.number}"
-
-    def noting(self, deed: str) -> DeadLetter:
-        """Return the letter with what the user of this process did about it in its history."""
-        return replace(self, history=(*self.history, {"at": time.time(), "done": deed, "by": getpass.getuser()}))
 
 
 def _warn(error: DamagedDeadLetter) -> None:
@@ -92,7 +38,7 @@ class DeadLetters:
 
     def put(self, letter: DeadLetter) -> None:
         """Keep a letter; the same one again replaces itself."""
-        write_atomically(self._file(letter.name), encode(asdict(letter)))
+        letter.write(self._file(letter.name))
 
     def all(
         self, recipe_run: str | None = None, on_damage: Callable[[DamagedDeadLetter], None] = _warn
@@ -102,14 +48,14 @@ class DeadLetters:
         Parameters
         ----------
         on_damage
-            Hears of each file that holds no letter; the others are yielded all the same.
+            Told of each file that holds no letter; the others are yielded all the same.
         """
         for file in sorted(self.folder.glob("*.json"), key=_order):
             if recipe_run not in (None, _order(file)[0]):
                 continue
             with suppress(FileNotFoundError):  # somebody else has just dealt with it
                 try:
-                    letter = read_letter(file)
+                    letter = read_dead_letter(file)
                     if letter.name != file.stem:
                         raise DamagedDeadLetter(f"{file} holds the dead letter {letter.name}: name it as that")
                 except DamagedDeadLetter as error:
@@ -129,7 +75,7 @@ class DeadLetters:
         """
         file = self.find(name)
         try:
-            return read_letter(file)
+            return read_dead_letter(file)
         except FileNotFoundError as error:
             raise _dealt_with(file) from error
 
@@ -180,8 +126,8 @@ class DeadLetters:
         Killed in between, it stands in both places under one number, and is taken once.
         """
         with suppress(FileNotFoundError):
-            letter = read_letter(self._file(letter.name))
-        write_atomically(_reinjected(letter, folder), encode(asdict(letter.noting("re-injected"))))
+            letter = read_dead_letter(self._file(letter.name))
+        letter.noting("re-injected").write(_reinjected(letter, folder))
         self.remove(letter)
 
     def take_back(self, letter: DeadLetter, folder: RunFolder) -> None:
@@ -220,41 +166,16 @@ class DeadLetters:
         return self.folder / f"{name}.json"
 
 
-def read_letter(file: Path) -> DeadLetter:
-    """Read a letter's file.
-
-    Raises
-    ------
-    DamagedDeadLetter
-        It doesn't hold a letter.
-    FileNotFoundError
-        There's no such file.
-    """
-    content = file.read_bytes()
-    try:
-        return _letters().validate_python(decode(content))
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:3])
-    except (ValueError, RecursionError) as error:
-        faults = str(error)
-    raise DamagedDeadLetter(f"{file} doesn't hold a dead letter: {faults}; mend it or remove it")
-
-
 def read_reinjected(folder: RunFolder) -> dict[Path, DeadLetter]:
     """Read the letters that were handed to a run; files that hold none are put aside, as `….damaged`."""
     letters = {}
     for file in sorted(folder.reinjected.glob("*.json"), key=_order):
         try:
-            letters[file] = read_letter(file)
+            letters[file] = read_dead_letter(file)
         except DamagedDeadLetter as error:
             aside = file.replace(file.with_suffix(".json.damaged"))
             logger.error("can't be re-injected, so it's kept as %s: %s", aside.name, error)
     return letters
-
-
-@cache
-def _letters() -> TypeAdapter[DeadLetter]:
-    return TypeAdapter(DeadLetter)
 
 
 def _reinjected(letter: DeadLetter, folder: RunFolder) -> Path:

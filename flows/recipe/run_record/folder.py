@@ -30,9 +30,10 @@ class RunFolder:
         return self.path.name
 
     @property
-    def logbook(self) -> Path:
-        """What the run was given, what it read, and the filled-in recipe (JSON)."""
-        return self.path / "logbook.json"
+    def manifest(self) -> Path:
+        """What the run was given, what it read, and the filled-in recipe (JSON). A run of Plaza 0.1 keeps its name."""
+        old = self.path / "logbook.json"
+        return old if old.exists() else self.path / "manifest.json"
 
     @property
     def journal(self) -> Path:

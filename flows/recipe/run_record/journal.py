@@ -4,40 +4,25 @@ A line is written whole or not at all (a torn last line doesn't count), so that 
 together: the messages that were sent, and those that are done with them. A line outlives the process that wrote it,
 however that ends; it outlives the machine as soon as the file system has stored it, some seconds later.
 
-Entries, by their keys:
-
-`began`, `ended`
-    A process took the run up, or came to its end; the value says where and how.
-`node`, `sends`, `done`
-    A node (0: the start) sent messages and was done with others. Each send has the message it `follows`, its
-    `output`, its `payload`, its `environment` (absent: that of the start), where it went `to` ([node, message, due]
-    each) and, if it brings an old message once more, which one came first (`again`), which was the last to fail
-    (`replaces`) and its `history`.
-`node`, `refused` or `tried`, `error`
-    A node refused a message for good, or failed with it and will try again. `sends` are those along error links.
-`repeated`
-    Nodes that begin anew: what they did doesn't count, and what waits for them will be sent again.
+Its entries are those of `flows.recipe.run_record.entries`.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from blocks.errors import RecipeRunBusy
+from flows.recipe.run_record.entries import Entry, decode_entry
+from flows.recipe.run_record.lenient_json import ENCODER, encode
 
 logger = logging.getLogger(__name__)
 
-_OPTIONS: Final = orjson.OPT_APPEND_NEWLINE  # every further option costs, and what orjson refuses json.dumps takes
-_BY_JSON: Final = b" "
-"""Begins a line of json's, for json to read: orjson would make fractions of large whole numbers."""
+_encode: Final = ENCODER.encode  # called for each message: what is between would cost a tenth of it
 
 _CLOSED: Final = -1  # whoever still writes, such as a thread that outlives a cancelled run, shall not hit another file
 
@@ -68,9 +53,14 @@ class Journal:
         self._waiting = bytearray()
         self._is_failing = False
 
-    def record(self, entry: dict[str, Any]) -> None:
+    def record(self, entry: Entry) -> None:
         """Add an entry, which counts from the next `flush` on."""
-        self._waiting += encode(entry)
+        waiting = self._waiting
+        try:
+            waiting += _encode(entry)
+        except UnicodeEncodeError:
+            waiting += encode(entry)
+        waiting += b"\n"
 
     def flush(self) -> None:
         """Write what was added. If that can't be, it's kept in memory and tried again next time: the work goes on."""
@@ -103,7 +93,7 @@ class Journal:
         self.close()
 
 
-def read_journal(path: Path, on_damage: Callable[[str], None] = logger.error) -> Iterator[dict[str, Any]]:
+def read_journal(path: Path, on_damage: Callable[[str], None] = logger.error) -> Iterator[Entry]:
     """Yield a journal's entries, in order; none if there is no journal.
 
     A line that a failing disk or machine has spoilt is left out, with what it says: what's missing is done again.
@@ -121,26 +111,9 @@ def read_journal(path: Path, on_damage: Callable[[str], None] = logger.error) ->
         for number, line in enumerate(lines, 1):
             if line.endswith(b"\n"):
                 try:
-                    yield decode(line)
+                    yield decode_entry(line)
                 except (ValueError, RecursionError) as error:
                     on_damage(f"line {number} of {path} can't be read and is left out: {error}")
-
-
-def encode(entry: dict[str, Any]) -> bytes:
-    """Return an entry as a line. What isn't JSON's becomes text; numbers that aren't finite become null."""
-    try:
-        return orjson.dumps(entry, str, _OPTIONS)
-    except (orjson.JSONEncodeError, TypeError):  # keys that aren't text, large whole numbers, lone surrogates
-        return _BY_JSON + json.dumps(entry, default=str).encode() + b"\n"
-
-
-def decode(line: bytes) -> dict[str, Any]:
-    """Return the entry of a line."""
-    try:
-        entry = json.loads(line) if line.startswith(_BY_JSON) else orjson.loads(line)
-    except orjson.JSONDecodeError:  # lone surrogates, of another program's writing
-        entry = json.loads(line)
-    return entry if isinstance(entry, dict) else {}
 
 
 def _end_of_last_line(path: Path) -> int:

@@ -25,7 +25,7 @@ class UnknownLevel(PlazaError):
 
 
 @dataclass(frozen=True)
-class Selection:
+class LogSelection:
     """Which lines are wanted.
 
     Parameters

@@ -1,23 +1,21 @@
-"""A recipe run's logbook: what it was asked for, what it read, the recipe that came of it, and on what it runs."""
+"""A recipe run's manifest: what it was asked for, what it read, the recipe that came of it, and on what it runs."""
 
 from __future__ import annotations
 
 import getpass
 import hashlib
-import os
 import platform
-import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from blocks.errors import UnknownRecipeRun
 from flows.recipe.language.recipe import Recipe, recipe_from_document
 from flows.recipe.run_record.folder import RunFolder
-from flows.recipe.run_record.journal import decode, encode
+from flows.recipe.run_record.lenient_json import decode, encode
 from tasks.diffraction.installed_dials import dials_version
 from tasks.step.atomic_file import write_atomically
 
@@ -25,7 +23,7 @@ PACKAGES: Final = ("plaza", "prefect", "distributed", "ispyb")
 
 
 @dataclass(frozen=True)
-class Logbook:
+class Manifest:
     """What is kept of a recipe run beside its messages.
 
     Parameters
@@ -63,49 +61,46 @@ class Logbook:
         """Return the filled recipe, with what operators changed."""
         return recipe_from_document(self.filled)
 
-    def with_changes(self, node: int, parameters: Mapping[str, Any]) -> Logbook:
-        """Return a logbook in which a node has other parameters."""
+    def with_changes(self, node: int, parameters: Mapping[str, Any]) -> Manifest:
+        """Return a manifest in which a node has other parameters."""
         old = self.filled[str(node)]
         changed = {**old, "parameters": {**(old.get("parameters") or {}), **parameters}}
         change = {"at": time.time(), "node": node, "parameters": dict(parameters), "by": getpass.getuser()}
         return replace(self, filled={**self.filled, str(node): changed}, changes=(*self.changes, change))
 
     def write(self, folder: RunFolder) -> None:
-        """Write the logbook in place of the run's last one."""
-        write_atomically(folder.logbook, encode(asdict(self)))
+        """Write the manifest in place of the run's last one."""
+        write_atomically(folder.manifest, encode(self) + b"\n")
 
 
-def read_logbook(folder: RunFolder) -> Logbook:
-    """Read the logbook of a run.
+def read_manifest(folder: RunFolder) -> Manifest:
+    """Read the manifest of a run.
 
     Raises
     ------
     UnknownRecipeRun
         The run has none: it never came to run its recipe.
+    ValueError
+        It's damaged.
     """
     try:
-        content = decode(folder.logbook.read_bytes())
+        return decode(folder.manifest.read_bytes(), Manifest, is_strict=False)
     except FileNotFoundError:
         raise UnknownRecipeRun(
-            f"recipe run {folder.recipe_run} has no logbook ({folder.logbook}): it failed before its recipe was filled"
+            f"recipe run {folder.recipe_run} has no manifest ({folder.manifest}): it failed before its recipe was "
+            "filled"
         ) from None
-    return Logbook(**{**content, "changes": tuple(content["changes"])})
 
 
 def document_of(recipe: Recipe) -> dict[str, Any]:
     """Return a filled recipe as a JSON document; what ISPyB says that isn't JSON's, such as times, becomes text."""
     document: dict[str, Any] = {str(number): node for number, node in recipe.nodes.items()}
-    return decode(encode({**document, "start": recipe.start, "error": recipe.error}))
+    return decode(encode({**document, "start": recipe.start, "error": recipe.error}), dict)
 
 
 def digest_of(text: str) -> str:
     """Return the SHA-256 of a recipe file's text, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def this_process() -> dict[str, Any]:
-    """Say which process takes a run up: for the journal's `began`."""
-    return {"at": time.time(), "host": socket.gethostname(), "pid": os.getpid(), "user": getpass.getuser()}
 
 
 def _versions() -> dict[str, str]:

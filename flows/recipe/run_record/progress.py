@@ -1,13 +1,15 @@
-"""What each node of a run did so far."""
+"""How far each node of a run has come."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
 
+from flows.recipe.run_record.run_state import RunState
+
 
 @dataclass
-class NodeRecord:
+class NodeProgress:
     """What one node did so far, in this process and in those that had the run before.
 
     `done` and `expected` are what its step says of its progress (images, files …); `sent` counts by output name.
@@ -42,6 +44,14 @@ class NodeRecord:
         return f"{self.refused} of {self.received} messages refused; the first: {self.first_refusal}"
 
     def refuse(self, reason: str) -> None:
-        """Count a message that is given up."""
+        """Count a message that is refused."""
         self.refused += 1
         self.first_refusal = self.first_refusal or reason
+
+    def restore(self, state: RunState) -> None:
+        """Count what earlier processes did."""
+        self.received, self.done = state.received(self.node), state.done[self.node]
+        self.retried = state.retried[self.node]
+        self.sent.update(state.sent[self.node])
+        for reason in state.refused[self.node].values():
+            self.refuse(reason)

@@ -5,21 +5,22 @@ Everything is a journal entry, so that it's known afterwards, and so that a cras
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from blocks.errors import RecipeError
 from flows.recipe.language.recipe import reachable
-from flows.recipe.run_record.dead_letters import DeadLetter, DeadLetters, read_reinjected
+from flows.recipe.run_record.dead_letter import DeadLetter
+from flows.recipe.run_record.dead_letters import DeadLetters, read_reinjected
+from flows.recipe.run_record.entries import Receiver, Repeated, Sent, SentMessage
 from flows.recipe.run_record.folder import RunFolder
 from flows.recipe.run_record.journal import Journal, read_journal
-from flows.recipe.run_record.manifest import read_logbook
-from flows.recipe.run_record.replay import Delivery, Replay, replay
+from flows.recipe.run_record.manifest import read_manifest
+from flows.recipe.run_record.run_state import Delivery, RunState, replay
 
 
-def take_up(folder: RunFolder, journal: Journal, letters: DeadLetters) -> Replay | None:
+def take_up(folder: RunFolder, journal: Journal, dead_letters: DeadLetters) -> RunState | None:
     """Return how far a run has come, with what is to be handled once more sent again; None for a run that is new.
 
     That is what operators have re-injected or else, if the run had come to its end, what was refused in it. A letter
@@ -29,13 +30,14 @@ def take_up(folder: RunFolder, journal: Journal, letters: DeadLetters) -> Replay
     if not state.all:
         return None
     reinjected = read_reinjected(folder)
-    refused = list(letters.all(folder.recipe_run))
+    refused = list(dead_letters.all(folder.recipe_run))
     if reinjected:
         chosen = [letter for letter in reinjected.values() if _is_open(state, letter)]
     else:
         chosen = [letter for letter in refused if state.ended and _is_open(state, letter)]
     if chosen:
-        journal.record(send_again(state, [_delivery(state, letter) for letter in chosen]))
+        sends = send_again(state, [_delivery(state, letter) for letter in chosen])
+        journal.record(Sent(time.time(), 0, sends))
         journal.flush()
         state = replay(read_journal(folder.journal))
     for file, letter in reinjected.items():
@@ -43,11 +45,11 @@ def take_up(folder: RunFolder, journal: Journal, letters: DeadLetters) -> Replay
             file.unlink(missing_ok=True)
     for letter in refused:
         if not _is_open(state, letter) or letter.number in state.waiting:  # killed before the journal knew of it
-            letters.remove(letter)
+            dead_letters.remove(letter)
     return state
 
 
-def _is_open(state: Replay, letter: DeadLetter) -> bool:
+def _is_open(state: RunState, letter: DeadLetter) -> bool:
     """Tell whether a letter's message still waits for somebody to deal with it."""
     message = state.all.get(letter.number)
     if message is None:  # what the journal doesn't know was sent once more if something came of it
@@ -55,24 +57,22 @@ def _is_open(state: Replay, letter: DeadLetter) -> bool:
     return letter.number in state.refused[message.node] or letter.number in state.waiting
 
 
-def send_again(state: Replay, deliveries: Iterable[Delivery]) -> dict[str, Any]:
-    """Return the journal entry by which messages are sent once more, under new numbers."""
-    sends = []
-    for number, delivery in enumerate(deliveries, state.next_number):
-        send = {
-            "to": [(delivery.node, number)],
-            "payload": delivery.payload,
-            "again": delivery.again,
-            "replaces": delivery.number,
-            "history": delivery.history,
-        }
-        if delivery.environment is not None:
-            send["environment"] = delivery.environment
-        sends.append(send)
-    return {"at": time.time(), "node": 0, "sends": sends}
+def send_again(state: RunState, deliveries: Iterable[Delivery]) -> list[SentMessage]:
+    """Return messages as they're sent once more, under new numbers."""
+    return [
+        SentMessage(
+            to=[Receiver(delivery.node, number)],
+            payload=delivery.payload,
+            environment=delivery.environment,
+            again=delivery.again,
+            replaces=delivery.number,
+            history=delivery.history,
+        )
+        for number, delivery in enumerate(deliveries, state.next_number)
+    ]
 
 
-def repeat_from(folder: RunFolder, node: int, changes: Mapping[str, Any], letters: DeadLetters) -> set[int]:
+def repeat_from(folder: RunFolder, node: int, changes: Mapping[str, Any], dead_letters: DeadLetters) -> set[int]:
     """Have a node and all that follow it begin anew when the run is next taken up; return these nodes.
 
     Parameters
@@ -87,27 +87,27 @@ def repeat_from(folder: RunFolder, node: int, changes: Mapping[str, Any], letter
     RecipeRunBusy
         The run is at work.
     """
-    logbook = read_logbook(folder)
-    recipe = logbook.filled_recipe()
+    manifest = read_manifest(folder)
+    recipe = manifest.filled_recipe()
     if node not in recipe.nodes:
         known = ", ".join(map(str, sorted(recipe.nodes)))
-        raise RecipeError(f"recipe {logbook.recipe} has no node {node}; its nodes: {known}")
+        raise RecipeError(f"recipe {manifest.recipe} has no node {node}; its nodes: {known}")
     with Journal(folder.journal) as journal:
         nodes = reachable(recipe, [node])
-        state = take_up(folder, journal, letters) or Replay()  # what operators changed in a letter counts
+        state = take_up(folder, journal, dead_letters) or RunState()  # what operators changed in a letter counts
         if changes:
-            logbook.with_changes(node, changes).write(folder)
-        journal.record({"repeated": sorted(nodes), **send_again(state, _inputs(state, nodes))})
-    for letter in letters.all(folder.recipe_run):
+            manifest.with_changes(node, changes).write(folder)
+        journal.record(Repeated(time.time(), sorted(nodes), send_again(state, _inputs(state, nodes))))
+    for letter in dead_letters.all(folder.recipe_run):
         if letter.node in nodes:  # it'll come again, if at all
-            letters.remove(letter)
+            dead_letters.remove(letter)
     for file, letter in read_reinjected(folder).items():
         if letter.node in nodes:
             file.unlink(missing_ok=True)
     return nodes
 
 
-def _inputs(state: Replay, nodes: set[int]) -> list[Delivery]:
+def _inputs(state: RunState, nodes: set[int]) -> list[Delivery]:
     """Return what came to some nodes from others, each message as it was last sent."""
     latest: dict[int, Delivery] = {}
     for delivery in state.all.values():
@@ -117,7 +117,7 @@ def _inputs(state: Replay, nodes: set[int]) -> list[Delivery]:
     return [*latest.values()]
 
 
-def _delivery(state: Replay, letter: DeadLetter) -> Delivery:
+def _delivery(state: RunState, letter: DeadLetter) -> Delivery:
     """Return a dead letter as the message that it was, with what an operator changed."""
     old = state.all.get(letter.number)
     return Delivery(
@@ -129,25 +129,5 @@ def _delivery(state: Replay, letter: DeadLetter) -> Delivery:
         sent_at=letter.at,
         due=None,
         again=old.again if old else letter.number,
-        history=[dict(entry) for entry in letter.history],
+        history=[*letter.history],
     )
-
-
-def is_work_left(folder: RunFolder) -> bool:
-    """Tell whether a run that is not at work has yet to come to its end, or messages wait for it since."""
-    state = replay(read_journal(folder.journal))
-    return not state.ended or bool(state.waiting) or folder.has_reinjected
-
-
-def is_at_work(folder: RunFolder) -> bool:
-    """Tell whether a process has the run."""
-    try:
-        journal = folder.journal.open("rb")  # who may read it may ask
-    except FileNotFoundError:
-        return False
-    with journal:
-        try:
-            fcntl.flock(journal, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ispyb.sqlalchemy import Base
 from sqlalchemy import Connection, Engine, Row, String, Table, func, select, type_coerce
 
-from blocks.errors import MessageRefused, PlazaError
+from blocks.errors import MessageRefused, UnknownJob
 from blocks.ispyb_connection import transaction
 
 JOB = Base.metadata.tables["ProcessingJob"]
@@ -23,10 +23,6 @@ COLLECTION = Base.metadata.tables["DataCollection"]
 SESSION = Base.metadata.tables["BLSession"]
 
 Record = TypeVar("Record")
-
-
-class UnknownJob(PlazaError):
-    """There is no processing job of this number in ISPyB."""
 
 
 @dataclass(frozen=True)

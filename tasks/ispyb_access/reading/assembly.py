@@ -21,7 +21,7 @@ IN_PLATE = "/dls/mx"  # in-plate crystals: sweeps of a group are of different cr
 
 
 @dataclass(frozen=True)
-class Findings:
+class CollectionDetails:
     """What ISPyB says of a data collection beside its own row."""
 
     kind: DataCollectionClass
@@ -51,35 +51,35 @@ def has_sweeps(kind: DataCollectionClass) -> bool:
 
 def assemble(
     collection: CollectionRow,
-    findings: Findings,
+    details: CollectionDetails,
     files: VisitFiles,
     sample_groups: Sequence[RelatedCollections],
     guid: str,
 ) -> DispatcherParameters:
     """Join what was found in ISPyB and in the visit's folder."""
-    row, info, kind = collection.row, collection.info, findings.kind
+    row, info, kind = collection.row, collection.info, details.kind
     model, template = cell(row, DETECTOR, "detectorModel"), info["fileTemplate"]
     first, last = collection.image_range
-    of_group = [some for some in findings.related if some.relation is Relation.GROUP]
+    of_group = [some for some in details.related if some.relation is Relation.GROUP]
     sweeps = [(some.dcid, some.sweep) for some in of_group if some.sweep]
     return DispatcherParameters(
         dcid=collection.dcid,
         beamline=cell(row, SESSION, "beamLineName"),
         detectorclass=classification.detector_class(model, template),
         detectorname=classification.detector_name(model),
-        dc_info={**info, "uuid": guid, "gridinfo": findings.grid},
+        dc_info={**info, "uuid": guid, "gridinfo": details.grid},
         dc_class=kind,
         dcg_experiment_type=cell(row, GROUP, "experimentType"),
         dcg_dcids=[some.dcid for some in of_group if some.dcid != collection.dcid],
         diffraction_plan=plain(row, PLAN) if cell(row, PLAN, "diffractionPlanId") is not None else {},
         protein_info=plain(row, PROTEIN) if collection.protein is not None else {},
-        energy_scan_info=findings.energy_scan,
+        energy_scan_info=details.energy_scan,
         smiles=cell(row, SAMPLE, "SMILES"),
         preferred_processing=cell(row, PIPELINE, "name") or DEFAULT_PROCESSING,
         space_group=collection.space_group or files.space_group,
         unit_cell=collection.unit_cell or files.unit_cell,
         pin_info={name: cell(row, SAMPLE, name) for name in PIN},
-        msp_sample_ids=findings.wells,
+        msp_sample_ids=details.wells,
         pdb=files.pdb,
         reference_geometry=files.reference_geometry,
         image_first=first,
@@ -89,10 +89,10 @@ def assemble(
         image_pattern=None if template is None else image_files.image_pattern(template),
         related_sweeps=[(dcid, sweep.first, sweep.last) for dcid, sweep in sweeps],
         related_images=[(dcid, sweep.file) for dcid, sweep in sweeps],
-        related_dcids=[*sample_groups, _same_sample_or_directory(collection, findings.related)],
+        related_dcids=[*sample_groups, _same_sample_or_directory(collection, details.related)],
         **_places(collection, guid),
         **_images(collection, kind, of_group),
-        **_events(kind, findings.events),
+        **_events(kind, details.events),
     )
 
 

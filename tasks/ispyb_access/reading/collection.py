@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, bindparam, func, literal, select, uni
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.sql import FromClause
 
+from blocks.identifiers import Dcid
 from tasks.ispyb_access.reading import image_files
 from tasks.ispyb_access.reading.parameters import UnitCell
 from tasks.ispyb_access.reading.rows import (
@@ -101,9 +102,9 @@ class CollectionRow:
         return plain(self.row, COLLECTION)
 
     @property
-    def dcid(self) -> int:
+    def dcid(self) -> Dcid:
         """Its id."""
-        return int(self.info["dataCollectionId"])
+        return Dcid(cell(self.row, COLLECTION, "dataCollectionId"))
 
     @property
     def group(self) -> int | None:
@@ -132,9 +133,9 @@ class CollectionRow:
         return first, image_files.last_image(first, self.info["numberOfImages"])
 
     @property
-    def sweep(self) -> image_files.Sweep | None:
+    def sweep(self) -> image_files.SweepFiles | None:
         """Its images; None if ISPyB doesn't say where they are, or how many."""
-        return image_files.make_sweep(self.info["imageDirectory"], self.info["fileTemplate"], *self.image_range)
+        return image_files.sweep_files(self.info["imageDirectory"], self.info["fileTemplate"], *self.image_range)
 
     @property
     def space_group(self) -> str:
@@ -168,20 +169,20 @@ class CollectionRow:
         return visit_paths.parts_below(visit_directory, str(path))
 
 
-def read_collection(connection: Connection, dcid: int) -> CollectionRow | None:
+def read_collection(connection: Connection, dcid: Dcid) -> CollectionRow | None:
     """Return a data collection; None if there's none of this id."""
     row = connection.execute(_JOINED, {"dcid": dcid}).mappings().one_or_none()
     return None if row is None else CollectionRow(row)
 
 
-def read_grid(connection: Connection, dcid: int, group: int | None) -> dict[str, Any]:
+def read_grid(connection: Connection, collection: CollectionRow) -> dict[str, Any]:
     """Return the grid of a data collection, else of its group; {} if there is none."""
-    rows = connection.execute(_GRID, {"dcid": dcid, "group": group}).mappings().all()
+    rows = connection.execute(_GRID, {"dcid": collection.dcid, "group": collection.group}).mappings().all()
     best = min(rows, key=lambda row: (row["rank"], row[label(GRID, "gridInfoId")]), default=None)
     return {} if best is None else plain(best, GRID)
 
 
-def read_events(connection: Connection, dcid: int) -> list[dict[str, Any]]:
+def read_events(connection: Connection, collection: CollectionRow) -> list[dict[str, Any]]:
     """Return what happens in each exposure of a serial data collection, such as X-ray detection."""
-    rows = connection.execute(_EVENTS, {"dcid": dcid}).mappings()
+    rows = connection.execute(_EVENTS, {"dcid": collection.dcid}).mappings()
     return [{"eventType": row[label(EVENT_TYPE, "name")], **plain(row, EVENT)} for row in rows]

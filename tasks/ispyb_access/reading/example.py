@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Column, Engine, Enum, Table, create_engine, delete, insert
 
+from blocks.identifiers import Dcid, JobId
 from tasks.ispyb_access.reading import reader, rows
 from tasks.ispyb_access.reading.assembly import X_RAY_DETECTION
 from tasks.ispyb_access.reading.energy_scan import HC_EV_A
@@ -86,7 +87,7 @@ def example_parameters() -> dict[str, Any]:
         with engine.begin() as connection:
             connection.execute(delete(rows.GRID))
         rotation = _read(engine)
-        job = reader.read_processing_job(engine, ID).recipe_parameters()
+        job = reader.read_processing_job(engine, JobId(ID)).recipe_parameters()
     finally:
         engine.dispose()
     open_keys: dict[str, Any] = {"ispyb_processing_parameters": {}, "ispyb_reprocessing_parameters": {}}
@@ -95,7 +96,7 @@ def example_parameters() -> dict[str, Any]:
 
 
 def _read(engine: Engine) -> dict[str, Any]:
-    return reader.read_data_collection(engine, ID, "example", FileAccess.NONE).recipe_parameters()
+    return reader.read_data_collection(engine, Dcid(ID), "example", FileAccess.NONE).recipe_parameters()
 
 
 def _example(column: Column[Any]) -> Any:

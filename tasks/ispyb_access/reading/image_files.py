@@ -8,8 +8,8 @@ LAST_HASHES = re.compile(r"#+(?=[^#]*$)")
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """Images of a data collection: the first one's file, and the first and last number."""
+class SweepFiles:
+    """Where a sweep's images are: the first one's file, and the first and last number; as text, as xia2 takes it."""
 
     file: str
     first: int
@@ -19,11 +19,11 @@ class Sweep:
         return f"{self.file}:{self.first}:{self.last}"
 
 
-def make_sweep(directory: str | None, template: str | None, first: int | None, last: int | None) -> Sweep | None:
-    """Return the sweep of a data collection; None if ISPyB doesn't say enough."""
+def sweep_files(directory: str | None, template: str | None, first: int | None, last: int | None) -> SweepFiles | None:
+    """Return where a sweep's images are; None if ISPyB doesn't say enough."""
     if not directory or not template or first is None or last is None:
         return None
-    return Sweep(image_file(directory, template, first), first, last)
+    return SweepFiles(image_file(directory, template, first), first, last)
 
 
 def last_image(first: int | None, count: int | None) -> int | None:

@@ -4,7 +4,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
-from tasks.ispyb_access.reading.image_files import Sweep, last_image, make_sweep
+from blocks.identifiers import Dcid, JobId
+from tasks.ispyb_access.reading.image_files import SweepFiles, last_image, sweep_files
 from tasks.ispyb_access.reading.parameters import JobParameters
 from tasks.ispyb_access.reading.rows import COLLECTION, JOB, JOB_PARAMETER, JOB_SWEEP, cell, labelled, plain
 
@@ -27,7 +28,7 @@ _SWEEPS = (
 )
 
 
-def read_job_parameters(connection: Connection, job_id: int) -> JobParameters | None:
+def read_job_parameters(connection: Connection, job_id: JobId) -> JobParameters | None:
     """Return what recipes may know of a job; None if there's none of this id.
 
     A job without sweeps whose recipe is known processes no other images than its data collection's. A job without
@@ -52,13 +53,13 @@ def read_job_parameters(connection: Connection, job_id: int) -> JobParameters | 
     )
 
 
-def _sweeps(connection: Connection, job_id: int) -> tuple[list[int], list[Sweep]]:
+def _sweeps(connection: Connection, job_id: JobId) -> tuple[list[Dcid], list[SweepFiles]]:
     """Return the data collections of a job's sweeps, and the sweeps; an open end is the data collection's own."""
     dcids, sweeps = [], []
     for row in connection.execute(_SWEEPS, {"job": job_id}).mappings():
         start, count = cell(row, COLLECTION, "startImageNumber"), cell(row, COLLECTION, "numberOfImages")
         first, last = cell(row, JOB_SWEEP, "startImage"), cell(row, JOB_SWEEP, "endImage")
-        sweep = make_sweep(
+        sweep = sweep_files(
             cell(row, COLLECTION, "imageDirectory"),
             cell(row, COLLECTION, "fileTemplate"),
             start if first is None else first,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from blocks.identifiers import Dcid, JobId
 from tasks.ispyb_access.reading.classification import DataCollectionClass
 
 UnitCell = tuple[float, float, float, float, float, float]
@@ -17,7 +18,7 @@ class RelatedCollections(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    dcids: list[int]
+    dcids: list[Dcid]
     sample_group_id: int | None = None
     sample_id: int | None = None
     name: str | None = None
@@ -58,7 +59,7 @@ class RecipeParameters(BaseModel):
 class DispatcherParameters(RecipeParameters):
     """A data collection as recipes and Mimas see it."""
 
-    dcid: int
+    dcid: Dcid
     """Id of the data collection."""
     beamline: str | None
     """Beamline of its session."""
@@ -74,7 +75,7 @@ class DispatcherParameters(RecipeParameters):
     """What kinds of experiment it is; null where ISPyB doesn't say."""
     dcg_experiment_type: str | None
     """Experiment type of its group: SAD, OSC, Mesh, Characterization, …"""
-    dcg_dcids: list[int]
+    dcg_dcids: list[Dcid]
     """The other data collections of its group."""
     diffraction_plan: dict[str, Any]
     """The sample's row of DiffractionPlan, or {}."""
@@ -112,9 +113,9 @@ class DispatcherParameters(RecipeParameters):
     """`<first file>:<first>:<last>`; absent if ISPyB doesn't say where they are."""
     images: str = ""
     """The other rotations of the group in that form, with commas; a job's sweeps. Absent for grids and the like."""
-    related_sweeps: list[tuple[int, int, int]]
+    related_sweeps: list[tuple[Dcid, int, int]]
     """(dcid, first, last) of all sweeps of the group."""
-    related_images: list[tuple[int, str]]
+    related_images: list[tuple[Dcid, str]]
     """(dcid, first file) of all sweeps of the group."""
     related_dcids: list[RelatedCollections]
     """Sample groups; same sample, or, without sample, same image directory."""
@@ -146,9 +147,9 @@ class DispatcherParameters(RecipeParameters):
 class JobParameters(RecipeParameters):
     """A processing job as its recipe sees it."""
 
-    dcid: int | None
+    dcid: Dcid | None
     """The job's data collection, unless another one was named with it."""
-    process: int
+    process: JobId
     """Id of the job."""
     processing_job: dict[str, Any]
     """The row of ProcessingJob."""

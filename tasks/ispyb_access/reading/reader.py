@@ -1,16 +1,15 @@
 """Read what a recipe needs of a data collection or of a processing job, as Zocalo's dispatcher does."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Engine, select
 
-from blocks.errors import UnknownDataCollection
+from blocks.errors import UnknownDataCollection, UnknownJob
+from blocks.identifiers import Dcid, JobId, parse_dcid, parse_job_id
 from blocks.ispyb_connection import describe, transaction
-from tasks.ispyb_access.overviews.jobs import UnknownJob
 from tasks.ispyb_access.reading.asking import collection_to_read, job_to_read
-from tasks.ispyb_access.reading.assembly import Findings, assemble, classify, has_sweeps
+from tasks.ispyb_access.reading.assembly import CollectionDetails, assemble, classify, has_sweeps
 from tasks.ispyb_access.reading.collection import CollectionRow, read_collection, read_events, read_grid
 from tasks.ispyb_access.reading.energy_scan import choose_energy_scan
 from tasks.ispyb_access.reading.job import read_job_parameters
@@ -25,11 +24,9 @@ from tasks.ispyb_access.reading.rows import COLLECTION
 from tasks.ispyb_access.reading.sample import read_energy_scans, read_pdb_rows, read_wells
 from tasks.ispyb_access.reading.visit.files import FileAccess, VisitFiles, Wanted, find_visit_files
 
-ID = re.compile(r"[0-9]{1,18}")  # longer ones are none, and no database would take them
-
 
 def read_data_collection(
-    engine: Engine, dcid: int, guid: str, access: FileAccess = FileAccess.FULL
+    engine: Engine, dcid: Dcid, guid: str, access: FileAccess = FileAccess.FULL
 ) -> DispatcherParameters:
     """Read the recipe parameters of a data collection, in at most eight statements.
 
@@ -57,16 +54,16 @@ def read_data_collection(
         collection = read_collection(connection, dcid)
         if collection is None:
             raise _unknown(engine, dcid)
-        findings = _findings(connection, collection)
+        details = _read_details(connection, collection)
     # No transaction is held open for the file system, which may take its time
-    groups = groups_of_samples(findings.related)
-    files = find_visit_files(_wanted(collection, findings, has_groups=bool(groups)), access)
+    groups = groups_of_samples(details.related)
+    files = find_visit_files(_wanted(collection, details, has_groups=bool(groups)), access)
     if files.groups:
         groups = _groups_of_directories(engine, collection, files)
-    return assemble(collection, findings, files, groups, guid)
+    return assemble(collection, details, files, groups, guid)
 
 
-def read_processing_job(engine: Engine, job_id: int) -> JobParameters:
+def read_processing_job(engine: Engine, job_id: JobId) -> JobParameters:
     """Read the recipe parameters of a processing job, in three statements.
 
     Raises
@@ -112,7 +109,7 @@ def complete_parameters(
     """
     parameters = dict(known)
     if (job_id := job_to_read(known)) is not None:
-        job = read_processing_job(engine, _as_id("processing job", job_id, UnknownJob))
+        job = read_processing_job(engine, parse_job_id(job_id))
         dcid = known.get("ispyb_dcid") or job.dcid
         if dcid is None:
             raise UnknownDataCollection(
@@ -121,7 +118,7 @@ def complete_parameters(
             )
         parameters |= job.recipe_parameters() | {"ispyb_dcid": dcid}
     if (dcid := collection_to_read(parameters)) is not None:
-        dcid = _as_id("data collection", dcid, UnknownDataCollection)
+        dcid = parse_dcid(dcid)
         collection = read_data_collection(engine, dcid, guid, access)
         parameters = collection.recipe_parameters() | parameters | {"ispyb_dcid": dcid}
     return parameters
@@ -145,47 +142,38 @@ def read_run_status(engine: Engine, dcid: int) -> str | None:
     return status
 
 
-def _findings(connection: Connection, collection: CollectionRow) -> Findings:
+def _read_details(connection: Connection, collection: CollectionRow) -> CollectionDetails:
     """Read what is worth a statement for this kind of data collection."""
-    grid = read_grid(connection, collection.dcid, collection.group)
+    grid = read_grid(connection, collection)
     kind = classify(collection, grid)
-    sample, protein, directory = collection.sample, collection.protein, collection.info["imageDirectory"]
-    scans = read_energy_scans(connection, collection.session, protein) if protein is not None else ()
-    return Findings(
+    scans = read_energy_scans(connection, collection)
+    return CollectionDetails(
         kind=kind,
         grid=grid,
-        related=read_related(connection, group=collection.group, sample=sample, directory=directory),
-        wells=read_wells(connection, collection.row),
-        energy_scan=choose_energy_scan(scans, sample, collection.info["wavelength"]),
-        pdb_rows=read_pdb_rows(connection, protein) if protein is not None else (),
-        events=read_events(connection, collection.dcid) if has_sweeps(kind) else (),
+        related=read_related(connection, collection),
+        wells=read_wells(connection, collection),
+        energy_scan=choose_energy_scan(scans, collection.sample, collection.info["wavelength"]),
+        pdb_rows=read_pdb_rows(connection, collection),
+        events=read_events(connection, collection) if has_sweeps(kind) else (),
     )
 
 
-def _wanted(collection: CollectionRow, findings: Findings, *, has_groups: bool) -> Wanted:
+def _wanted(collection: CollectionRow, details: CollectionDetails, *, has_groups: bool) -> Wanted:
     _, visit_directory = collection.visit
     return Wanted(
         visit_directory=None if visit_directory is None else str(visit_directory),
         parts=collection.parts,
         crystal=not collection.space_group and not collection.unit_cell,
         groups=not has_groups and collection.session is not None,
-        pdb_rows=findings.pdb_rows,
+        pdb_rows=details.pdb_rows,
     )
 
 
 def _groups_of_directories(engine: Engine, collection: CollectionRow, files: VisitFiles) -> list[RelatedCollections]:
     _, visit_directory = collection.visit
     with transaction(engine, read_only=True) as connection:
-        collections = read_visit_directories(connection, collection.session)
+        collections = read_visit_directories(connection, collection)
     return groups_of_directories(files.groups, collections, str(visit_directory))
-
-
-def _as_id(what: str, value: Any, error: type[Exception]) -> int:
-    """Return an id that may come as text."""
-    text = str(value).strip()
-    if isinstance(value, bool) or not ID.fullmatch(text):
-        raise error(f"{value!r} is no id of a {what}: expected a whole number")
-    return int(text)
 
 
 def _unknown(engine: Engine, dcid: int) -> UnknownDataCollection:

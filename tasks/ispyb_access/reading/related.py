@@ -11,8 +11,10 @@ from sqlalchemy import ColumnElement, Connection, Integer, Select, String, bindp
 from sqlalchemy.engine import Row
 from sqlalchemy.sql import FromClause
 
+from blocks.identifiers import Dcid
 from tasks.ispyb_access.reading.classification import is_rotation
-from tasks.ispyb_access.reading.image_files import Sweep, last_image, make_sweep
+from tasks.ispyb_access.reading.collection import CollectionRow
+from tasks.ispyb_access.reading.image_files import SweepFiles, last_image, sweep_files
 from tasks.ispyb_access.reading.parameters import RelatedCollections
 from tasks.ispyb_access.reading.rows import COLLECTION, GROUP, GROUPED_SAMPLE, SAMPLE_GROUP
 from tasks.ispyb_access.reading.visit.paths import parts_below
@@ -45,33 +47,32 @@ class RelatedRow:
     relation: Relation
     sample_group_id: int | None
     sample_group: str | None
-    dcid: int
+    dcid: Dcid
     directory: str | None
-    sweep: Sweep | None
+    sweep: SweepFiles | None
     is_rotation: bool
 
 
-def read_related(
-    connection: Connection, *, group: int | None, sample: int | None, directory: str | None
-) -> list[RelatedRow]:
-    """Return all data collections of a group, a sample, its sample groups and, without sample, a directory.
+def read_related(connection: Connection, collection: CollectionRow) -> list[RelatedRow]:
+    """Return all data collections of one's group, sample, sample groups and, without sample, directory.
 
     The given one is among them. In the order of their ids.
     """
-    values = {"group": group, "sample": sample, "directory": None if sample else directory}
+    directory = None if collection.sample else collection.info["imageDirectory"]
+    values = {"group": collection.group, "sample": collection.sample, "directory": directory}
     rows = [_related_row(row) for row in connection.execute(_RELATED, values)]
     return sorted(rows, key=lambda row: (row.dcid, row.relation, row.sample_group_id or 0))
 
 
-def read_visit_directories(connection: Connection, session: int | None) -> Sequence[Row[int, str | None]]:
-    """Return the id and image directory of all data collections of a session, in the order of their ids."""
-    return connection.execute(_OF_SESSION, {"session": session}).all()
+def read_visit_directories(connection: Connection, collection: CollectionRow) -> Sequence[Row[Dcid, str | None]]:
+    """Return the id and image directory of all data collections of one's session, in the order of their ids."""
+    return connection.execute(_OF_SESSION, {"session": collection.session}).all()
 
 
 def groups_of_samples(rows: Iterable[RelatedRow]) -> list[RelatedCollections]:
     """Return the data collections of each sample group."""
     names: dict[int, str | None] = {}
-    dcids: dict[int, list[int]] = {}
+    dcids: dict[int, list[Dcid]] = {}
     for row in rows:
         if row.sample_group_id is not None and row.dcid not in dcids.setdefault(row.sample_group_id, []):
             dcids[row.sample_group_id].append(row.dcid)
@@ -80,7 +81,7 @@ def groups_of_samples(rows: Iterable[RelatedRow]) -> list[RelatedCollections]:
 
 
 def groups_of_directories(
-    groups: Iterable[Sequence[str]], collections: Iterable[Row[int, str | None]], visit_directory: str
+    groups: Iterable[Sequence[str]], collections: Iterable[Row[Dcid, str | None]], visit_directory: str
 ) -> list[RelatedCollections]:
     """Return, for each group of directory names, the data collections whose path below the visit has one of them."""
     parts = {dcid: set(parts_below(visit_directory, directory or "")) for dcid, directory in collections}
@@ -98,7 +99,7 @@ def _related_row(row: Row[*tuple[Any, ...]]) -> RelatedRow:
         sample_group=sample_group,
         dcid=dcid,
         directory=directory,
-        sweep=make_sweep(directory, template, first, last_image(first, count)),
+        sweep=sweep_files(directory, template, first, last_image(first, count)),
         is_rotation=bool(is_rotation(overlap, axis_range)),
     )
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, bindparam, select
-from sqlalchemy.engine import RowMapping
 
+from tasks.ispyb_access.reading.collection import CollectionRow
 from tasks.ispyb_access.reading.energy_scan import EnergyScanRow
 from tasks.ispyb_access.reading.rows import (
     CRYSTAL,
@@ -52,20 +52,25 @@ _PDB = (
 )
 
 
-def read_wells(connection: Connection, row: RowMapping) -> dict[int, int]:
+def read_wells(connection: Connection, collection: CollectionRow) -> dict[int, int]:
     """Return the samples of a pin with several wells, by well; {} for other pins."""
+    row = collection.row
     if not str(cell(row, SAMPLE, "loopType") or "").startswith("multipin"):
         return {}
     where = {"container": cell(row, SAMPLE, "containerId"), "location": cell(row, SAMPLE, "location")}
-    return {row.subLocation: row.blSampleId for row in connection.execute(_WELLS, where)}
+    return {well.subLocation: well.blSampleId for well in connection.execute(_WELLS, where)}
 
 
-def read_energy_scans(connection: Connection, session: int | None, protein: int) -> Sequence[EnergyScanRow]:
-    """Return the energy scans that were made in a session on samples of a protein."""
-    rows = connection.execute(_ENERGY_SCANS, {"session": session, "protein": protein})
+def read_energy_scans(connection: Connection, collection: CollectionRow) -> Sequence[EnergyScanRow]:
+    """Return the energy scans that were made in the collection's session on samples of its protein."""
+    if collection.protein is None:
+        return ()
+    rows = connection.execute(_ENERGY_SCANS, {"session": collection.session, "protein": collection.protein})
     return [EnergyScanRow(*row) for row in rows]
 
 
-def read_pdb_rows(connection: Connection, protein: int) -> Sequence[PDBRow]:
-    """Return the models that people have linked to a protein: codes, or whole files."""
-    return [PDBRow(*row) for row in connection.execute(_PDB, {"protein": protein})]
+def read_pdb_rows(connection: Connection, collection: CollectionRow) -> Sequence[PDBRow]:
+    """Return the models that people have linked to the collection's protein: codes, or whole files."""
+    if collection.protein is None:
+        return ()
+    return [PDBRow(*row) for row in connection.execute(_PDB, {"protein": collection.protein})]

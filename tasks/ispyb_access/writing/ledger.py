@@ -13,7 +13,7 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Column, Connection, DateTime, Engine, MetaData, String, Table, Text, insert, inspect, select
@@ -48,6 +48,18 @@ _usable: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()
 _asking = threading.Lock()
 
 
+class Entry(NamedTuple):
+    """What the ledger says of a write that was done.
+
+    Parameters
+    ----------
+    answer
+        What was answered: a JSON value.
+    """
+
+    answer: Any
+
+
 def write_once(connection: Connection, key: str, write: Callable[[], Any]) -> Any:
     """Write within the caller's transaction unless that was done under this key; return the answer, new or old.
 
@@ -61,21 +73,42 @@ def write_once(connection: Connection, key: str, write: Callable[[], Any]) -> An
     Raises
     ------
     DatabaseUnavailable
+        As `make_entry` does.
+    """
+    if entry := find_entry(connection, key):
+        return entry.answer
+    answer = write()
+    make_entry(connection, key, answer)
+    return answer
+
+
+def find_entry(connection: Connection, key: str) -> Entry | None:
+    """Return the entry of this key; None if nothing was written under it."""
+    row = connection.execute(select(TABLE.c.answer).where(TABLE.c.entry == _fitting(key))).one_or_none()
+    if row is None:
+        return None
+    logger.info("%s was written before; its answer is given again", key)
+    return Entry(json.loads(row.answer))
+
+
+def make_entry(connection: Connection, key: str, answer: Any) -> None:
+    """Enter what was answered, in the transaction of what was written.
+
+    Raises
+    ------
+    DatabaseUnavailable
         Another process has made the entry meanwhile: the next try finds it.
     """
-    if len(key) > KEY_LENGTH:
-        key = hashlib.sha256(key.encode()).hexdigest()
-    entry = connection.execute(select(TABLE.c.answer).where(TABLE.c.entry == key)).one_or_none()
-    if entry is not None:
-        logger.info("%s was written before; its answer is given again", key)
-        return json.loads(entry.answer)
-    answer = write()
-    row = {"entry": key, "answer": json.dumps(answer), "recordTimeStamp": datetime.now()}
+    row = {"entry": _fitting(key), "answer": json.dumps(answer), "recordTimeStamp": datetime.now()}
     try:
         connection.execute(insert(TABLE).values(row))
     except IntegrityError as error:
         raise DatabaseUnavailable(f"{key} is being written by another process") from error
-    return answer
+
+
+def _fitting(key: str) -> str:
+    """Return a key that the table has room for."""
+    return key if len(key) <= KEY_LENGTH else hashlib.sha256(key.encode()).hexdigest()
 
 
 def has_ledger(engine: Engine) -> bool:

@@ -6,45 +6,37 @@ calls the database's stored procedures instead, and can promise less.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine
 
-from blocks.ispyb_connection import describe, transaction, writer_kind
+from blocks.errors import MessageRefused
+from blocks.ispyb_connection import describe, transaction
 from blocks.settings import Settings
-from tasks.ispyb_access.writing.commands import (
-    BUFFER_COMMANDS,
-    COMMANDS,
-    CommandParameters,
-    PerImageResult,
-    store_per_image_results,
-)
-from tasks.ispyb_access.writing.ledger import has_ledger, write_once
+from blocks.site_ispyb import writer_kind
+from tasks.ispyb_access.writing.commands import Call, CarryOut
+from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE, PerImageResult, store_per_image_results
+from tasks.ispyb_access.writing.ledger import find_entry, has_ledger, make_entry, write_once
 from tasks.ispyb_access.writing.refusals import named
-
-Answer = TypeVar("Answer")
-
-CarryOut = Callable[[str, CommandParameters], Any]
-"""Carries out a command of that name, and returns its value."""
 
 
 class Writer(Protocol):
     """Writes to ISPyB. Its methods wait for the database: call them in a thread."""
 
     is_atomic: bool
-    """All of the work of one `write` is written, or nothing."""
+    """All that is carried out in one session is written, or nothing."""
 
-    def write(self, entry: str | None, work: Callable[[CarryOut], Answer]) -> Answer:
-        """Do some work, which carries out commands, and return its answer.
+    def session(self, entry: str | None) -> AbstractContextManager[CarryOut]:
+        """Give what carries out the commands of one piece of work; they are written when the context ends.
 
         Parameters
         ----------
         entry
-            What names the work, always the same for the same work: done before under this name, it isn't done again
-            and has the same answer. None: it needn't or can't be known again.
-        work
-            Called with what carries out a command; returns a JSON value. It may be called again after a fault.
+            What names the work, always the same for the same work: done before under this name, its commands aren't
+            carried out again but have the same answers. None: it needn't or can't be known again.
 
         Raises
         ------
@@ -58,7 +50,7 @@ class Writer(Protocol):
         ...
 
     def write_images(self, results: Sequence[PerImageResult]) -> None:
-        """Write many per-image results at once; twice is the same as once. Raises as `write` does."""
+        """Write many per-image results at once; twice is the same as once. Raises as `session` does."""
         ...
 
     def close(self) -> None:
@@ -80,40 +72,57 @@ class SqlWriter:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def write(self, entry: str | None, work: Callable[[CarryOut], Answer]) -> Answer:
-        """Do the work in one transaction: all of it is written or nothing, and only once under an entry's name."""
+    @contextmanager
+    def session(self, entry: str | None) -> Iterator[CarryOut]:
+        """Open a transaction: all of it is written or nothing, and only once under an entry's name."""
         is_entered = has_ledger(self._engine)
         with transaction(self._engine) as connection:
-            carry_out = _Session(connection, is_entered).carry_out
+            carry_out = partial(_carry_out, connection, is_entered)
             if entry is None or not is_entered:
-                return work(carry_out)
-            answer: Answer = write_once(connection, entry, lambda: work(carry_out))
-            return answer
+                yield carry_out
+            elif written := find_entry(connection, entry):
+                yield _answer_from(written.answer)
+            else:
+                answers: list[Any] = []
+                yield partial(_note, answers, carry_out)
+                make_entry(connection, entry, answers)
 
     def write_images(self, results: Sequence[PerImageResult]) -> None:
         """Write the results in one transaction; a refusal names the first of them."""
         if results:
-            command, where = "store_per_image_analysis_results", describe(self._engine)
-            with transaction(self._engine) as connection, named(command, results[0], where):
+            with transaction(self._engine) as connection, named(PER_IMAGE, results[0], describe(self._engine)):
                 store_per_image_results(connection, results)
 
     def close(self) -> None:
         """Do nothing: the engine is another's."""
 
 
-class _Session:
-    """The commands that are carried out in one transaction."""
+def _carry_out(connection: Connection, is_entered: bool, call: Call) -> Any:
+    """Carry out a command; one that names its own entry isn't, if another message has had it carried out."""
+    command, parameters = call.command, call.parameters
+    own_entry = command.entry(parameters) if command.entry and is_entered else None
+    with named(call.name, parameters, describe(connection.engine)):
+        if own_entry is not None:
+            return write_once(connection, own_entry, lambda: command.write(connection, parameters))
+        return command.write(connection, parameters)
 
-    def __init__(self, connection: Connection, has_ledger: bool) -> None:
-        self._connection, self._has_ledger = connection, has_ledger
 
-    def carry_out(self, name: str, parameters: CommandParameters) -> Any:
-        command = COMMANDS.get(name) or BUFFER_COMMANDS[name]
-        entry = command.entry(parameters) if command.entry and self._has_ledger else None
-        with named(name, parameters, describe(self._connection.engine)):
-            if entry is not None:
-                return write_once(self._connection, entry, lambda: command.write(self._connection, parameters))
-            return command.write(self._connection, parameters)
+def _note(answers: list[Any], carry_out: CarryOut, call: Call) -> Any:
+    """Carry out a command, and note its answer for the ledger."""
+    answers.append(carry_out(call))
+    return answers[-1]
+
+
+def _answer_from(answers: Iterable[Any]) -> CarryOut:
+    """Return what answers from the ledger: with the same answers, a request asks for the same commands again."""
+    left = iter(answers)
+
+    def answer(call: Call) -> Any:
+        for value in left:
+            return value
+        raise MessageRefused(f"{call.name}: the message was written before, but with other commands")
+
+    return answer
 
 
 def open_writer(settings: Settings, engine: Engine) -> Writer:
@@ -128,6 +137,6 @@ def open_writer(settings: Settings, engine: Engine) -> Writer:
     """
     if writer_kind(settings) == "sql":
         return SqlWriter(engine)
-    from tasks.ispyb_access.writing.procedures import ProcedureWriter  # which brings another driver
+    from tasks.ispyb_access.writing.procedures.procedure_writer import ProcedureWriter  # which brings another driver
 
     return ProcedureWriter(engine)

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from blocks.errors import DatabaseUnavailable
-from blocks.ispyb_connection import connect
 from blocks.settings import Settings
+from blocks.site_ispyb import connect
 
 
 @pytest.mark.slow
@@ -37,7 +37,7 @@ def test_block_does_not_show_the_password():
 
 
 def test_prefect_that_does_not_answer_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("blocks.ispyb_connection.has_prefect_api", lambda: True)
+    monkeypatch.setattr("blocks.site_ispyb.has_prefect_api", lambda: True)
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with (

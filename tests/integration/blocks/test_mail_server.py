@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from blocks.errors import ConfigurationError
 from blocks.settings import Settings
-from blocks.smtp_server import SmtpServer, find_smtp_server
+from blocks.site_mail import find_smtp_server
+from blocks.smtp_server import SmtpServer
 from tasks.mailer import send_mail
 from tasks.step.resources import Resources
 from tasks.step.runner import try_step

@@ -188,7 +188,7 @@ async def test_one_unknown_recipient_does_not_stop_the_others(settings, postbox,
 
 
 async def test_without_a_mail_server_mails_are_kept(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("blocks.smtp_server.has_prefect_api", lambda: False)
+    monkeypatch.setattr("blocks.site_mail.has_prefect_api", lambda: False)
     caplog.set_level(logging.INFO)
     await send(Settings(home=tmp_path, smtp_host=None), "text", **MAIL)
     (kept,) = (tmp_path / "mail").iterdir()

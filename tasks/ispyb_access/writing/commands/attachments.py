@@ -1,14 +1,16 @@
 """Files and messages that belong to a program or to a data collection."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator
 from sqlalchemy import Connection, Table
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.writing.commands.base import Identity
+from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.rows.command_parameters import Identity
 from tasks.ispyb_access.writing.rows.row_parameters import In, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_once
 
@@ -106,3 +108,10 @@ def add_datacollection_attachment(connection: Connection, attachment: DataCollec
 def add_program_message(connection: Connection, message: ProgramMessage) -> int:
     """Write a program's message and return its number; the same message twice is one row."""
     return insert_once(connection, PROGRAM_MESSAGE, message.row())
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "add_datacollection_attachment": Command(DataCollectionAttachment, add_datacollection_attachment),
+    "add_program_attachment": Command(ProgramAttachment, add_program_attachment),
+    "add_program_message": Command(ProgramMessage, add_program_message),
+}

@@ -1,13 +1,15 @@
 """Results of X-ray centring."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from ispyb.sqlalchemy import Base
 from pydantic import AliasChoices, Field, field_validator
 from sqlalchemy import Connection, delete, select
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.writing.commands.base import CommandParameters, Identity
+from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, insert_rows, update_row
 
 CENTRING = Base.metadata.tables["XrayCentring"]
@@ -127,3 +129,8 @@ def _earlier(connection: Connection, group: int, kind: str, grid: int | None) ->
 def _by_axis(name: str, values: tuple[float, ...]) -> dict[str, float | None]:
     padded = (*values, None, None, None)
     return {f"{name}{axis}": value for axis, value in zip(AXES, padded, strict=False)}
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "insert_xray_centring": Command(XrayCentring, insert_xray_centring),
+}

@@ -1,12 +1,14 @@
 """Data collections and their groups, for what is collected without the beamline's own control system."""
 
-from typing import Annotated, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Final
 
 from pydantic import AliasChoices, Field, model_validator
 from sqlalchemy import Connection, Table, select
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.writing.commands.base import Identity, LocalTime
+from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.rows.command_parameters import Identity, LocalTime
 from tasks.ispyb_access.writing.rows.row_parameters import In, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, require_row, update_row
 
@@ -118,3 +120,10 @@ def _session_of(connection: Connection, dcgid: int) -> int:
     if session is None:
         raise MessageRefused(f"ISPyB has no {GROUP.name} {dcgid}")
     return session
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "insert_data_collection": Command(DataCollection, insert_data_collection),
+    "insert_data_collection_group": Command(DataCollectionGroup, insert_data_collection_group),
+    "upsert_data_collection_mx": Command(DataCollectionSnapshots, upsert_data_collection_mx),
+}

@@ -1,11 +1,11 @@
 """Per-image results: many rows at once, in any order, any number of times."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cache
 from math import inf, isfinite
 from operator import itemgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from ispyb.sqlalchemy import Base
 from pydantic import Field, model_validator
@@ -13,9 +13,11 @@ from sqlalchemy import Connection, func
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.sql.dml import Insert
 
-from tasks.ispyb_access.writing.commands.base import CommandParameters, Identity
+from tasks.ispyb_access.writing.commands.command import Command
 from tasks.ispyb_access.writing.rows.columns import LARGEST_FLOAT, LARGEST_INTEGER, LARGEST_INTEGERS
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity
 
+PER_IMAGE: Final = "store_per_image_analysis_results"
 TABLE = Base.metadata.tables["ImageQualityIndicators"]
 KEY = ("dataCollectionId", "imageNumber")
 COLUMNS = (  # in the order in which the models have them
@@ -27,7 +29,7 @@ NOT_DETERMINED = 0
 LARGEST_IMAGE = LARGEST_INTEGERS["MEDIUMINT"]
 BY_IMAGE = itemgetter(0, 1)
 
-Count = Annotated[int, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
+WholeNumber = Annotated[int, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
 
 
 class PerImageResult(CommandParameters):
@@ -39,8 +41,8 @@ class PerImageResult(CommandParameters):
     dcid: Identity
     file_pattern_index: int | None = Field(None, alias="file-pattern-index", ge=0, le=LARGEST_IMAGE)
     file_number: int | None = Field(None, alias="file-number", ge=0, le=LARGEST_IMAGE)
-    n_spots_total: Count | None = None
-    n_spots_no_ice: Count | None = None
+    n_spots_total: WholeNumber | None = None
+    n_spots_no_ice: WholeNumber | None = None
     estimated_d_min: float | None = None
     total_intensity: float | None = None
     dozor_score: float | None = None
@@ -122,3 +124,8 @@ def _compiled(dialect_name: str) -> str:
     assert compiled.positiontup is not None
     assert tuple(compiled.positiontup) == COLUMNS
     return str(compiled)
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    PER_IMAGE: Command(PerImageResult, store_per_image_analysis_results, is_repeatable=True),
+}

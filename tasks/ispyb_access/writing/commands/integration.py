@@ -1,12 +1,14 @@
 """What integration and merging made of a data collection: AutoProcIntegration, AutoProc, AutoProcScaling."""
 
 import logging
-from typing import Annotated, Any, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field, model_validator
 from sqlalchemy import Connection, Table, delete
 
-from tasks.ispyb_access.writing.commands.base import CommandParameters, Identity
+from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity
 from tasks.ispyb_access.writing.rows.row_parameters import Count, In, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, insert_rows, upsert_row
 
@@ -151,3 +153,11 @@ def insert_scaling(connection: Connection, scaling: Scaling) -> int:
     ]
     insert_rows(connection, STATISTICS, rows)
     return number
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "insert_scaling": Command(Scaling, insert_scaling),
+    "register_integration": Command(Integration, register_integration),
+    "upsert_integration": Command(Integration, upsert_integration),
+    "write_autoproc": Command(AutoProc, write_autoproc),
+}

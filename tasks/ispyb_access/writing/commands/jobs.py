@@ -3,14 +3,15 @@
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from ispyb.sqlalchemy import Base
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from sqlalchemy import Connection, select
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.writing.commands.base import Announcement, CommandParameters
+from tasks.ispyb_access.writing.commands.command import Announcement, Command
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, insert_rows, update_row
 
 JOB = Base.metadata.tables["ProcessingJob"]
@@ -171,3 +172,9 @@ def sweep_of(dcid: int, start: int | None, number: int | None) -> JobSweep:
             f"numberOfImages {number}; give the sweeps"
         )
     return JobSweep(DCID=dcid, start=start, end=start + number - 1)
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "create_ispyb_job": Command(CreateJob, create_ispyb_job, entry=lambda job: job.entry, announce=announce_job),
+    "update_ispyb_job": Command(UpdateJob, update_ispyb_job),
+}

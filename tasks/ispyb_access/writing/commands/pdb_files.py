@@ -1,14 +1,17 @@
 """Models of a protein, kept in ISPyB with their contents."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from pydantic import Field
 from sqlalchemy import Connection
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.writing.commands.base import CommandParameters, Identity
+from tasks.ispyb_access.writing.commands.command import Command
 from tasks.ispyb_access.writing.rows.columns import TEXT_BYTES
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity
 from tasks.ispyb_access.writing.rows.row_parameters import table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, require_row
 
@@ -61,3 +64,8 @@ def _read(path: Path) -> str | None:
         return contents.decode()
     except UnicodeDecodeError:
         return contents.decode("latin1")  # old files have it in the authors' names
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "insert_pdb_files": Command(PdbFiles, insert_pdb_files),
+}

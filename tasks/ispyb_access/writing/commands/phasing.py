@@ -1,11 +1,13 @@
 """Results of experimental phasing, as fast_ep and big_ep send them: one document, many tables."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Final
 
 from pydantic import Field
 from sqlalchemy import Connection, Table
 
-from tasks.ispyb_access.writing.commands.base import CommandParameters, Identity, LocalTime, Several
+from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity, LocalTime, Several
 from tasks.ispyb_access.writing.rows.row_parameters import Count, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, insert_rows
 
@@ -153,3 +155,8 @@ def insert_phasing_analysis_results(connection: Connection, results: PhasingResu
         insert_row(connection, stage.table, stage.row() | {"phasingAnalysisId": analysis, "phasingProgramRunId": run})
     insert_rows(connection, ProgramFile.table, [file.row() | {"phasingProgramRunId": run} for file in container.files])
     return analysis
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "insert_phasing_analysis_results": Command(PhasingResults, insert_phasing_analysis_results),
+}

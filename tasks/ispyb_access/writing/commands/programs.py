@@ -4,12 +4,13 @@ import logging
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field, field_validator
 from sqlalchemy import Connection, Table, Update, func, or_, select, update
 
-from tasks.ispyb_access.writing.commands.base import Identity, LocalTime, Several
+from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.rows.command_parameters import Identity, LocalTime, Several
 from tasks.ispyb_access.writing.rows.row_parameters import In, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, prepare_row, require_row
 
@@ -174,3 +175,10 @@ def _write(connection: Connection, statement: Update, program_id: int) -> int:
     if not connection.execute(statement).rowcount:
         require_row(connection, PROGRAM, program_id)
     return program_id
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "register_processing": Command(RegisterProcessing, register_processing),
+    "update_processing_status": Command(UpdateProcessingStatus, update_processing_status),
+    "update_program_name": Command(UpdateProgramName, update_program_name),
+}

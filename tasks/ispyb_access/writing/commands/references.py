@@ -3,11 +3,15 @@
 Messages that come out of order find their parents by these. Only the command `buffer` uses them.
 """
 
+from collections.abc import Mapping
+from typing import Final
+
 from ispyb.sqlalchemy import Base
 from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
-from tasks.ispyb_access.writing.commands.base import CommandParameters
+from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
 from tasks.ispyb_access.writing.rows.writing_rows import require_row
 
 TABLE = Base.metadata.tables["zc_ZocaloBuffer"]
@@ -54,3 +58,9 @@ def keep_reference(connection: Connection, named: KeepReference) -> int:
 def _is(name: FindReference) -> ColumnElement[bool]:
     columns = TABLE.c
     return and_(columns.AutoProcProgramID == name.program_id, columns["UUID"] == name.uuid)
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "find_reference": Command(FindReference, find_reference, is_repeatable=True),
+    "keep_reference": Command(KeepReference, keep_reference, is_repeatable=True),
+}

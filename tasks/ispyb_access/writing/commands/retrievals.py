@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from ispyb.sqlalchemy import Base
 from pydantic import AliasChoices, Field, model_validator
 from sqlalchemy import Column, Connection, select
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.writing.commands.base import CommandParameters
+from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
 from tasks.ispyb_access.writing.rows.writing_rows import require_row
 
 JOB = Base.metadata.tables["ProcessingJob"]
@@ -121,3 +122,12 @@ def _read(
     named = [column.label(name) for name, column in columns.items()]
     rows = connection.execute(select(*named).where(owner == number).order_by(named[0]).limit(MOST_ROWS))
     return [dict(row) for row in rows.mappings()]
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "retrieve_program_attachments_for_program_id": Command(
+        ProgramFiles, retrieve_program_attachments_for_program_id, is_repeatable=True
+    ),
+    "retrieve_programs_for_job_id": Command(JobPrograms, retrieve_programs_for_job_id, is_repeatable=True),
+    "retrieve_proposal_title": Command(ProposalName, retrieve_proposal_title, is_repeatable=True),
+}

@@ -1,12 +1,14 @@
 """Characterisation of a crystal from a few images: how it diffracts, and how to collect its data."""
 
-from typing import Annotated, Any, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AliasChoices, Field, model_validator
 from sqlalchemy import Connection, Table
 
-from tasks.ispyb_access.writing.commands.base import Identity
+from tasks.ispyb_access.writing.commands.command import Command
 from tasks.ispyb_access.writing.commands.data_collections import group_of
+from tasks.ispyb_access.writing.rows.command_parameters import Identity
 from tasks.ispyb_access.writing.rows.row_parameters import Count, In, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row
 
@@ -207,3 +209,14 @@ def insert_screening_strategy_wedge(connection: Connection, wedge: ScreeningStra
 def insert_screening_strategy_sub_wedge(connection: Connection, sweep: ScreeningStrategySubWedge) -> int:
     """Write a sweep of a wedge and return its screeningStrategySubWedgeId; its number is always 1, as in Zocalo."""
     return insert_row(connection, sweep.table, sweep.row() | {"subWedgeNumber": 1})
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "insert_screening": Command(Screening, insert_screening),
+    "insert_screening_input": Command(ScreeningInput, insert_screening_input),
+    "insert_screening_output": Command(ScreeningOutput, insert_screening_output),
+    "insert_screening_output_lattice": Command(ScreeningOutputLattice, insert_screening_output_lattice),
+    "insert_screening_strategy": Command(ScreeningStrategy, insert_screening_strategy),
+    "insert_screening_strategy_sub_wedge": Command(ScreeningStrategySubWedge, insert_screening_strategy_sub_wedge),
+    "insert_screening_strategy_wedge": Command(ScreeningStrategyWedge, insert_screening_strategy_wedge),
+}

@@ -1,13 +1,15 @@
 """Molecular replacement: runs of dimple and the like, with their program, its files, and the blobs of density found."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field
 from sqlalchemy import Connection, Table, select
 
-from tasks.ispyb_access.writing.commands.base import CommandParameters, Identity, LocalTime
+from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity, LocalTime
 from tasks.ispyb_access.writing.rows.row_parameters import In, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import (
     Values,
@@ -254,3 +256,12 @@ def _attach(connection: Connection, program: int, file: Values, time: datetime |
     identity = {name: file[name] for name in ("fileType", "fileName", "filePath")}
     more = {"importanceRank": file["importanceRank"], "recordTimeStamp": time}
     return insert_once(connection, FILE, {"autoProcProgramId": program, **identity}, more)
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "insert_dimple_result": Command(MolecularReplacementResult, insert_dimple_result),
+    "insert_metal_id_result": Command(MolecularReplacementResult, insert_metal_id_result),
+    "insert_mxmr_run": Command(MolecularReplacement, insert_mxmr_run),
+    "insert_mxmr_run_blob": Command(RunBlob, insert_mxmr_run_blob),
+    "store_dimple_failure": Command(DimpleFailure, store_dimple_failure),
+}

@@ -20,8 +20,8 @@ from sqlalchemy.exc import DBAPIError
 from blocks.errors import MessageRefused
 from blocks.ispyb_connection import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, STRICT
 from blocks.ispyb_faults import is_transient
-from tasks.ispyb_access.writing.commands.base import squash
 from tasks.ispyb_access.writing.rows.character_sets import first_unknown
+from tasks.ispyb_access.writing.rows.command_parameters import squash
 
 logging.getLogger("mysql.connector").setLevel(logging.WARNING)  # it tells of its plug-ins with each connection
 
@@ -125,6 +125,10 @@ class Connector(ISPyBMySQLSPConnector):
         (name,) = cursor.fetchone()
         cursor.close()
         return str(name)
+
+
+Procedure = Callable[[Connector, Any], Any]
+"""Carries out a command, with its parameters, by one or more of ISPyB's procedures; returns its value."""
 
 
 def filled(template: MutableMapping[str, Any], values: Mapping[str, Any], **more: Any) -> list[Any]:

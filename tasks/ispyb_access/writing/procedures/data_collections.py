@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from blocks.errors import MessageRefused
 from tasks.ispyb_access.writing.commands.data_collections import (
@@ -10,7 +11,7 @@ from tasks.ispyb_access.writing.commands.data_collections import (
     DataCollectionGroup,
     DataCollectionSnapshots,
 )
-from tasks.ispyb_access.writing.procedures.calling import Connector, filled, rows
+from tasks.ispyb_access.writing.procedures.calling import Connector, Procedure, filled, rows
 
 BINNING = 1  # the column's default, which the procedure would write over with NULL
 
@@ -70,3 +71,10 @@ def _group(ispyb: Connector, dcgid: int) -> dict[str, Any]:
     if not found:
         raise MessageRefused(f"ISPyB has no DataCollectionGroup {dcgid}")
     return found[0]
+
+
+PROCEDURES: Final[Mapping[str, Procedure]] = {
+    "insert_data_collection": insert_data_collection,
+    "insert_data_collection_group": insert_data_collection_group,
+    "upsert_data_collection_mx": upsert_data_collection_mx,
+}

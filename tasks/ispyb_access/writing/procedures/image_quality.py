@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from tasks.ispyb_access.writing.commands.image_quality import COLUMNS, PerImageResult
-from tasks.ispyb_access.writing.procedures.calling import Connector, filled
+from collections.abc import Mapping
+from typing import Final
+
+from tasks.ispyb_access.writing.commands.image_quality import COLUMNS, PER_IMAGE, PerImageResult
+from tasks.ispyb_access.writing.procedures.calling import Connector, Procedure, filled
 
 
 def store_per_image_analysis_results(ispyb: Connector, result: PerImageResult) -> int:
@@ -15,3 +18,8 @@ def store_per_image_analysis_results(ispyb: Connector, result: PerImageResult) -
     row = dict(zip(COLUMNS, result.row(written_at=""), strict=True))
     processing.upsert_quality_indicators(filled(processing.get_quality_indicators_params(), row))
     return 1
+
+
+PROCEDURES: Final[Mapping[str, Procedure]] = {
+    PER_IMAGE: store_per_image_analysis_results,
+}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Final
 
 from blocks.errors import MessageRefused
 from tasks.ispyb_access.writing.commands.integration import AutoProc, Integration, Scaling
-from tasks.ispyb_access.writing.procedures.calling import Connector, filled
+from tasks.ispyb_access.writing.procedures.calling import Connector, Procedure, filled
 
 logger = logging.getLogger(__name__)
 
@@ -60,3 +62,11 @@ def insert_scaling(ispyb: Connector, scaling: Scaling) -> int:
         filled(processing.get_outer_shell_scaling_params(), dict(scaling.outer_shell)),
     )
     return number
+
+
+PROCEDURES: Final[Mapping[str, Procedure]] = {
+    "insert_scaling": insert_scaling,
+    "register_integration": register_integration,
+    "upsert_integration": upsert_integration,
+    "write_autoproc": write_autoproc,
+}

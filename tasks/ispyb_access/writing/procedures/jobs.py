@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from blocks.errors import MessageRefused
 from tasks.ispyb_access.writing.commands.jobs import AUTOMATIC, JOB, CreateJob, JobSweep, UpdateJob, sweep_of
-from tasks.ispyb_access.writing.procedures.calling import Connector, filled, rows
+from tasks.ispyb_access.writing.procedures.calling import Connector, Procedure, filled, rows
 from tasks.ispyb_access.writing.rows.writing_rows import fit_row
 
 
@@ -63,3 +66,9 @@ def _all_images(ispyb: Connector, dcid: int) -> JobSweep:
     if not found:
         raise MessageRefused(f"ISPyB has no data collection {dcid}")
     return sweep_of(dcid, found[0]["startImgNumber"], found[0]["noImages"])
+
+
+PROCEDURES: Final[Mapping[str, Procedure]] = {
+    "create_ispyb_job": create_ispyb_job,
+    "update_ispyb_job": update_ispyb_job,
+}

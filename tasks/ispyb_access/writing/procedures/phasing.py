@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from tasks.ispyb_access.writing.commands.phasing import PhasingContainer, PhasingResults
-from tasks.ispyb_access.writing.procedures.calling import Connector
+from tasks.ispyb_access.writing.procedures.calling import Connector, Procedure
 from tasks.ispyb_access.writing.rows.row_parameters import RowParameters
 
 
@@ -37,3 +37,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat(" ")
     return int(value) if isinstance(value, bool) else value
+
+
+PROCEDURES: Final[Mapping[str, Procedure]] = {
+    "insert_phasing_analysis_results": insert_phasing_analysis_results,
+}

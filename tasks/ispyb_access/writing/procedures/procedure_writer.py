@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -13,17 +13,15 @@ from sqlalchemy.exc import DBAPIError
 from blocks.errors import ConfigurationError, MessageRefused
 from blocks.ispyb_connection import describe, transaction
 from blocks.ispyb_faults import explain
-from tasks.ispyb_access.writing.commands import BUFFER_COMMANDS, COMMANDS, Command, CommandParameters, PerImageResult
+from tasks.ispyb_access.writing.commands import Call, CarryOut
+from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE, PerImageResult
 from tasks.ispyb_access.writing.ledger import has_ledger, write_once
 from tasks.ispyb_access.writing.procedures.calling import Procedures
-from tasks.ispyb_access.writing.procedures.calls import CALLS, NOT_COVERED
+from tasks.ispyb_access.writing.procedures.coverage import NOT_COVERED, PROCEDURES
 from tasks.ispyb_access.writing.refusals import named
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
 
 logger = logging.getLogger(__name__)
-
-Answer = TypeVar("Answer")
-
-PER_IMAGE = "store_per_image_analysis_results"
 
 
 class ProcedureWriter:
@@ -59,10 +57,11 @@ class ProcedureWriter:
             describe(engine),
         )
 
-    def write(self, entry: str | None, work: Callable[[Callable[[str, CommandParameters], Any]], Answer]) -> Answer:
-        """Do the work, but for those of its commands that were carried out before under this entry's name."""
-        is_entered = self._asked_ledger()
-        return work(_Steps(self, entry if is_entered else None, is_entered).carry_out)
+    @contextmanager
+    def session(self, entry: str | None) -> Iterator[CarryOut]:
+        """Give what carries out commands, but for those that were carried out before under this entry's name."""
+        is_entered = has_ledger(self._engine)
+        yield _Session(self, entry if is_entered else None, is_entered).carry_out
 
     def write_images(self, results: Sequence[PerImageResult]) -> None:
         """Write the results, image by image; a refusal names the image, and those before it are written."""
@@ -70,14 +69,14 @@ class ProcedureWriter:
             self.call(PER_IMAGE, result)
 
     def call(self, name: str, parameters: CommandParameters) -> Any:
-        """Carry out a command. Raises as `Writer.write` does."""
+        """Carry out a command. Raises as `Writer.session` does."""
         with self._understood(), named(name, parameters, describe(self._engine)):
             if name in NOT_COVERED:
                 raise MessageRefused(
                     f"ISPyB's stored procedures can't do that: {NOT_COVERED[name]}. Leave the command out of the "
                     "recipe, or have the grants given for PLAZA_ISPYB_WRITER=sql"
                 )
-            return self._procedures.call(lambda ispyb: CALLS[name](ispyb, parameters))
+            return self._procedures.call(lambda ispyb: PROCEDURES[name](ispyb, parameters))
 
     def call_once(self, entry: str, name: str, parameters: CommandParameters) -> Any:
         """Carry out a command unless the ledger knows it; return its answer, new or old."""
@@ -88,9 +87,6 @@ class ProcedureWriter:
         """Close the connection to the procedures."""
         self._procedures.close()
 
-    def _asked_ledger(self) -> bool:
-        return has_ledger(self._engine)
-
     @contextmanager
     def _understood(self) -> Iterator[None]:
         try:
@@ -99,22 +95,22 @@ class ProcedureWriter:
             raise explain(describe(self._engine), error) from error
 
 
-class _Steps:
+class _Session:
     """The commands of one piece of work, each with an entry of its own in the ledger."""
 
     def __init__(self, writer: ProcedureWriter, entry: str | None, has_ledger: bool) -> None:
         self._writer, self._entry, self._has_ledger, self._done = writer, entry, has_ledger, 0
 
-    def carry_out(self, name: str, parameters: CommandParameters) -> Any:
+    def carry_out(self, call: Call) -> Any:
         self._done += 1
-        entry = self._entry_of(COMMANDS.get(name) or BUFFER_COMMANDS[name], parameters)
+        entry = self._entry_of(call)
         if entry is None:
-            return self._writer.call(name, parameters)
-        return self._writer.call_once(entry, name, parameters)
+            return self._writer.call(call.name, call.parameters)
+        return self._writer.call_once(entry, call.name, call.parameters)
 
-    def _entry_of(self, command: Command, parameters: CommandParameters) -> str | None:
+    def _entry_of(self, call: Call) -> str | None:
         """Return what names the command in the ledger; None if it has no entry."""
-        if command.is_repeatable or not self._has_ledger:
+        if call.command.is_repeatable or not self._has_ledger:
             return None
-        own = command.entry(parameters) if command.entry else None
+        own = call.command.entry(call.parameters) if call.command.entry else None
         return own or (f"{self._entry}/{self._done}" if self._entry else None)

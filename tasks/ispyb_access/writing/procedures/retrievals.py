@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from blocks.errors import MessageRefused
 from tasks.ispyb_access.writing.commands.retrievals import (
@@ -13,7 +14,7 @@ from tasks.ispyb_access.writing.commands.retrievals import (
     ProgramFiles,
     ProposalName,
 )
-from tasks.ispyb_access.writing.procedures.calling import Connector, rows
+from tasks.ispyb_access.writing.procedures.calling import Connector, Procedure, rows
 from tasks.ispyb_access.writing.procedures.jobs import require_job
 
 
@@ -51,3 +52,10 @@ def retrieve_proposal_title(ispyb: Connector, name: ProposalName) -> str:
     if not found or found[0]["title"] is None:
         raise MessageRefused(f"ISPyB has no proposal {code}{number} with a title")
     return str(found[0]["title"])
+
+
+PROCEDURES: Final[Mapping[str, Procedure]] = {
+    "retrieve_program_attachments_for_program_id": retrieve_program_attachments_for_program_id,
+    "retrieve_programs_for_job_id": retrieve_programs_for_job_id,
+    "retrieve_proposal_title": retrieve_proposal_title,
+}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from tasks.ispyb_access.writing.commands.screening import (
     Screening,
     ScreeningInput,
@@ -11,7 +14,7 @@ from tasks.ispyb_access.writing.commands.screening import (
     ScreeningStrategySubWedge,
     ScreeningStrategyWedge,
 )
-from tasks.ispyb_access.writing.procedures.calling import Connector, filled
+from tasks.ispyb_access.writing.procedures.calling import Connector, Procedure, filled
 
 
 def insert_screening(ispyb: Connector, screening: Screening) -> int:
@@ -65,3 +68,14 @@ def insert_screening_strategy_sub_wedge(ispyb: Connector, sweep: ScreeningStrate
     values = filled(api.get_screening_strategy_sub_wedge_params(), dict(sweep), sub_wedge_number=1)
     number: int = api.insert_screening_strategy_sub_wedge(values)
     return number
+
+
+PROCEDURES: Final[Mapping[str, Procedure]] = {
+    "insert_screening": insert_screening,
+    "insert_screening_input": insert_screening_input,
+    "insert_screening_output": insert_screening_output,
+    "insert_screening_output_lattice": insert_screening_output_lattice,
+    "insert_screening_strategy": insert_screening_strategy,
+    "insert_screening_strategy_sub_wedge": insert_screening_strategy_sub_wedge,
+    "insert_screening_strategy_wedge": insert_screening_strategy_wedge,
+}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
+from typing import Final
 
 from blocks.errors import MessageRefused
 from tasks.ispyb_access.writing.commands.structures import DimpleFailure, MolecularReplacement, RunBlob
-from tasks.ispyb_access.writing.procedures.calling import Connector, filled
+from tasks.ispyb_access.writing.procedures.calling import Connector, Procedure, filled
 
 BLOB_PARAMETERS = {"id", "mxmr_run_id", "view1", "view2", "view3"}  # what the procedure takes
 
@@ -59,3 +61,15 @@ def _folder(run: MolecularReplacement) -> str | None:
     if len(folders) > 1 or None in folders:
         raise MessageRefused("expected run_dir, which ISPyB's procedure names the run's files in; seen none")
     return next(iter(folders), None)
+
+
+PROCEDURES: Final[Mapping[str, Procedure]] = {
+    "insert_mxmr_run": insert_mxmr_run,
+    "insert_mxmr_run_blob": insert_mxmr_run_blob,
+    "store_dimple_failure": store_dimple_failure,
+}
+
+NOT_COVERED: Final[Mapping[str, str]] = {
+    "insert_dimple_result": "insert_mxmr_run and insert_mxmr_run_blob write the run, its files and the blobs' views",
+    "insert_metal_id_result": "nothing writes where blobs are",
+}

@@ -9,8 +9,8 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from sqlalchemy import Column, Float, Integer, Table
 from sqlalchemy.dialects.mysql import TINYINT
 
-from tasks.ispyb_access.writing.commands.base import CommandParameters, squash
 from tasks.ispyb_access.writing.rows.columns import fit
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, squash
 
 Count = Annotated[int, Field(ge=0)]
 """How many of something, or an image's number."""

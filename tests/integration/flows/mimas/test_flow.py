@@ -9,8 +9,9 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from blocks.ispyb_connection import connect, transaction
+from blocks.ispyb_connection import transaction
 from blocks.settings import get_settings
+from blocks.site_ispyb import connect
 from flows.mimas.flow import mimas
 from flows.mimas.publishing import read_outcome, read_outcome_of_run
 from flows.recipe import ispyb_reading as reading

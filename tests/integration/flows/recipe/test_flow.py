@@ -16,7 +16,7 @@ from flows.recipe import publishing
 from flows.recipe.flow import recipe_flow
 from flows.recipe.run_record.dead_letters import DeadLetters
 from flows.recipe.run_record.folder import run_folder
-from flows.recipe.run_record.history import read_story
+from flows.recipe.run_record.history import read_history
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -118,9 +118,9 @@ async def test_a_recipe_that_can_not_run_says_why_and_runs_nothing(run_recipe, d
 
 async def test_a_run_that_could_not_begin_is_shown_as_failed_with_the_reason(run_recipe, tmp_path):
     _, flow_run_id = await run_recipe({"1": {"queue": "crystal.ball"}, "start": [[1, []]]})
-    story = read_story(run_folder(str(flow_run_id)))
-    assert story.state.startswith("Failed: UnknownStep: node 1 asks for queue")
-    assert story.logbook.digest == sha256((tmp_path / "tried-recipe.json").read_bytes()).hexdigest()
+    history = read_history(run_folder(str(flow_run_id)))
+    assert history.headline.startswith("Failed: UnknownStep: node 1 asks for queue")
+    assert history.manifest.digest == sha256((tmp_path / "tried-recipe.json").read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,8 @@ import pytest
 from ispyb import sqlalchemy as models
 from sqlalchemy.orm import Session
 
-from blocks.errors import UnknownDataCollection
+from blocks.errors import UnknownDataCollection, UnknownJob
 from flows.recipe.parameters import recipe_parameters
-from tasks.ispyb_access.overviews.jobs import UnknownJob
 from tasks.step.resources import Resources
 
 

@@ -5,8 +5,10 @@ from sqlalchemy import func, select
 
 from blocks.errors import MessageRefused
 from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_access.writing.composite_commands import MODELS, MULTIPART
+from tasks.ispyb_access.writing.fulfilment import fulfil
 from tasks.ispyb_access.writing.ledger import TABLE as LEDGER
-from tasks.ispyb_access.writing.requests import MODELS, MULTIPART, Request, fulfil
+from tasks.ispyb_access.writing.requests import Request
 from tasks.ispyb_access.writing.writer import SqlWriter
 from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.runner import try_step

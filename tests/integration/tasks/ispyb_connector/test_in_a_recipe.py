@@ -10,7 +10,7 @@ from sqlalchemy import select
 from flows.recipe.engine.run import RecipeRun
 from flows.recipe.language.recipe import recipe_from_document
 from flows.recipe.run_record.journal import Journal, read_journal
-from flows.recipe.run_record.replay import replay
+from flows.recipe.run_record.run_state import replay
 from tasks.ispyb_access.schema.tables import METADATA
 from tasks.step.resources import Resources
 

@@ -9,7 +9,7 @@ from sqlalchemy import event, text
 
 from blocks.errors import MessageRefused
 from tasks.ispyb_access.overviews.results import read_written_rows
-from tasks.ispyb_access.writing.look_up import look_up
+from tasks.ispyb_access.writing.parameters import look_up
 from tasks.ispyb_connector import image_batches
 from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.registry import load_step

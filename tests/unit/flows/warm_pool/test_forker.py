@@ -19,11 +19,11 @@ def test_full_log_is_put_aside(tmp_path, monkeypatch):
     monkeypatch.setattr("flows.warm_pool.forker._LOG_LIMIT", 3)
     log = tmp_path / "logs" / "flow-runs.log"
     forker = Forker([], log)
-    forker._turn_log()
+    forker._rotate_log()
     log.write_text("abc")
-    forker._turn_log()
+    forker._rotate_log()
     assert log.exists()
     log.write_text("abcd")
-    forker._turn_log()
+    forker._rotate_log()
     assert not log.exists()
     assert log.with_name("flow-runs.log.1").read_text() == "abcd"

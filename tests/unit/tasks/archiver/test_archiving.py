@@ -9,16 +9,10 @@ import pytest
 from blocks.errors import MessageRefused, PassingFault
 from blocks.settings import Settings
 from tasks.archiver import archiving as archiver
-from tasks.archiver.archiving import (
-    Look,
-    archive_filelist,
-    archive_pattern,
-    is_confidential,
-    is_missing_within,
-    look_at,
-    split_into_parts,
-)
+from tasks.archiver.archiving import archive_filelist, archive_pattern
+from tasks.archiver.files import FileStatus, file_status, is_missing_within, split_into_parts
 from tasks.archiver.icat_drop_file import DataFile
+from tasks.archiver.parameters import is_confidential
 from tasks.step.resources import Resources
 from tasks.step.runner import try_step
 
@@ -285,7 +279,7 @@ async def test_confidential_files_are_not_archived(allowed, n_sent, visit, tmp_p
 def look(letter):
     """Make a look: x a file that is there, m a missing one, f one that can't be read."""
     errors = {"m": FileNotFoundError("gone"), "f": PermissionError("no")}
-    return Look(letter, DataFile(letter, 1, 0)) if letter == "x" else Look(letter, error=errors[letter])
+    return FileStatus(letter, DataFile(letter, 1, 0)) if letter == "x" else FileStatus(letter, error=errors[letter])
 
 
 @pytest.mark.parametrize(
@@ -312,9 +306,9 @@ def test_gap_is_a_file_after_a_missing_one(seen, within):
 
 def test_missing_is_told_from_unreadable(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
-    assert look_at(str(tmp_path / "nothing")).is_missing
-    assert not look_at(str(tmp_path / "loop")).is_missing
-    assert not look_at("nul\0").is_missing
+    assert file_status(str(tmp_path / "nothing")).is_missing
+    assert not file_status(str(tmp_path / "loop")).is_missing
+    assert not file_status("nul\0").is_missing
 
 
 async def test_a_thousand_files_take_no_time(visit):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocks.errors import MessageRefused
-from tasks.file_watcher.selection import Notices, is_selected
+from tasks.file_watcher.selection import NamedOutputs, is_selected
 
 
 @given(wanted=st.integers(1, 400), count=st.integers(1, 4000))
@@ -61,23 +61,23 @@ EVERYTHING = dict.fromkeys(
     ],
 )
 def test_outputs_fire_in_zocalos_order(number, outputs):
-    assert list(Notices.of_output(EVERYTHING).for_item(number, 4)) == outputs
+    assert list(NamedOutputs.of_output(EVERYTHING).for_item(number, 4)) == outputs
 
 
 def test_a_single_item_is_first_and_last():
-    assert list(Notices.of_output({"last": 1, "first": 1}).for_item(1, 1)) == ["first", "last"]
+    assert list(NamedOutputs.of_output({"last": 1, "first": 1}).for_item(1, 1)) == ["first", "last"]
 
 
 @pytest.mark.parametrize("output", [None, [], 2, [2, 3], {}, {"success": 2, "01": 2, "-1": 2, "0": 2, "²": 2}])
 def test_an_output_that_names_no_item_hears_nothing(output):
-    assert list(Notices.of_output(output).for_item(1, 1)) == []
+    assert list(NamedOutputs.of_output(output).for_item(1, 1)) == []
 
 
 def test_names_may_be_numbers_after_loading():
-    assert list(Notices.of_output({7: [2]}).for_item(7, 10)) == ["7"]
+    assert list(NamedOutputs.of_output({7: [2]}).for_item(7, 10)) == ["7"]
 
 
 @pytest.mark.parametrize("name", ["select-", "select-0", "select-x", "every-0", "every--1", "every-1.5", "every-²"])
 def test_a_counted_output_without_a_count_is_refused(name):
     with pytest.raises(MessageRefused, match=f"output '{name}' should end in a number of 1 or more"):
-        Notices.of_output({name: 2})
+        NamedOutputs.of_output({name: 2})

@@ -11,7 +11,7 @@ import pytest
 from blocks.errors import MessageRefused
 from tasks.file_watcher import watch_files
 from tasks.file_watcher.parameters import WatchParameters, open_source
-from tasks.file_watcher.selection import Notices
+from tasks.file_watcher.selection import NamedOutputs
 from tasks.file_watcher.sources import NumberedFiles
 from tasks.file_watcher.watching import SLOWEST_POLL_S, Clock, Watch
 from tasks.step import Message, StepContext
@@ -61,7 +61,7 @@ async def watch(parameters, context, made_up=None, output=None):
     """Return all notices of a watch, and how it ended in made-up time."""
     made_up = made_up or MadeUpTime()
     model = WatchParameters.model_validate(parameters)
-    outputs = Notices.of_output(ALL if output is None else output)
+    outputs = NamedOutputs.of_output(ALL if output is None else output)
     async with asyncio.timeout(60):
         notices = Watch(open_source(model), outputs, model, context, made_up.clock).notices()
         return [(notice.output, notice.payload) async for notice in notices]
@@ -314,7 +314,7 @@ async def test_a_slow_file_system_is_warned_about(images, context, caplog):
 
     images(5)()
     model = WatchParameters()
-    slow = Watch(SlowFiles(images.parameters["pattern"], 5, 1), Notices.of_output(ALL), model, context)
+    slow = Watch(SlowFiles(images.parameters["pattern"], 5, 1), NamedOutputs.of_output(ALL), model, context)
     assert [notice.output async for notice in slow.notices()][-1] == "finally"
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
         "slow file system: it took 6.5 s to look for files"
@@ -327,7 +327,7 @@ async def test_a_slow_consumer_does_not_use_up_the_patience(images, context):
     made_up = MadeUpTime()
     model = WatchParameters.model_validate({"timeout": 10} | images.parameters)
     notices = []
-    async for notice in Watch(open_source(model), Notices.of_output(ALL), model, context, made_up.clock).notices():
+    async for notice in Watch(open_source(model), NamedOutputs.of_output(ALL), model, context, made_up.clock).notices():
         notices.append(notice)
         made_up.now += 0 if len(notices) > 3 else 100
         if len(notices) == 3:

@@ -12,7 +12,7 @@ from blocks.errors import PlazaError
 from blocks.settings import get_settings
 from flows.cli.main import app
 from flows.recipe.run_record.folder import run_folder
-from flows.recipe.run_record.manifest import Logbook
+from flows.recipe.run_record.manifest import Manifest
 from tasks.ispyb_access.reading.reader import read_data_collection
 
 DIRECTORY = "/dls/i03/data/2024/mx12345-1/lys/x1/"
@@ -140,7 +140,7 @@ def test_run_shows_what_it_knew(plaza, tmp_path):
     folder.path.mkdir(parents=True)
     of_ispyb = {"ispyb_of_the_caller": 1, "ispyb_dc_info": {"uuid": folder.recipe_run}, "ispyb_dcid": 5}
     known = {**of_ispyb, "guid": folder.recipe_run, "nproc": 3}
-    Logbook("r", "r.json", "0", 5, {}, known, {}).write(folder)
+    Manifest("r", "r.json", "0", 5, {}, known, {}).write(folder)
     found = json.loads(plaza("find", "0123abcd", "--json"))
     assert found == of_ispyb
     assert list(found) == ["ispyb_dcid", "ispyb_dc_info", "ispyb_of_the_caller"]

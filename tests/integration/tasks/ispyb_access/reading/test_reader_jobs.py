@@ -7,8 +7,7 @@ from ispyb import sqlalchemy as models
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from blocks.errors import UnknownDataCollection
-from tasks.ispyb_access.overviews.jobs import UnknownJob
+from blocks.errors import UnknownDataCollection, UnknownJob
 from tasks.ispyb_access.reading.reader import complete_parameters, read_processing_job
 
 DIRECTORY = "/dls/i03/data/2024/mx12345-1/lys/x1"

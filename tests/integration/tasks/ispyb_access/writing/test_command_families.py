@@ -9,9 +9,9 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.writing.commands import COMMANDS
 from tasks.ispyb_access.writing.writer import SqlWriter
 from tests.support.dev_mariadb import only_mariadb
+from tests.support.ispyb_commands import carry_out
 
 STARTED, ENDED = "2024-05-01 12:00:00", "2024-05-01 12:05:00"
 NOBODY = 4711
@@ -23,8 +23,7 @@ def write(engine):
     writer = SqlWriter(engine)
 
     def write(name, **values):
-        parameters = COMMANDS[name].parameters.model_validate(values)
-        return writer.write(None, lambda carry_out: carry_out(name, parameters))
+        return carry_out(writer, name, **values)
 
     return write
 

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import func, select, update
 
 from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_access.writing.fulfilment import fulfil
 from tasks.ispyb_access.writing.patience import write_patiently
-from tasks.ispyb_access.writing.requests import Request, fulfil
+from tasks.ispyb_access.writing.requests import Request
 from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.runner import try_step
 from tests.support.interruptions import InterruptedRun

@@ -9,10 +9,14 @@ import sys
 import pytest
 from sqlalchemy import event, func, insert, inspect, select, text
 
-from blocks.errors import DatabaseUnavailable
+from blocks.errors import DatabaseUnavailable, MessageRefused
 from blocks.ispyb_connection import transaction
 from tasks.ispyb_access.schema.tables import METADATA
+from tasks.ispyb_access.writing.composite_commands import MULTIPART
+from tasks.ispyb_access.writing.fulfilment import fulfil
 from tasks.ispyb_access.writing.ledger import TABLE, has_ledger, write_once
+from tasks.ispyb_access.writing.requests import Request
+from tasks.ispyb_access.writing.writer import SqlWriter
 from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.runner import try_step
 from tests.support.checkout import CHECKOUT
@@ -169,3 +173,13 @@ def test_an_answer_may_be_long(engine):
     for write in (lambda: answer, lambda: pytest.fail("written twice")):
         with transaction(engine) as connection:
             assert write_once(connection, "run/1/x", write) == answer
+
+
+def test_an_entry_of_other_commands_is_refused(engine):
+    """What came of the message couldn't be said, nor may it be written a second time."""
+    command = REGISTER["parameters"]
+    one, two = (Request(MULTIPART, ({"ispyb_command_list": [command] * number},), {}) for number in (1, 2))
+    assert fulfil(one, SqlWriter(engine), "run/1/list").values
+    with pytest.raises(MessageRefused, match=r"step 2 of 2: register_processing: .* written before, but with other"):
+        fulfil(two, SqlWriter(engine), "run/1/list")
+    assert count(engine, "AutoProcProgram") == 1

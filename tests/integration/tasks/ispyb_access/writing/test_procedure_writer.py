@@ -23,11 +23,15 @@ from blocks.ispyb_connection import open_engine, transaction
 from blocks.settings import Settings
 from tasks.ispyb_access.schema.tables import METADATA
 from tasks.ispyb_access.writing import ledger
-from tasks.ispyb_access.writing.commands import COMMANDS, PerImageResult
-from tasks.ispyb_access.writing.procedures import ProcedureWriter, procedure_writer
-from tasks.ispyb_access.writing.requests import MULTIPART, Request, fulfil
+from tasks.ispyb_access.writing.commands.image_quality import PerImageResult
+from tasks.ispyb_access.writing.composite_commands import MULTIPART
+from tasks.ispyb_access.writing.fulfilment import fulfil
+from tasks.ispyb_access.writing.procedures import procedure_writer
+from tasks.ispyb_access.writing.procedures.procedure_writer import ProcedureWriter
+from tasks.ispyb_access.writing.requests import Request
 from tasks.ispyb_access.writing.writer import SqlWriter, Writer
 from tasks.step.resources import Resources
+from tests.support.ispyb_commands import carry_out
 
 VARIABLE = "PLAZA_TEST_ISPYB_PROCEDURES"
 NOBODY = 987_654_321
@@ -108,8 +112,7 @@ def run(writer: ProcedureWriter) -> Callable[..., Any]:
     """Carry out a command by procedures."""
 
     def run(name: str, **values: Any) -> Any:
-        parameters = COMMANDS[name].parameters.model_validate(values)
-        return writer.write(None, lambda carry_out: carry_out(name, parameters))
+        return carry_out(writer, name, **values)
 
     return run
 
@@ -514,8 +517,7 @@ def test_without_a_ledger_all_is_written_again(writer, job, count, monkeypatch):
 
 def test_automatic_job_is_made_once_whoever_asks_for_it(writer, facility, count):
     values = {"DCID": facility.dcid, "source": "automatic", "parameters": [{"key": "k", "value": "v"}]}
-    parameters = COMMANDS["create_ispyb_job"].parameters.model_validate(values)
-    keys = {writer.write(entry, lambda carry_out: carry_out("create_ispyb_job", parameters)) for entry in ("a", "b")}
+    keys = {carry_out(writer, "create_ispyb_job", entry=entry, **values) for entry in ("a", "b")}
     assert len(keys) == 1
     assert count("ProcessingJob", dataCollectionId=facility.dcid) == 1
     assert count("ProcessingJobParameter", processingJobId=keys.pop()) == 1
@@ -557,9 +559,8 @@ async def test_resources_close_the_connection(engine, tmp_path):
     before = set(connections(engine))
     url = engine.url.render_as_string(hide_password=False)
     settings = Settings(home=tmp_path, ispyb_url=url, ispyb_writer="procedures")
-    parameters = COMMANDS["register_processing"].parameters.model_validate({"program": "fast_dp"})
     async with Resources(settings) as resources:
-        resources.ispyb_writer.write(None, lambda carry_out: carry_out("register_processing", parameters))
+        carry_out(resources.ispyb_writer, "register_processing", program="fast_dp")
         opened = set(connections(engine)) - before
         assert opened
     for number in opened:

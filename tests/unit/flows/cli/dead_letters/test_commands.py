@@ -9,7 +9,9 @@ import pytest
 
 from blocks.settings import get_settings
 from flows.cli import main
-from flows.recipe.run_record.dead_letters import DeadLetter, DeadLetters, read_letter
+from flows.recipe.run_record.dead_letter import DeadLetter, read_dead_letter
+from flows.recipe.run_record.dead_letters import DeadLetters
+from flows.recipe.run_record.entries import HistoryEntry
 
 RUN = "0b1c2d3e-0000-4000-8000-000000000001"
 
@@ -57,7 +59,7 @@ def letter(number=3, age_s=7200.0, **changes):
         "environment": {"ID": RUN},
         "error": "ValueError: bad\nreally",
         "traceback": "Traceback: line 1",
-        "history": ({"at": 1.0, "error": "ValueError: bad"},),
+        "history": [HistoryEntry(1.0, "ValueError: bad")],
         "at": time.time() - age_s,
     }
     return DeadLetter(**given | changes)
@@ -141,9 +143,9 @@ def test_a_payload_is_changed_by_options(plaza, letters, tmp_path, words, payloa
     assert "changed payload of dead letter" in printed
     changed = letters.get(letter().name)
     assert changed.payload == payload
-    assert changed.history[-1]["done"] == "changed payload"
-    assert changed.history[-1]["by"]
-    assert time.time() - changed.history[-1]["at"] < 60
+    assert changed.history[-1].done == "changed payload"
+    assert changed.history[-1].by
+    assert time.time() - changed.history[-1].at < 60
     assert changed.environment == {"ID": RUN}
 
 
@@ -219,7 +221,7 @@ def test_purged_letters_are_kept_in_files_of_the_day(plaza, letters, home):
     assert status == 0
     folder = home / "dead-letters" / "purged" / time.strftime("%Y-%m-%d")
     assert printed == f"purged 2 dead letters; kept in {folder}\n"
-    assert sorted(read_letter(file).number for file in folder.iterdir()) == [3, 4, 5]
+    assert sorted(read_dead_letter(file).number for file in folder.iterdir()) == [3, 4, 5]
     assert plaza("list")[0] == 0
     assert plaza("purge", "--all") == (0, "No such dead letters.\n", "")
 

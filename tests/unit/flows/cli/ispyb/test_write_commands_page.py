@@ -1,5 +1,5 @@
 from flows.cli.ispyb.write_commands import commands_page
-from tasks.ispyb_access.writing.requests import MODELS
+from tasks.ispyb_access.writing.composite_commands import MODELS
 from tests.support.checkout import REFERENCE_PAGES
 
 PAGE = REFERENCE_PAGES / "ispyb-commands.md"

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from blocks.errors import UnknownRecipeRun
 from blocks.settings import get_settings
 from flows.cli.main import app
-from flows.recipe.run_record import run_end
+from flows.recipe.run_record import activity
 from tasks.logs.line import LogLine
 from tasks.step.identity import StepIdentity
 
@@ -96,7 +96,7 @@ def test_unknown_or_ambiguous_run_is_an_error(plaza, name, complaint):
 
 
 def test_following_a_run_that_was_killed_ends_and_says_how_to_go_on(plaza, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_end, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(activity, "PATIENCE_S", 0.0)
     (tmp_path / "recipe-runs" / "3f2a9c1b" / "logbook.json").write_text('{"ended": null}')
     done = plaza("3f2a", "-f")
     assert done.exit_code == 0

@@ -1,4 +1,4 @@
-"""`plaza show`: the story of a recipe run, whatever state its files are in."""
+"""`plaza show`: the history of a recipe run, whatever state its files are in."""
 
 import json
 import os
@@ -6,13 +6,27 @@ import re
 import sys
 
 import pytest
+from msgspec import structs
 
 from blocks.settings import get_settings
 from flows.cli import main
+from flows.recipe.run_record.entries import (
+    Began,
+    Done,
+    Ended,
+    Failed,
+    HistoryEntry,
+    Receiver,
+    Refused,
+    Repeated,
+    Sent,
+    SentMessage,
+)
 from flows.recipe.run_record.folder import run_folder
-from flows.recipe.run_record.history import latest_runs, read_story
+from flows.recipe.run_record.history import latest_runs, message_status, read_history
 from flows.recipe.run_record.journal import Journal
-from flows.recipe.run_record.manifest import Logbook
+from flows.recipe.run_record.lenient_json import encode
+from flows.recipe.run_record.manifest import Manifest
 
 RUN = "0b1c2d3e-0000-4000-8000-000000000001"
 DOCUMENT = {
@@ -21,24 +35,28 @@ DOCUMENT = {
     "3": {"queue": "images"},
     "start": [[1, []]],
 }
-BEGAN = {"began": {"at": 1000.0, "host": "i03-ws", "pid": 42, "user": "gda"}}
-START = {"at": 1000.5, "node": 0, "sends": [{"to": [[1, 1]], "payload": []}]}
+BEGAN = Began(1000.0, "i03-ws", 42, "gda")
+START = Sent(1000.5, 0, [SentMessage([Receiver(1, 1)], [])])
 
 
-def sent(node, to, payload="x", **more):
-    return {"at": 1001.0, "node": node, "sends": [{"to": [list(to)], "output": "every", "payload": payload, **more}]}
+def sent(node, to, payload="x", follows=None):
+    return Sent(1001.0, node, [SentMessage([Receiver(*to)], payload, "every", follows)])
+
+
+def sent_again(to, payload, again, history=None):
+    return SentMessage([Receiver(*to)], payload, again=again, replaces=again, history=history)
 
 
 JOURNAL = [
     BEGAN,
     START,
     *(sent(1, (2, number), {"file": f"/{number}.cbf"}, follows=1) for number in range(2, 10)),
-    {"at": 1002.0, "node": 1, "sends": [], "done": [1]},
-    {"at": 1003.0, "node": 2, "tried": 2, "error": "OSError: no route"},
-    {"at": 1004.0, "node": 2, "refused": 2, "error": "ValueError: \x1b[31mbad"},
-    {"at": 1005.0, "node": 2, "done": [3, 4, 5, 6, 7, 8]},
+    Done(1002.0, 1, [1]),
+    Failed(1003.0, 2, 2, "OSError: no route"),
+    Refused(1004.0, 2, 2, "ValueError: \x1b[31mbad"),
+    Done(1005.0, 2, [3, 4, 5, 6, 7, 8]),
 ]
-ENDED = {"ended": {"at": 1010.0, "state": "Failed", "message": "step 2: 1 of 8"}}
+ENDED = Ended(1010.0, "Failed", "step 2: 1 of 8")
 
 
 @pytest.fixture
@@ -71,7 +89,7 @@ def plaza(home, monkeypatch, capsys):
     return run
 
 
-def write_logbook(folder, **changes):
+def write_manifest(folder, **changes):
     given = {
         "recipe": "try-it",
         "file": "/recipes/try-it.json",
@@ -81,21 +99,25 @@ def write_logbook(folder, **changes):
         "parameters": {"colour": "blue", "gda_host": "mx-control"},
         "filled": DOCUMENT,
     }
-    Logbook(**given | changes).write(folder)
+    Manifest(**given | changes).write(folder)
+
+
+def lines(entries):
+    return b"".join(encode(entry) + b"\n" for entry in entries)
 
 
 def write_journal(folder, entries):
-    folder.journal.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    folder.journal.write_bytes(lines(entries))
 
 
 @pytest.fixture
 def run(folder):
-    write_logbook(folder, ended=ENDED["ended"])
+    write_manifest(folder, ended=structs.asdict(ENDED))
     write_journal(folder, [*JOURNAL, ENDED])
     return folder
 
 
-def test_the_whole_story_is_told(plaza, run):
+def test_the_whole_history_is_told(plaza, run):
     status, printed, complaints = plaza("0b1c")
     assert (status, complaints) == (0, "")
     for part in (
@@ -159,65 +181,60 @@ def test_what_is_not_there_is_a_line(plaza, run, words, complaint):
     assert complaint in told
 
 
-def test_the_story_as_json_is_whole(plaza, run):
+def test_the_history_as_json_is_whole(plaza, run):
     _, printed, _ = plaza("0b1c", "--json")
-    story = json.loads(printed)
-    assert story["recipe_run"] == RUN
-    assert story["logbook"]["received"]["dc"]["dir"] == "/" + "d" * 500
-    assert story["attempts"] == [{"began": BEGAN["began"], "ended": ENDED["ended"]}]
-    assert [step["state"] for step in story["steps"]] == ["done", "failed", "not needed"]
-    fates = {message["number"]: message["fate"]["words"] for message in story["messages"]}
-    assert fates == {1: "done", 2: "refused", **dict.fromkeys(range(3, 9), "done"), 9: "waits"}
+    history = json.loads(printed)
+    assert history["recipe_run"] == RUN
+    assert history["manifest"]["received"]["dc"]["dir"] == "/" + "d" * 500
+    assert history["attempts"] == [{"began": structs.asdict(BEGAN), "ended": structs.asdict(ENDED)}]
+    assert [step["state"] for step in history["steps"]] == ["done", "failed", "not needed"]
+    statuses = {message["number"]: message["status"]["words"] for message in history["messages"]}
+    assert statuses == {1: "done", 2: "refused", **dict.fromkeys(range(3, 9), "done"), 9: "waits"}
     assert len(json.loads(plaza("0b1c", "--json", "--step", 2, "--messages", 3)[1])["messages"]) == 3
 
 
-def fates_of(folder, *entries):
+def statuses_of(folder, *entries):
     write_journal(folder, [*JOURNAL, *entries])
-    return {number: fate.words for number, fate in read_story(folder).fates.items()}
+    messages = read_history(folder).state.all
+    return {number: message_status(message).words for number, message in messages.items()}
 
 
 def test_messages_that_were_sent_again_lead_to_each_other(folder, plaza):
-    write_logbook(folder)
-    again = {
-        "to": [[2, 10]],
-        "payload": "y",
-        "again": 2,
-        "replaces": 2,
-        "history": [{"at": 1.0, "done": "re-injected", "by": "me"}],
-    }
-    fates = fates_of(folder, {"at": 1011.0, "node": 0, "sends": [again]})
-    assert fates[2] == "sent again as 10"
-    assert fates[10] == "waits"
+    write_manifest(folder)
+    again = sent_again((2, 10), "y", 2, [HistoryEntry(1.0, done="re-injected", by="me")])
+    statuses = statuses_of(folder, Sent(1011.0, 0, [again]))
+    assert statuses[2] == "sent again as 10"
+    assert statuses[10] == "waits"
     _, printed, _ = plaza("0b1c", "--all")
     assert "message 2 once more" in printed
     assert "re-injected by me" in printed
 
 
 def test_messages_of_nodes_that_began_anew_are_forgotten(folder):
-    again = {"to": [[2, 10]], "payload": "y", "again": 3, "replaces": 3}
-    fates = fates_of(folder, {"at": 1011.0, "node": 0, "repeated": [2]}, {"at": 1011.0, "node": 0, "sends": [again]})
-    assert fates[3] == "sent again as 10"
-    assert fates[2] == fates[9] == "forgotten: its node began anew"
-    assert fates[1] == "done"
+    again = sent_again((2, 10), "y", 3)
+    statuses = statuses_of(folder, Repeated(1011.0, [2], [again]))
+    assert statuses[3] == "sent again as 10"
+    assert statuses[2] == statuses[9] == "forgotten: its node began anew"
+    assert statuses[1] == "done"
 
 
 def test_messages_that_will_be_tried_again_or_later(folder):
-    fates = fates_of(
+    statuses = statuses_of(
         folder,
-        {"at": 1011.0, "node": 2, "tried": 9, "error": "E"},
+        Failed(1011.0, 2, 9, "E"),
         sent(0, (3, 10, 4e9)),
         sent(0, (3, 11, 5.0)),
     )
-    assert (fates[9], fates[10], fates[11]) == ("failed, will be tried again", "is delayed", "waits")
+    assert (statuses[9], statuses[10], statuses[11]) == ("failed, will be tried again", "is delayed", "waits")
 
 
 def test_every_attempt_is_told(folder):
     write_journal(folder, [BEGAN, START, BEGAN, ENDED, BEGAN])
-    assert [attempt.ended for attempt in read_story(folder).attempts] == [None, ENDED["ended"], None]
+    assert [attempt.ended for attempt in read_history(folder).state.attempts] == [None, ENDED, None]
 
 
 @pytest.mark.parametrize(
-    ("has_logbook", "is_held", "ended", "state"),
+    ("has_manifest", "is_held", "ended", "state"),
     [
         (True, True, None, "at work"),
         (True, False, None, "not at work, and not at its end: its process was killed"),
@@ -226,9 +243,9 @@ def test_every_attempt_is_told(folder):
         (False, False, None, "failed before its recipe was filled (see `plaza logs 0b1c"),
     ],
 )
-def test_how_a_run_stands(folder, plaza, has_logbook, is_held, ended, state):
-    if has_logbook:
-        write_logbook(folder, ended=ended)
+def test_how_a_run_stands(folder, plaza, has_manifest, is_held, ended, state):
+    if has_manifest:
+        write_manifest(folder, ended=ended)
     journal = Journal(folder.journal) if is_held else None
     try:
         assert plaza("0b1c")[0] == 0
@@ -242,28 +259,32 @@ def test_how_a_run_stands(folder, plaza, has_logbook, is_held, ended, state):
 
 
 def test_every_moment_of_a_journal_that_is_being_written_can_be_shown(folder, plaza):
-    write_logbook(folder)
-    whole = "".join(json.dumps(entry) + "\n" for entry in JOURNAL[:5]).encode()
+    write_manifest(folder)
+    whole = lines(JOURNAL[:5])
     for end in range(0, len(whole), 7):
         folder.journal.write_bytes(whole[:end])
-        story = read_story(folder)
-        assert story.complaints == ()
-        assert len(story.replayed.all) == whole[:end].count(b'"to"') - (b'"to"' in whole[:end].rpartition(b"\n")[2])
+        history = read_history(folder)
+        assert history.complaints == ()
+        assert len(history.state.all) == whole[:end].count(b'"to"') - (b'"to"' in whole[:end].rpartition(b"\n")[2])
     assert plaza("0b1c")[0] == 0
 
 
 @pytest.mark.parametrize(
     ("file", "content", "complaint"),
     [
-        ("logbook", b"{", "logbook.json can't be read"),
-        ("logbook", b'{"changes": [], "mood": 1}', "logbook.json can't be read"),
-        ("logbook", b"\xff\x00", "logbook.json can't be read"),
+        ("manifest", b"{", "manifest.json can't be read"),
+        ("manifest", b'{"changes": [], "mood": 1}', "manifest.json can't be read"),
+        ("manifest", b"\xff\x00", "manifest.json can't be read"),
         ("journal", b'{"at": 1\n{"began": {}}\n', "line 1 of "),
         ("journal", b"\x00\x00\x00\n", "line 1 of "),
-        ("journal", b'{"sends": [{}]}\n', "journal.jsonl can't be followed"),
-        ("journal", b'{"began": 3, "sends": 3}\n', "journal.jsonl can't be followed"),
-        ("journal", b'[]\n"x"\n3\n', ""),
-        ("journal", b'{"done": [77], "refused": 78, "tried": 79}\n', ""),
+        ("journal", b'{"sends": [{}]}\n', "line 1 of "),
+        ("journal", b'{"began": 3, "sends": 3}\n', "line 1 of "),
+        ("journal", b'{"type": "sent", "at": 1.0, "node": 1}\n', "line 1 of "),
+        ("journal", b'{"type": "dreamt", "at": 1.0}\n', "line 1 of "),
+        ("journal", b'[]\n"x"\n3\n', "line 3 of "),
+        ("journal", b'{"type": "refused", "at": 1.0, "node": 1, "number": 78, "error": "E"}\n', ""),
+        ("journal", b'{"type": "done", "at": 1.0, "node": 1, "done": [77]}\n', ""),
+        ("journal", b'{"type": "failed", "at": 1.0, "node": 1, "number": 79, "error": "E"}\n', ""),
     ],
 )
 def test_damaged_files_are_told_and_the_rest_is_shown(run, plaza, file, content, complaint):
@@ -277,7 +298,7 @@ def test_damaged_files_are_told_and_the_rest_is_shown(run, plaza, file, content,
 
 
 def test_a_recipe_with_a_step_that_nobody_has_any_more_is_shown(folder, plaza):
-    write_logbook(folder, filled={"1": {"queue": "crystal.ball"}, "start": [[1, []]]})
+    write_manifest(folder, filled={"1": {"queue": "crystal.ball"}, "start": [[1, []]]})
     write_journal(folder, [BEGAN, START])
     assert "1 · crystal.ball: 1 waits" in plaza("0b1c")[1]
 
@@ -287,7 +308,9 @@ def test_the_latest_runs_are_listed_first(home, plaza):
     for number in range(4):
         folder = run_folder(f"{number}0000000-0000-4000-8000-000000000000")
         folder.path.mkdir(parents=True)
-        write_logbook(folder, recipe=f"recipe-{number}", dcid=None if number == 2 else number, ended=ENDED["ended"])
+        write_manifest(
+            folder, recipe=f"recipe-{number}", dcid=None if number == 2 else number, ended=structs.asdict(ENDED)
+        )
         write_journal(folder, [BEGAN])
         os.utime(folder.path, (number, number))
     _, printed, _ = plaza("--latest", 3)

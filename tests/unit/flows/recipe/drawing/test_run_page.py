@@ -12,8 +12,8 @@ from flows.recipe.drawing.run_drawing import RunDrawing, counts
 from flows.recipe.drawing.run_page import ROWS, RunPage, flattened, shortened
 from flows.recipe.language.recipe import recipe_from_document
 from flows.recipe.run_record.folder import RunFolder
-from flows.recipe.run_record.manifest import Logbook
-from flows.recipe.run_record.progress import NodeRecord
+from flows.recipe.run_record.manifest import Manifest
+from flows.recipe.run_record.progress import NodeProgress
 
 DOCUMENT = {
     "1": {"queue": "filewatcher", "parameters": {"list": ["/secret" * 1000]}, "output": {"every": 2}},
@@ -24,10 +24,10 @@ DOCUMENT = {
 
 
 def records():
-    watching = NodeRecord(1, "1 · watch_files", received=1, sent=Counter(every=20), started=1.0)
-    telling = NodeRecord(2, "2 · notify_gda", received=20, sent=Counter({"": 3}), started=1.0, finished=2.0)
+    watching = NodeProgress(1, "1 · watch_files", received=1, sent=Counter(every=20), started=1.0)
+    telling = NodeProgress(2, "2 · notify_gda", received=20, sent=Counter({"": 3}), started=1.0, finished=2.0)
     telling.refuse("ValueError: `bad` | <b>\nand more")
-    return {1: watching, 2: telling, 12: NodeRecord(12, "12 · images")}
+    return {1: watching, 2: telling, 12: NodeProgress(12, "12 · images")}
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def page(recipe, tmp_path):
     def make(received=None, read=None, **changes):
         received = received or {}
         known = {**received, **(read or {})}
-        logbook = Logbook("try_it", "/recipes/try_it.json", "abc123", 7, received, known, DOCUMENT, **changes)
-        return RunPage(logbook, RunFolder(tmp_path / "0b1c"), recipe).write(records())
+        manifest = Manifest("try_it", "/recipes/try_it.json", "abc123", 7, received, known, DOCUMENT, **changes)
+        return RunPage(manifest, RunFolder(tmp_path / "0b1c"), recipe).write(records())
 
     return make
 
@@ -133,7 +133,7 @@ def test_a_page_is_small_whatever_was_asked(page):
 def test_a_recipe_of_thirty_nodes_has_an_image_of_some_tens_of_kilobytes():
     nodes = {str(number): {"queue": "images", "output": {"a": number + 1, "b": number + 1}} for number in range(1, 30)}
     recipe = recipe_from_document({**nodes, "30": {"queue": "images"}, "start": [[1, []]]})
-    some = {number: NodeRecord(number, str(number), received=5) for number in recipe.nodes}
+    some = {number: NodeProgress(number, str(number), received=5) for number in recipe.nodes}
     text = RunDrawing(recipe).markdown(some)
     assert len(texts(drawn(text))) > 60
     assert len(text) < 65_000
@@ -158,4 +158,4 @@ def test_long_texts_lose_their_middle():
 
 @pytest.mark.parametrize(("record", "said"), [(0, ""), (1, "20 in, 3 out, 1 refused")])
 def test_counts(record, said):
-    assert counts([NodeRecord(1, "x"), records()[2]][record]) == said
+    assert counts([NodeProgress(1, "x"), records()[2]][record]) == said

@@ -46,7 +46,7 @@ class Site:
         self._patch.setattr(registry, "STEPS", dict.fromkeys(own, ""))
         self._patch.setattr("flows.recipe.engine.run.load_step", own.__getitem__)
         document = {"start": [[1, 5]], **document}
-        options = {"give_up": self.refused.append, **options}
+        options = {"keep_dead_letter": self.refused.append, **options}
         return RecipeRun(recipe_from_document(document), "guid", Resources(), **options)
 
     async def run(self, document, *steps, **options):

@@ -8,8 +8,9 @@ from itertools import pairwise
 import pytest
 
 from blocks.errors import MessageRefused, PassingFault
+from flows.recipe.run_record.entries import Failed
 from flows.recipe.run_record.journal import Journal, read_journal
-from flows.recipe.run_record.replay import replay
+from flows.recipe.run_record.run_state import replay
 from tasks.step import Retries, Send, StepParameters, message_step, stream_step
 from tests.support.engine_runs import Engine
 
@@ -97,8 +98,8 @@ async def test_tries_end_with_a_dead_letter_that_knows_them_all(engine, kind):
     )
     assert trial.tries == {5: 4}
     [refusal] = engine.refused
-    assert [failure["error"] for failure in refusal.history] == ["PassingFault: not now"] * 4
-    assert sorted(failure["at"] for failure in refusal.history) == [failure["at"] for failure in refusal.history]
+    assert [failure.error for failure in refusal.history] == ["PassingFault: not now"] * 4
+    assert sorted(failure.at for failure in refusal.history) == [failure.at for failure in refusal.history]
     assert "not now" in refusal.traceback
     assert engine.kept.payloads == [
         {"payload": 5, "error": "PassingFault: not now", "node": 1, "step": refusal.step.name}
@@ -218,7 +219,7 @@ async def test_a_message_that_waits_for_another_try_comes_when_the_run_is_taken_
     trial = Stumbling({5: 5}, retries=Retries(tries=9, first_pause_s=3600))
     with Journal(path) as journal:
         running = asyncio.create_task(engine.run(document, *trial.steps, journal=journal))
-        while not any("tried" in entry for entry in read_journal(path)):
+        while not any(isinstance(entry, Failed) for entry in read_journal(path)):
             await asyncio.sleep(0.01)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

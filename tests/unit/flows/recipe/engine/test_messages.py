@@ -8,7 +8,7 @@ import pytest
 
 from blocks.errors import MessageRefused
 from flows.recipe.run_record.journal import Journal, read_journal
-from flows.recipe.run_record.replay import replay
+from flows.recipe.run_record.run_state import replay
 from tasks.step import Send, StepParameters, message_step, stream_step
 from tests.support.engine_runs import Engine
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from flows.recipe.run_record.journal import Journal, read_journal
-from flows.recipe.run_record.replay import Replay, replay
-from tests.support.recipe_interpreter import Outcome, assert_came_to, interpret
+from flows.recipe.run_record.run_state import RunState, replay
+from tests.support.recipe_interpreter import ExpectedRun, assert_came_to, interpret
 from tests.support.trial_world import RUN, MortalJournal, World, quiet_trial_steps, run_trial, trial_recipes
 
 MESSAGES = 150  # at most in a recipe: beyond that an example takes long and shows nothing new
@@ -27,7 +27,7 @@ def steps() -> Iterator[None]:
         yield
 
 
-def expected_of(document: dict[str, Any]) -> Outcome:
+def expected_of(document: dict[str, Any]) -> ExpectedRun:
     outcome = interpret(document, MESSAGES)
     assume(outcome is not None)
     assert outcome is not None
@@ -35,7 +35,7 @@ def expected_of(document: dict[str, Any]) -> Outcome:
     return outcome
 
 
-def finished(state: Replay) -> set[int]:
+def finished(state: RunState) -> set[int]:
     """Return the numbers of messages that nobody should see again."""
     return state.all.keys() - state.waiting.keys()
 
@@ -51,7 +51,7 @@ def test_a_recipe_does_what_the_interpreter_says(document):
 
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=60)
 @given(trial_recipes(), st.lists(st.floats(0, 1), min_size=1, max_size=PROCESSES))
-def test_a_run_that_is_killed_anywhere_comes_to_the_same(document, fates):
+def test_a_run_that_is_killed_anywhere_comes_to_the_same(document, kills):
     """Each process is killed when it has written a part of what an undisturbed run writes, be it within a line."""
     expected, world = expected_of(document), World()
     with tempfile.TemporaryDirectory() as folder:
@@ -60,14 +60,14 @@ def test_a_run_that_is_killed_anywhere_comes_to_the_same(document, fates):
             run_trial(document, World(), journal)
         size = path.stat().st_size
         path, records = Path(folder) / "journal.jsonl", None
-        for fate in [*fates, None]:
+        for kill in [*kills, None]:
             world.is_alive = True
-            journal = Journal(path) if fate is None else MortalJournal(path, world, int(fate * size))
+            journal = Journal(path) if kill is None else MortalJournal(path, world, int(kill * size))
             with journal:
                 state = replay(read_journal(path))
                 world.finished = finished(state)
                 records = run_trial(document, world, journal, state if state.all else None)
-        event(f"processes: {len(fates) + 1}")
+        event(f"processes: {len(kills) + 1}")
         assert records is not None
         assert world.again == []
         assert_came_to(records, world, expected)
@@ -77,7 +77,7 @@ def test_a_run_that_is_killed_anywhere_comes_to_the_same(document, fates):
 
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=60)
 @given(trial_recipes(), st.floats(0, 1))
-def test_what_is_left_of_a_journal_is_enough(document, fate):
+def test_what_is_left_of_a_journal_is_enough(document, kill):
     """A machine that loses power loses the end of the journal and what came of it."""
     expected, world = expected_of(document), World()
     with tempfile.TemporaryDirectory() as folder:
@@ -85,7 +85,7 @@ def test_what_is_left_of_a_journal_is_enough(document, fate):
         with Journal(path) as journal:
             run_trial(document, world, journal)
         with path.open("r+b") as file:
-            file.truncate(int(fate * path.stat().st_size))
+            file.truncate(int(kill * path.stat().st_size))
         with Journal(path) as journal:
             state = replay(read_journal(path))
             kept = finished(state)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocks.errors import RecipeError
-from flows.recipe.language.merging import merge, merge_all
+from flows.recipe.language.merging import merge
 from flows.recipe.language.recipe import Recipe, links, recipe_from_document
 from flows.recipe.language.validation import validate
 from tests.support.recipe_strategies import recipe_documents
@@ -95,7 +95,7 @@ def test_both_must_obey_the_rules(wrong, complaint):
 def test_merged_recipes_are_sound_and_hold_every_node_message_and_error_of_each(documents):
     recipes = [recipe_from_document(document) for document in documents]
     before = copy.deepcopy(recipes)
-    merged = merge_all(recipes)
+    merged = merge(*recipes)
     assert recipes == before
     validate(merged)
     assert len(merged.nodes) == sum(len(recipe.nodes) for recipe in recipes)
@@ -108,7 +108,7 @@ def test_merged_recipes_are_sound_and_hold_every_node_message_and_error_of_each(
             node, moved = recipe.nodes[old], merged.nodes[new]
             assert [(path, renumbered[target]) for path, target in links(node)] == list(links(moved))
             assert {**moved, "output": 0, "error": 0} == {**node, "output": 0, "error": 0}
-    assert merged == merge(merge_all(recipes[:-1]) if recipes[1:] else None, recipes[-1])
+    assert merged == merge(merge(*recipes[:-1]) if recipes[1:] else None, recipes[-1])
 
 
 @given(recipe_documents())

@@ -3,22 +3,26 @@
 import asyncio
 import json
 import shutil
+import time
 from collections import Counter
 
 import pytest
+from msgspec import structs, to_builtins
 
 from blocks.errors import DamagedDeadLetter, PassingFault, RecipeError, UnknownDeadLetter, UnknownRecipeRun
 from blocks.settings import get_settings
 from flows.recipe.engine.run import RecipeRun
 from flows.recipe.language.recipe import recipe_from_document
 from flows.recipe.reinject import reinject
-from flows.recipe.run_record.dead_letter_selection import Selection, age_text, read_age, short_names
-from flows.recipe.run_record.dead_letters import DeadLetter, DeadLetters, read_letter
+from flows.recipe.run_record.dead_letter import DeadLetter, read_dead_letter
+from flows.recipe.run_record.dead_letter_selection import DeadLetterSelection, age_text, read_age, short_names
+from flows.recipe.run_record.dead_letters import DeadLetters
+from flows.recipe.run_record.entries import Began, Ended, HistoryEntry
 from flows.recipe.run_record.folder import RunFolder, run_folder
 from flows.recipe.run_record.journal import Journal, read_journal
-from flows.recipe.run_record.manifest import Logbook
-from flows.recipe.run_record.replay import replay
+from flows.recipe.run_record.manifest import Manifest
 from flows.recipe.run_record.resumption import repeat_from, take_up
+from flows.recipe.run_record.run_state import replay
 from tasks.step import Send, StepParameters, message_step, registry
 from tasks.step.resources import Resources
 
@@ -44,7 +48,7 @@ def letter(number=3, run=RUN, **changes):
             "environment": {"ID": run},
             "error": "ValueError: bad",
             "traceback": "",
-            "history": ({"at": 1.0, "error": "ValueError: bad"},),
+            "history": [HistoryEntry(1.0, "ValueError: bad")],
             "at": 1.0,
             **changes,
         }
@@ -70,7 +74,7 @@ class Run:
     def __init__(self, patch):
         self.folder = run_folder(RUN)
         self.folder.path.mkdir(parents=True)
-        Logbook("trial", "trial.json", "", 7, {}, {}, RECIPE).write(self.folder)
+        Manifest("trial", "trial.json", "", 7, {}, {}, RECIPE).write(self.folder)
         self.seen, self.kept = [], []
 
         @message_step(queue="trial.choosy", parameters=StepParameters, outputs=("out",), default_output="out")
@@ -96,23 +100,25 @@ class Run:
     async def _go(self):
         letters = DeadLetters()
 
-        def bury(refusal):
+        def keep_dead_letter(refused):
             letters.put(
                 letter(
-                    refusal.message.number,
-                    payload=refusal.message.payload,
-                    environment=refusal.message.environment,
-                    error=refusal.error,
-                    history=tuple(refusal.history),
+                    refused.message.number,
+                    payload=refused.message.payload,
+                    environment=refused.message.environment,
+                    error=refused.error,
+                    history=refused.history,
                 )
             )
 
         with Journal(self.folder.journal) as journal:
             state = take_up(self.folder, journal, letters)
-            journal.record({"began": {}})
-            run = RecipeRun(recipe_from_document(RECIPE), RUN, Resources(), journal=journal, give_up=bury)
+            journal.record(Began.now())
+            run = RecipeRun(
+                recipe_from_document(RECIPE), RUN, Resources(), journal=journal, keep_dead_letter=keep_dead_letter
+            )
             records = await run.run(state)
-            journal.record({"ended": {"state": "Failed"}})
+            journal.record(Ended(time.time(), "Failed"))
         return records
 
 
@@ -123,7 +129,7 @@ def run(home, monkeypatch):
 
 def mended(letters, number):
     old = letters.get(f"{RUN}-{number}")
-    new = DeadLetter(**{**vars(old), "payload": {**old.payload, "good": True}}).noting("changed payload")
+    new = structs.replace(old, payload={**old.payload, "good": True}).noting("changed payload")
     letters.change(old, new)
     return new
 
@@ -151,7 +157,7 @@ def test_what_befell_a_message_stays_with_it_each_time_it_is_given_up(run, lette
         letters.reinject(again, run.folder)
         run.go()
     [again] = [letter for letter in letters.all() if letter.payload["name"] == "a"]
-    deeds = [entry.get("error") or entry["done"] for entry in again.history]
+    deeds = [entry.error or entry.done for entry in again.history]
     assert deeds == ["ValueError: a is bad", *["re-injected", "ValueError: a is bad"] * 3]
     letters.reinject(mended(letters, again.number), run.folder)
     for number in (2, 3):
@@ -236,8 +242,8 @@ def scheduled(monkeypatch):
 
 def test_letters_of_one_run_are_handed_over_together(run, letters, scheduled):
     run.go()
-    [outcome] = reinject(letters, letters.all())
-    assert outcome.error is None
+    [reinjection] = reinject(letters, letters.all())
+    assert reinjection.error is None
     assert scheduled == [RUN]
     assert numbers(letters) == []
     run.go()
@@ -251,8 +257,8 @@ def test_letters_come_back_if_their_run_can_not_be_taken_up(run, letters, monkey
         raise PassingFault("is the site up?")
 
     monkeypatch.setattr("flows.recipe.resume.schedule_again", no_server)
-    [outcome] = reinject(letters, letters.all())
-    assert isinstance(outcome.error, PassingFault)
+    [reinjection] = reinject(letters, letters.all())
+    assert isinstance(reinjection.error, PassingFault)
     assert numbers(letters) == [1, 2, 3]
     assert not run.folder.has_reinjected
 
@@ -268,9 +274,9 @@ def test_a_letter_that_no_run_can_take_stays(run, letters, scheduled, changes, f
     run.go()
     stray = letter(9, **changes)
     letters.put(stray)
-    [outcome] = reinject(letters, [stray])
-    assert isinstance(outcome.error, fault)
-    assert complaint in str(outcome.error)
+    [reinjection] = reinject(letters, [stray])
+    assert isinstance(reinjection.error, fault)
+    assert complaint in str(reinjection.error)
     assert letters.get(stray.name) == stray
     assert scheduled == []
 
@@ -278,8 +284,8 @@ def test_a_letter_that_no_run_can_take_stays(run, letters, scheduled, changes, f
 def test_letters_of_other_runs_are_re_injected_though_one_can_not_be(run, letters, scheduled):
     run.go()
     letters.put(letter(1, run="gone-0001"))
-    outcomes = list(reinject(letters, letters.all()))
-    assert [outcome.error is None for outcome in outcomes] == [True, False]
+    reinjections = list(reinject(letters, letters.all()))
+    assert [reinjection.error is None for reinjection in reinjections] == [True, False]
     assert scheduled == [RUN]
 
 
@@ -317,12 +323,13 @@ def test_short_names_lead_to_their_letters(letters):
     ("content", "complaint"),
     [
         ("", "doesn't hold a dead letter"),
-        ("[]", "recipe_run: Field required"),
+        ("[]", "Expected `object`, got `array`"),
         ("\x00\x00", "doesn't hold a dead letter"),
-        ('{"number": "one"}', "number: Input should be a valid integer"),
+        ('{"number": "one"}', "Expected `int`, got `str` - at `$.number`"),
         ("[" * 100_000, "doesn't hold a dead letter"),
-        (json.dumps({**vars(letter()), "mood": 1}), "mood: Unexpected keyword argument"),
-        (json.dumps({**vars(letter()), "number": 4}), "name it as that"),
+        (json.dumps({**to_builtins(letter()), "mood": 1}), "unknown field `mood`"),
+        (json.dumps({**to_builtins(letter()), "environment": None}), "got `null` - at `$.environment`"),
+        (json.dumps({**to_builtins(letter()), "number": 4}), "name it as that"),
     ],
 )
 def test_a_damaged_letter_is_told_and_the_others_are_read(letters, content, complaint):
@@ -367,7 +374,7 @@ def test_a_purged_letter_is_kept_whole_and_can_be_purged_once(letters):
     letters.put(letter())
     file = letters.file_of(letter())
     kept = letters.purge(file)
-    assert read_letter(kept) == letter()
+    assert read_dead_letter(kept) == letter()
     assert numbers(letters) == []
     with pytest.raises(UnknownDeadLetter, match="somebody else has dealt with it"):
         letters.purge(file)
@@ -376,16 +383,16 @@ def test_a_purged_letter_is_kept_whole_and_can_be_purged_once(letters):
 @pytest.mark.parametrize(
     ("selection", "chosen"),
     [
-        (Selection(), [1, 2, 3]),
-        (Selection(run="0b1c"), [1, 2]),
-        (Selection(recipe="other"), [2]),
-        (Selection(recipe="trial", dcid=7), [1, 3]),
-        (Selection(dcid=8), [2]),
-        (Selection(step="choosy"), [1, 2]),
-        (Selection(step="trial.choosy"), [1, 2]),
-        (Selection(step="2"), [3]),
-        (Selection(older_than_s=60), [1, 2]),
-        (Selection(run="nothing"), []),
+        (DeadLetterSelection(), [1, 2, 3]),
+        (DeadLetterSelection(run="0b1c"), [1, 2]),
+        (DeadLetterSelection(recipe="other"), [2]),
+        (DeadLetterSelection(recipe="trial", dcid=7), [1, 3]),
+        (DeadLetterSelection(dcid=8), [2]),
+        (DeadLetterSelection(step="choosy"), [1, 2]),
+        (DeadLetterSelection(step="trial.choosy"), [1, 2]),
+        (DeadLetterSelection(step="2"), [3]),
+        (DeadLetterSelection(older_than_s=60), [1, 2]),
+        (DeadLetterSelection(run="nothing"), []),
     ],
 )
 def test_letters_are_chosen_by_what_they_are_about(letters, selection, chosen):
@@ -421,5 +428,5 @@ def test_the_journal_says_what_a_re_injected_message_replaces(run, letters):
     run.go()
     state = replay(read_journal(run.folder.journal))
     [anew] = [delivery for delivery in state.all.values() if delivery.again == 2 != delivery.number]
-    assert [entry.get("done") for entry in anew.history][1:] == ["changed payload", "re-injected"]
+    assert [entry.done for entry in anew.history][1:] == ["changed payload", "re-injected"]
     assert set(state.refused[1]) == {1, 3}

@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from flows.recipe.run_record.log import (
+    LogSelection,
     Merge,
-    Selection,
     Tail,
     UnknownLevel,
     follow_log,
@@ -150,13 +150,13 @@ def test_following_shows_lines_before_the_end(tmp_path):
 @pytest.mark.parametrize(
     ("selection", "found"),
     [
-        (Selection(), ["run", "two", "three", "bad"]),
-        (Selection("2"), ["two", "bad"]),
-        (Selection("analyse_images"), ["two", "bad"]),
-        (Selection("notify_gda"), ["three"]),
-        (Selection("None"), []),
-        (Selection(level=logging.WARNING), ["bad"]),
-        (Selection("3", logging.WARNING), []),
+        (LogSelection(), ["run", "two", "three", "bad"]),
+        (LogSelection("2"), ["two", "bad"]),
+        (LogSelection("analyse_images"), ["two", "bad"]),
+        (LogSelection("notify_gda"), ["three"]),
+        (LogSelection("None"), []),
+        (LogSelection(level=logging.WARNING), ["bad"]),
+        (LogSelection("3", logging.WARNING), []),
     ],
 )
 def test_lines_are_selected_by_step_and_level(selection, found):

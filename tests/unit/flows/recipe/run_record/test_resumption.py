@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,15 +12,18 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from blocks.errors import MessageRefused, RecipeError, RecipeRunBusy
 from flows.recipe.language.recipe import recipe_from_document
-from flows.recipe.run_record.dead_letters import DeadLetter, DeadLetters
+from flows.recipe.run_record.dead_letter import DeadLetter
+from flows.recipe.run_record.dead_letters import DeadLetters
+from flows.recipe.run_record.entries import Began, Ended
 from flows.recipe.run_record.folder import RunFolder
 from flows.recipe.run_record.journal import Journal, read_journal
-from flows.recipe.run_record.manifest import Logbook, read_logbook
-from flows.recipe.run_record.replay import replay
+from flows.recipe.run_record.manifest import Manifest, read_manifest
 from flows.recipe.run_record.resumption import repeat_from, take_up
+from flows.recipe.run_record.run_state import replay
 from tasks.step import Send, StepParameters, message_step
 from tests.support.engine_runs import Engine
 from tests.support.recipe_interpreter import assert_came_to, interpret
@@ -30,11 +34,11 @@ MESSAGES = 100
 
 @contextmanager
 def recorded(document: Mapping[str, Any], path: Path | None = None) -> Iterator[tuple[RunFolder, DeadLetters]]:
-    """Have a run's folder, with its logbook, and the dead letters of a site."""
+    """Have a run's folder, with its manifest, and the dead letters of a site."""
     with tempfile.TemporaryDirectory() as home:
         folder = RunFolder((path or Path(home)) / "run-1")
         folder.path.mkdir()
-        Logbook("trial", "trial.json", "", 7, {}, {}, document).write(folder)
+        Manifest("trial", "trial.json", "", 7, {}, {}, document).write(folder)
         yield folder, DeadLetters(folder.path.parent / "dead-letters")
 
 
@@ -74,10 +78,10 @@ class TestAnyRecipe:
                 bytes_left = 10**9 if act == "end" else int(act * size)
                 with MortalJournal(folder.journal, world, bytes_left) as journal:
                     state = take_up(folder, journal, letters)
-                    journal.record({"began": {}})
+                    journal.record(Began.now())
                     records = run_trial(document, world, journal, state)
                     if world.is_alive:
-                        journal.record({"ended": {"state": "Failed"}})
+                        journal.record(Ended(time.time(), "Failed"))
             assert_came_to(records, world, expected)
             assert not replay(read_journal(folder.journal)).waiting
 
@@ -116,22 +120,22 @@ class Recorded:
         engine = Engine()
         with Journal(self.folder.journal) as journal:
             state = take_up(self.folder, journal, self.letters)
-            journal.record({"began": {}})
+            journal.record(Began.now())
             await engine.run(DIAMOND, picky(self.bad), journal=journal, state=state)
-            journal.record({"ended": {"state": "Failed"}})
-        for refusal in engine.refused:
-            message = refusal.message
+            journal.record(Ended(time.time(), "Failed"))
+        for refused in engine.refused:
+            message = refused.message
             self.letters.put(
                 DeadLetter(
-                    *("run-1", message.number, "trial", 7, refusal.node, "pick", "pick", message.payload),
-                    *(message.environment, refusal.error, "", tuple(refusal.history), 1.0),
+                    *("run-1", message.number, "trial", 7, refused.node, "pick", "pick", message.payload),
+                    *(message.environment, refused.error, "", refused.history, 1.0),
                 )
             )
         return [sorted(map(str, gathered)) for gathered in engine.kept.payloads]
 
     def edit(self, number: int, payload: Any) -> DeadLetter:
         old = self.letters.get(f"run-1-{number}")
-        new = DeadLetter(**{**vars(old), "payload": payload})
+        new = structs.replace(old, payload=payload)
         self.letters.change(old, new)
         return new
 
@@ -222,10 +226,10 @@ async def test_parameters_that_are_changed_for_a_repeat_stay_changed(run):
     await run.go()
     repeat_from(run.folder, 4, {"a": 1, "b": [2]}, run.letters)
     repeat_from(run.folder, 4, {"a": "3"}, run.letters)
-    logbook = read_logbook(run.folder)
-    assert logbook.filled_recipe().nodes[4]["parameters"] == {"a": "3", "b": [2]}
-    assert [change["parameters"] for change in logbook.changes] == [{"a": 1, "b": [2]}, {"a": "3"}]
-    assert logbook.filled_recipe() != recipe_from_document(DIAMOND)
+    manifest = read_manifest(run.folder)
+    assert manifest.filled_recipe().nodes[4]["parameters"] == {"a": "3", "b": [2]}
+    assert [change["parameters"] for change in manifest.changes] == [{"a": 1, "b": [2]}, {"a": "3"}]
+    assert manifest.filled_recipe() != recipe_from_document(DIAMOND)
 
 
 async def test_what_can_not_be_repeated_says_why_and_changes_nothing(run):

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.ispyb_access.reading.image_files import (
-    Sweep,
+    SweepFiles,
     image_file,
     image_number,
     image_pattern,
     last_image,
-    make_sweep,
+    sweep_files,
 )
 
 
@@ -54,15 +54,15 @@ def test_last_run_of_hashes_is_the_number(template, pattern):
 
 @pytest.mark.parametrize("directory", ["/d", "/d/", "/d//"])
 def test_directory_may_end_with_a_slash_or_not(directory):
-    assert str(make_sweep(directory, "x_###.cbf", 5, 9)) == "/d/x_005.cbf:5:9"
+    assert str(sweep_files(directory, "x_###.cbf", 5, 9)) == "/d/x_005.cbf:5:9"
 
 
 @pytest.mark.parametrize("missing", range(4))
 def test_sweep_needs_all_that_it_is_made_of(missing):
     facts = ["/d", "x_###.cbf", 1, 2]
-    assert make_sweep(*facts) == Sweep("/d/x_001.cbf", 1, 2)
+    assert sweep_files(*facts) == SweepFiles("/d/x_001.cbf", 1, 2)
     facts[missing] = None
-    assert make_sweep(*facts) is None
+    assert sweep_files(*facts) is None
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from sqlalchemy.dialects.mysql import TINYINT
 from blocks.errors import MessageRefused
 from tasks.ispyb_access.writing.commands import COMMANDS
 from tasks.ispyb_access.writing.commands.attachments import FileParameters
-from tasks.ispyb_access.writing.commands.base import CommandParameters, squash
 from tasks.ispyb_access.writing.commands.phasing import Statistics
 from tasks.ispyb_access.writing.commands.structures import ResultBlob, ResultFile, ResultProgram, ResultRun
-from tasks.ispyb_access.writing.look_up import look_up
+from tasks.ispyb_access.writing.parameters import look_up
 from tasks.ispyb_access.writing.rows.columns import LARGEST_INTEGER, WHOLE, fit
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, squash
 from tasks.ispyb_access.writing.rows.row_parameters import RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import fit_row
 

@@ -11,22 +11,22 @@ from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_connection import open_engine
 from blocks.settings import Settings
 from tasks.ispyb_access.writing.commands import BUFFER_COMMANDS, COMMANDS
-from tasks.ispyb_access.writing.procedures import ProcedureWriter
 from tasks.ispyb_access.writing.procedures.calling import Procedures, filled
-from tasks.ispyb_access.writing.procedures.calls import CALLS, NOT_COVERED
+from tasks.ispyb_access.writing.procedures.coverage import NOT_COVERED, PROCEDURES
+from tasks.ispyb_access.writing.procedures.procedure_writer import ProcedureWriter
 from tasks.ispyb_access.writing.writer import SqlWriter, open_writer
+from tests.support.ispyb_commands import carry_out
 
 NOWHERE = "mysql+mysqlconnector://plaza:secret@127.0.0.1:1/ispyb"
 
 
 def register(writer):
-    parameters = COMMANDS["register_processing"].parameters.model_validate({"program": "fast_dp"})
-    return writer.write(None, lambda carry_out: carry_out("register_processing", parameters))
+    return carry_out(writer, "register_processing", program="fast_dp")
 
 
 def test_each_command_is_carried_out_or_refused_with_a_reason():
-    assert CALLS.keys() | NOT_COVERED.keys() == COMMANDS.keys() | BUFFER_COMMANDS.keys()
-    assert not CALLS.keys() & NOT_COVERED.keys()
+    assert PROCEDURES.keys() | NOT_COVERED.keys() == COMMANDS.keys() | BUFFER_COMMANDS.keys()
+    assert not PROCEDURES.keys() & NOT_COVERED.keys()
 
 
 @pytest.mark.parametrize(("kind", "writer"), [("sql", SqlWriter), ("procedures", ProcedureWriter)])

@@ -1,21 +1,43 @@
-"""Tell from a recipe run's folder whether the run has ended."""
+"""Whether a process has a recipe run, whether the run has ended, and whether anything is left to do in it."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import time
 from collections.abc import Callable
 from typing import Final
 
 from flows.recipe.run_record.folder import RunFolder
-from flows.recipe.run_record.resumption import is_at_work
+from flows.recipe.run_record.journal import read_journal
+from flows.recipe.run_record.run_state import replay
 
 PATIENCE_S: Final = 5.0
 """How long a run may be without a process before it's taken to be lost: it may be about to begin."""
 
 
+def is_at_work(folder: RunFolder) -> bool:
+    """Tell whether a process has the run."""
+    try:
+        journal = folder.journal.open("rb")  # who may read it may ask
+    except FileNotFoundError:
+        return False
+    with journal:
+        try:
+            fcntl.flock(journal, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def is_work_left(folder: RunFolder) -> bool:
+    """Tell whether a run that is not at work has yet to come to its end, or messages wait for it since."""
+    state = replay(read_journal(folder.journal))
+    return not state.ended or bool(state.waiting) or folder.has_reinjected
+
+
 class RunEnd:
-    """Whether a run has ended: by its logbook, or because no process has it any more. Call it now and then.
+    """Whether a run has ended: by its manifest, or because no process has it any more. Call it now and then.
 
     Parameters
     ----------
@@ -46,6 +68,6 @@ class RunEnd:
 
 def _says_ended(folder: RunFolder) -> bool:
     try:
-        return json.loads(folder.logbook.read_bytes()).get("ended") is not None
+        return json.loads(folder.manifest.read_bytes()).get("ended") is not None
     except FileNotFoundError:
         return False

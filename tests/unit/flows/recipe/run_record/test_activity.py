@@ -3,8 +3,8 @@ import json
 
 import pytest
 
+from flows.recipe.run_record.activity import RunEnd
 from flows.recipe.run_record.folder import RunFolder
-from flows.recipe.run_record.run_end import RunEnd
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def clock():
 
 
 def say(folder, ended):
-    folder.logbook.write_text(json.dumps({"ended": ended}))
+    folder.manifest.write_text(json.dumps({"ended": ended}))
 
 
 def test_run_that_says_so_has_ended(folder, clock):

@@ -1,17 +1,15 @@
-"""What ISPyB's write commands have in common: parameter models that take what recipes and programs send."""
+"""What the parameters of ISPyB's write commands have in common: models that take what recipes and programs send."""
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cache, lru_cache
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from sqlalchemy import Connection
 
 from tasks.ispyb_access.writing.rows.columns import LARGEST_INTEGER
-from tasks.step import SpeltFreely
+from tasks.step.checking import SpeltFreely
 
 SEPARATORS = str.maketrans("", "", "_- ")
 DATE_FORMATS = ("%Y/%m/%d %H:%M:%S", "%Y:%m:%d %H:%M:%S", "%Y%m%d %H%M%S", "%a %b %d %H:%M:%S %Y", "%d-%b-%Y %H:%M:%S")
@@ -129,35 +127,3 @@ def _names(model: type[BaseModel]) -> _Names:
         aliases = [choice for choice in choices if isinstance(choice, str)]
         names |= {squash(name): (aliases or [field_name])[0] for name in (field_name, *aliases)}
     return _Names(names)
-
-
-class Announcement(NamedTuple):
-    """What is to be told of what a command has done, beside its value."""
-
-    output: str
-    payload: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Command:
-    """A write command.
-
-    Parameters
-    ----------
-    parameters
-        Model of what it reads from the message and the recipe.
-    write
-        Writes that within the caller's transaction, and returns a JSON value.
-    is_repeatable
-        Written twice is the same as written once, so the ledger needn't know of it.
-    entry
-        Returns what names the write in the ledger whichever message asks for it; None: each message has its own.
-    announce
-        Returns what to tell others, from the parameters and the value.
-    """
-
-    parameters: type[CommandParameters]
-    write: Callable[[Connection, Any], Any]
-    is_repeatable: bool = False
-    entry: Callable[[Any], str | None] | None = None
-    announce: Callable[[Any, Any], Announcement] | None = None

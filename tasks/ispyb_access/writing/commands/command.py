@@ -1,0 +1,54 @@
+"""A write command: what it reads and writes, and how it's named once it's called with parameters."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
+
+
+class Announcement(NamedTuple):
+    """What is to be told of what a command has done, beside its value."""
+
+    output: str
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A write command.
+
+    Parameters
+    ----------
+    parameters
+        Model of what it reads from the message and the recipe.
+    write
+        Writes that within the caller's transaction, and returns a JSON value.
+    is_repeatable
+        Written twice is the same as written once, so the ledger needn't know of it.
+    entry
+        Returns what names the write in the ledger whichever message asks for it; None: each message has its own.
+    announce
+        Returns what to tell others, from the parameters and the value.
+    """
+
+    parameters: type[CommandParameters]
+    write: Callable[[Connection, Any], Any]
+    is_repeatable: bool = False
+    entry: Callable[[Any], str | None] | None = None
+    announce: Callable[[Any, Any], Announcement] | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """A command that is to be carried out: its name, and the parameters that it's given."""
+
+    name: str
+    command: Command
+    parameters: CommandParameters
+
+
+CarryOut = Callable[[Call], Any]
+"""Carries out a command, and returns its value: a JSON value."""

@@ -1,0 +1,49 @@
+"""Which commands ISPyB's stored procedures can carry out, and what to do about the others.
+
+Each family's module ends in the table of its procedures, by their commands' names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from tasks.ispyb_access.writing.procedures import (
+    attachments,
+    data_collections,
+    image_quality,
+    integration,
+    jobs,
+    phasing,
+    programs,
+    retrievals,
+    screening,
+    structures,
+)
+from tasks.ispyb_access.writing.procedures.calling import Procedure
+
+FAMILIES: Final = (
+    attachments,
+    data_collections,
+    image_quality,
+    integration,
+    jobs,
+    phasing,
+    programs,
+    retrievals,
+    screening,
+    structures,
+)
+
+PROCEDURES: Final[Mapping[str, Procedure]] = {
+    name: procedure for family in FAMILIES for name, procedure in family.PROCEDURES.items()
+}
+
+NOT_COVERED: Final = {
+    "find_reference": "nothing reads zc_ZocaloBuffer, so the command buffer can't be used",
+    "insert_pdb_files": "nothing writes PDB files",
+    "insert_xray_centring": "the one there is, upsert_xray_centring_result, writes columns that today's table lacks",
+    "keep_reference": "nothing writes zc_ZocaloBuffer, so the command buffer can't be used",
+    **structures.NOT_COVERED,
+}
+"""Commands that no procedure of ispyb's API carries out, and what there is instead."""
