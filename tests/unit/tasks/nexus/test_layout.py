@@ -128,7 +128,7 @@ def test_gaps_are_no_images(scan):
 
 def test_images_dealt_out_in_turn_are_counted_in_no_time(tmp_path):
     """As many questions as images, each of which must not go through all of the layout."""
-    count = 3000
+    count = 6000
     for number in (1, 2):
         write_frames(tmp_path / f"scan_{number}.h5", 1, count // 2)
     mappings = [
@@ -139,7 +139,7 @@ def test_images_dealt_out_in_turn_are_counted_in_no_time(tmp_path):
     started = time.process_time()
     answer = ImageCounter(f"{tmp_path}/scan.nxs").look(0, count)
     assert (answer.found, answer.mapped) == (count, (ImageRange(0, count),))
-    assert time.process_time() - started < 5, "it takes 0.2 s"
+    assert time.process_time() - started < 4, "it takes half a second"
 
 
 @pytest.mark.parametrize("signal", [None, "data", "counts"])
