@@ -31,8 +31,8 @@ from flows.recipe.language.substitution import fill_recipe
 from flows.recipe.language.validation import validated_recipe
 from flows.recipe.parameters import recipe_parameters
 from flows.recipe.publishing import published
-from flows.recipe.run_record.dead_letter import DeadLetter
-from flows.recipe.run_record.dead_letters import DeadLetters
+from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter
+from flows.recipe.run_record.dead_letters.store import DeadLetters
 from flows.recipe.run_record.entries import Began, Ended
 from flows.recipe.run_record.folder import RunFolder, run_folder
 from flows.recipe.run_record.journal import Journal
