@@ -75,7 +75,7 @@ class ImageSet(BaseModel):
 
 def describe_plan(plan: CollectionPlan, folder: Path) -> ImageSet:
     """Describe the rendered images of a plan."""
-    from tasks.simulation.image_making.geometry import PIXEL_MM
+    from tasks.simulation.geometry import PIXEL_MM
 
     geometry = plan.geometry
     maker = "Pilatus3" if plan.image_format is ImageFormat.CBF else "Eiger2 X"

@@ -7,8 +7,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tasks.simulation.geometry import DetectorSize, Geometry
 from tasks.simulation.grid_scan import GridScan
-from tasks.simulation.image_making.geometry import DetectorSize, Geometry
 
 # Raise it when the same plan gives other images: rendered images are kept under the plan's digest.
 RENDERING = 1

@@ -26,7 +26,7 @@ from flows.resources import SiteResources
 from tasks.diffraction.requests import AnalysisParameters, SpotFindingOptions
 from tasks.per_image_analysis import analyse_images
 from tasks.simulation.collection import render
-from tasks.simulation.image_making.geometry import DetectorSize, Geometry
+from tasks.simulation.geometry import DetectorSize, Geometry
 from tasks.simulation.plan import CollectionPlan, ImageFormat
 from tasks.step import Message, StepContext
 from tasks.step.resources import Resources

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from tasks.simulation.collection import render
-from tasks.simulation.image_making.geometry import DetectorSize, Geometry
+from tasks.simulation.geometry import DetectorSize, Geometry
 from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionPlan, ImageFormat
 from tests.benchmarks.bench_site import (

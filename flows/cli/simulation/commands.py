@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from blocks.errors import PlazaError
-from tasks.simulation.image_making.geometry import DetectorSize
+from tasks.simulation.geometry import DetectorSize
 from tasks.simulation.plan import CollectionKind, ImageFormat
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _make_plan(
 
 
 def _place_detector(detector: DetectorSize, distance_mm: float | None) -> Any:
-    from tasks.simulation.image_making.geometry import Geometry
+    from tasks.simulation.geometry import Geometry
 
     if distance_mm is not None and distance_mm <= 0:
         raise typer.BadParameter(f"--distance: expected millimetres above 0, seen {distance_mm}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tasks.simulation.image_making.geometry import SENSOR_MM, Geometry
+from tasks.simulation.geometry import SENSOR_MM, Geometry
 
 PADDING = 4095  # bytes after the image, as CBFlib writes them
 START_OF_BINARY = b"\x0c\x1a\x04\xd5"  # by this, readers find where CBF's text ends

@@ -13,7 +13,7 @@ import hdf5plugin
 import numpy as np
 import numpy.typing as npt
 
-from tasks.simulation.image_making.geometry import PIXEL_MM, SENSOR_MM, Geometry
+from tasks.simulation.geometry import PIXEL_MM, SENSOR_MM, Geometry
 from tasks.simulation.plan import CollectionPlan
 
 # Pixels of gaps have the largest number of the type; real counts stay below.

@@ -7,8 +7,8 @@ import pytest
 
 from tasks.simulation.child import Place
 from tasks.simulation.collection import collect, find_sweeps, render
+from tasks.simulation.geometry import DetectorSize, Geometry
 from tasks.simulation.grid_scan import GridScan
-from tasks.simulation.image_making.geometry import DetectorSize, Geometry
 from tasks.simulation.jobs import BeamlineFault, run_job
 from tasks.simulation.plan import CollectionKind, CollectionPlan, ImageFormat
 

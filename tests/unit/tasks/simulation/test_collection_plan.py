@@ -1,8 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
+from tasks.simulation.geometry import DetectorSize, Geometry
 from tasks.simulation.grid_scan import GridScan
-from tasks.simulation.image_making.geometry import DetectorSize, Geometry
 from tasks.simulation.image_set import describe_plan
 from tasks.simulation.plan import CollectionPlan, ImageFormat
 
