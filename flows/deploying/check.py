@@ -87,8 +87,8 @@ def _check_blocks(deployments: Path) -> list[str]:
 
     import blocks
 
-    for module in pkgutil.iter_modules(blocks.__path__):
-        importlib.import_module(f"blocks.{module.name}")
+    for module in pkgutil.walk_packages(blocks.__path__, "blocks."):
+        importlib.import_module(module.name)
     known = {kind.get_block_type_slug() for kind in _subclasses(Block)}
     return [
         f"{file}: names block {slug}/{name}, but there is no block type {slug!r}; known are: {', '.join(sorted(known))}"

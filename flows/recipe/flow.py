@@ -19,6 +19,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed, State  # State too: without it Prefect couldn't read the flow's types
 
 from blocks.errors import PlazaError, RecipeError, RecipeRunBusy, UnknownRecipeRun
+from blocks.identifiers import Dcid
 from blocks.retrying import Pauses, retry
 from blocks.settings import get_settings
 from flows.prefect_limits import DcidOrDigits, ExtraParameters, state_message
@@ -30,8 +31,8 @@ from flows.recipe.language.substitution import fill_recipe
 from flows.recipe.language.validation import validated_recipe
 from flows.recipe.parameters import recipe_parameters
 from flows.recipe.publishing import published
-from flows.recipe.run_record.dead_letter import DeadLetter
-from flows.recipe.run_record.dead_letters import DeadLetters
+from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter
+from flows.recipe.run_record.dead_letters.store import DeadLetters
 from flows.recipe.run_record.entries import Began, Ended
 from flows.recipe.run_record.folder import RunFolder, run_folder
 from flows.recipe.run_record.journal import Journal
@@ -52,7 +53,7 @@ BUSY_PAUSES: Final = Pauses(first_s=0.5, longest_s=0.5)
 class Call:
     """What a recipe run is started with: the parameters of its flow."""
 
-    dcid: int | None
+    dcid: Dcid | None
     parameters: Mapping[str, Any]
     read_by: UUID | None
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from blocks.errors import PlazaError
+from blocks.identifiers import Dcid
 from blocks.settings import get_settings
 from tasks.ispyb_access.reading.parameters import DispatcherParameters
 from tasks.step.atomic_file import write_atomically
@@ -43,7 +44,7 @@ def hand_over(collection: DispatcherParameters, mimas_run: UUID) -> UUID | None:
     return mimas_run
 
 
-def take_over(mimas_run: UUID, dcid: int) -> DispatcherParameters | None:
+def take_over(mimas_run: UUID, dcid: Dcid) -> DispatcherParameters | None:
     """Return what a run of Mimas has read of a data collection; None, with a warning, if that isn't to be had.
 
     Raises

@@ -86,7 +86,7 @@ async def read_parameters(
     return await _patiently(lambda: complete_parameters(resources.ispyb, given, guid, collection=collection))
 
 
-async def await_run_status(resources: Resources, dcid: int, timeout_s: float) -> str:
+async def await_run_status(resources: Resources, dcid: Dcid, timeout_s: float) -> str:
     """Wait until the beamline has set the data collection's `runStatus`, and return it.
 
     Raises

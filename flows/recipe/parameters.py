@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from blocks.identifiers import Dcid
 from flows.recipe.handover import take_over
 from flows.recipe.ispyb_reading import read_parameters
 from tasks.ispyb_access.reading.asking import collection_to_read, job_to_read
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def recipe_parameters(
-    dcid: int | None,
+    dcid: Dcid | None,
     parameters: Mapping[str, Any],
     recipe_run: str,
     resources: Resources,

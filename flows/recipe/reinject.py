@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from blocks.errors import PlazaError, RecipeError, UnknownRecipeRun
-from flows.recipe.run_record.dead_letter import DeadLetter
-from flows.recipe.run_record.dead_letters import DeadLetters
+from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter
+from flows.recipe.run_record.dead_letters.store import DeadLetters
 from flows.recipe.run_record.folder import RunFolder, run_folder
 from flows.recipe.run_record.manifest import read_manifest
 

@@ -123,12 +123,15 @@ def _find_images(file: str) -> MasterImages | None:
     ------
     ImageMissing
         The master or a file that it needs isn't there, or is in the making.
+    UnusableMaster
+        A file of its metadata can't be read.
     """
     try:
-        images = MasterImages.of(file, open_beside_dxtbx)
+        try:
+            images = MasterImages.of(file, open_beside_dxtbx)
+        except UnusableMaster:
+            return None
         require_metadata(file)
-    except UnusableMaster:
-        return None
     except NotReady as error:
         if isinstance(error, FileAbsent) and error.file == file:
             raise ImageMissing(f"the image file {file} does not exist") from error

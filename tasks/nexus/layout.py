@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -124,19 +125,19 @@ class Layout:
         """Return all blocks that an image is made of."""
         return tuple(block for block in self.blocks if block.first <= image < block.end)
 
-    @property
+    @cached_property
     def end(self) -> int:
         """The image after the last one that is mapped."""
         return max((block.end for block in self.blocks), default=0)
 
-    @property
+    @cached_property
     def is_by_frame(self) -> bool:
         """Whether each image is one whole frame of one dataset."""
         return all(block.is_whole for block in self.blocks) and all(
             one.end <= other.first for one, other in pairwise(self.blocks)
         )
 
-    @property
+    @cached_property
     def mapped(self) -> tuple[ImageRange, ...]:
         """The images that are mapped to a file, in order."""
         ranges: list[ImageRange] = []

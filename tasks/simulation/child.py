@@ -38,7 +38,7 @@ class Produce(BaseModel):
 
     def run(self, report: Report) -> Any:
         """Do it."""
-        from tasks.simulation.produce import produce
+        from tasks.simulation.image_making.produce import produce
 
         return produce(self.plan, self.store, lambda number: report(number, 0.0)).model_dump(mode="json")
 

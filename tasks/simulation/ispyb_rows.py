@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.orm import Session
 
 from blocks.errors import ConfigurationError
-from blocks.ispyb_connection import retry_transaction
+from blocks.ispyb_database.connection import retry_transaction
 from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionKind
 from tasks.simulation.visit import Visit

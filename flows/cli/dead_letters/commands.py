@@ -14,9 +14,9 @@ from msgspec import structs, to_builtins
 from blocks.errors import ConfigurationError, DamagedDeadLetter, PlazaError, UnknownDeadLetter
 
 if TYPE_CHECKING:
-    from flows.recipe.run_record.dead_letter import DeadLetter
-    from flows.recipe.run_record.dead_letter_selection import DeadLetterSelection
-    from flows.recipe.run_record.dead_letters import DeadLetters
+    from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter
+    from flows.recipe.run_record.dead_letters.selection import DeadLetterSelection
+    from flows.recipe.run_record.dead_letters.store import DeadLetters
 
 app = typer.Typer(help="Look at messages that no step could use, and deal with them.", no_args_is_help=True)
 
@@ -41,7 +41,7 @@ def list_(
     Exits with 0 if there are none, with 1 if there are any, with 2 if that can't be found out.
     """
     from flows.cli.dead_letters.output import dead_letter_table
-    from flows.recipe.run_record.dead_letter_selection import DeadLetterSelection
+    from flows.recipe.run_record.dead_letters.selection import DeadLetterSelection
 
     damaged: list[DamagedDeadLetter] = []
     try:
@@ -87,7 +87,7 @@ def reinject(
     dcid: Dcid = None,
 ) -> None:
     """Have messages handled once more, as they now are (see `plaza dlq edit`); their recipe runs go on from there."""
-    from flows.recipe.run_record.dead_letter_selection import DeadLetterSelection
+    from flows.recipe.run_record.dead_letters.selection import DeadLetterSelection
     from flows.site.running_site import use_running_site
 
     selection = DeadLetterSelection(run, recipe, step, dcid)
@@ -148,7 +148,7 @@ def purge(
     dcid: Dcid = None,
 ) -> None:
     """Take dead letters off the list; what they say is kept in files, which `plaza dlq reinject` takes too."""
-    from flows.recipe.run_record.dead_letter_selection import DeadLetterSelection
+    from flows.recipe.run_record.dead_letters.selection import DeadLetterSelection
 
     selection = DeadLetterSelection(run, recipe, step, dcid)
     _check_choice(names, all_, selection)
@@ -165,7 +165,7 @@ def expire(
     older_than: Annotated[str, typer.Option(metavar="AGE", help="Such as 12h, 30d or 2w.", show_default=False)],
 ) -> None:
     """Purge dead letters that are older than some age."""
-    from flows.recipe.run_record.dead_letter_selection import DeadLetterSelection, read_age
+    from flows.recipe.run_record.dead_letters.selection import DeadLetterSelection, read_age
 
     selection = DeadLetterSelection(older_than_s=read_age(older_than))
     with _dead_letters() as dead_letters, dead_letters.held():
@@ -176,7 +176,7 @@ def expire(
 def _dead_letters() -> Iterator[DeadLetters]:
     """Give the site's dead letters; what the file system refuses is told as an error of Plaza's own."""
     from blocks.settings import get_settings
-    from flows.recipe.run_record.dead_letters import DeadLetters
+    from flows.recipe.run_record.dead_letters.store import DeadLetters
 
     home = get_settings().home
     try:
@@ -188,7 +188,7 @@ def _dead_letters() -> Iterator[DeadLetters]:
 
 
 def _check_choice(names: Sequence[str] | None, all_: bool, selection: DeadLetterSelection) -> None:
-    from flows.recipe.run_record.dead_letter_selection import DeadLetterSelection
+    from flows.recipe.run_record.dead_letters.selection import DeadLetterSelection
 
     if bool(names) == all_:
         raise UnknownDeadLetter("name dead letters, or say --all (and --run, --recipe, --step or --dcid): one of both")
@@ -198,7 +198,7 @@ def _check_choice(names: Sequence[str] | None, all_: bool, selection: DeadLetter
 
 def _named(dead_letters: DeadLetters, names: Iterable[str]) -> list[DeadLetter]:
     """Return the letters of some names, or of files that were purged."""
-    from flows.recipe.run_record.dead_letter import read_dead_letter
+    from flows.recipe.run_record.dead_letters.dead_letter import read_dead_letter
 
     found = [read_dead_letter(Path(name)) if Path(name).is_file() else dead_letters.get(name) for name in names]
     return [*{letter.name: letter for letter in found}.values()]

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from flows.cli.tables import print_table
 from flows.display_text import moment, one_line, printable
-from flows.recipe.run_record.dead_letter import DeadLetter
-from flows.recipe.run_record.dead_letter_selection import age_text, short_names
+from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter
+from flows.recipe.run_record.dead_letters.selection import age_text, short_names
 
 TITLES = ("id", "age", "recipe", "dcid", "step", "error")
 

@@ -50,12 +50,13 @@ def _find(name: str) -> Path:
 
 
 async def _filled(recipe: Recipe, dcid: int) -> Recipe:
+    from blocks.identifiers import parse_dcid
     from flows.recipe.language.substitution import fill_recipe
     from flows.recipe.parameters import recipe_parameters
     from flows.resources import SiteResources
 
     async with SiteResources() as resources:
-        return fill_recipe(recipe, await recipe_parameters(dcid, {}, UNKNOWN_RUN, resources))
+        return fill_recipe(recipe, await recipe_parameters(parse_dcid(dcid), {}, UNKNOWN_RUN, resources))
 
 
 def _write(file: Path, svg: str) -> None:

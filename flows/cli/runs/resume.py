@@ -37,7 +37,7 @@ def resume(
     use_running_site()
 
     from flows.recipe import resume as rescheduling
-    from flows.recipe.run_record.dead_letters import DeadLetters
+    from flows.recipe.run_record.dead_letters.store import DeadLetters
     from flows.recipe.run_record.folder import find_run
     from flows.recipe.run_record.resumption import repeat_from
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from blocks.errors import RecipeError
 from flows.recipe.language.recipe import reachable
-from flows.recipe.run_record.dead_letter import DeadLetter
-from flows.recipe.run_record.dead_letters import DeadLetters, read_reinjected
+from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter
+from flows.recipe.run_record.dead_letters.store import DeadLetters, read_reinjected
 from flows.recipe.run_record.entries import Receiver, Repeated, Sent, SentMessage
 from flows.recipe.run_record.folder import RunFolder
 from flows.recipe.run_record.journal import Journal, read_journal

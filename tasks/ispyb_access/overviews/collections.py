@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Engine, Select, exists, func, or_, select
 from sqlalchemy.engine import RowMapping
 
 from blocks.errors import PlazaError, UnknownDataCollection
-from blocks.ispyb_connection import describe, transaction
+from blocks.ispyb_database.connection import describe, transaction
 from tasks.ispyb_access.reading.classification import classify
 from tasks.ispyb_access.reading.image_files import image_number, last_image
 from tasks.ispyb_access.reading.rows import COLLECTION, GRID, GROUP, SESSION, cell, labelled

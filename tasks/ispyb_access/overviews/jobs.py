@@ -12,7 +12,7 @@ from ispyb.sqlalchemy import Base
 from sqlalchemy import Connection, Engine, Row, String, Table, func, select, type_coerce
 
 from blocks.errors import MessageRefused, UnknownJob
-from blocks.ispyb_connection import transaction
+from blocks.ispyb_database.connection import transaction
 
 JOB = Base.metadata.tables["ProcessingJob"]
 PARAMETER = Base.metadata.tables["ProcessingJobParameter"]

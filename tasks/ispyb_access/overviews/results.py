@@ -8,7 +8,7 @@ from ispyb.sqlalchemy import Base
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, or_, select
 
-from blocks.ispyb_connection import transaction
+from blocks.ispyb_database.connection import transaction
 
 TABLES = Base.metadata.tables
 COLLECTION = TABLES["DataCollection"]

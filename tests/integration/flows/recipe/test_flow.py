@@ -15,7 +15,7 @@ from blocks.retrying import Pauses
 from blocks.settings import get_settings
 from flows.recipe import publishing
 from flows.recipe.flow import recipe_flow
-from flows.recipe.run_record.dead_letters import DeadLetters
+from flows.recipe.run_record.dead_letters.store import DeadLetters
 from flows.recipe.run_record.folder import run_folder
 from flows.recipe.run_record.history import read_history
 

@@ -1,6 +1,7 @@
 """A master's layout says of each image what HDF5 itself reads through the master."""
 
 import os
+import time
 from contextlib import closing
 
 import h5py
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.nexus.errors import FileAbsent, NoSuchImage, NotReady, UnusableMaster
+from tasks.nexus.image_counter import ImageCounter
 from tasks.nexus.images import MasterImages
 from tasks.nexus.layout import ImageRange
 from tasks.nexus.master import read_layout
@@ -122,6 +124,22 @@ def test_gaps_are_no_images(scan):
         layout.find(4)
     with pytest.raises(NoSuchImage, match="no image 11: it maps 10 images"):
         layout.find(10)
+
+
+def test_images_dealt_out_in_turn_are_counted_in_no_time(tmp_path):
+    """As many questions as images, each of which must not go through all of the layout."""
+    count = 6000
+    for number in (1, 2):
+        write_frames(tmp_path / f"scan_{number}.h5", 1, count // 2)
+    mappings = [
+        (slice(number - 1, count, 2), f"scan_{number}.h5", "data", count // 2, slice(0, count // 2))
+        for number in (1, 2)
+    ]
+    write_virtual(tmp_path / "scan.nxs", count, mappings)
+    started = time.process_time()
+    answer = ImageCounter(f"{tmp_path}/scan.nxs").look(0, count)
+    assert (answer.found, answer.mapped) == (count, (ImageRange(0, count),))
+    assert time.process_time() - started < 4, "it takes half a second"
 
 
 @pytest.mark.parametrize("signal", [None, "data", "counts"])

@@ -9,8 +9,8 @@ import pytest
 
 from blocks.settings import get_settings
 from flows.cli import main
-from flows.recipe.run_record.dead_letter import DeadLetter, read_dead_letter
-from flows.recipe.run_record.dead_letters import DeadLetters
+from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter, read_dead_letter
+from flows.recipe.run_record.dead_letters.store import DeadLetters
 from flows.recipe.run_record.entries import HistoryEntry
 
 RUN = "0b1c2d3e-0000-4000-8000-000000000001"

@@ -16,8 +16,8 @@ from msgspec import structs
 
 from blocks.errors import MessageRefused, RecipeError, RecipeRunBusy
 from flows.recipe.language.recipe import recipe_from_document
-from flows.recipe.run_record.dead_letter import DeadLetter
-from flows.recipe.run_record.dead_letters import DeadLetters
+from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter
+from flows.recipe.run_record.dead_letters.store import DeadLetters
 from flows.recipe.run_record.entries import Began, Ended
 from flows.recipe.run_record.folder import RunFolder
 from flows.recipe.run_record.journal import Journal, read_journal

@@ -9,7 +9,7 @@ import pytest
 from blocks.settings import get_settings
 from flows.cli import main
 from flows.recipe.run_record.activity import RunEnd
-from flows.recipe.run_record.dead_letters import DeadLetters
+from flows.recipe.run_record.dead_letters.store import DeadLetters
 from flows.recipe.run_record.entries import Began, HistoryEntry
 from flows.recipe.run_record.folder import run_folder
 from flows.recipe.run_record.history import message_status, read_history

@@ -47,8 +47,8 @@ def produce(plan: CollectionPlan, store: Path, on_image: Callable[[int], None]) 
 
 def _render_into(folder: Path, plan: CollectionPlan, sweep: ImageSet, on_image: Callable[[int], None]) -> None:
     # Here, since rendered images that are there already need no DIALS.
-    from tasks.simulation.crystal import SPACE_GROUP, UNIT_CELL, place_crystal, predict
-    from tasks.simulation.rendering import Renderer
+    from tasks.simulation.image_making.crystal import SPACE_GROUP, UNIT_CELL, place_crystal, predict
+    from tasks.simulation.image_making.rendering import Renderer
 
     experiment = place_crystal(plan)
     renderer = Renderer.of(plan, predict(experiment, plan))
@@ -59,7 +59,7 @@ def _render_into(folder: Path, plan: CollectionPlan, sweep: ImageSet, on_image: 
             on_image(index + 1)
 
     if plan.image_format is ImageFormat.NXS:
-        from tasks.simulation.nxmx import write_images, write_master
+        from tasks.simulation.image_making.nxmx import write_images, write_master
 
         write_images(folder, plan, images())
         write_master(folder, plan, renderer.gaps)
@@ -81,7 +81,7 @@ def _render_into(folder: Path, plan: CollectionPlan, sweep: ImageSet, on_image: 
 def _write_files(
     folder: Path, plan: CollectionPlan, sweep: ImageSet, images: Iterator["npt.NDArray[np.int32]"]
 ) -> None:
-    from tasks.simulation.minicbf import write_cbf
+    from tasks.simulation.image_making.minicbf import write_cbf
 
     for name, start_deg, image in zip(sweep.file_names(), plan.starts_deg(), images, strict=True):
         path = folder / name

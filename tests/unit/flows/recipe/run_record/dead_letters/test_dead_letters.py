@@ -14,9 +14,9 @@ from blocks.settings import get_settings
 from flows.recipe.engine.run import RecipeRun
 from flows.recipe.language.recipe import recipe_from_document
 from flows.recipe.reinject import reinject
-from flows.recipe.run_record.dead_letter import DeadLetter, read_dead_letter
-from flows.recipe.run_record.dead_letter_selection import DeadLetterSelection, age_text, read_age, short_names
-from flows.recipe.run_record.dead_letters import DeadLetters
+from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter, read_dead_letter
+from flows.recipe.run_record.dead_letters.selection import DeadLetterSelection, age_text, read_age, short_names
+from flows.recipe.run_record.dead_letters.store import DeadLetters
 from flows.recipe.run_record.entries import Began, Ended, HistoryEntry
 from flows.recipe.run_record.folder import RunFolder, run_folder
 from flows.recipe.run_record.journal import Journal, read_journal

@@ -18,7 +18,7 @@ from dxtbx.model import Crystal, Experiment
 from dxtbx.model.experiment_list import ExperimentListFactory
 from scitbx import matrix
 
-from tasks.simulation.minicbf import write_cbf
+from tasks.simulation.image_making.minicbf import write_cbf
 from tasks.simulation.plan import CollectionPlan
 
 Floats = npt.NDArray[np.float64]

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import erf
 
-from tasks.simulation.crystal import Reflections
 from tasks.simulation.geometry import MODULE_PITCH, MODULE_PIXELS, PIXEL_MM, Geometry
+from tasks.simulation.image_making.crystal import Reflections
 from tasks.simulation.plan import CollectionPlan
 
 SPOT_SIGMA_PX = 0.75  # spots of three to five pixels, as on a Pilatus

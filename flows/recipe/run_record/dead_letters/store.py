@@ -14,7 +14,7 @@ from pathlib import Path
 
 from blocks.errors import DamagedDeadLetter, UnknownDeadLetter
 from blocks.settings import get_settings
-from flows.recipe.run_record.dead_letter import DeadLetter, read_dead_letter
+from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter, read_dead_letter
 from flows.recipe.run_record.folder import RunFolder
 
 logger = logging.getLogger(__name__)

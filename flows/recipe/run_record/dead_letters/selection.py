@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from blocks.errors import DamagedDeadLetter, UnknownDeadLetter
-from flows.recipe.run_record.dead_letter import DeadLetter
-from flows.recipe.run_record.dead_letters import DeadLetters
+from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter
+from flows.recipe.run_record.dead_letters.store import DeadLetters
 
 UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 START: Final = 8  # characters of a recipe run's id that mostly do
