@@ -36,17 +36,17 @@ class PrefectLauncher:
     async def installed(self, recipes: Iterable[str]) -> set[str]:
         """Return those of the recipes that have a deployment."""
         async with get_client() as client:  # that of the flow, where a flow asks
-            return await installed_recipes(client, recipes)
+            return await _installed_recipes(client, recipes)
 
     async def launch(self, launches: Sequence[Launch]) -> Sequence[LaunchedRecipe | FailedLaunch]:
         """Launch runs in this order, each unless there is an earlier one of its key; one that fails stops no other."""
         async with get_client() as client:
-            earlier = await runs_by_key(client, [launch.key for launch in launches])
+            earlier = await _runs_by_key(client, [launch.key for launch in launches])
             # One after the other: launched together they take no less time, and on SQLite ten times as long
-            return [await launch_once(client, launch, earlier.get(launch.key)) for launch in launches]
+            return [await _launch_once(client, launch, earlier.get(launch.key)) for launch in launches]
 
 
-async def installed_recipes(client: PrefectClient, recipes: Iterable[str]) -> set[str]:
+async def _installed_recipes(client: PrefectClient, recipes: Iterable[str]) -> set[str]:
     """Return those of the recipes that have a deployment."""
     flows = await client.read_flows(
         flow_filter=FlowFilter(name=FlowFilterName(any_=list(recipes))),
@@ -55,7 +55,7 @@ async def installed_recipes(client: PrefectClient, recipes: Iterable[str]) -> se
     return {flow.name for flow in flows}
 
 
-async def runs_by_key(client: PrefectClient, keys: Iterable[str]) -> dict[str, UUID]:
+async def _runs_by_key(client: PrefectClient, keys: Iterable[str]) -> dict[str, UUID]:
     """Return the runs that have been launched already, by their keys."""
     # Asked first, although the key itself prevents a second run: else a task run that stands for no run stays pending
     runs = await client.read_flow_runs(
@@ -64,7 +64,7 @@ async def runs_by_key(client: PrefectClient, keys: Iterable[str]) -> dict[str, U
     return {run.idempotency_key: run.id for run in runs if run.idempotency_key}
 
 
-async def launch_once(client: PrefectClient, launch: Launch, earlier: UUID | None) -> LaunchedRecipe | FailedLaunch:
+async def _launch_once(client: PrefectClient, launch: Launch, earlier: UUID | None) -> LaunchedRecipe | FailedLaunch:
     """Launch a run unless there is an earlier one of its key."""
     if earlier is not None:
         return LaunchedRecipe(recipe=launch.recipe, flow_run_id=earlier, earlier=True)

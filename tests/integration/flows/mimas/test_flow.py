@@ -20,9 +20,9 @@ from flows.mimas.publishing import read_outcome, read_outcome_of_run
 from flows.recipe import ispyb_reading as reading
 from flows.recipe.handover import take_over
 from flows.recipe.parameters import recipe_parameters
+from flows.resources import SiteResources
 from tasks.ispyb_access.overviews.jobs import list_jobs
 from tasks.ispyb_access.schema.tables import create_schema
-from tasks.step.resources import Resources
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -143,7 +143,7 @@ async def test_a_large_group_makes_no_large_parameters(collection, ispyb):
     assert len(runs) == 2  # the job's too
     for run in runs:
         assert len(json.dumps(run.parameters)) < 4000
-        async with Resources() as resources:
+        async with SiteResources() as resources:
             known = await recipe_parameters(
                 dcid, run.parameters["parameters"], str(run.id), resources, UUID(run.parameters["read_by"])
             )
