@@ -17,7 +17,7 @@ from flows.mimas.publishing import label_run, publish
 from flows.mimas.rules import decide
 from flows.mimas.scenario import Event
 from flows.prefect_limits import DcidParameter, ExtraParameters
-from flows.recipe.handover import hand_over
+from flows.recipe.mimas_reading import keep_reading
 from flows.recipe.ispyb_reading import await_run_status, read_collection
 from flows.resources import SiteResources
 
@@ -60,7 +60,7 @@ async def mimas(
         scenario, warnings = scenario_from_ispyb(collection, Event(event))
         await label_run(run, scenario)
         decision = decide(scenario)
-        read_by = await asyncio.to_thread(hand_over, collection, run.id) if decision.invocations else None
+        read_by = await asyncio.to_thread(keep_reading, collection, run.id) if decision.invocations else None
         outcome = await launch_decided(decision, read_by, parameters or {}, resources, warnings)
     await publish(outcome, decision)
     _log(outcome)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from blocks.identifiers import Dcid
-from flows.recipe.handover import take_over
+from flows.recipe.mimas_reading import find_reading
 from flows.recipe.ispyb_reading import read_parameters
 from tasks.ispyb_access.reading.asking import collection_to_read, job_to_read
 
@@ -47,7 +47,7 @@ async def recipe_parameters(
     given = dict(parameters) if dcid is None else {**parameters, "ispyb_dcid": dcid}
     collection = None
     if read_by is not None and dcid is not None:
-        collection = await asyncio.to_thread(take_over, read_by, dcid)
+        collection = await asyncio.to_thread(find_reading, read_by, dcid)
     if collection is not None or job_to_read(given) is not None or collection_to_read(given) is not None:
         read = await read_parameters(resources, given, recipe_run, collection)
         given = read.recipe_parameters()
