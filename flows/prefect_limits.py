@@ -2,8 +2,8 @@
 
 Prefect keeps parameters in PostgreSQL and shows them in every list of runs. It takes 512 KiB for a run, no NUL, and one
 whole number beyond 64 bits makes it answer 500 to everybody who lists runs. So what is none of Prefect's business goes
-other ways (`flows.recipe.mimas_reading`), and what people hand over is checked before: by the deployments' JSON Schema, which Prefect
-asks when a run is created, and by Plaza itself whenever it creates one.
+other ways (`flows.recipe.mimas_reading`), and what people hand over is checked before: by the deployments' JSON
+Schema, which Prefect asks when a run is created, and by Plaza itself whenever it creates one.
 """
 
 from __future__ import annotations

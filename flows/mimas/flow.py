@@ -17,8 +17,8 @@ from flows.mimas.publishing import label_run, publish
 from flows.mimas.rules import decide
 from flows.mimas.scenario import Event
 from flows.prefect_limits import DcidParameter, ExtraParameters
-from flows.recipe.mimas_reading import keep_reading
 from flows.recipe.ispyb_reading import await_run_status, read_collection
+from flows.recipe.mimas_reading import keep_reading
 from flows.resources import SiteResources
 
 if TYPE_CHECKING:

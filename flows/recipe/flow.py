@@ -218,7 +218,7 @@ def _dead_letter_keeper(
     """Return what keeps the refused messages of a run."""
 
     def keep_dead_letter(refused: RefusedMessage) -> None:
-        letter = DeadLetter(
+        dead_letter = DeadLetter(
             recipe_run=folder.recipe_run,
             number=refused.message.number,
             recipe=manifest.recipe,
@@ -234,9 +234,9 @@ def _dead_letter_keeper(
             at=time.time(),
         )
         try:
-            dead_letters.put(letter)
+            dead_letters.put(dead_letter)
         except OSError as error:
-            logger.error("the dead letter %s can't be kept (%s); %s has it", letter.name, error, folder.journal)
+            logger.error("the dead letter %s can't be kept (%s); %s has it", dead_letter.name, error, folder.journal)
 
     return keep_dead_letter
 

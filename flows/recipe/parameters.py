@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from blocks.identifiers import Dcid
-from flows.recipe.mimas_reading import find_reading
 from flows.recipe.ispyb_reading import read_parameters
+from flows.recipe.mimas_reading import find_reading
 from tasks.ispyb_access.reading.asking import collection_to_read, job_to_read
 
 if TYPE_CHECKING:

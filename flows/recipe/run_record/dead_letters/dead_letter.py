@@ -55,7 +55,7 @@ class DeadLetter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.recipe_run}-{self.number}"
 
     def noting(self, deed: str) -> DeadLetter:
-        """Return the letter with what the user of this process did about it in its history."""
+        """Return the dead letter with what the user of this process did about it in its history."""
         entry = HistoryEntry(time.time(), done=deed, by=getpass.getuser())
         return msgspec.structs.replace(self, history=[*self.history, entry])
 

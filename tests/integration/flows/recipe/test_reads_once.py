@@ -9,8 +9,8 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from blocks.errors import UnknownDataCollection, UnknownJob
-from flows.recipe.mimas_reading import OtherDataCollection, keep_reading
 from flows.recipe.ispyb_reading import read_collection
+from flows.recipe.mimas_reading import OtherDataCollection, keep_reading
 from flows.recipe.parameters import recipe_parameters
 from tests.support.fake_resources import FakeResources
 

@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from blocks.settings import get_settings
-from flows.recipe.mimas_reading import OtherDataCollection, keep_reading, find_reading
+from flows.recipe.mimas_reading import OtherDataCollection, find_reading, keep_reading
 from tasks.ispyb_access.reading.example import example_collection
 
 RUN, OTHER_RUN = UUID(int=1), UUID(int=2)
