@@ -44,7 +44,7 @@ def take_up(folder: RunFolder, journal: Journal, dead_letters: DeadLetters) -> R
         if not _is_open(state, dead_letter):
             file.unlink(missing_ok=True)
     for dead_letter in refused:
-        # Waiting: the process was killed after it had kept the dead letter and before the journal knew that it's refused
+        # Waiting: killed after the dead letter was kept, and before the journal knew that its message is refused
         if not _is_open(state, dead_letter) or dead_letter.number in state.waiting:
             dead_letters.remove(dead_letter)
     return state
