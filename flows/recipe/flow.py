@@ -181,9 +181,13 @@ async def _begin(path: Path, arguments: RunArguments, folder: RunFolder, resourc
     """Read the recipe and what fills it."""
     text = read_text(path)
     recipe = validated_recipe(text, path)
-    known = await recipe_parameters(arguments.dcid, arguments.parameters, folder.recipe_run, resources, arguments.read_by)
+    known = await recipe_parameters(
+        arguments.dcid, arguments.parameters, folder.recipe_run, resources, arguments.read_by
+    )
     filled = document_of(fill_recipe(recipe, known))
-    dcid = known.get("ispyb_dcid") if arguments.dcid is None else arguments.dcid  # of the job that the run was started for
+    dcid = (
+        known.get("ispyb_dcid") if arguments.dcid is None else arguments.dcid
+    )  # of the job that the run was started for
     return Manifest(path.stem, str(path), digest_of(text), dcid, dict(arguments.parameters), known, filled)
 
 
