@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from flows.mimas.decision import Rule
-from flows.mimas.parameter_sets import CC_HALF, COPPER_GRID, Parameters, absorption, symmetry, symmetry_variants
+from flows.mimas.parameter_sets import CC_HALF, COPPER_GRID, ParameterSet, absorption, symmetry, symmetry_variants
 from flows.mimas.predicates import HasOtherSweeps, beamline_is, class_is, detector_is, event_is
 from flows.mimas.scenario import (
     DCClass,
@@ -72,7 +72,7 @@ def pipelines(scenario: Scenario) -> Iterator[Invocation]:
         yield _pipeline(scenario, "autoPROC", "autoprocessing-autoPROC", "autoPROC", group_and_cell)
 
 
-def _pipeline(scenario: Scenario, pipeline: str, recipe: str, display: str, values: Parameters) -> ISPyBJobInvocation:
+def _pipeline(scenario: Scenario, pipeline: str, recipe: str, display: str, values: ParameterSet) -> ISPyBJobInvocation:
     # One who characterises waits for the answer before going on
     autostart = is_characterization(scenario) or scenario.preferred_processing == pipeline
     return ISPyBJobInvocation(
@@ -88,7 +88,7 @@ def multi_crystal_pipelines(scenario: Scenario) -> Iterator[Invocation]:
         yield _multi(scenario, "autoprocessing-multi-xia2-3dii", "xia2 3dii (multi)", CC_HALF + group_and_cell)
 
 
-def _multi(scenario: Scenario, recipe: str, display: str, values: Parameters) -> ISPyBJobInvocation:
+def _multi(scenario: Scenario, recipe: str, display: str, values: ParameterSet) -> ISPyBJobInvocation:
     return ISPyBJobInvocation(
         scenario.dcid,
         False,
