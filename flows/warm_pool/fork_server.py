@@ -54,7 +54,9 @@ def preload(modules: Sequence[str]) -> None:
     """
     for module in modules:
         importlib.import_module(module)
-    threads = len(list(Path("/proc/self/task").iterdir())) - 1
+    threads = (
+        len(list(Path("/proc/self/task").iterdir())) - 1
+    )  # the kernel's own list: a library's have no name in Python
     if threads:
         names = ", ".join(thread.name for thread in threading.enumerate()[1:]) or "of a library"
         raise RuntimeError(
@@ -68,7 +70,7 @@ def preload(modules: Sequence[str]) -> None:
             "import it where it's used"
         )
     gc.collect()
-    gc.freeze()
+    gc.freeze()  # else a child's first collection would write to every object, and so copy all that it shares
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ class ForkServer:
             self._connection.close()
             self._selector.close()
             _run_child(request, server)
-        ended = os.pidfd_open(pid)
+        ended = os.pidfd_open(pid)  # readable when the child has ended: no SIGCHLD, and no thread that waits
         self._children[ended] = _Child(request["run"], pid)
         self._selector.register(ended, selectors.EVENT_READ)
         self._send({"run": request["run"], "pid": pid})
@@ -140,9 +142,8 @@ class ForkServer:
         child = self._children.pop(ended)
         self._selector.unregister(ended)
         os.close(ended)
-        with suppress(
-            ProcessLookupError
-        ):  # what the run left behind in its process group, which is its own until reaped
+        # What the run left behind in its process group. Not reaped yet, its number is nobody else's
+        with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         _, status = os.waitpid(child.pid, 0)
         self._send({"run": child.key, "exit": os.waitstatus_to_exitcode(status)})
@@ -162,6 +163,7 @@ def _run_child(request: dict[str, Any], server: int) -> NoReturn:
 
         status = run_flow_run(UUID(request["environment"]["PREFECT__FLOW_RUN_ID"]))
     finally:
+        # What an interpreter does at its end; sys.exit() would go up the fork server's own stack
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
         atexit._run_exitfuncs()  # noqa: SLF001  # sends the last logs and events
         sys.stdout.flush()
@@ -171,7 +173,7 @@ def _run_child(request: dict[str, Any], server: int) -> NoReturn:
 
 def _set_up_child(request: dict[str, Any], server: int) -> None:
     """Give a fresh child its own session, environment, folder, output and name."""
-    os.setsid()
+    os.setsid()  # a group of its own, by which it's ended with all that it starts
     end_with_parent(server, signal.SIGKILL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -193,7 +195,7 @@ def main(descriptor: int, modules: Sequence[str]) -> int:
         logging.getLogger(name).setLevel(logging.INFO)
     setproctitle.setproctitle(TITLE)  # now: once a child has a new environment, the room for it can't be found
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the worker's to handle
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends when the worker has gone and its children are done
     with socket.socket(fileno=descriptor) as connection:
         try:
             preload([*ENGINE_MODULES, *modules])

@@ -95,7 +95,7 @@ class Forker:
             ours, theirs = socket.socketpair()
             with theirs:
                 command = [sys.executable, "-m", "flows.warm_pool.fork_server", str(theirs.fileno()), *self._modules]
-                # not an asyncio process: its end is seen on the socket
+                # not an asyncio process: its end is seen on the socket. A session of its own: Ctrl-C is the worker's
                 self._server = subprocess.Popen(
                     command, pass_fds=[theirs.fileno()], start_new_session=True, env={**os.environ, **_ONE_THREAD}
                 )
@@ -161,7 +161,7 @@ class Forker:
             logger.error(
                 "the fork server ended (status %d) with %d runs: starting another", status, len(self._children)
             )
-        for key in list(self._children):
+        for key in list(self._children):  # the kernel has killed them: see flows.warm_pool.fork_server
             self._end(key, _LOST)
         if not self._is_stopping:
             try:
