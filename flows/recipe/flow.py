@@ -46,7 +46,7 @@ from tasks.step.resources import Resources
 
 logger = logging.getLogger(__name__)
 
-BUSY_PAUSES: Final = Pauses(first_s=0.5, longest_s=0.5)
+BUSY_PAUSES: Final = Pauses(first_s=0.5, longest_s=0.5)  # a look at a lock, which costs nothing
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
         The recipe file; read at each run, so that a changed recipe needs no restart.
     """
 
+    # async: a sync flow stays for a second after its body, until the thread of its heartbeats ends (Prefect's
+    # `flow_engine._send_heartbeats`)
     async def run_recipe(
         dcid: DcidOrDigits | None = None, parameters: ExtraParameters | None = None, read_by: UUID | None = None
     ) -> State[Any]:
@@ -95,7 +97,7 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
         description=f"Recipe {path.name}",
         flow_run_name=lambda: _with_dcid(name, flow_run.parameters.get("dcid")),
         validate_parameters=True,
-        persist_result=False,
+        persist_result=False,  # a run's result is in its journal and in ISPyB
     )
 
 
@@ -118,7 +120,9 @@ async def _run(name: str, path: Path, arguments: RunArguments) -> State[Any]:
                     failure: State[Any] = Failed(message=state_message(f"{type(error).__name__}: {error}"))
                     _note_failure(folder, failure)
                     return failure
-            if not folder.has_reinjected:  # nobody could have the run taken up anew while this process had it
+            # After the journal is closed: nobody could have the run taken up anew while this process had it,
+            # and what was re-injected meanwhile would wait for ever
+            if not folder.has_reinjected:
                 return state
 
 
@@ -185,9 +189,8 @@ async def _begin(path: Path, arguments: RunArguments, folder: RunFolder, resourc
         arguments.dcid, arguments.parameters, folder.recipe_run, resources, arguments.read_by
     )
     filled = document_of(fill_recipe(recipe, known))
-    dcid = (
-        known.get("ispyb_dcid") if arguments.dcid is None else arguments.dcid
-    )  # of the job that the run was started for
+    # Without one of its own, the run is for the collection of the job that it was started for
+    dcid = known.get("ispyb_dcid") if arguments.dcid is None else arguments.dcid
     return Manifest(path.stem, str(path), digest_of(text), dcid, dict(arguments.parameters), known, filled)
 
 

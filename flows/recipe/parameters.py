@@ -52,6 +52,7 @@ async def recipe_parameters(
         read = await read_parameters(resources, given, recipe_run, collection)
         given = read.recipe_parameters()
     site = resources.settings.recipe_parameters()
+    # The settings give way to what was handed over; the run's id to nothing, since folders and messages have it too
     return {**site, **_for_recipe_run(given, recipe_run), "guid": recipe_run}
 
 

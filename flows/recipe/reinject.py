@@ -45,7 +45,7 @@ def _reinject_run(dead_letters: DeadLetters, folder: RunFolder, chosen: Sequence
         return Reinjection(chosen, error=error)
     try:
         return Reinjection(chosen, message=asyncio.run(schedule_again(folder)))
-    except PlazaError as error:
+    except PlazaError as error:  # nobody would take them out of the run's folder
         for dead_letter in chosen:
             dead_letters.take_back(dead_letter, folder)
         return Reinjection(chosen, error=error)

@@ -108,6 +108,7 @@ class Exchange:
         try:
             for send in sends:
                 output = send.output
+                # A message that comes again is answered again: what was sent the first time is dropped
                 destinations = outputs.get(output, ())
                 if (
                     destinations
@@ -123,6 +124,7 @@ class Exchange:
                         if channel.is_full:
                             full = channel
             if sent and self._journal:
+                # In one line of the journal: a crash can't part answers from the messages that are done with them
                 self._journal.record(Sent(at, node, sent, done))
         except Exception:  # what can't be written shall not be delivered either
             del gathered[gathered_before:]

@@ -43,7 +43,7 @@ class _Verbatim(str):
             raise LookupError("only the text knows how the number was written")
         return _Verbatim(f"{str.__getitem__(self, slice(None, -1))}[{key}]}}")
 
-    def __getattribute__(self, name: str) -> Any:
+    def __getattribute__(self, name: str) -> Any:  # not __getattr__: a str has attributes that would be found
         raise AttributeError(f"an unknown name has no {name}")
 
 

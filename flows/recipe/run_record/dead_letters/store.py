@@ -56,7 +56,7 @@ class DeadLetters:
             with suppress(FileNotFoundError):  # somebody else has just dealt with it
                 try:
                     dead_letter = read_dead_letter(file)
-                    if dead_letter.name != file.stem:
+                    if dead_letter.name != file.stem:  # dealt with by its name, another file would go
                         raise DamagedDeadLetter(f"{file} holds the dead letter {dead_letter.name}: name it as that")
                 except DamagedDeadLetter as error:
                     on_damage(error)
@@ -158,7 +158,7 @@ class DeadLetters:
     def held(self) -> Iterator[None]:
         """Keep others that deal with dead letters waiting."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("a") as lock:
+        with (self.folder / ".lock").open("a") as lock:  # not their own files, which are replaced, locks and all
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
