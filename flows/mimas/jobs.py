@@ -40,7 +40,7 @@ async def carry_out(
     recipe = RECIPE_PREFIX + job.recipe
     try:
         job_id = await _create(resources, job)
-    except (MessageRefused, ConfigurationError) as error:
+    except (MessageRefused, ConfigurationError) as error:  # of this job; ISPyB that is away concerns all, and goes up
         return FailedLaunch(recipe=recipe, reason=f"the job {job.display_name!r} can't be created: {error}")
     if not job.autostart:
         return CreatedJob(job_id=job_id)
@@ -76,6 +76,7 @@ async def _create(resources: Resources, job: ISPyBJobInvocation) -> int:
     from tasks.ispyb_access.writing.patience import patiently
     from tasks.ispyb_access.writing.requests import Request
 
+    # No entry of its own in the ledger: an automatic job has one by what it asks for, whoever asks again
     request = Request("create_ispyb_job", (as_message(job),), {})
     outcome = await patiently(
         lambda: fulfil(request, resources.ispyb_writer, entry=None), logger, ispyb_reading.OUTAGE_PATIENCE_S

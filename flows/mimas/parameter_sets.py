@@ -12,10 +12,12 @@ def parameter_set(**values: str) -> ParameterSet:
     return tuple(JobParameter(key, value) for key, value in values.items())
 
 
+# xia2's resolution limit: where CC½ stops to differ from 0 at this level of significance
 CC_HALF: ParameterSet = (JobParameter("resolution.cc_half_significance_level", "0.1"),)
 
-# VMXm's crystals lie on copper grids: its rings are treated like ice rings. They are small and diffract weakly,
-# so that spots are searched for with a larger kernel and lower thresholds, and blank images taken out.
+# VMXm's crystals lie on grids of copper (face-centred cubic, 3.615 Å), whose rings are treated like ice rings. They are
+# small and diffract weakly, so that spots are searched for with a larger kernel and lower thresholds, and blank images
+# taken out.
 COPPER_GRID: ParameterSet = tuple(
     JobParameter(key, value)
     for key, value in {

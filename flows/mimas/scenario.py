@@ -9,10 +9,11 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)  # as Zocalo's scenario: text is no number, nor is True
 
 Count = Annotated[int, Field(ge=0)]
 Id = Annotated[int, Field(gt=0)]
+# A whole number stays one: programs' parameters are written as Python writes the numbers, with Zocalo and here
 Length = Annotated[int | float, Field(gt=0)]
 Angle = Annotated[int | float, Field(gt=0, lt=180)]
 Name = Annotated[str, Field(min_length=1)]
@@ -48,6 +49,7 @@ class DetectorClass(Enum):
 class Event(Enum):
     """What the beamline tells us."""
 
+    # Zocalo knows START_GROUP and END_GROUP too, of which only I19's serial collections make anything
     START = "start"
     END = "end"
 
