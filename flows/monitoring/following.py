@@ -16,6 +16,7 @@ from uuid import UUID
 import httpx
 
 from blocks.errors import PlazaError
+from blocks.identifiers import Dcid
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -38,7 +39,7 @@ class WatchedRun:
 
     id: UUID
     name: str
-    dcid: int
+    dcid: Dcid
     state: str
     message: str
     is_final: bool

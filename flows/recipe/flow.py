@@ -101,7 +101,7 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
     )
 
 
-def _with_dcid(name: str, dcid: int | None) -> str:
+def _with_dcid(name: str, dcid: Dcid | None) -> str:
     return name if dcid is None else f"{name} · dcid {dcid}"
 
 

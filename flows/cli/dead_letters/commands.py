@@ -26,7 +26,7 @@ All = Annotated[bool, typer.Option("--all", help="All dead letters, or all that 
 Run = Annotated[str | None, typer.Option(help="Of this recipe run: its id, or the start of it.")]
 OfRecipe = Annotated[str | None, typer.Option("--recipe", help="Of runs of this recipe.")]
 OfStep = Annotated[str | None, typer.Option("--step", help="Of this step: its name, its queue, or its node's number.")]
-Dcid = Annotated[int | None, typer.Option(help="Of this data collection.")]
+OfDcid = Annotated[int | None, typer.Option(help="Of this data collection.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 SOME, CAN_NOT_SAY = 1, 2
@@ -34,7 +34,7 @@ SOME, CAN_NOT_SAY = 1, 2
 
 @app.command("list")
 def list_(
-    run: Run = None, recipe: OfRecipe = None, step: OfStep = None, dcid: Dcid = None, as_json: AsJson = False
+    run: Run = None, recipe: OfRecipe = None, step: OfStep = None, dcid: OfDcid = None, as_json: AsJson = False
 ) -> None:
     """List the dead letters, oldest first.
 
@@ -84,7 +84,7 @@ def reinject(
     run: Run = None,
     recipe: OfRecipe = None,
     step: OfStep = None,
-    dcid: Dcid = None,
+    dcid: OfDcid = None,
 ) -> None:
     """Have messages handled once more, as they now are (see `plaza dlq edit`); their recipe runs go on from there."""
     from flows.recipe.run_record.dead_letters.selection import DeadLetterSelection
@@ -145,7 +145,7 @@ def purge(
     run: Run = None,
     recipe: OfRecipe = None,
     step: OfStep = None,
-    dcid: Dcid = None,
+    dcid: OfDcid = None,
 ) -> None:
     """Take dead letters off the list; what they say is kept in files, which `plaza dlq reinject` takes too."""
     from flows.recipe.run_record.dead_letters.selection import DeadLetterSelection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from blocks.errors import ConfigurationError, MessageRefused
+from blocks.identifiers import Dcid, JobId
 from flows.cli.ispyb.by_hand import fulfil_by_hand
 from flows.cli.ispyb.option import IspybURL, open_ispyb
 
@@ -33,14 +35,14 @@ app = typer.Typer(
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-JobId = Annotated[int, typer.Argument(metavar="JOB", help="The job's number in ISPyB.", show_default=False)]
+JobNumber = Annotated[int, typer.Argument(metavar="JOB", help="The job's number in ISPyB.", show_default=False)]
 DisplayName = Annotated[str | None, typer.Option("--display-name", help="What people see; cut at 80 characters.")]
 Comment = Annotated[str | None, typer.Option(help="Cut at 255 characters.")]
 
 
 @app.command()
 def show(
-    job_id: JobId,
+    job_id: JobNumber,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="The programs' files and command lines too.")
     ] = False,
@@ -125,11 +127,11 @@ def create(
     typer.echo(json.dumps({"job": outcome.value}) if as_json else outcome.value)
     if autostart:
         (announcement,) = outcome.announcements
-        _start(recipe, dcid, announcement.payload["parameters"])
+        _start(recipe, dcid, JobId(int(outcome.value)), announcement.payload["parameters"])
 
 
 @app.command()
-def start(job_id: JobId, ispyb: IspybURL = None) -> None:
+def start(job_id: JobNumber, ispyb: IspybURL = None) -> None:
     """Start a job's recipe on the site, such as that of a job that is held; what runs already isn't started again."""
     from flows.site.running_site import use_running_site
     from tasks.ispyb_access.overviews.jobs import read_job
@@ -139,12 +141,12 @@ def start(job_id: JobId, ispyb: IspybURL = None) -> None:
         job = read_job(engine, job_id)
     if not job.recipe:
         raise MessageRefused(f"job {job_id} names no recipe: say which with `plaza job update {job_id} --recipe …`")
-    _start(job.recipe, job.dcid, {"ispyb_process": job_id})
+    _start(job.recipe, job.dcid, JobId(job_id), {})
 
 
 @app.command()
 def update(
-    job_id: JobId,
+    job_id: JobNumber,
     display_name: DisplayName = None,
     comment: Comment = None,
     recipe: Annotated[str | None, typer.Option(help="What processes it: the recipe ispyb-RECIPE.")] = None,
@@ -190,7 +192,7 @@ def _program_update(program: Program, status: str | None, message: str | None) -
     }
 
 
-def _start(recipe: str, dcid: int | None, parameters: dict[str, Any]) -> None:
+def _start(recipe: str, dcid: int | None, job_id: JobId, variables: Mapping[str, str]) -> None:
     """Start a job's recipe on the site, or say that it can't be.
 
     Raises
@@ -207,11 +209,12 @@ def _start(recipe: str, dcid: int | None, parameters: dict[str, Any]) -> None:
     async def launch() -> LaunchedRecipe | FailedLaunch:
         async with SiteResources() as resources:
             name = jobs.RECIPE_PREFIX + recipe
-            return await jobs.start(resources.launcher, name, dcid or None, parameters, "by hand")
+            return await jobs.start(
+                resources.launcher, name, Dcid(dcid) if dcid else None, job_id, variables, "by hand"
+            )
 
     launched = asyncio.run(launch())
     if isinstance(launched, FailedLaunch):
-        job_id = parameters["ispyb_process"]
         raise ConfigurationError(
             f"job {job_id} is in ISPyB, but its recipe {launched.recipe} could not be started: {launched.reason}. "
             f"See `plaza status` and `plaza deploy`; then: plaza job start {job_id}"
