@@ -58,8 +58,8 @@ async def tell_mimas(event: Literal["start", "end"], dcid: int) -> None:
     except (HTTPError, RuntimeError) as error:
         if isinstance(error, HTTPStatusError) and error.response.status_code in _REFUSALS:
             raise EventRefused(
-                f"Mimas takes no {event} of data collection {dcid}: {_reason(error)}. Send it with the id that it has in "
-                "ISPyB"
+                f"Mimas takes no {event} of data collection {dcid}: {_reason(error)}. "
+                "Send it with the id that the collection has in ISPyB"
             ) from error
         raise MimasUnreachable(f"{_unreachable(error)}, then tell Mimas with `{again}`") from error
     logger.info("%s of data collection %d: flow run %s", event, dcid, run.id)

@@ -3,9 +3,8 @@
     python -m flows.warm_pool.fork_server SOCKET_FD MODULE…
 
 It has one thread, one socket to its worker and no event loop, so that its children start clean. One JSON object a line:
-it receives `{"run": key, "environment": …, "directory": …, "title": …}` and `{"stop": seconds}`. It sends
-`{"ready": pid}` or `{"failed": why}` once, then for each run `{"run": key, "pid": …}` and, when it ends,
-`{"run": key, "exit": status}`.
+it receives `ForkRequest`s and `{"stop": seconds}`. It sends `{"ready": pid}` or `{"failed": why}` once, then for each
+run `{"run": key, "pid": …}` and, when it ends, `{"run": key, "exit": status}`.
 
 When the worker goes away its children finish their runs first. When the fork server itself dies they die with it:
 the worker has reported their runs as crashed and another process may take them up.
@@ -25,7 +24,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +70,29 @@ def preload(modules: Sequence[str]) -> None:
         )
     gc.collect()
     gc.freeze()  # else a child's first collection would write to every object, and so copy all that it shares
+
+
+@dataclass(frozen=True)
+class ForkRequest:
+    """A flow run that is to be forked.
+
+    Parameters
+    ----------
+    run
+        What the worker calls it; the run's id is in `environment`.
+    directory
+        Where it's started.
+    output
+        The file to which it appends what it prints.
+    title
+        The name of its process.
+    """
+
+    run: str
+    environment: Mapping[str, str]
+    directory: str
+    output: str
+    title: str
 
 
 @dataclass(frozen=True)
@@ -120,13 +142,13 @@ class ForkServer:
                 self._signal_children(signal.SIGTERM)
                 self._kill_at = time.monotonic() + request["stop"]
             else:
-                self._fork(request)
+                self._fork(ForkRequest(**request))
 
     def _send(self, what: dict[str, Any]) -> None:
         with suppress(OSError):  # the worker has gone away: its runs report themselves
             self._connection.sendall(json.dumps(what).encode() + b"\n")
 
-    def _fork(self, request: dict[str, Any]) -> None:
+    def _fork(self, request: ForkRequest) -> None:
         server = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -134,9 +156,9 @@ class ForkServer:
             self._selector.close()
             _run_child(request, server)
         ended = os.pidfd_open(pid)  # readable when the child has ended: no SIGCHLD, and no thread that waits
-        self._children[ended] = _Child(request["run"], pid)
+        self._children[ended] = _Child(request.run, pid)
         self._selector.register(ended, selectors.EVENT_READ)
-        self._send({"run": request["run"], "pid": pid})
+        self._send({"run": request.run, "pid": pid})
 
     def _reap(self, ended: int) -> None:
         child = self._children.pop(ended)
@@ -154,14 +176,14 @@ class ForkServer:
                 os.killpg(child.pid, signal_number)
 
 
-def _run_child(request: dict[str, Any], server: int) -> NoReturn:
+def _run_child(request: ForkRequest, server: int) -> NoReturn:
     """Be the child: run the flow run, then end as an interpreter would, but without its parent's exit handlers."""
     status = 1
     try:
         _set_up_child(request, server)
         from flows.warm_pool._prefect_private import run_flow_run
 
-        status = run_flow_run(UUID(request["environment"]["PREFECT__FLOW_RUN_ID"]))
+        status = run_flow_run(UUID(request.environment["PREFECT__FLOW_RUN_ID"]))
     finally:
         # What an interpreter does at its end; sys.exit() would go up the fork server's own stack
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
@@ -171,20 +193,20 @@ def _run_child(request: dict[str, Any], server: int) -> NoReturn:
         os._exit(status)
 
 
-def _set_up_child(request: dict[str, Any], server: int) -> None:
+def _set_up_child(request: ForkRequest, server: int) -> None:
     """Give a fresh child its own session, environment, folder, output and name."""
     os.setsid()  # a group of its own, by which it's ended with all that it starts
     end_with_parent(server, signal.SIGKILL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
-    os.environ.update(request["environment"])
-    os.chdir(request["directory"])
-    output = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.environ.update(request.environment)
+    os.chdir(request.directory)
+    output = os.open(request.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    setproctitle.setproctitle(request["title"])
+    setproctitle.setproctitle(request.title)
 
 
 def main(descriptor: int, modules: Sequence[str]) -> int:

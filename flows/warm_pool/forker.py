@@ -10,10 +10,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 
 from blocks.errors import ConfigurationError, PassingFault
+from flows.warm_pool.fork_server import ForkRequest
 from tasks.step.registry import STEPS
 
 logger = logging.getLogger(__name__)
@@ -124,14 +126,8 @@ class Forker:
         self._rotate_log()
         key, child = str(next(self._keys)), ForkedProcess()
         self._children[key] = child
-        request = {
-            "run": key,
-            "environment": dict(environment),
-            "directory": str(directory),
-            "output": str(self._output),
-            "title": title,
-        }
-        self._writer.write(json.dumps(request).encode() + b"\n")
+        request = ForkRequest(key, dict(environment), str(directory), str(self._output), title)
+        self._writer.write(json.dumps(asdict(request)).encode() + b"\n")
         await child.has_started
         return child
 
