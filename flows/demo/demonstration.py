@@ -56,7 +56,7 @@ async def demonstrate(console: Console, settings: Settings, options: DemoOptions
     """Run the demo and return whether every run completed."""
     transport, gda = await listen()
     settings = _demo_settings(settings, gda)
-    with ExitStack() as stack, _interruption_told(console, options):
+    with ExitStack() as stack, _report_interruption(console, options):
         stack.callback(transport.close)
         console.print("[bold]Plaza[/bold]: starting Prefect's server, a worker and the analysis cluster …")
         # in a thread: both wait for processes, and the control computer shall go on listening
@@ -75,7 +75,7 @@ async def demonstrate(console: Console, settings: Settings, options: DemoOptions
 
 
 @contextmanager
-def _interruption_told(console: Console, options: DemoOptions) -> Iterator[None]:
+def _report_interruption(console: Console, options: DemoOptions) -> Iterator[None]:
     try:
         yield
     except asyncio.CancelledError:

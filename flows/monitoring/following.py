@@ -108,12 +108,18 @@ async def follow(
 
     Parameters
     ----------
+    client
+        Prefect's.
+    since
+        When the first of the runs may have been asked for.
     dcids
         May grow while this goes on.
     events_expected
         How many events will have been told to Mimas, each of which makes a run of it; 0 while that isn't known.
+    show
+        Called with all runs, in the order in which they were asked for, whenever one has changed.
     timeout_s
-        How long to wait for a change before giving up.
+        How long to wait for a change before giving up, in seconds.
 
     Raises
     ------

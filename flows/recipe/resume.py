@@ -64,7 +64,11 @@ async def await_end(folder: RunFolder, timeout_s: float) -> FlowRun:
     Raises
     ------
     TimeoutError
-        It takes longer.
+        It takes longer than `timeout_s` seconds.
+    UnknownRecipeRun
+        Prefect doesn't have its flow run any more.
+    PrefectUnavailable
+        Prefect's API can't be reached.
     """
     async with _client() as client, asyncio.timeout(timeout_s):
         while True:

@@ -39,6 +39,8 @@ class RunHistory:
         None before the recipe was filled, and if they can't be read.
     state
         What became of its messages.
+    is_at_work
+        Whether a process had it when it was read.
     complaints
         What can't be read of it.
     """
@@ -79,7 +81,7 @@ class RunHistory:
 
 @dataclass(frozen=True)
 class RunHeadline:
-    """A recipe run in a line of a list."""
+    """A recipe run in a line of a list; `at` is when it began, in seconds since the epoch."""
 
     recipe_run: str
     recipe: str

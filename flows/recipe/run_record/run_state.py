@@ -108,6 +108,8 @@ class RunState:
         one again.
     refused
         The errors of messages that each node refused, by number.
+    attempts
+        The processes that had the run, in order.
     ended
         The run's end, unless it was taken up again since.
     """

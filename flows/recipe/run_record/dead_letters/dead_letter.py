@@ -30,9 +30,9 @@ class DeadLetter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     error, traceback
         The last fault: `Type: text`, and where in the code it came from.
     history
-        What befell it, the last fault included, and what operators did about it.
+        Its failures, the last one included, and what operators did about it.
     at, host
-        When and where it was refused.
+        When it was refused (seconds since the epoch), and on which machine.
     """
 
     recipe_run: str
