@@ -111,7 +111,7 @@ def create(
     from tasks.ispyb_access.writing.requests import Request
 
     if autostart:
-        use_running_site()
+        use_running_site()  # without a site it fails here, before anything is written
     wanted = {
         "DCID": dcid,
         "recipe": recipe,

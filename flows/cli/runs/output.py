@@ -131,6 +131,7 @@ class HistoryPrinter:
 
     def _print_messages(self, node: int, count: int | None) -> None:
         messages = self._history.messages_of(node)
+        # "sent again as 12" is one kind, whatever the number
         states = Counter(message_status(message).words.partition(" as ")[0] for message in messages)
         label = self._history.progress[node].label
         summary = ", ".join(f"{number} {words}" for words, number in states.items()) or "no messages"

@@ -129,7 +129,7 @@ class Repeated(_Entry, frozen=True, tag="repeated"):
 
 Entry = Began | Ended | Sent | Done | Failed | Refused | Repeated
 
-_TYPED: Final = b'{"type"'
+_TYPED: Final = b'{"type"'  # msgspec writes the tag first; Plaza 0.1 had none
 _DECODER: Final = msgspec.json.Decoder(Entry)
 
 
