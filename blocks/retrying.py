@@ -34,7 +34,7 @@ class Pauses:
     def after(self, failures: int) -> float:
         """Return how long to wait after so many failures, in seconds."""
         doublings = min(failures - 1, _DOUBLINGS)
-        return min(self.first_s * 2**doublings, self.longest_s) * random.uniform(0.5, 1.0)
+        return min(self.first_s * 2.0**doublings, self.longest_s) * random.uniform(0.5, 1.0)
 
 
 async def retry(

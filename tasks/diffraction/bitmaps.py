@@ -96,7 +96,8 @@ def bin_by_maximum(counts: np.ndarray[Any, Any], binning: int) -> np.ndarray[Any
     """
     height, width = (size // binning for size in counts.shape)
     blocks = counts[: height * binning, : width * binning].reshape(height, binning, width, binning)
-    return blocks.max(axis=3).max(axis=1)
+    largest: np.ndarray[Any, Any] = blocks.max(axis=3).max(axis=1)
+    return largest
 
 
 def shade(counts: np.ndarray[Any, Any], correction: float) -> np.ndarray[Any, Any]:

@@ -20,7 +20,7 @@ from uuid import uuid4
 from blocks.analysis_cluster import AnalysisClusterUnavailable
 from blocks.errors import PassingFault, PlazaError
 from blocks.retrying import Pauses, retry
-from tasks.diffraction.requests import Chunk, Done, Failure, Outcome, Request
+from tasks.diffraction.requests import Chunk, ChunkAnswer, Done, Failure, Outcome, Request
 from tasks.logs.relay import relay
 from tasks.step import Message, StepContext
 from tasks.step.identity import current_identity
@@ -202,7 +202,9 @@ class FanOut:
             try:
                 broken = client if client is not None and client.status != "running" else None
                 client = await self._context.resources.analysis_client(instead_of=broken)
-                answer = await client.submit(meet_requests, chunk, key=(self._name, uuid4().hex), pure=False)
+                answer: ChunkAnswer = await client.submit(
+                    meet_requests, chunk, key=(self._name, uuid4().hex), pure=False
+                )
             except faults as error:
                 self._context.logger.warning(
                     "The analysis cluster lost %d images (try %d of %d): %s: %s",
@@ -225,7 +227,7 @@ def _cluster_faults() -> tuple[type[Exception], ...]:
     """Return what may be raised when a worker, the scheduler or the way to it is lost."""
     from distributed import KilledWorker
     from distributed.client import ClosedClientError
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     return (AnalysisClusterUnavailable, KilledWorker, ClosedClientError, CommClosedError, FutureCancelled, OSError)
 

@@ -81,7 +81,7 @@ class Hdf5Images:
             raise MessageRefused(answer["error"])
         self.expected, self.waiting_for = answer["expected"], answer["waiting_for"]
         self._mapped = tuple(ImageRange(**each) for each in answer["mapped"])
-        return answer["found"]
+        return int(answer["found"])
 
     async def close(self) -> None:
         """Stop the child process, which ends when it has nothing to answer."""
@@ -95,7 +95,8 @@ class Hdf5Images:
             answer = await self._reader.ask(json.dumps(question).encode())
             self._log_output(self._reader)
             if answer:
-                return json.loads(answer)
+                look: dict[str, Any] = json.loads(answer)
+                return look
             await self.close()
         raise MessageRefused(
             f"the process that reads {self._master} died twice in a row (its last words are in the log): "

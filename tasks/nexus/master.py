@@ -181,7 +181,7 @@ def _find_class(group: h5py.Group, nx_class: str) -> str | None:
             continue
         child = group[name]
         if isinstance(child, h5py.Group) and _text(child.attrs.get("NX_class")) == nx_class:
-            return child.name
+            return str(child.name)
     return None
 
 

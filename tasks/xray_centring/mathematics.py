@@ -184,4 +184,6 @@ def _largest_region(strong: NDArray[np.bool_]) -> NDArray[np.bool_]:
     labels, _ = ndimage.label(strong, structure=CORNERS_TOUCH)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0  # what is not strong
-    return labels == np.argmax(sizes)  # of equally large regions the one that is met first, row by row
+    # of equally large regions the one that is met first, row by row
+    largest: NDArray[np.bool_] = labels == np.argmax(sizes)
+    return largest

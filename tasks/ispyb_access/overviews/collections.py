@@ -133,7 +133,8 @@ def _length_of_match(template: str, name: str) -> int:
 
 
 def _in_directory(path: PurePosixPath) -> ColumnElement[bool]:
-    return COLLECTION.c.imageDirectory.in_([str(path), f"{str(path).rstrip('/')}/"])
+    is_in: ColumnElement[bool] = COLLECTION.c.imageDirectory.in_([str(path), f"{str(path).rstrip('/')}/"])
+    return is_in
 
 
 def _read(engine: Engine, *conditions: ColumnElement[bool], limit: int | None = None) -> list[CollectionSummary]:

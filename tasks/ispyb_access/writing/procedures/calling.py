@@ -74,7 +74,7 @@ class Procedures:
             connector.disconnect()
 
 
-class Connector(ISPyBMySQLSPConnector):
+class Connector(ISPyBMySQLSPConnector):  # type: ignore[misc]  # ispyb has no types
     """ispyb's connector with time-outs, and without its own tries to connect again: whoever calls us does that."""
 
     def __init__(self, url: URL) -> None:
