@@ -22,7 +22,7 @@ from tasks.logs.line import LogLineFormatter
 from tasks.step import USUAL_RETRIES
 
 READY = "ready"
-_ANALYSERS = 8
+_ANALYSERS = 8  # one for each set of options that recipes use; each keeps a mask as large as the detector
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
         except Exception:
             connection.send(Failure(f"DIALS can't be imported by {sys.executable}:\n{traceback.format_exc()}"))
             return
-        gc.freeze()
+        gc.freeze()  # all that DIALS's import has made stays: the collector needn't go through it again and again
         serve(connection, workshop)
 
 

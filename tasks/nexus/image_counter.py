@@ -59,6 +59,7 @@ class ImageCounter:
             images = self._images = self._images or open_virtual(self._master)
             while found < limit and (image := nth_image(images.layout.mapped, seen + found)) is not None:
                 block, frames = images.open(image)
+                # A contiguous one gets all its space with its first image: nothing tells which are written.
                 if frames.dataset.chunks is None:
                     raise UnusableMaster(
                         f"{block.file.find()}: the dataset {block.dataset} should be chunked, one image to a chunk"
@@ -116,7 +117,7 @@ def nth_image(mapped: tuple[ImageRange, ...], number: int) -> int | None:
 
 def main() -> None:
     """Answer questions, one JSON line each, until there are no more: when the asker is gone, so is this."""
-    os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
+    os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"  # before h5py is imported: HDF5 reads it once
     counter = ImageCounter(sys.argv[1])
     with lines_to_parent() as send:
         for line in sys.stdin:
