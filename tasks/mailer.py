@@ -113,7 +113,7 @@ def compose(parameters: MailParameters, message: Message, recipe_run: str, defau
     sender = parameters.sender or default_sender
     mail = EmailMessage()
     try:
-        mail["Subject"] = " ".join(parameters.subject.split())
+        mail["Subject"] = " ".join(parameters.subject.split())  # a header can't have a line's end in it
         mail["To"] = ", ".join(recipients)
         mail["From"] = sender
     except ValueError as error:

@@ -90,6 +90,7 @@ class Hdf5Images:
             await reader.close()
 
     async def _ask(self, question: dict[str, int]) -> dict[str, Any]:
+        # Once more: a process may be killed by no fault of its file, when memory is short.
         for _ in range(2):
             self._reader = self._reader or await self._start_reader()
             answer = await self._reader.ask(json.dumps(question).encode())
