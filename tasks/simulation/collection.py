@@ -89,7 +89,7 @@ async def collect(
     on_begin
         Told the dcid and the image directory, once the rows are there.
     on_image
-        Told each image's number from 1 and the time at which it was there.
+        Told each image's number from 1 and the time (s since the epoch) at which it was there.
 
     Raises
     ------

@@ -156,6 +156,7 @@ def _describe(sweep: ImageSet, folder: Path) -> dict[str, Any]:
         "yBeam": sweep.beam_y_mm,
         "imageSizeX": sweep.pixels_x,
         "imageSizeY": sweep.pixels_y,
+        # Percent, photons/s, mm: the images don't depend on them
         "transmission": 100.0,
         "flux": 1e12,
         "beamSizeAtSampleX": 0.02,
