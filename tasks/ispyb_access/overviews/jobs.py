@@ -151,6 +151,7 @@ def list_jobs(engine: Engine, dcid: int | None = None, beamline: str | None = No
         of_beamline = (
             select(COLLECTION.c.dataCollectionId)
             .join(SESSION, SESSION.c.sessionId == COLLECTION.c.SESSIONID)
+            # MariaDB compares without case anyway, SQLite with it.
             .where(func.lower(SESSION.c.beamLineName) == beamline.lower())
         )
         conditions.append(JOB.c.dataCollectionId.in_(of_beamline))

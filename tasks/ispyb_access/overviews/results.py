@@ -25,7 +25,14 @@ INTEGRATION = TABLES["AutoProcIntegration"]
 
 @dataclass(frozen=True)
 class ImageQuality:
-    """Per-image results as columns, in the order of the images; NaN where ISPyB has none."""
+    """Per-image results as columns, in the order of the images; NaN where ISPyB has none.
+
+    Parameters
+    ----------
+    image_number, spots_total, spots_no_ice, d_min_a, total_intensity
+        (images,) each: number from 1; spots; spots without those of ice; resolution in Å, -1 if too few spots tell of it;
+        counts.
+    """
 
     image_number: NDArray[np.int64]
     spots_total: NDArray[np.float64]
@@ -36,7 +43,7 @@ class ImageQuality:
 
 @dataclass(frozen=True)
 class CentringRow:
-    """A crystal that X-ray centring found, in grid boxes."""
+    """A crystal that X-ray centring found, in grid boxes from the grid's corner; z for a 3-D scan only."""
 
     centring_id: int
     type: str | None
