@@ -30,7 +30,7 @@ class ImageQuality:
     Parameters
     ----------
     image_number, spots_total, spots_no_ice, d_min_a, total_intensity
-        (images,) each: number from 1; spots; spots without those of ice; resolution in Å, -1 if too few spots tell of it;
+        (images,) each: number from 1; spots; spots without those of ice; resolution in Å, -1 where it is unknown;
         counts.
     """
 
