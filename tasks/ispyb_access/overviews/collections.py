@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Engine, Select, exists, func, or_, select
 from sqlalchemy.engine import RowMapping
 
 from blocks.errors import PlazaError, UnknownDataCollection
+from blocks.identifiers import Dcid
 from blocks.ispyb_database.connection import describe, transaction
 from tasks.ispyb_access.reading.classification import classify
 from tasks.ispyb_access.reading.image_files import image_number, last_image
@@ -28,7 +29,7 @@ class CollectionSummary(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    dcid: int
+    dcid: Dcid
     start_time: str | None
     directory: str | None
     template: str | None

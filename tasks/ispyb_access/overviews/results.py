@@ -8,6 +8,7 @@ from ispyb.sqlalchemy import Base
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, or_, select
 
+from blocks.identifiers import Dcid
 from blocks.ispyb_database.connection import transaction
 
 TABLES = Base.metadata.tables
@@ -84,7 +85,7 @@ class WrittenRows:
     programs: tuple[ProgramRow, ...]
 
 
-def read_written_rows(engine: Engine, dcid: int) -> WrittenRows:
+def read_written_rows(engine: Engine, dcid: Dcid) -> WrittenRows:
     """Read what was written for a data collection; one that nothing was written for gives empty columns and lists.
 
     Raises
@@ -102,7 +103,7 @@ def read_written_rows(engine: Engine, dcid: int) -> WrittenRows:
         )
 
 
-def _image_quality(connection: Connection, dcid: int) -> ImageQuality:
+def _image_quality(connection: Connection, dcid: Dcid) -> ImageQuality:
     names = ("imageNumber", "spotTotal", "goodBraggCandidates", "method1Res", "totalIntegratedSignal")
     statement = select(*(QUALITY.c[name] for name in names)).where(QUALITY.c.dataCollectionId == dcid)
     rows = connection.execute(statement.order_by(QUALITY.c.imageNumber)).all()
@@ -110,7 +111,7 @@ def _image_quality(connection: Connection, dcid: int) -> ImageQuality:
     return ImageQuality(columns[0].astype(np.int64), *columns[1:])
 
 
-def _centrings(connection: Connection, dcid: int) -> tuple[CentringRow, ...]:
+def _centrings(connection: Connection, dcid: Dcid) -> tuple[CentringRow, ...]:
     """Return the results for the collection's own grid, and those of its group that are of no single grid."""
     own_grid = select(GRID.c.gridInfoId).where(GRID.c.dataCollectionId == dcid)
     statement = (
@@ -133,7 +134,7 @@ def _centrings(connection: Connection, dcid: int) -> tuple[CentringRow, ...]:
     return tuple(CentringRow(*row) for row in connection.execute(statement))
 
 
-def _programs(connection: Connection, dcid: int) -> tuple[ProgramRow, ...]:
+def _programs(connection: Connection, dcid: Dcid) -> tuple[ProgramRow, ...]:
     """Return the programs of the collection's processing jobs, and those that integrated it without a job."""
     of_jobs = select(JOB.c.processingJobId).where(JOB.c.dataCollectionId == dcid)
     of_integrations = select(INTEGRATION.c.autoProcProgramId).where(INTEGRATION.c.dataCollectionId == dcid)
@@ -146,7 +147,7 @@ def _programs(connection: Connection, dcid: int) -> tuple[ProgramRow, ...]:
     return tuple(ProgramRow(*row) for row in connection.execute(statement.order_by(PROGRAM.c.autoProcProgramId)))
 
 
-def _attachments(connection: Connection, dcid: int, programs: tuple[ProgramRow, ...]) -> tuple[AttachedFile, ...]:
+def _attachments(connection: Connection, dcid: Dcid, programs: tuple[ProgramRow, ...]) -> tuple[AttachedFile, ...]:
     of_collection = connection.execute(
         select(COLLECTION_FILE.c.fileFullPath, COLLECTION_FILE.c.fileType)
         .where(COLLECTION_FILE.c.dataCollectionId == dcid)

@@ -134,7 +134,7 @@ def complete_parameters(
     return ReadParameters(given=dict(given), dcid=dcid, job=job, collection=collection)
 
 
-def read_run_status(engine: Engine, dcid: int) -> str | None:
+def read_run_status(engine: Engine, dcid: Dcid) -> str | None:
     """Return how a data collection stands (`runStatus`); None while the beamline hasn't said.
 
     Raises
@@ -186,7 +186,7 @@ def _groups_of_directories(engine: Engine, collection: CollectionRow, files: Vis
     return groups_of_directories(files.groups, collections, str(visit_directory))
 
 
-def _unknown(engine: Engine, dcid: int) -> UnknownDataCollection:
+def _unknown(engine: Engine, dcid: Dcid) -> UnknownDataCollection:
     return UnknownDataCollection(
         f"ISPyB at {describe(engine)} has no data collection {dcid}: check the dcid, and that this is the "
         "database that the beamline writes to"
