@@ -15,7 +15,7 @@ from typing import Any
 from blocks.errors import MessageRefused
 from tasks.file_watcher.sources import is_written
 from tasks.nexus.image_counter import nth_image
-from tasks.nexus.layout import ImageRange
+from tasks.nexus.layout import MappedRange
 from tasks.processes.child import ChildProcess
 
 PROGRAM = ("-m", "tasks.nexus.image_counter")
@@ -37,7 +37,7 @@ class Hdf5Images:
         self.waiting_for: str | None = None
         self.slowest_look_s = 0.0
         self._master = master
-        self._mapped: tuple[ImageRange, ...] = ()
+        self._mapped: tuple[MappedRange, ...] = ()
         self._reader: ChildProcess | None = None
 
     def is_barred(self, number: int) -> bool:
@@ -80,7 +80,7 @@ class Hdf5Images:
         if "error" in answer:
             raise MessageRefused(answer["error"])
         self.expected, self.waiting_for = answer["expected"], answer["waiting_for"]
-        self._mapped = tuple(ImageRange(**each) for each in answer["mapped"])
+        self._mapped = tuple(MappedRange(**each) for each in answer["mapped"])
         return answer["found"]
 
     async def close(self) -> None:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 
 from tasks.nexus.errors import NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
-from tasks.nexus.layout import FAR, ImageRange
+from tasks.nexus.layout import FAR, MappedRange
 from tasks.processes.parent import lines_to_parent
 
 
@@ -36,7 +36,7 @@ class Answer:
     found: int
     expected: int | None
     waiting_for: str | None
-    mapped: tuple[ImageRange, ...] = ()
+    mapped: tuple[MappedRange, ...] = ()
 
 
 class ImageCounter:
@@ -101,10 +101,10 @@ def open_virtual(master: str) -> MasterImages:
     return images
 
 
-def nth_image(mapped: tuple[ImageRange, ...], number: int) -> int | None:
+def nth_image(mapped: tuple[MappedRange, ...], number: int) -> int | None:
     """Return which image is the nth (from 0) of those that are mapped; None if there are fewer.
 
-    >>> mapped = (ImageRange(0, 4), ImageRange(6, 10))
+    >>> mapped = (MappedRange(0, 4), MappedRange(6, 10))
     >>> [nth_image(mapped, number) for number in (0, 3, 4, 7, 8)]
     [0, 3, 6, 9, None]
     """
