@@ -17,7 +17,15 @@ import traceback
 from multiprocessing.connection import Connection
 
 from blocks.errors import PlazaError
-from tasks.diffraction.requests import Done, Failure, ImageRequest, Outcome, PreviewRequest, Request, SpotFindingOptions
+from tasks.diffraction.requests import (
+    Failure,
+    ImageRequest,
+    Outcome,
+    PreviewRequest,
+    Request,
+    SpotFindingOptions,
+    Success,
+)
 from tasks.logs.line import LogLineFormatter
 from tasks.step import USUAL_RETRIES
 
@@ -80,7 +88,7 @@ class Workshop:
         """Meet a request, or say why it can't be met."""
         start = time.perf_counter()
         try:
-            return Done(self._do(request), time.perf_counter() - start)
+            return Success(self._do(request), time.perf_counter() - start)
         except PlazaError as error:
             return Failure(str(error), USUAL_RETRIES.may_pass(error))
         except Exception as error:

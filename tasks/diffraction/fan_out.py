@@ -20,7 +20,7 @@ from uuid import uuid4
 from blocks.analysis_cluster import AnalysisClusterUnavailable
 from blocks.errors import PassingFault, PlazaError
 from blocks.retrying import Pauses, retry
-from tasks.diffraction.requests import Chunk, Done, Failure, Outcome, Request
+from tasks.diffraction.requests import Chunk, Failure, Outcome, Request, Success
 from tasks.logs.relay import relay
 from tasks.step import Message, StepContext
 from tasks.step.identity import current_identity
@@ -179,7 +179,7 @@ class FanOut:
                 results.append((item.message, outcome.value))
         return results
 
-    def _learn(self, outcome: Done) -> None:
+    def _learn(self, outcome: Success) -> None:
         last = self._seconds_per_image
         # A running mean over about five images: one that waited for its file system doesn't shrink all chunks.
         self._seconds_per_image = outcome.seconds if last is None else 0.8 * last + 0.2 * outcome.seconds

@@ -149,7 +149,7 @@ Request: TypeAlias = ImageRequest | PreviewRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Success:
     """A request that was met: its value, and the seconds that it took."""
 
     value: Any
@@ -164,7 +164,7 @@ class Failure:
     may_pass: bool = False
 
 
-Outcome: TypeAlias = Done | Failure
+Outcome: TypeAlias = Success | Failure
 
 
 @dataclass(frozen=True, slots=True)
