@@ -43,12 +43,12 @@ def main() -> None:
     os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
     with Connection(int(sys.argv[1])) as connection:
         try:
-            workshop = Workshop()
+            handler = RequestHandler()
         except Exception:
             connection.send(Failure(f"DIALS can't be imported by {sys.executable}:\n{traceback.format_exc()}"))
             return
         gc.freeze()  # all that DIALS's import has made stays: the collector needn't go through it again and again
-        serve(connection, workshop)
+        serve(connection, handler)
 
 
 def log_to_parent() -> None:
@@ -60,19 +60,19 @@ def log_to_parent() -> None:
     faulthandler.enable()
 
 
-def serve(connection: Connection, workshop: Workshop) -> None:
+def serve(connection: Connection, handler: RequestHandler) -> None:
     """Say that all is ready, then answer requests: an outcome each, and where in standard error its lines end."""
     try:
         connection.send(READY)
         while True:
             for request in connection.recv():
-                outcome = workshop.meet(request)
+                outcome = handler.meet(request)
                 connection.send((outcome, os.fstat(sys.stderr.fileno()).st_size))
     except (EOFError, ConnectionError):
         return
 
 
-class Workshop:
+class RequestHandler:
     """What is kept from one request to the next: data sets, and analysers with their options."""
 
     def __init__(self) -> None:

@@ -147,4 +147,4 @@ def test_process_ends_quietly_if_its_parent_is_gone_before_it_is_ready():
     ours, theirs = Pipe()
     ours.close()
     with theirs:
-        serve(theirs, workshop=None)
+        serve(theirs, handler=None)
