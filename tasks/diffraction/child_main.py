@@ -73,7 +73,7 @@ def serve(connection: Connection, handler: RequestHandler) -> None:
 
 
 class RequestHandler:
-    """What is kept from one request to the next: data sets, and analysers with their options."""
+    """Meets requests, and keeps data sets, and analysers with their options, from one to the next."""
 
     def __init__(self) -> None:
         from tasks.diffraction import analyser, bitmaps
