@@ -33,7 +33,7 @@ class CollectionDetails:
     events: Sequence[dict[str, Any]] = ()
 
 
-def classify(collection: CollectionRow, grid: dict[str, Any]) -> DataCollectionClass:
+def classify_collection(collection: CollectionRow, grid: dict[str, Any]) -> DataCollectionClass:
     """Tell what kind of experiment a data collection was."""
     return classification.classify(
         has_grid=bool(grid),

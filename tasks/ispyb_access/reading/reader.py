@@ -9,7 +9,7 @@ from blocks.errors import UnknownDataCollection, UnknownJob
 from blocks.identifiers import Dcid, JobId, parse_dcid, parse_job_id
 from blocks.ispyb_database.connection import describe, transaction
 from tasks.ispyb_access.reading.asking import collection_to_read, is_collection_unread, job_to_read
-from tasks.ispyb_access.reading.assembly import CollectionDetails, assemble, classify, has_sweeps
+from tasks.ispyb_access.reading.assembly import CollectionDetails, assemble, classify_collection, has_sweeps
 from tasks.ispyb_access.reading.collection import CollectionRow, read_collection, read_events, read_grid
 from tasks.ispyb_access.reading.energy_scan import choose_energy_scan
 from tasks.ispyb_access.reading.job import read_job_parameters
@@ -155,7 +155,7 @@ def read_run_status(engine: Engine, dcid: Dcid) -> str | None:
 def _read_details(connection: Connection, collection: CollectionRow) -> CollectionDetails:
     """Read what is worth a statement for this kind of data collection."""
     grid = read_grid(connection, collection)
-    kind = classify(collection, grid)
+    kind = classify_collection(collection, grid)
     scans = read_energy_scans(connection, collection)
     return CollectionDetails(
         kind=kind,
