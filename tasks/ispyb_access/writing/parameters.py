@@ -49,7 +49,7 @@ def _fill(value: str, environment: Mapping[str, Any]) -> str:
     return value
 
 
-def read_parameters(name: str, model: type[Model], values: Mapping[str, Any]) -> Model:
+def read_command_parameters(name: str, model: type[Model], values: Mapping[str, Any]) -> Model:
     """Read a command's parameters.
 
     Raises
