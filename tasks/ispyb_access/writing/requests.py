@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from blocks.errors import MessageRefused, PassingFault
-from tasks.ispyb_access.writing.commands import BUFFER_COMMANDS, COMMANDS, Announcement, Call
+from tasks.ispyb_access.writing.commands import BUFFER_COMMANDS, COMMANDS, Announcement, CommandCall
 from tasks.ispyb_access.writing.composite_commands import (
     BUFFER,
     MULTIPART,
@@ -23,7 +23,7 @@ from tasks.ispyb_access.writing.parameters import look_up, read_command_paramete
 
 Result = TypeVar("Result")
 
-Calls = Generator[Call, Any, Result]
+Calls = Generator[CommandCall, Any, Result]
 """Commands to be carried out, one after the other. Each wants to be sent its value, or to be thrown its fault."""
 
 
@@ -141,7 +141,7 @@ class _Asking:
         command = COMMANDS[check_name(name)]
         parameters = read_command_parameters(name, command.parameters, self._look_up(*places))
         try:
-            value = yield Call(name, command, parameters)
+            value = yield CommandCall(name, command, parameters)
         except (ValueError, OverflowError) as error:
             raise MessageRefused(f"{name} can't use the message: {error}") from error
         if command.announce:
@@ -187,6 +187,6 @@ class _Asking:
         return look_up({**self._environment, **self.stored}, *places)
 
 
-def _buffer_call(name: str, values: Mapping[str, Any]) -> Call:
+def _buffer_call(name: str, values: Mapping[str, Any]) -> CommandCall:
     command = BUFFER_COMMANDS[name]
-    return Call(name, command, read_command_parameters(BUFFER, command.parameters, values))
+    return CommandCall(name, command, read_command_parameters(BUFFER, command.parameters, values))

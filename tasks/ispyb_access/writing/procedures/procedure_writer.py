@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from blocks.errors import ConfigurationError, MessageRefused
 from blocks.ispyb_database.connection import describe, transaction
 from blocks.ispyb_database.faults import explain
-from tasks.ispyb_access.writing.commands import Call, CarryOut
+from tasks.ispyb_access.writing.commands import CarryOut, CommandCall
 from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE, PerImageResult
 from tasks.ispyb_access.writing.ledger import has_ledger, write_once
 from tasks.ispyb_access.writing.procedures.calling import Procedures
@@ -101,14 +101,14 @@ class _Session:
     def __init__(self, writer: ProcedureWriter, entry: str | None, has_ledger: bool) -> None:
         self._writer, self._entry, self._has_ledger, self._done = writer, entry, has_ledger, 0
 
-    def carry_out(self, call: Call) -> Any:
+    def carry_out(self, call: CommandCall) -> Any:
         self._done += 1
         entry = self._entry_of(call)
         if entry is None:
             return self._writer.call(call.name, call.parameters)
         return self._writer.call_once(entry, call.name, call.parameters)
 
-    def _entry_of(self, call: Call) -> str | None:
+    def _entry_of(self, call: CommandCall) -> str | None:
         """Return what names the command in the ledger; None if it has no entry."""
         if call.command.is_repeatable or not self._has_ledger:
             return None
