@@ -84,10 +84,10 @@ def transaction(engine: Engine, *, read_only: bool = False) -> Iterator[Connecti
         with engine.connect().execution_options(read_only=read_only) as connection, connection.begin():
             yield connection
     except DBAPIError as error:
-        raise explain(describe(engine), error) from error
+        raise explain(safe_url(engine), error) from error
     except PoolTimeout as error:
         raise DatabaseUnavailable(
-            f"all connections to ISPyB at {describe(engine)} are in use by this process: {error}"
+            f"all connections to ISPyB at {safe_url(engine)} are in use by this process: {error}"
         ) from error
 
 
@@ -107,8 +107,8 @@ def retry_transaction(engine: Engine, work: Callable[[Connection], Result], pati
     return retry_blocking(once, DatabaseUnavailable, PAUSES, patience_s=patience_s)
 
 
-def describe(engine: Engine) -> str:
-    """Name the database without its password."""
+def safe_url(engine: Engine) -> str:
+    """Return the database's URL for logs and errors, its password hidden."""
     return engine.url.render_as_string(hide_password=True)
 
 

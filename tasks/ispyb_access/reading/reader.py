@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, select
 
 from blocks.errors import UnknownDataCollection, UnknownJob
 from blocks.identifiers import Dcid, JobId, parse_dcid, parse_job_id
-from blocks.ispyb_database.connection import describe, transaction
+from blocks.ispyb_database.connection import safe_url, transaction
 from tasks.ispyb_access.reading.asking import collection_to_read, is_collection_unread, job_to_read
 from tasks.ispyb_access.reading.assembly import CollectionDetails, assemble, classify_collection, has_sweeps
 from tasks.ispyb_access.reading.collection import CollectionRow, read_collection, read_events, read_grid
@@ -81,7 +81,7 @@ def read_processing_job(engine: Engine, job_id: JobId) -> JobParameters:
     with transaction(engine, read_only=True) as connection:
         job = read_job_parameters(connection, job_id)
     if job is None:
-        raise UnknownJob(f"ISPyB at {describe(engine)} has no processing job {job_id}: check the job's id")
+        raise UnknownJob(f"ISPyB at {safe_url(engine)} has no processing job {job_id}: check the job's id")
     return job
 
 
@@ -188,6 +188,6 @@ def _groups_of_directories(engine: Engine, collection: CollectionRow, files: Vis
 
 def _unknown(engine: Engine, dcid: Dcid) -> UnknownDataCollection:
     return UnknownDataCollection(
-        f"ISPyB at {describe(engine)} has no data collection {dcid}: check the dcid, and that this is the "
+        f"ISPyB at {safe_url(engine)} has no data collection {dcid}: check the dcid, and that this is the "
         "database that the beamline writes to"
     )

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.schema import CreateTable
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
-from blocks.ispyb_database.connection import describe, transaction
+from blocks.ispyb_database.connection import safe_url, transaction
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ def _find_or_make(engine: Engine) -> bool:
         logger.warning(
             "ISPyB at %s has no table %s that can be used, nor can it be made: a message that comes again after a "
             "crash may be written twice. docs/how-to/use-your-own-ispyb.md tells how to make it. %s",
-            *(describe(engine), TABLE.name, error),
+            *(safe_url(engine), TABLE.name, error),
         )
         return False
     return True

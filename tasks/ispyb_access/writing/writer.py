@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Engine
 
 from blocks.errors import MessageRefused
-from blocks.ispyb_database.connection import describe, transaction
+from blocks.ispyb_database.connection import safe_url, transaction
 from blocks.ispyb_database.site import writer_kind
 from blocks.settings import Settings
 from tasks.ispyb_access.writing.commands import CarryOut, CommandCall
@@ -90,7 +90,7 @@ class SqlWriter:
     def write_images(self, results: Sequence[PerImageResult]) -> None:
         """Write the results in one transaction; a refusal names the first of them."""
         if results:
-            with transaction(self._engine) as connection, named(PER_IMAGE, results[0], describe(self._engine)):
+            with transaction(self._engine) as connection, named(PER_IMAGE, results[0], safe_url(self._engine)):
                 store_per_image_results(connection, results)
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ def _carry_out(connection: Connection, is_entered: bool, call: CommandCall) -> A
     """Carry out a command; one that names its own entry isn't, if another message has had it carried out."""
     command, parameters = call.command, call.parameters
     own_entry = command.entry(parameters) if command.entry and is_entered else None
-    with named(call.name, parameters, describe(connection.engine)):
+    with named(call.name, parameters, safe_url(connection.engine)):
         if own_entry is not None:
             return write_once(connection, own_entry, lambda: command.write(connection, parameters))
         return command.write(connection, parameters)

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from blocks.errors import ConfigurationError, MessageRefused
-from blocks.ispyb_database.connection import describe, transaction
+from blocks.ispyb_database.connection import safe_url, transaction
 from blocks.ispyb_database.faults import explain
 from tasks.ispyb_access.writing.commands import CarryOut, CommandCall
 from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE, PerImageResult
@@ -48,13 +48,13 @@ class ProcedureWriter:
     def __init__(self, engine: Engine) -> None:
         if engine.dialect.name not in {"mysql", "mariadb"}:
             raise ConfigurationError(
-                f"{describe(engine)} has no stored procedures: set PLAZA_ISPYB_WRITER, or `writer` of the block "
+                f"{safe_url(engine)} has no stored procedures: set PLAZA_ISPYB_WRITER, or `writer` of the block "
                 "ispyb-database/plaza, to sql"
             )
         self._engine, self._procedures = engine, Procedures(engine.url)
         logger.info(
             "ISPyB at %s is written by its stored procedures, which commit one by one: at least once, not exactly once",
-            describe(engine),
+            safe_url(engine),
         )
 
     @contextmanager
@@ -70,7 +70,7 @@ class ProcedureWriter:
 
     def call(self, name: str, parameters: CommandParameters) -> Any:
         """Carry out a command. Raises as `Writer.session` does."""
-        with self._understood(), named(name, parameters, describe(self._engine)):
+        with self._understood(), named(name, parameters, safe_url(self._engine)):
             if name in NOT_COVERED:
                 raise MessageRefused(
                     f"ISPyB's stored procedures can't do that: {NOT_COVERED[name]}. Leave the command out of the "
@@ -92,7 +92,7 @@ class ProcedureWriter:
         try:
             yield
         except DBAPIError as error:
-            raise explain(describe(self._engine), error) from error
+            raise explain(safe_url(self._engine), error) from error
 
 
 class _Session:
