@@ -108,5 +108,6 @@ def _options(on: Faults, pauses: Pauses, patience_s: float, tries: int | None, t
         "wait": lambda state: pauses.after(state.attempt_number),
         "stop": stop_any(stop_before_delay(patience_s), stop_never if tries is None else stop_after_attempt(tries)),
         "before_sleep": before_sleep,
+        # Else it's tenacity's RetryError, and callers catch the fault itself.
         "reraise": True,
     }

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from blocks.errors import ConfigurationError, MessageRefused
+from blocks.identifiers import Dcid, JobId
 from flows.cli.ispyb.by_hand import fulfil_by_hand
 from flows.cli.ispyb.option import IspybURL, open_ispyb
 
@@ -33,14 +34,14 @@ app = typer.Typer(
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-JobId = Annotated[int, typer.Argument(metavar="JOB", help="The job's number in ISPyB.", show_default=False)]
+JobNumber = Annotated[int, typer.Argument(metavar="JOB", help="The job's number in ISPyB.", show_default=False)]
 DisplayName = Annotated[str | None, typer.Option("--display-name", help="What people see; cut at 80 characters.")]
 Comment = Annotated[str | None, typer.Option(help="Cut at 255 characters.")]
 
 
 @app.command()
 def show(
-    job_id: JobId,
+    job_id: JobNumber,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="The programs' files and command lines too.")
     ] = False,
@@ -52,7 +53,7 @@ def show(
     from tasks.ispyb_access.overviews.jobs import read_job
 
     with open_ispyb(ispyb) as engine:
-        job = read_job(engine, job_id)
+        job = read_job(engine, JobId(job_id))
     if as_json:
         typer.echo(_as_json(job))
     else:
@@ -72,7 +73,7 @@ def list_(
     from tasks.ispyb_access.overviews.jobs import list_jobs
 
     with open_ispyb(ispyb) as engine:
-        jobs = list_jobs(engine, dcid, beamline, count)
+        jobs = list_jobs(engine, None if dcid is None else Dcid(dcid), beamline, count)
     if as_json:
         for job in jobs:
             typer.echo(_as_json(job))
@@ -129,14 +130,14 @@ def create(
 
 
 @app.command()
-def start(job_id: JobId, ispyb: IspybURL = None) -> None:
+def start(job_id: JobNumber, ispyb: IspybURL = None) -> None:
     """Start a job's recipe on the site, such as that of a job that is held; what runs already isn't started again."""
     from flows.site.running_site import use_running_site
     from tasks.ispyb_access.overviews.jobs import read_job
 
     use_running_site()
     with open_ispyb(ispyb) as engine:
-        job = read_job(engine, job_id)
+        job = read_job(engine, JobId(job_id))
     if not job.recipe:
         raise MessageRefused(f"job {job_id} names no recipe: say which with `plaza job update {job_id} --recipe …`")
     _start(job.recipe, job.dcid, {"ispyb_process": job_id})
@@ -144,7 +145,7 @@ def start(job_id: JobId, ispyb: IspybURL = None) -> None:
 
 @app.command()
 def update(
-    job_id: JobId,
+    job_id: JobNumber,
     display_name: DisplayName = None,
     comment: Comment = None,
     recipe: Annotated[str | None, typer.Option(help="What processes it: the recipe ispyb-RECIPE.")] = None,
@@ -167,7 +168,7 @@ def update(
     if status not in {None, "success", "failure", "running"}:
         raise typer.BadParameter(f"expected success, failure or running, seen {status!r}", param_hint="--status")
     with open_ispyb(ispyb) as engine:
-        before = read_job(engine, job_id)
+        before = read_job(engine, JobId(job_id))
     items: list[dict[str, Any]] = [{"ispyb_command": "update_ispyb_job", "job_id": job_id, **changes}]
     if status or message or program is not None:
         items.append(_program_update(before.changeable_program(program), status, message))
