@@ -53,5 +53,5 @@ def moment(seconds: Any) -> str:
     """Return a time since the epoch (s) as local date and time; what is no time as it is."""
     try:
         return f"{datetime.fromtimestamp(float(seconds)):%Y-%m-%d %H:%M:%S}"
-    except (TypeError, ValueError, OverflowError, OSError):
+    except (TypeError, ValueError, OverflowError, OSError):  # the latter two: beyond what the C library knows
         return str(seconds)

@@ -78,7 +78,7 @@ async def _launch_once(client: PrefectClient, launch: Launch, earlier: UUID | No
             flow_run_name=launch.name,
             tags=list(launch.tags),
             idempotency_key=launch.key,
-            timeout=0,
+            timeout=0,  # don't wait for the run's end
         )
     except ObjectNotFound:
         return FailedLaunch(recipe=launch.recipe, reason="it isn't deployed")

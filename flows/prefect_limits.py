@@ -2,8 +2,8 @@
 
 Prefect keeps parameters in PostgreSQL and shows them in every list of runs. It takes 512 KiB for a run, no NUL, and one
 whole number beyond 64 bits makes it answer 500 to everybody who lists runs. So what is none of Prefect's business goes
-other ways (`handover`), and what people hand over is checked before: by the deployments' JSON Schema, which Prefect
-asks when a run is created, and by Plaza itself whenever it creates one.
+other ways (`flows.recipe.mimas_reading`), and what people hand over is checked before: by the deployments' JSON
+Schema, which Prefect asks when a run is created, and by Plaza itself whenever it creates one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from flows.display_text import printable, shortened
 
 LARGEST_DCID: Final = 2**32 - 1  # ISPyB's column is an unsigned INT
 LARGEST_NUMBER: Final = 2**63 - 1
-MOST_BYTES: Final = 64 * 1024
+MOST_BYTES: Final = 64 * 1024  # an eighth of what Prefect takes: every list of runs shows them
 MOST_CHARACTERS: Final = 10_000  # of a state's message, which every list of runs shows
 MOST_LEVELS: Final = 4  # of lists and objects in one another, the first included: Prefect's JSON Schemas can't recur
 _NO_NUL: Final = r"^[^\x00]*$"

@@ -22,6 +22,7 @@ COMMANDS = (
 GROUPS = {"dlq": dead_letters.app, "ispyb": ispyb.app, "job": jobs.app, "recipe": recipes.app, "step": step.app}
 ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
+# typer's pretty tracebacks may show local variables, such as a database's URL with its password
 app = typer.Typer(name="plaza", no_args_is_help=True, pretty_exceptions_enable=False)
 
 

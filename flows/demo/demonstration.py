@@ -98,6 +98,7 @@ async def _enter(stack: ExitStack, settings: Settings) -> RunningSite:
 
 def _demo_settings(settings: Settings, gda: ControlComputer) -> Settings:
     """Take free ports unless some were asked for, and the demo's own control computer."""
+    # A site of the user's may run beside it; and nobody's control computer shall hear of a demo
     free = {name: 0 for name in ("server_port", "dask_port") if name not in settings.model_fields_set}
     return settings.model_copy(update={**free, "gda_host": "127.0.0.1", "gda_port": gda.port})
 
@@ -141,7 +142,7 @@ async def both(first: Coroutine[Any, Any, First], second: Coroutine[Any, Any, Se
     try:
         async with asyncio.TaskGroup() as group:
             tasks = group.create_task(first), group.create_task(second)
-    except ExceptionGroup as failures:
+    except ExceptionGroup as failures:  # a group's traceback would hide what went wrong from a first user
         raise failures.exceptions[0] from None
     return tasks[0].result(), tasks[1].result()
 

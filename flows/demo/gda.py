@@ -16,6 +16,7 @@ class ControlComputer(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         """Note an image: `PIA:<dcid>:<image>:…`."""
+        # Zocalo's datagram, which GDA knows
         fields = data.decode("latin-1").split(":")
         if fields[0] == "PIA" and len(fields) >= 3:
             self.received[int(fields[1]), int(fields[2])] = time.time()

@@ -11,6 +11,7 @@ from tasks.simulation.grid_scan import GridScan
 from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionPlan, ImageFormat
 
+# Mimas has rules for both: an Eiger's rotation at its end on i04, a Pilatus's grid scan at its start on i24
 ROTATION = CollectionPlan.rotation(images=60, width_deg=0.5, image_format=ImageFormat.NXS, prefix="lysozyme_1")
 GRID_SCAN = CollectionPlan.grid_scan(GridScan(steps_x=8, steps_y=6), centre=(4.8, 2.9), prefix="lysozyme_2")
 

@@ -59,7 +59,7 @@ async def collect_all(
 
     engine = connect(settings)
     try:
-        if engine.dialect.name == "sqlite":
+        if engine.dialect.name == "sqlite":  # a server's tables are its administrator's
             create_schema(engine)
         rotations: int | None = None
         for sweep in sweeps:

@@ -87,7 +87,7 @@ def _check_blocks(deployments: Path) -> list[str]:
 
     import blocks
 
-    for module in pkgutil.walk_packages(blocks.__path__, "blocks."):
+    for module in pkgutil.walk_packages(blocks.__path__, "blocks."):  # block types are known once their modules are
         importlib.import_module(module.name)
     known = {kind.get_block_type_slug() for kind in _subclasses(Block)}
     return [

@@ -161,10 +161,11 @@ def _of_recipe(file: Path) -> PlannedDeployment:
     return PlannedDeployment(
         source=file,
         name="live",
+        # A module, not a file: a file's flow is in a module of another name, which Dask workers elsewhere can't import
         entrypoint=f"flows.recipe.catalogue.{file.stem}",
         work_pool=WORK_POOL,
         work_queue=LIVE_QUEUE,
-        version=hashlib.sha256(file.read_bytes()).hexdigest()[:12],
+        version=hashlib.sha256(file.read_bytes()).hexdigest()[:12],  # the start of the digest in runs' manifests
         tags=(OURS, "recipe"),
     )
 

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from blocks.errors import PassingFault
+from blocks.errors import PassingFault, PlazaError
+from flows.display_text import shortened
+
+if TYPE_CHECKING:
+    from httpx import HTTPStatusError
 
 logger = logging.getLogger(__name__)
 
+# What Prefect's server answers to parameters that a deployment's schema doesn't allow
+_REFUSALS: Final = frozenset({400, 409, 422})
+_REASON_CHARACTERS: Final = 500  # it repeats what it was sent
+
 
 class MimasUnreachable(PassingFault):
-    """An event can't be handed to Mimas now: no Prefect server, or no deployment of Mimas on it."""
+    """An event can't be sent to Mimas now: no Prefect server, or no deployment of Mimas on it."""
+
+
+class EventRefused(PlazaError, ValueError):
+    """Mimas can't be told of an event as it is, today or later: its data collection is none."""
 
 
 async def tell_mimas(event: Literal["start", "end"], dcid: int) -> None:
@@ -21,8 +33,10 @@ async def tell_mimas(event: Literal["start", "end"], dcid: int) -> None:
     ------
     MimasUnreachable
         Prefect's server doesn't answer or doesn't know Mimas.
+    EventRefused
+        Mimas's deployment takes no such dcid.
     """
-    from httpx import HTTPError
+    from httpx import HTTPError, HTTPStatusError
     from prefect.deployments.flow_runs import arun_deployment
     from prefect.exceptions import ObjectNotFound
 
@@ -42,6 +56,11 @@ async def tell_mimas(event: Literal["start", "end"], dcid: int) -> None:
             f"then tell Mimas with `{again}`"
         ) from error
     except (HTTPError, RuntimeError) as error:
+        if isinstance(error, HTTPStatusError) and error.response.status_code in _REFUSALS:
+            raise EventRefused(
+                f"Mimas takes no {event} of data collection {dcid}: {_reason(error)}. "
+                "Send it with the id that the collection has in ISPyB"
+            ) from error
         raise MimasUnreachable(f"{_unreachable(error)}, then tell Mimas with `{again}`") from error
     logger.info("%s of data collection %d: flow run %s", event, dcid, run.id)
 
@@ -68,6 +87,15 @@ async def check_mimas() -> None:
         ) from error
     except (HTTPError, RuntimeError) as error:
         raise _unreachable(error) from error
+
+
+def _reason(refusal: HTTPStatusError) -> str:
+    """Return what Prefect's server says of it, in FastAPI's form where it has that."""
+    try:
+        said = refusal.response.json()["detail"]
+    except (ValueError, LookupError, TypeError):
+        said = refusal.response.text
+    return shortened(str(said), _REASON_CHARACTERS)
 
 
 def _unreachable(error: Exception) -> MimasUnreachable:

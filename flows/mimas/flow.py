@@ -17,8 +17,8 @@ from flows.mimas.publishing import label_run, publish
 from flows.mimas.rules import decide
 from flows.mimas.scenario import Event
 from flows.prefect_limits import DcidParameter, ExtraParameters
-from flows.recipe.handover import hand_over
 from flows.recipe.ispyb_reading import await_run_status, read_collection
+from flows.recipe.mimas_reading import keep_reading
 from flows.resources import SiteResources
 
 if TYPE_CHECKING:
@@ -60,9 +60,10 @@ async def mimas(
         scenario, warnings = scenario_from_ispyb(collection, Event(event))
         await label_run(run, scenario)
         decision = decide(scenario)
-        read_by = await asyncio.to_thread(hand_over, collection, run.id) if decision.invocations else None
+        # Kept before the first recipe run looks for it
+        read_by = await asyncio.to_thread(keep_reading, collection, run.id) if decision.invocations else None
         outcome = await launch_decided(decision, read_by, parameters or {}, resources, warnings)
-    await publish(outcome, decision)
+    await publish(outcome, decision)  # also of an event of which something couldn't be launched
     _log(outcome)
     if outcome.failed:
         faults = "; ".join(f"{fault.recipe} ({fault.reason})" for fault in outcome.failed)

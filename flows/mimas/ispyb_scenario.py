@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tasks.ispyb_access.reading.classification import DataCollectionClass
     from tasks.ispyb_access.reading.parameters import DispatcherParameters
 
-# ISPyB may say several: the first of these counts
+# ISPyB may say several: the first of these counts, as for Zocalo's Mimas
 PRECEDENCE = {
     "serial_fixed": DCClass.SERIAL_FIXED,
     "serial_jet": DCClass.SERIAL_JET,
@@ -72,7 +72,10 @@ def scenario_from_ispyb(collection: DispatcherParameters, event: Event) -> tuple
     def sensible(label: str, make: Callable[..., Fact], *values: Any) -> Fact | None:
         try:
             return make(*values)
-        except (ValidationError, TypeError) as error:
+        except (
+            ValidationError,
+            TypeError,
+        ) as error:  # as Zocalo: a wrong cell must not cost the collection its processing
             shown = ", ".join(map(str, values))
             warnings.append(f"{label} {shown!r} in ISPyB is left out: {_reason(error)}")
             return None

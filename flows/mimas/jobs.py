@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from blocks.errors import ConfigurationError, MessageRefused
+from blocks.identifiers import Dcid, JobId
 from flows.mimas.outcome import CreatedJob
 from flows.mimas.publishing import tags
 from flows.mimas.scenario import ISPyBJobInvocation, JobParameter, Scenario
@@ -40,14 +41,13 @@ async def carry_out(
     recipe = RECIPE_PREFIX + job.recipe
     try:
         job_id = await _create(resources, job)
-    except (MessageRefused, ConfigurationError) as error:
+    except (MessageRefused, ConfigurationError) as error:  # of this job; ISPyB that is away concerns all, and goes up
         return FailedLaunch(recipe=recipe, reason=f"the job {job.display_name!r} can't be created: {error}")
     if not job.autostart:
         return CreatedJob(job_id=job_id)
     variables = {variable.key: variable.value for variable in job.trigger_variables}
-    parameters = {**variables, "ispyb_process": job_id}
     launched = await start(
-        resources.launcher, recipe, scenario.dcid, parameters, scenario.beamline, tags(scenario), read_by
+        resources.launcher, recipe, scenario.dcid, job_id, variables, scenario.beamline, tags(scenario), read_by
     )
     if isinstance(launched, FailedLaunch):
         return launched.model_copy(update={"reason": f"job {job_id}: {launched.reason}"})
@@ -57,30 +57,44 @@ async def carry_out(
 async def start(
     launcher: Launcher,
     recipe: str,
-    dcid: int | None,
-    parameters: Mapping[str, Any],
+    dcid: Dcid | None,
+    job_id: JobId,
+    variables: Mapping[str, str],
     label: str,
     run_tags: Sequence[str] = (),
     read_by: UUID | None = None,
 ) -> LaunchedRecipe | FailedLaunch:
-    """Launch a job's recipe, once for the job: `parameters` name it by `ispyb_process`."""
-    job_id = parameters["ispyb_process"]
+    """Launch a job's recipe, once for the job.
+
+    Parameters
+    ----------
+    recipe
+        Its name, as in `ispyb-autoprocessing-xia2-dials`.
+    dcid
+        The job's data collection; None: it has sweeps only.
+    variables
+        What the job's recipe is to be started with beside the job itself: its trigger variables.
+    label
+        What the run's name says of it: the beamline, or who asked.
+    """
+    parameters = {**variables, "ispyb_process": job_id}
     key = f"{dcid}-job-{job_id}"  # the collection too: numbers begin anew in a new ISPyB, such as a demo's
     name = f"{recipe} · dcid {dcid or 'none'} · {label} · job {job_id}"
     (launched,) = await launcher.launch([Launch(recipe, dcid, parameters, key, name, run_tags, read_by)])
     return launched
 
 
-async def _create(resources: Resources, job: ISPyBJobInvocation) -> int:
+async def _create(resources: Resources, job: ISPyBJobInvocation) -> JobId:
     from tasks.ispyb_access.writing.fulfilment import fulfil
     from tasks.ispyb_access.writing.patience import patiently
     from tasks.ispyb_access.writing.requests import Request
 
+    # No entry of its own in the ledger: an automatic job has one by what it asks for, whoever asks again
     request = Request("create_ispyb_job", (as_message(job),), {})
     outcome = await patiently(
         lambda: fulfil(request, resources.ispyb_writer, entry=None), logger, ispyb_reading.OUTAGE_PATIENCE_S
     )
-    return int(outcome.value)
+    return JobId(int(outcome.value))
 
 
 def as_message(job: ISPyBJobInvocation) -> dict[str, Any]:

@@ -62,6 +62,7 @@ async def launch_decided(
         [_launch(scenario, recipe, given, run_key(decision, recipe, given), read_by) for recipe in in_order]
     )
     outcomes = dict(zip(in_order, launched, strict=True))
+    # After the recipes, for which people at the beamline wait: to create a job waits for an ISPyB that is away
     created = {
         job: await jobs.carry_out(resources, job, scenario, read_by)
         for job in decision.jobs
@@ -97,5 +98,6 @@ def run_key(decision: Decision, recipe: str, given: Mapping[str, Any]) -> str:
     key = f"{decision.scenario.dcid}-{decision.scenario.event.value}-{recipe}"
     if not given:
         return key
+    # By a digest, since what came with an event may take 64 KiB
     text = json.dumps(given, sort_keys=True, default=str)
     return f"{key}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from blocks.identifiers import Dcid, JobId
 from flows.display_text import markdown_cell, markdown_text
 from flows.mimas.decision import Decision
 from flows.mimas.scenario import Invocation, ISPyBJobInvocation, RecipeInvocation
@@ -24,7 +25,7 @@ class _Record(BaseModel):
 class CreatedJob(_Record):
     """A job in ISPyB, and the run of its recipe; None while it's held."""
 
-    job_id: int
+    job_id: JobId
     flow_run_id: UUID | None = None
 
 
@@ -35,16 +36,16 @@ class WantedJob(_Record):
     display_name: str
     autostart: bool
     parameters: tuple[tuple[str, str], ...]
-    sweeps: tuple[tuple[int, int, int], ...]
+    sweeps: tuple[tuple[Dcid, int, int], ...]
     state: str
-    job_id: int | None = None
+    job_id: JobId | None = None
     flow_run_id: UUID | None = None
 
 
 class MimasOutcome(_Record):
     """What Mimas made of an event."""
 
-    dcid: int
+    dcid: Dcid
     event: Literal["start", "end"]
     beamline: str
     dc_class: str

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from flows.mimas.scenario import JobParameter, Scenario
 
-Parameters = tuple[JobParameter, ...]
+ParameterSet = tuple[JobParameter, ...]
 
 
-def parameters(**values: str) -> Parameters:
-    """Make parameters of keywords."""
+def parameter_set(**values: str) -> ParameterSet:
+    """Make a set of keywords."""
     return tuple(JobParameter(key, value) for key, value in values.items())
 
 
-CC_HALF: Parameters = (JobParameter("resolution.cc_half_significance_level", "0.1"),)
+# xia2's resolution limit: where CC½ stops to differ from 0 at this level of significance
+CC_HALF: ParameterSet = (JobParameter("resolution.cc_half_significance_level", "0.1"),)
 
-# VMXm's crystals lie on copper grids: its rings are treated like ice rings. They are small and diffract weakly,
-# so that spots are searched for with a larger kernel and lower thresholds, and blank images taken out.
-COPPER_GRID: Parameters = tuple(
+# VMXm's crystals lie on grids of copper (face-centred cubic, 3.615 Å), whose rings are treated like ice rings. They are
+# small and diffract weakly, so that spots are searched for with a larger kernel and lower thresholds, and blank images
+# taken out.
+COPPER_GRID: ParameterSet = tuple(
     JobParameter(key, value)
     for key, value in {
         "ice_rings.unit_cell": "3.615,3.615,3.615,90,90,90",
@@ -33,22 +35,22 @@ COPPER_GRID: Parameters = tuple(
 )
 
 
-def symmetry(scenario: Scenario, *, with_cell: bool = True) -> Parameters:
+def symmetry(scenario: Scenario, *, with_cell: bool = True) -> ParameterSet:
     """Return the known space group and cell; a cell without a group says nothing to the programs."""
     if scenario.space_group is None:
         return ()
-    group = parameters(spacegroup=scenario.space_group.string)
+    group = parameter_set(spacegroup=scenario.space_group.string)
     if scenario.unit_cell is None or not with_cell:
         return group
-    return group + parameters(unit_cell=scenario.unit_cell.string)
+    return group + parameter_set(unit_cell=scenario.unit_cell.string)
 
 
-def symmetry_variants(scenario: Scenario) -> tuple[Parameters, ...]:
+def symmetry_variants(scenario: Scenario) -> tuple[ParameterSet, ...]:
     """Return one set that lets programs find the symmetry, and one with the known symmetry if there is one."""
     known = symmetry(scenario)
     return ((), known) if known else ((),)
 
 
-def absorption(scenario: Scenario) -> Parameters:
+def absorption(scenario: Scenario) -> ParameterSet:
     """Ask for strong absorption correction where an anomalous signal is looked for."""
-    return parameters(absorption_level="high" if scenario.anomalous_scatterer else "medium")
+    return parameter_set(absorption_level="high" if scenario.anomalous_scatterer else "medium")

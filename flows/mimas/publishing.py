@@ -41,7 +41,7 @@ async def label_run(run: FlowRun, scenario: Scenario) -> None:
 async def publish(outcome: MimasOutcome, decision: Decision) -> None:
     """Keep the outcome as the artifact `mimas-decision` of the current flow run."""
     await acreate_markdown_artifact(
-        printable(to_markdown(outcome, decision)),
+        printable(to_markdown(outcome, decision)),  # it quotes ISPyB, and PostgreSQL takes no NUL
         key=ARTIFACT_KEY,
         description=f"What runs at the {outcome.event} of data collection {outcome.dcid}, and why",
     )

@@ -9,10 +9,13 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+from blocks.identifiers import Dcid
+
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)  # as Zocalo's scenario: text is no number, nor is True
 
 Count = Annotated[int, Field(ge=0)]
-Id = Annotated[int, Field(gt=0)]
+PositiveDcid = Annotated[Dcid, Field(gt=0)]
+# A whole number stays one: programs' parameters are written as Python writes the numbers, with Zocalo and here
 Length = Annotated[int | float, Field(gt=0)]
 Angle = Annotated[int | float, Field(gt=0, lt=180)]
 Name = Annotated[str, Field(min_length=1)]
@@ -48,6 +51,7 @@ class DetectorClass(Enum):
 class Event(Enum):
     """What the beamline tells us."""
 
+    # Zocalo knows START_GROUP and END_GROUP too, of which only I19's serial collections make anything
     START = "start"
     END = "end"
 
@@ -56,7 +60,7 @@ class Event(Enum):
 class ImageRange:
     """The images of one data collection, both ends included."""
 
-    dcid: Id
+    dcid: PositiveDcid
     start: Count
     end: Count
 
@@ -137,7 +141,7 @@ class AnomalousScatterer:
 class Scenario:
     """All that the rules may look at."""
 
-    dcid: Id
+    dcid: PositiveDcid
     dc_class: DCClass
     event: Event
     beamline: Name
@@ -165,7 +169,7 @@ class JobParameter:
 class RecipeInvocation:
     """Run a recipe on the data collection."""
 
-    dcid: Id
+    dcid: PositiveDcid
     recipe: Name
 
 
@@ -173,7 +177,7 @@ class RecipeInvocation:
 class ISPyBJobInvocation:
     """Create a ProcessingJob in ISPyB, which recipe `ispyb-<recipe>` runs: now (autostart), or when there's room."""
 
-    dcid: Id
+    dcid: PositiveDcid
     autostart: bool
     recipe: Name
     source: Name = "automatic"

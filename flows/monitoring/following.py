@@ -16,6 +16,7 @@ from uuid import UUID
 import httpx
 
 from blocks.errors import PlazaError
+from blocks.identifiers import Dcid
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -38,7 +39,7 @@ class WatchedRun:
 
     id: UUID
     name: str
-    dcid: int
+    dcid: Dcid
     state: str
     message: str
     is_final: bool
@@ -61,6 +62,7 @@ async def read_runs(client: PrefectClient, since: datetime, dcids: Collection[in
         flow_run_filter=FlowRunFilter(expected_start_time=FlowRunFilterExpectedStartTime(after_=since)),
         sort=FlowRunSort.EXPECTED_START_TIME_ASC,
     )
+    # Prefect's API can't select by parameters
     ours = [run for run in runs if run.parameters.get("dcid") in dcids]
     percent = await _read_progress(client, [run.id for run in ours])
     return tuple(_watched(run, percent) for run in ours)

@@ -47,11 +47,11 @@ from tasks.step.resources import Resources
 
 logger = logging.getLogger(__name__)
 
-BUSY_PAUSES: Final = Pauses(first_s=0.5, longest_s=0.5)
+BUSY_PAUSES: Final = Pauses(first_s=0.5, longest_s=0.5)  # a look at a lock, which costs nothing
 
 
 @dataclass(frozen=True)
-class Call:
+class RunArguments:
     """What a recipe run is started with: the parameters of its flow."""
 
     dcid: Dcid | None
@@ -70,6 +70,8 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
         The recipe file; read at each run, so that a changed recipe needs no restart.
     """
 
+    # async: a sync flow stays for a second after its body, until the thread of its heartbeats ends (Prefect's
+    # `flow_engine._send_heartbeats`)
     async def run_recipe(
         dcid: DcidOrDigits | None = None, parameters: ExtraParameters | None = None, read_by: UUID | None = None
     ) -> State[Any]:
@@ -87,7 +89,7 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
         read_by
             The run of Mimas that has read the data collection: what it read is used.
         """
-        return await _run(name, path, Call(dcid, parameters or {}, read_by))
+        return await _run(name, path, RunArguments(dcid, parameters or {}, read_by))
 
     run_recipe.__name__ = name.replace("-", "_")
     return Flow(
@@ -96,30 +98,32 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
         description=f"Recipe {path.name}",
         flow_run_name=lambda: _with_dcid(name, flow_run.parameters.get("dcid")),
         validate_parameters=True,
-        persist_result=False,
+        persist_result=False,  # a run's result is in its journal and in ISPyB
     )
 
 
-def _with_dcid(name: str, dcid: int | None) -> str:
+def _with_dcid(name: str, dcid: Dcid | None) -> str:
     return name if dcid is None else f"{name} · dcid {dcid}"
 
 
-async def _run(name: str, path: Path, call: Call) -> State[Any]:
+async def _run(name: str, path: Path, arguments: RunArguments) -> State[Any]:
     """Run the recipe, and again for as long as messages are re-injected meanwhile."""
     folder = run_folder(_recipe_run_id())
     folder.path.mkdir(parents=True, exist_ok=True)
-    with run_log(folder.log, StepIdentity(folder.recipe_run, name, call.dcid), get_settings().log_level):
+    with run_log(folder.log, StepIdentity(folder.recipe_run, name, arguments.dcid), get_settings().log_level):
         while True:
             with await _open_journal(folder) as journal:
                 try:
                     async with SiteResources() as resources:
-                        state = await _run_once(name, path, call, folder, journal, resources)
+                        state = await _run_once(name, path, arguments, folder, journal, resources)
                 except PlazaError as error:  # the reason is all that an operator needs, so no traceback
                     logger.error("recipe %s can't run: %s", name, error)
                     failure: State[Any] = Failed(message=state_message(f"{type(error).__name__}: {error}"))
                     _note_failure(folder, failure)
                     return failure
-            if not folder.has_reinjected:  # nobody could have the run taken up anew while this process had it
+            # After the journal is closed: nobody could have the run taken up anew while this process had it,
+            # and what was re-injected meanwhile would wait for ever
+            if not folder.has_reinjected:
                 return state
 
 
@@ -128,24 +132,24 @@ async def _open_journal(folder: RunFolder) -> Journal:
 
     It waits for as long as that takes, which may be hours: given up, the run would be called failed while it goes on.
     """
-    is_told = False
+    has_warned = False
 
-    def tell(fault: BaseException, _pause_s: float) -> None:
-        nonlocal is_told
-        if not is_told:
+    def warn_once(fault: BaseException, _pause_s: float) -> None:
+        nonlocal has_warned
+        if not has_warned:
             logger.warning("waiting for the end of it: %s", fault)
-        is_told = True
+        has_warned = True
 
     async def open_it() -> Journal:
         return Journal(folder.journal)
 
-    return await retry(open_it, RecipeRunBusy, BUSY_PAUSES, tell=tell)
+    return await retry(open_it, RecipeRunBusy, BUSY_PAUSES, tell=warn_once)
 
 
 async def _run_once(
     name: str,
     path: Path,
-    call: Call,
+    arguments: RunArguments,
     folder: RunFolder,
     journal: Journal,
     resources: Resources,
@@ -154,7 +158,7 @@ async def _run_once(
     dead_letters = DeadLetters()
     state = take_up(folder, journal, dead_letters)
     if state is None:
-        manifest = await _begin(path, call, folder, resources)
+        manifest = await _begin(path, arguments, folder, resources)
         logger.info("recipe %s: recipe run %s", _with_dcid(name, manifest.dcid), folder.recipe_run)
     else:
         manifest = replace(read_manifest(folder), ended=None)
@@ -178,14 +182,17 @@ async def _run_once(
     return final_state
 
 
-async def _begin(path: Path, call: Call, folder: RunFolder, resources: Resources) -> Manifest:
+async def _begin(path: Path, arguments: RunArguments, folder: RunFolder, resources: Resources) -> Manifest:
     """Read the recipe and what fills it."""
     text = read_text(path)
     recipe = validated_recipe(text, path)
-    known = await recipe_parameters(call.dcid, call.parameters, folder.recipe_run, resources, call.read_by)
+    known = await recipe_parameters(
+        arguments.dcid, arguments.parameters, folder.recipe_run, resources, arguments.read_by
+    )
     filled = document_of(fill_recipe(recipe, known))
-    dcid = known.get("ispyb_dcid") if call.dcid is None else call.dcid  # of the job that the run was started for
-    return Manifest(path.stem, str(path), digest_of(text), dcid, dict(call.parameters), known, filled)
+    # Without one of its own, the run is for the collection of the job that it was started for
+    dcid = known.get("ispyb_dcid") if arguments.dcid is None else arguments.dcid
+    return Manifest(path.stem, str(path), digest_of(text), dcid, dict(arguments.parameters), known, filled)
 
 
 def _final_state(progress: Mapping[int, NodeProgress], folder: RunFolder) -> State[Any]:
@@ -219,7 +226,7 @@ def _dead_letter_keeper(
     """Return what keeps the refused messages of a run."""
 
     def keep_dead_letter(refused: RefusedMessage) -> None:
-        letter = DeadLetter(
+        dead_letter = DeadLetter(
             recipe_run=folder.recipe_run,
             number=refused.message.number,
             recipe=manifest.recipe,
@@ -235,9 +242,9 @@ def _dead_letter_keeper(
             at=time.time(),
         )
         try:
-            dead_letters.put(letter)
+            dead_letters.put(dead_letter)
         except OSError as error:
-            logger.error("the dead letter %s can't be kept (%s); %s has it", letter.name, error, folder.journal)
+            logger.error("the dead letter %s can't be kept (%s); %s has it", dead_letter.name, error, folder.journal)
 
     return keep_dead_letter
 

@@ -17,9 +17,11 @@ from tasks.step.resources import Resources
 
 logger = logging.getLogger(__name__)
 
+# Then the run fails, and may be retried: nothing has been done by then. (Writers wait without limit, since what they
+# hold would be lost; Zocalo's dispatcher doesn't wait at all.)
 OUTAGE_PATIENCE_S = 600.0
-PAUSES = Pauses(first_s=1.0, longest_s=3.0)
-STATUS_INTERVAL_S = 2.0
+PAUSES = Pauses(first_s=1.0, longest_s=3.0)  # as writers have them: they go on within 5 s of the server's return
+STATUS_INTERVAL_S = 2.0  # as often as Zocalo's dispatcher looks
 
 Answer = TypeVar("Answer")
 
@@ -101,6 +103,7 @@ async def await_run_status(resources: Resources, dcid: Dcid, timeout_s: float) -
     from tasks.ispyb_access.reading.reader import read_run_status
 
     deadline = time.monotonic() + timeout_s
+    # Asked before the clock is looked at: a time-out of 0 asks once
     while not (status := await _patiently(lambda: read_run_status(resources.ispyb, dcid))):
         if time.monotonic() >= deadline:
             raise RunStatusMissing(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from blocks.identifiers import Dcid
-from flows.recipe.handover import take_over
 from flows.recipe.ispyb_reading import read_parameters
+from flows.recipe.mimas_reading import find_reading
 from tasks.ispyb_access.reading.asking import collection_to_read, job_to_read
 
 if TYPE_CHECKING:
@@ -47,11 +47,12 @@ async def recipe_parameters(
     given = dict(parameters) if dcid is None else {**parameters, "ispyb_dcid": dcid}
     collection = None
     if read_by is not None and dcid is not None:
-        collection = await asyncio.to_thread(take_over, read_by, dcid)
+        collection = await asyncio.to_thread(find_reading, read_by, dcid)
     if collection is not None or job_to_read(given) is not None or collection_to_read(given) is not None:
         read = await read_parameters(resources, given, recipe_run, collection)
         given = read.recipe_parameters()
     site = resources.settings.recipe_parameters()
+    # The settings give way to what was handed over; the run's id to nothing, since folders and messages have it too
     return {**site, **_for_recipe_run(given, recipe_run), "guid": recipe_run}
 
 

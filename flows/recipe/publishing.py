@@ -67,6 +67,7 @@ async def published(name: str, progress: Mapping[int, NodeProgress], page: Page)
     try:
         yield
         over.set()
+        # Together: the run's end waits for these calls of the API
         await asyncio.gather(_publish_steps(progress), *reporters)
     finally:
         for reporter in reporters:
@@ -127,7 +128,7 @@ async def _report_page(name: str, progress: Mapping[int, NodeProgress], page: Pa
             if (now := _what_happened(progress)) != shown:
                 try:
                     await show()
-                except httpx.HTTPError as error:
+                except httpx.HTTPError as error:  # the next page says the same and more
                     logger.warning("the page of %s can't be shown: %s", name, error)
                 else:
                     shown = now
@@ -165,7 +166,7 @@ async def _tell(what: str, call: Callable[[], Awaitable[None]]) -> None:
             logger.warning("%s can't be published: %s", what, error)
             raise
 
-    with suppress(httpx.HTTPError):
+    with suppress(httpx.HTTPError):  # logged already; the work is done whether Prefect shows it or not
         await retry(once, httpx.TransportError, API_PAUSES, patience_s=API_PATIENCE_S)
 
 

@@ -16,20 +16,20 @@ from flows.recipe.run_record.manifest import read_manifest
 
 @dataclass(frozen=True)
 class Reinjection:
-    """What became of the letters of one recipe run: what happens now, or why they stay."""
+    """What became of the dead letters of one recipe run: what happens now, or why they stay."""
 
-    letters: Sequence[DeadLetter]
+    dead_letters: Sequence[DeadLetter]
     message: str = ""
     error: PlazaError | None = None
 
 
 def reinject(dead_letters: DeadLetters, chosen: Iterable[DeadLetter]) -> Iterator[Reinjection]:
-    """Re-inject letters, recipe run by recipe run.
+    """Re-inject dead letters, recipe run by recipe run.
 
     They are with their run before they are gone from the dead letters; they come back if it can't be taken up.
     """
-    by_run = sorted(chosen, key=lambda letter: letter.recipe_run)
-    for run, group in itertools.groupby(by_run, key=lambda letter: letter.recipe_run):
+    by_run = sorted(chosen, key=lambda dead_letter: dead_letter.recipe_run)
+    for run, group in itertools.groupby(by_run, key=lambda dead_letter: dead_letter.recipe_run):
         yield _reinject_run(dead_letters, run_folder(run), list(group))
 
 
@@ -39,20 +39,20 @@ def _reinject_run(dead_letters: DeadLetters, folder: RunFolder, chosen: Sequence
     try:
         _check(folder, chosen)
         with dead_letters.held():
-            for letter in chosen:
-                dead_letters.reinject(letter, folder)
+            for dead_letter in chosen:
+                dead_letters.reinject(dead_letter, folder)
     except PlazaError as error:
         return Reinjection(chosen, error=error)
     try:
         return Reinjection(chosen, message=asyncio.run(schedule_again(folder)))
-    except PlazaError as error:
-        for letter in chosen:
-            dead_letters.take_back(letter, folder)
+    except PlazaError as error:  # nobody would take them out of the run's folder
+        for dead_letter in chosen:
+            dead_letters.take_back(dead_letter, folder)
         return Reinjection(chosen, error=error)
 
 
 def _check(folder: RunFolder, chosen: Sequence[DeadLetter]) -> None:
-    """Check that a run can take letters.
+    """Check that a run can take dead letters.
 
     Raises
     ------
@@ -67,7 +67,9 @@ def _check(folder: RunFolder, chosen: Sequence[DeadLetter]) -> None:
             "the dead letter stays where it is"
         )
     nodes = read_manifest(folder).filled_recipe().nodes
-    for letter in chosen:
-        if letter.node not in nodes:
+    for dead_letter in chosen:
+        if dead_letter.node not in nodes:
             known = ", ".join(map(str, sorted(nodes)))
-            raise RecipeError(f"dead letter {letter.name} is of node {letter.node}; recipe {letter.recipe} has {known}")
+            raise RecipeError(
+                f"dead letter {dead_letter.name} is of node {dead_letter.node}; recipe {dead_letter.recipe} has {known}"
+            )

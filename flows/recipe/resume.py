@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 POLL_S: Final = 0.5
 REAPING_S: Final = 15.0
-"""How long a worker may take to tell Prefect that a process has died; told later it would undo what is said here."""
+"""How long a worker may take to report to Prefect that a process has died: 0.3 s where nothing else runs.
+
+Reported later, it would undo what is set here.
+"""
 
 
 async def schedule_again(folder: RunFolder) -> str:

@@ -37,6 +37,7 @@ async def run_cluster(port: int, workers: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # Without dashboard it has an HTTP port all the same, by default 8787 on all interfaces
     async with Scheduler(host=HOST, port=port, dashboard=False, dashboard_address=f"{HOST}:0") as scheduler:
         nannies = [_make_nanny(scheduler, name) for name in range(workers)]
         try:
@@ -49,7 +50,8 @@ async def run_cluster(port: int, workers: int) -> None:
 
 
 def _make_nanny(scheduler: Scheduler, name: int) -> Nanny:
-    # Images are in the DIALS processes: a limit to the worker's own memory would watch the wrong process.
+    # Images are in the DIALS processes: a limit to the worker's own memory would watch the wrong process. One thread,
+    # as each thread has a DIALS process of its own: cores are used by more workers.
     return Nanny(scheduler.address, nthreads=1, host=HOST, name=name, memory_limit=0, preload=[WORKER_PRELOAD])
 
 

@@ -60,7 +60,7 @@ def prepare(home: Path) -> tuple[list[str], pwd.struct_passwd]:
     if user.pw_uid != os.getuid():
         for folder in (home, sockets, programs):
             _let_through(folder)
-    sockets.chmod(0o755)
+    sockets.chmod(0o755)  # the folder may be passed by all, the socket in it is its owner's (0700)
     os.chown(sockets, user.pw_uid, user.pw_gid)
     if not data.exists():
         _create(programs, data, user)
@@ -108,6 +108,7 @@ def _create(programs: Path, data: Path, user: pwd.struct_passwd) -> None:
         shutil.rmtree(draft)
     draft.mkdir(mode=0o700)
     os.chown(draft, user.pw_uid, user.pw_gid)
+    # trust: who may open the socket may do all, and its mode says who that is
     command = [str(programs / "initdb"), "-D", str(draft), "-U", "postgres", "--auth=trust"]
     command += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
     other_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
@@ -125,13 +126,13 @@ def _clear_leftovers(data: Path) -> None:
     try:
         process = psutil.Process(int(file.read_text().split("\n", 1)[0]))
         is_ours = process.name() == "postgres" and str(data) in process.cmdline()
-    except (ValueError, psutil.NoSuchProcess):
+    except (ValueError, psutil.NoSuchProcess):  # ValueError: a half-written file
         is_ours = False
     if is_ours:
         logger.warning("stopping an earlier PostgreSQL, process %d", process.pid)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)  # "fast shutdown"
         kill(wait_until_gone([process], timeout=10))
-    file.unlink(missing_ok=True)
+    file.unlink(missing_ok=True)  # its number may be another process's by now, which PostgreSQL would take for a server
 
 
 def main() -> None:
@@ -140,8 +141,8 @@ def main() -> None:
     parent = os.getppid()
     command, user = prepare(get_settings().home)
     if user.pw_uid != os.getuid():
-        os.chdir("/")
-        os.setgroups([])
+        os.chdir("/")  # the other user may not pass to where root is
+        os.setgroups([])  # groups first: once the user isn't root, none can be given up
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)
     end_with_parent(parent, signal.SIGINT)  # PostgreSQL's "fast shutdown"; after the change of user, which unties it

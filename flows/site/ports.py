@@ -49,7 +49,7 @@ def _holder(port: int) -> str:
     with suppress(psutil.AccessDenied):
         for connection in psutil.net_connections("tcp"):
             if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
-                if connection.pid is None:
+                if connection.pid is None:  # only root sees whose another user's socket is
                     break
                 with suppress(psutil.NoSuchProcess):
                     process = psutil.Process(connection.pid)

@@ -21,6 +21,7 @@ from tasks.logs.run_log import PLAZA_LOGGERS
 
 WORK_POOL = "plaza"
 SERVICE_MARK = "PLAZA_SERVICE_OF"  # in the environment of every process of a site, so that none is overlooked
+# Linux takes 107 bytes for a socket's name; the longest of ours is what PostgreSQL calls the lock beside its own
 _LONGEST_SOCKET = 107 - len("/postgres/.s.PGSQL.5432.lock")
 
 
@@ -82,10 +83,10 @@ def site_environment(settings: Settings, site: RunningSite | None = None) -> dic
         "PREFECT_API_URL": site.api_url,
         "PREFECT_API_SSL_CERT_FILE": str(one_certificate(home)),
         "PREFECT_HOME": str(home / "prefect"),
-        "PREFECT_PROFILES_PATH": str(home / "prefect" / "profiles.toml"),
-        "PREFECT_LOGGING_EXTRA_LOGGERS": ",".join(PLAZA_LOGGERS),
+        "PREFECT_PROFILES_PATH": str(home / "prefect" / "profiles.toml"),  # not the user's, which may name another API
+        "PREFECT_LOGGING_EXTRA_LOGGERS": ",".join(PLAZA_LOGGERS),  # what steps log is in the UI, too
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # s, the least that Prefect takes: they tell of a dead machine
         "DO_NOT_TRACK": "1",
     }
 
@@ -115,7 +116,7 @@ def use_running_site(settings: Settings | None = None) -> RunningSite:
             "call use_running_site() first"
         )
     os.environ.update(site_environment(settings, site))
-    get_settings.cache_clear()
+    get_settings.cache_clear()  # they are read from the environment, which has just changed
     return site
 
 
@@ -174,6 +175,7 @@ def socket_folder(home: Path) -> Path:
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:10]
     folder = Path(tempfile.gettempdir()) / f"plaza-{os.getuid()}-{digest}"
     folder.mkdir(mode=0o755, exist_ok=True)
+    # Anybody can make a folder of this name in the temporary folder, and would own what listens in it
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         raise ConfigurationError(f"{folder} belongs to another user: remove it, or choose a shorter PLAZA_HOME")
     return folder

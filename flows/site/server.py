@@ -15,14 +15,15 @@ from blocks.retrying import Pauses, retry
 from blocks.settings import get_settings
 from flows.site.database import connection_url, database_socket_folder
 
-_DATABASE_TIMEOUT_S = 60.0
+_DATABASE_TIMEOUT_S = 60.0  # a new one is made first, which takes some 8 s
 
 
 def server_environment(home: Path) -> dict[str, str]:
     """Return Prefect's settings of the server alone; what clients share is in `site_environment`."""
     return {
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": connection_url(home),
-        # in memory, the default, a restart of the server would crash healthy runs that hold a slot
+        # in memory, the default, a restart of the server would crash healthy runs that hold a slot (PrefectHQ/prefect
+        # pull request 20090)
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P7D",  # a flow run leaves some 20
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
@@ -39,6 +40,7 @@ async def wait_for_database(home: Path, timeout: float = _DATABASE_TIMEOUT_S) ->
     """
     import asyncpg  # type: ignore[import-untyped]
 
+    # By its own protocol: that its socket is there says nothing, and it refuses connections while it recovers
     async def once() -> None:
         connection = await asyncpg.connect(user="postgres", host=str(database_socket_folder(home)))
         await connection.close()

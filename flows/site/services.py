@@ -38,8 +38,9 @@ from tasks.processes.ties import is_alive, kill, wait_until_gone
 logger = logging.getLogger(__name__)
 
 DEPLOYMENTS = CHECKOUT / "deployments"
-_UP_TIMEOUT_S = 120.0
-_DOWN_TIMEOUT_S = 60.0
+_UP_TIMEOUT_S = 120.0  # it takes 10 s, with a new database 18 s, where nothing else runs
+_DOWN_TIMEOUT_S = 60.0  # supervisord stops one service after the other, which may take 50 s in all
+# supervisord gives up only what ends within its first second (`startsecs`): what ends later, it starts for ever
 _STARTS_ALLOWED = 3
 
 
@@ -114,9 +115,12 @@ def _start(supervisor: Supervisor, settings: Settings, modules: Sequence[str], e
     _end_leftovers(settings.home)
     server_port = claim_port(settings.server_port, "Prefect's server", "PLAZA_SERVER_PORT")
     scheduler = settings.dask_scheduler
+    # They are stopped in the opposite order: the worker reports its runs' ends while the server is there to be told,
+    # the server writes what it has while its database is there
     services = [
-        Service("database", ("flows.site.database",), 10, stop_signal="INT"),
+        Service("database", ("flows.site.database",), 10, stop_signal="INT"),  # at TERM it would wait for its clients
         Service("server", ("flows.site.server", "--port", str(server_port)), 20),
+        # 10 s are its runs', to end by themselves
         Service("worker", ("flows.site.worker_service", "--preload", *modules), 40, stop_timeout_s=20),
     ]
     if scheduler is None:
@@ -202,14 +206,14 @@ def _site_processes(home: Path) -> list[psutil.Process]:
         try:
             if process.environ().get(SERVICE_MARK) == str(home):
                 found |= {each.pid: each for each in (process, *process.children(recursive=True))}
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
+        except (psutil.NoSuchProcess, psutil.AccessDenied):  # ended while it was looked at; another user's
             continue
     return [process for process in found.values() if is_alive(process)]
 
 
 def _end_leftovers(home: Path) -> None:
     """End processes of a site whose supervisor is gone; they stop by themselves, so wait for that first."""
-    leftovers = wait_until_gone(_site_processes(home), timeout=15)
+    leftovers = wait_until_gone(_site_processes(home), timeout=15)  # the worker gives its runs 10 s
     if leftovers:
         logger.warning("killing what an earlier site left: %s", _names(leftovers))
         kill(leftovers)
@@ -225,6 +229,7 @@ def _names(processes: Sequence[psutil.Process]) -> str:
 def _wait_until_ready(
     supervisor: Supervisor, settings: Settings, site: RunningSite, deployments: Path, deadline: float
 ) -> None:
+    # In a process of its own, whose Prefect reads the site's environment. It imports Prefect while the services start.
     deploying = subprocess.Popen(
         [sys.executable, "-m", "flows.deploying.apply", "--deployments", str(deployments)],
         env={**os.environ, **site_environment(settings, site)},
@@ -243,7 +248,7 @@ def _wait_until_ready(
         except subprocess.TimeoutExpired as error:
             raise ServiceFailed("the deployments weren't applied in time: try `plaza deploy`") from error
         finally:
-            deploying.kill()
+            deploying.kill()  # nothing, if it has ended
     if deploying.returncode != 0:
         raise ServiceFailed(f"the deployments could not be applied:\n{output.strip()}")
     for line in output.splitlines():
@@ -271,7 +276,8 @@ def _log_end(supervisor: Supervisor, name: str) -> str:
 
 
 def _worker_status(site: RunningSite) -> str:
-    workers = _ask(f"{site.api_url}/work_pools/{WORK_POOL}/workers/filter", {"limit": 200})
+    workers = _ask(f"{site.api_url}/work_pools/{WORK_POOL}/workers/filter", {"limit": 200})  # Prefect's most
+    # Workers are told apart by their machines, and those that are gone stay in the list as OFFLINE
     states = [worker["status"] for worker in workers] if isinstance(workers, list) else []
     return "ONLINE" if "ONLINE" in states else next(iter(states), "")
 

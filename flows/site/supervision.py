@@ -79,32 +79,32 @@ def configuration(home: Path, services: Sequence[Service]) -> RawConfigParser:
         "logfile_backups": _LOGS_KEPT,
         "pidfile": str(home / "run" / "supervisord.pid"),
         "directory": str(home),
-        "silent": "true",
+        "silent": "true",  # its standard output is its log: each line would stand there twice
         **({"user": "root"} if os.getuid() == 0 else {}),  # only says that we know
     }
     for service in services:
         parser[f"program:{service.name}"] = {
             "command": " ".join(_quoted(word) for word in _command(service)),
             "priority": str(service.priority),
-            "autorestart": "true",
+            "autorestart": "true",  # whatever its exit status: none of them is to end by itself
             "startsecs": "1",
-            "startretries": "5",
+            "startretries": "5",  # of starts that don't last `startsecs`; then FATAL, until `plaza up` is said again
             "stopsignal": service.stop_signal,
             "stopwaitsecs": str(service.stop_timeout_s),
-            "killasgroup": "true",
+            "killasgroup": "true",  # TERM is for the service, which ends its own children; KILL is for all
             "redirect_stderr": "true",
             "stdout_logfile": str(service.log(home)),
             "stdout_logfile_maxbytes": _LOG_SIZE,
             "stdout_logfile_backups": _LOGS_KEPT,
         }
-    for section in parser.values():
+    for section in parser.values():  # supervisord fills in %(…)s, and a home folder may have any name
         for name, value in section.items():
             section[name] = value.replace("%", "%%")
     return parser
 
 
 def _command(service: Service) -> list[str]:
-    return [sys.executable, "-m", "tasks.processes.ties", *service.command]
+    return [sys.executable, "-m", "tasks.processes.ties", *service.command]  # ends when supervisord does
 
 
 def _quoted(word: str) -> str:
@@ -157,7 +157,7 @@ class Supervisor:
                 stderr=output,
                 env=dict(environment),
                 cwd=self.home,
-                start_new_session=True,
+                start_new_session=True,  # Ctrl-C in the terminal isn't meant for the site
             )
         deadline = time.monotonic() + timeout
         while not self.is_alive():
@@ -171,7 +171,7 @@ class Supervisor:
         """Say whether supervisord answers."""
         try:
             self._call("getState")
-        except (OSError, HTTPException):
+        except (OSError, HTTPException):  # no socket, or one that nobody listens on; or it ended while it answered
             return False
         return True
 
@@ -197,7 +197,7 @@ class Supervisor:
         """Start the services that supervisord has given up."""
         for state in self.states():
             if state.state in {"FATAL", "STOPPED", "EXITED"}:
-                self._call("startProcess", state.name, False)
+                self._call("startProcess", state.name, False)  # False: don't wait, as up() waits for all together
 
     def shut_down(self) -> None:
         """Tell supervisord to stop everything and end; returns at once."""

@@ -3,9 +3,8 @@
     python -m flows.warm_pool.fork_server SOCKET_FD MODULE…
 
 It has one thread, one socket to its worker and no event loop, so that its children start clean. One JSON object a line:
-it receives `{"run": key, "environment": …, "directory": …, "title": …}` and `{"stop": seconds}`. It sends
-`{"ready": pid}` or `{"failed": why}` once, then for each run `{"run": key, "pid": …}` and, when it ends,
-`{"run": key, "exit": status}`.
+it receives `ForkRequest`s and `{"stop": seconds}`. It sends `{"ready": pid}` or `{"failed": why}` once, then for each
+run `{"run": key, "pid": …}` and, when it ends, `{"run": key, "exit": status}`.
 
 When the worker goes away its children finish their runs first. When the fork server itself dies they die with it:
 the worker has reported their runs as crashed and another process may take them up.
@@ -25,7 +24,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +53,9 @@ def preload(modules: Sequence[str]) -> None:
     """
     for module in modules:
         importlib.import_module(module)
-    threads = len(list(Path("/proc/self/task").iterdir())) - 1
+    threads = (
+        len(list(Path("/proc/self/task").iterdir())) - 1
+    )  # the kernel's own list: a library's have no name in Python
     if threads:
         names = ", ".join(thread.name for thread in threading.enumerate()[1:]) or "of a library"
         raise RuntimeError(
@@ -68,7 +69,30 @@ def preload(modules: Sequence[str]) -> None:
             "import it where it's used"
         )
     gc.collect()
-    gc.freeze()
+    gc.freeze()  # else a child's first collection would write to every object, and so copy all that it shares
+
+
+@dataclass(frozen=True)
+class ForkRequest:
+    """A flow run that is to be forked.
+
+    Parameters
+    ----------
+    run
+        What the worker calls it; the run's id is in `environment`.
+    directory
+        Where it's started.
+    output
+        The file to which it appends what it prints.
+    title
+        The name of its process.
+    """
+
+    run: str
+    environment: Mapping[str, str]
+    directory: str
+    output: str
+    title: str
 
 
 @dataclass(frozen=True)
@@ -118,31 +142,30 @@ class ForkServer:
                 self._signal_children(signal.SIGTERM)
                 self._kill_at = time.monotonic() + request["stop"]
             else:
-                self._fork(request)
+                self._fork(ForkRequest(**request))
 
     def _send(self, what: dict[str, Any]) -> None:
         with suppress(OSError):  # the worker has gone away: its runs report themselves
             self._connection.sendall(json.dumps(what).encode() + b"\n")
 
-    def _fork(self, request: dict[str, Any]) -> None:
+    def _fork(self, request: ForkRequest) -> None:
         server = os.getpid()
         pid = os.fork()
         if pid == 0:
             self._connection.close()
             self._selector.close()
             _run_child(request, server)
-        ended = os.pidfd_open(pid)
-        self._children[ended] = _Child(request["run"], pid)
+        ended = os.pidfd_open(pid)  # readable when the child has ended: no SIGCHLD, and no thread that waits
+        self._children[ended] = _Child(request.run, pid)
         self._selector.register(ended, selectors.EVENT_READ)
-        self._send({"run": request["run"], "pid": pid})
+        self._send({"run": request.run, "pid": pid})
 
     def _reap(self, ended: int) -> None:
         child = self._children.pop(ended)
         self._selector.unregister(ended)
         os.close(ended)
-        with suppress(
-            ProcessLookupError
-        ):  # what the run left behind in its process group, which is its own until reaped
+        # What the run left behind in its process group. Not reaped yet, its number is nobody else's
+        with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         _, status = os.waitpid(child.pid, 0)
         self._send({"run": child.key, "exit": os.waitstatus_to_exitcode(status)})
@@ -153,15 +176,16 @@ class ForkServer:
                 os.killpg(child.pid, signal_number)
 
 
-def _run_child(request: dict[str, Any], server: int) -> NoReturn:
+def _run_child(request: ForkRequest, server: int) -> NoReturn:
     """Be the child: run the flow run, then end as an interpreter would, but without its parent's exit handlers."""
     status = 1
     try:
         _set_up_child(request, server)
         from flows.warm_pool._prefect_private import run_flow_run
 
-        status = run_flow_run(UUID(request["environment"]["PREFECT__FLOW_RUN_ID"]))
+        status = run_flow_run(UUID(request.environment["PREFECT__FLOW_RUN_ID"]))
     finally:
+        # What an interpreter does at its end; sys.exit() would go up the fork server's own stack
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
         atexit._run_exitfuncs()  # noqa: SLF001  # sends the last logs and events
         sys.stdout.flush()
@@ -169,20 +193,20 @@ def _run_child(request: dict[str, Any], server: int) -> NoReturn:
         os._exit(status)
 
 
-def _set_up_child(request: dict[str, Any], server: int) -> None:
+def _set_up_child(request: ForkRequest, server: int) -> None:
     """Give a fresh child its own session, environment, folder, output and name."""
-    os.setsid()
+    os.setsid()  # a group of its own, by which it's ended with all that it starts
     end_with_parent(server, signal.SIGKILL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
-    os.environ.update(request["environment"])
-    os.chdir(request["directory"])
-    output = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.environ.update(request.environment)
+    os.chdir(request.directory)
+    output = os.open(request.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    setproctitle.setproctitle(request["title"])
+    setproctitle.setproctitle(request.title)
 
 
 def main(descriptor: int, modules: Sequence[str]) -> int:
@@ -193,7 +217,7 @@ def main(descriptor: int, modules: Sequence[str]) -> int:
         logging.getLogger(name).setLevel(logging.INFO)
     setproctitle.setproctitle(TITLE)  # now: once a child has a new environment, the room for it can't be found
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the worker's to handle
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends when the worker has gone and its children are done
     with socket.socket(fileno=descriptor) as connection:
         try:
             preload([*ENGINE_MODULES, *modules])

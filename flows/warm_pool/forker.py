@@ -10,10 +10,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 
 from blocks.errors import ConfigurationError, PassingFault
+from flows.warm_pool.fork_server import ForkRequest
 from tasks.step.registry import STEPS
 
 logger = logging.getLogger(__name__)
@@ -95,7 +97,7 @@ class Forker:
             ours, theirs = socket.socketpair()
             with theirs:
                 command = [sys.executable, "-m", "flows.warm_pool.fork_server", str(theirs.fileno()), *self._modules]
-                # not an asyncio process: its end is seen on the socket
+                # not an asyncio process: its end is seen on the socket. A session of its own: Ctrl-C is the worker's
                 self._server = subprocess.Popen(
                     command, pass_fds=[theirs.fileno()], start_new_session=True, env={**os.environ, **_ONE_THREAD}
                 )
@@ -124,14 +126,8 @@ class Forker:
         self._rotate_log()
         key, child = str(next(self._keys)), ForkedProcess()
         self._children[key] = child
-        request = {
-            "run": key,
-            "environment": dict(environment),
-            "directory": str(directory),
-            "output": str(self._output),
-            "title": title,
-        }
-        self._writer.write(json.dumps(request).encode() + b"\n")
+        request = ForkRequest(key, dict(environment), str(directory), str(self._output), title)
+        self._writer.write(json.dumps(asdict(request)).encode() + b"\n")
         await child.has_started
         return child
 
@@ -161,7 +157,7 @@ class Forker:
             logger.error(
                 "the fork server ended (status %d) with %d runs: starting another", status, len(self._children)
             )
-        for key in list(self._children):
+        for key in list(self._children):  # the kernel has killed them: see flows.warm_pool.fork_server
             self._end(key, _LOST)
         if not self._is_stopping:
             try:

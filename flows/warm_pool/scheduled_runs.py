@@ -25,7 +25,7 @@ async def watch_scheduled_runs(look_for_runs: Callable[[], Awaitable[object]]) -
     while True:
         try:
             async with get_events_subscriber(filter=scheduled, reconnect_on_clean_close=True) as events:
-                async for _ in events:
+                async for _ in events:  # any: which run it is, and whether it's ours, the look itself finds out
                     await look_for_runs()
         except Exception as error:  # whatever the connection or the API comes up with: asking goes on meanwhile
             logger.warning("can't watch for scheduled runs (%s): runs start a little later until that works", error)

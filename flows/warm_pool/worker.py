@@ -88,7 +88,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         self.forker = Forker(modules, output or get_settings().home / "logs" / "flow-runs.log")
         self._supervision = RunSupervision()
         self._is_ending = False
-        self._looking = asyncio.Lock()
+        self._looking = asyncio.Lock()  # both Prefect's poll and the events of scheduled runs look
 
     async def setup(self) -> None:
         """Warm up, then connect to the API."""
@@ -105,7 +105,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
     async def end_runs(self, grace: float = 10.0) -> None:
         """Take no more runs, end those that run within `grace` seconds, and report them."""
         self._is_ending = True
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True):  # it's called while the worker is being cancelled, too
             await self.forker.stop(grace)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
@@ -121,6 +121,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
     ) -> WarmWorkerResult:
         """Run a flow run to its end under Prefect's supervision, which reports a crash and runs the hooks."""
         starter = ForkStarter(self.forker, self._supervision, configuration)
+        # Not proposed as submitted: Prefect's base class has set the run to Pending already
         executor = self._supervision.create_executor(
             flow_run, starter, resolve_flow=load_flow_from_flow_run, propose_submitting=False
         )

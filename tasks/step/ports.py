@@ -14,6 +14,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from blocks.identifiers import Dcid
+
 
 class LaunchedRecipe(BaseModel):
     """A recipe's flow run; `earlier` if the same event had launched it before."""
@@ -51,7 +53,7 @@ class Launch:
     """
 
     recipe: str
-    dcid: int | None
+    dcid: Dcid | None
     parameters: Mapping[str, Any]
     key: str
     name: str

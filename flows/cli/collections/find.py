@@ -103,7 +103,7 @@ def _parameters_of_run(name: str) -> dict[str, Any]:
     from tasks.ispyb_access.reading.parameters import parameter_names
 
     known = read_manifest(find_run(name)).parameters
-    names = dict.fromkeys((*parameter_names(), *known))  # Prefect's database keeps no order
+    names = dict.fromkeys((*parameter_names(), *known))  # in the documentation's order
     return {name: known[name] for name in names if name in known and name.startswith("ispyb_")}
 
 

@@ -26,7 +26,7 @@ All = Annotated[bool, typer.Option("--all", help="All dead letters, or all that 
 Run = Annotated[str | None, typer.Option(help="Of this recipe run: its id, or the start of it.")]
 OfRecipe = Annotated[str | None, typer.Option("--recipe", help="Of runs of this recipe.")]
 OfStep = Annotated[str | None, typer.Option("--step", help="Of this step: its name, its queue, or its node's number.")]
-Dcid = Annotated[int | None, typer.Option(help="Of this data collection.")]
+OfDcid = Annotated[int | None, typer.Option(help="Of this data collection.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 SOME, CAN_NOT_SAY = 1, 2
@@ -34,7 +34,7 @@ SOME, CAN_NOT_SAY = 1, 2
 
 @app.command("list")
 def list_(
-    run: Run = None, recipe: OfRecipe = None, step: OfStep = None, dcid: Dcid = None, as_json: AsJson = False
+    run: Run = None, recipe: OfRecipe = None, step: OfStep = None, dcid: OfDcid = None, as_json: AsJson = False
 ) -> None:
     """List the dead letters, oldest first.
 
@@ -51,8 +51,8 @@ def list_(
         typer.echo(f"plaza: {error}", err=True)
         raise typer.Exit(CAN_NOT_SAY) from error
     if as_json:
-        for letter in found:
-            typer.echo(json.dumps({"id": letter.name, **to_builtins(letter)}))
+        for dead_letter in found:
+            typer.echo(json.dumps({"id": dead_letter.name, **to_builtins(dead_letter)}))
     elif found:
         dead_letter_table(found)
     elif not damaged:
@@ -68,11 +68,11 @@ def show(name: Name, as_json: AsJson = False) -> None:
     from flows.cli.dead_letters.output import dead_letter_text
 
     with _dead_letters() as dead_letters:
-        letter = dead_letters.get(name)
+        dead_letter = dead_letters.get(name)
     if as_json:
-        typer.echo(json.dumps({"id": letter.name, **to_builtins(letter)}, indent=2))
+        typer.echo(json.dumps({"id": dead_letter.name, **to_builtins(dead_letter)}, indent=2))
     else:
-        dead_letter_text(letter)
+        dead_letter_text(dead_letter)
 
 
 @app.command()
@@ -84,7 +84,7 @@ def reinject(
     run: Run = None,
     recipe: OfRecipe = None,
     step: OfStep = None,
-    dcid: Dcid = None,
+    dcid: OfDcid = None,
 ) -> None:
     """Have messages handled once more, as they now are (see `plaza dlq edit`); their recipe runs go on from there."""
     from flows.recipe.run_record.dead_letters.selection import DeadLetterSelection
@@ -103,7 +103,7 @@ def reinject(
                 typer.echo(f"plaza: {reinjection.error}", err=True)
                 failed = True
             else:
-                typer.echo(f"re-injected {_count(len(reinjection.letters))}: {reinjection.message}")
+                typer.echo(f"re-injected {_count(len(reinjection.dead_letters))}: {reinjection.message}")
     if failed:
         raise typer.Exit(1)
 
@@ -145,7 +145,7 @@ def purge(
     run: Run = None,
     recipe: OfRecipe = None,
     step: OfStep = None,
-    dcid: Dcid = None,
+    dcid: OfDcid = None,
 ) -> None:
     """Take dead letters off the list; what they say is kept in files, which `plaza dlq reinject` takes too."""
     from flows.recipe.run_record.dead_letters.selection import DeadLetterSelection
@@ -156,7 +156,7 @@ def purge(
         if names:
             files = {dead_letters.find(name): None for name in names}  # damaged ones too
         else:
-            files = {dead_letters.file_of(letter): None for letter in _selected(dead_letters, selection)}
+            files = {dead_letters.file_of(dead_letter): None for dead_letter in _selected(dead_letters, selection)}
         _purge(dead_letters, files)
 
 
@@ -169,7 +169,7 @@ def expire(
 
     selection = DeadLetterSelection(older_than_s=read_age(older_than))
     with _dead_letters() as dead_letters, dead_letters.held():
-        _purge(dead_letters, [dead_letters.file_of(letter) for letter in _selected(dead_letters, selection)])
+        _purge(dead_letters, [dead_letters.file_of(dead_letter) for dead_letter in _selected(dead_letters, selection)])
 
 
 @contextmanager
@@ -197,11 +197,11 @@ def _check_choice(names: Sequence[str] | None, all_: bool, selection: DeadLetter
 
 
 def _named(dead_letters: DeadLetters, names: Iterable[str]) -> list[DeadLetter]:
-    """Return the letters of some names, or of files that were purged."""
+    """Return the dead letters of some names, or of files that were purged."""
     from flows.recipe.run_record.dead_letters.dead_letter import read_dead_letter
 
     found = [read_dead_letter(Path(name)) if Path(name).is_file() else dead_letters.get(name) for name in names]
-    return [*{letter.name: letter for letter in found}.values()]
+    return [*{dead_letter.name: dead_letter for dead_letter in found}.values()]
 
 
 def _selected(dead_letters: DeadLetters, selection: DeadLetterSelection) -> list[DeadLetter]:

@@ -18,43 +18,43 @@ TITLES = ("id", "age", "recipe", "dcid", "step", "error")
 
 
 def dead_letter_table(dead_letters: Sequence[DeadLetter]) -> None:
-    """Print a line for each letter."""
+    """Print a line for each dead letter."""
     names = short_names(dead_letters)
     rows = [
         (
-            names[letter.name],
-            age_text(time.time() - letter.at),
-            letter.recipe,
-            "" if letter.dcid is None else str(letter.dcid),
-            f"{letter.node} · {letter.step}",
-            letter.error.partition("\n")[0],
+            names[dead_letter.name],
+            age_text(time.time() - dead_letter.at),
+            dead_letter.recipe,
+            "" if dead_letter.dcid is None else str(dead_letter.dcid),
+            f"{dead_letter.node} · {dead_letter.step}",
+            dead_letter.error.partition("\n")[0],
         )
-        for letter in dead_letters
+        for dead_letter in dead_letters
     ]
     print_table(TITLES, rows, is_cut=True)
 
 
-def dead_letter_text(letter: DeadLetter) -> None:
-    """Print all of a letter."""
+def dead_letter_text(dead_letter: DeadLetter) -> None:
+    """Print all of a dead letter."""
     console = Console(highlight=False, soft_wrap=True)
     facts = {
-        "dead letter": letter.name,
-        "recipe": letter.recipe,
-        "dcid": "none" if letter.dcid is None else letter.dcid,
-        "recipe run": letter.recipe_run,
-        "message": letter.number,
-        "node": f"{letter.node} · {letter.step} (queue {letter.queue})",
-        "given up": f"{moment(letter.at)} on {letter.host}",
-        "cause": letter.error,
+        "dead letter": dead_letter.name,
+        "recipe": dead_letter.recipe,
+        "dcid": "none" if dead_letter.dcid is None else dead_letter.dcid,
+        "recipe run": dead_letter.recipe_run,
+        "message": dead_letter.number,
+        "node": f"{dead_letter.node} · {dead_letter.step} (queue {dead_letter.queue})",
+        "given up": f"{moment(dead_letter.at)} on {dead_letter.host}",
+        "cause": dead_letter.error,
     }
     for name, value in facts.items():
         console.print(Text.assemble((f"{name:<12}", "bold"), printable(str(value))))
-    for title, content in (("payload", letter.payload), ("environment", dict(letter.environment))):
+    for title, content in (("payload", dead_letter.payload), ("environment", dict(dead_letter.environment))):
         console.print(Text(f"\n{title}", "bold"))
         console.print(Text(printable(json.dumps(content, indent=2, ensure_ascii=False))))
     console.print(Text("\nhistory", "bold"))
-    for entry in letter.history:
+    for entry in dead_letter.history:
         deed = f"{entry.done} by {entry.by}" if entry.done else str(entry.error)
         console.print(Text(f"{moment(entry.at)}  {one_line(deed)}"))
     console.print(Text("\ntraceback", "bold"))
-    console.print(Text(printable(letter.traceback)))
+    console.print(Text(printable(dead_letter.traceback)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -126,7 +127,7 @@ def create(
     typer.echo(json.dumps({"job": outcome.value}) if as_json else outcome.value)
     if autostart:
         (announcement,) = outcome.announcements
-        _start(recipe, dcid, announcement.payload["parameters"])
+        _start(recipe, dcid, JobId(int(outcome.value)), announcement.payload["parameters"])
 
 
 @app.command()
@@ -140,7 +141,7 @@ def start(job_id: JobNumber, ispyb: IspybURL = None) -> None:
         job = read_job(engine, JobId(job_id))
     if not job.recipe:
         raise MessageRefused(f"job {job_id} names no recipe: say which with `plaza job update {job_id} --recipe …`")
-    _start(job.recipe, job.dcid, {"ispyb_process": job_id})
+    _start(job.recipe, job.dcid, JobId(job_id), {})
 
 
 @app.command()
@@ -191,7 +192,7 @@ def _program_update(program: Program, status: str | None, message: str | None) -
     }
 
 
-def _start(recipe: str, dcid: int | None, parameters: dict[str, Any]) -> None:
+def _start(recipe: str, dcid: int | None, job_id: JobId, variables: Mapping[str, str]) -> None:
     """Start a job's recipe on the site, or say that it can't be.
 
     Raises
@@ -208,11 +209,12 @@ def _start(recipe: str, dcid: int | None, parameters: dict[str, Any]) -> None:
     async def launch() -> LaunchedRecipe | FailedLaunch:
         async with SiteResources() as resources:
             name = jobs.RECIPE_PREFIX + recipe
-            return await jobs.start(resources.launcher, name, dcid or None, parameters, "by hand")
+            return await jobs.start(
+                resources.launcher, name, Dcid(dcid) if dcid else None, job_id, variables, "by hand"
+            )
 
     launched = asyncio.run(launch())
     if isinstance(launched, FailedLaunch):
-        job_id = parameters["ispyb_process"]
         raise ConfigurationError(
             f"job {job_id} is in ISPyB, but its recipe {launched.recipe} could not be started: {launched.reason}. "
             f"See `plaza status` and `plaza deploy`; then: plaza job start {job_id}"

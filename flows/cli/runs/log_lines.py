@@ -13,7 +13,7 @@ from tasks.logs.line import LogLine
 if TYPE_CHECKING:
     from rich.text import Text
 
-STEP_WIDTH = 22
+STEP_WIDTH = 22  # columns: a node's number and most steps' names
 INDENT = " " * 4
 _COLOURS = ((logging.ERROR, "bold red"), (logging.WARNING, "yellow"), (logging.INFO, ""), (logging.NOTSET, "dim"))
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Simulate data collections.", pretty_exceptions_enable=False)
 
-WAVELENGTH_A = 0.9795
+WAVELENGTH_A = 0.9795  # near selenium's absorption edge, a usual one at MX beamlines
 DISTANCES_MM = {DetectorSize.K300: 120.0, DetectorSize.M1: 180.0, DetectorSize.M2: 250.0, DetectorSize.M6: 350.0}
 
 
@@ -101,7 +101,7 @@ async def _simulate(
     from flows.site.running_site import usable_folder, use_running_site
     from tasks.simulation.visit import Visit
 
-    if events and "PREFECT_API_URL" not in os.environ:
+    if events and "PREFECT_API_URL" not in os.environ:  # one may announce to another site than this home's
         use_running_site()
     settings = get_settings()
     usable_folder(settings.home)

@@ -82,4 +82,5 @@ def prefect(context: typer.Context) -> None:
     from flows.site.running_site import site_environment
 
     os.environ.update(site_environment(get_settings()))
+    # In place of this process: Ctrl-C, its output and its exit status are then Prefect's own
     os.execv(Path(sys.executable).with_name("prefect"), ["prefect", *context.args])

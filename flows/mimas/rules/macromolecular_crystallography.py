@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from flows.mimas.decision import Rule
-from flows.mimas.parameter_sets import CC_HALF, COPPER_GRID, Parameters, absorption, symmetry, symmetry_variants
+from flows.mimas.parameter_sets import CC_HALF, COPPER_GRID, ParameterSet, absorption, symmetry, symmetry_variants
 from flows.mimas.predicates import HasOtherSweeps, beamline_is, class_is, detector_is, event_is
 from flows.mimas.scenario import (
     DCClass,
@@ -36,6 +36,7 @@ is_characterization = class_is(DCClass.CHARACTERIZATION)
 is_rotation = class_is(DCClass.ROTATION)
 has_other_sweeps = HasOtherSweeps()
 
+# Recipes have the names that they have at Diamond, whose recipe files so run as they are
 Invoke = Callable[[Scenario], Iterator[Invocation]]
 
 
@@ -72,7 +73,7 @@ def pipelines(scenario: Scenario) -> Iterator[Invocation]:
         yield _pipeline(scenario, "autoPROC", "autoprocessing-autoPROC", "autoPROC", group_and_cell)
 
 
-def _pipeline(scenario: Scenario, pipeline: str, recipe: str, display: str, values: Parameters) -> ISPyBJobInvocation:
+def _pipeline(scenario: Scenario, pipeline: str, recipe: str, display: str, values: ParameterSet) -> ISPyBJobInvocation:
     # One who characterises waits for the answer before going on
     autostart = is_characterization(scenario) or scenario.preferred_processing == pipeline
     return ISPyBJobInvocation(
@@ -88,7 +89,7 @@ def multi_crystal_pipelines(scenario: Scenario) -> Iterator[Invocation]:
         yield _multi(scenario, "autoprocessing-multi-xia2-3dii", "xia2 3dii (multi)", CC_HALF + group_and_cell)
 
 
-def _multi(scenario: Scenario, recipe: str, display: str, values: Parameters) -> ISPyBJobInvocation:
+def _multi(scenario: Scenario, recipe: str, display: str, values: ParameterSet) -> ISPyBJobInvocation:
     return ISPyBJobInvocation(
         scenario.dcid,
         False,
@@ -124,13 +125,14 @@ RULES: tuple[Rule, ...] = (
         is_i03 & is_start & is_eiger & is_gridscan,
         recipes("per-image-analysis-gridscan-i03-gpu"),
     ),
+    # CBFs are archived as they come, from the start on, Eiger's files when they are complete
     Rule("Eiger files are complete", at_end & is_eiger, recipes("archive-nexus")),
     Rule(
         "Eiger grid scan ends on i03",
         is_i03 & is_end & is_eiger & is_gridscan,
         recipes("per-image-analysis-gridscan-i03-no-really"),
     ),
-    Rule(
+    Rule(  # serial collections too, as Zocalo has it for i03, and for no other beamline
         "Eiger images end on i03",
         is_i03 & is_end & is_eiger & ~is_gridscan,
         recipes("per-image-analysis-rotation-swmr"),
@@ -158,6 +160,7 @@ RULES: tuple[Rule, ...] = (
     Rule("align the crystal", at_end & (is_screening | is_characterization), align_crystal),
     Rule("screening strategy", at_end & is_screening, recipes("strategy-mosflm")),
     Rule("reciprocal lattice", at_end & is_processed, recipes_of_detector("processing-rlv")),
+    # Of a characterization Zocalo asks for it twice
     Rule("preview", at_end & (is_processed | is_screening), recipes("generate-diffraction-preview")),
     Rule("metadata for deposition", at_end & is_processed & ~is_vmxm, recipes("processing-mmcif-gen")),
     Rule("quick processing", at_end & is_processed, fast_dp),

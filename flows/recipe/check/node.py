@@ -20,6 +20,7 @@ from flows.recipe.language.values import shown
 from tasks.step import Chooses, Fills, NodePlan, Step
 from tasks.step.registry import SERVICES, known_queues, load_step, queue_of
 
+# All that Zocalo's recipes have, whether Plaza reads it or not
 NODE_KEYS = (
     "comment",
     "error",

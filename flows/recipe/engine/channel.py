@@ -42,7 +42,7 @@ class Channel:
 
     async def has_room(self) -> None:
         """Wait until the inbox has room."""
-        while self.is_full:
+        while self.is_full:  # again: another sender may have been quicker
             self._room.clear()
             await self._room.wait()
 

@@ -27,7 +27,7 @@ from tasks.step import Message, Send
 
 GATHERED: Final = 64  # messages
 
-Way = tuple[int, Channel, float]
+Destination = tuple[int, Channel, float]
 """Where a message may go: a node, its inbox, and the node's `transport-delay`."""
 
 
@@ -56,9 +56,9 @@ class Exchange:
         environment: Mapping[str, Any],
         journal: Journal | None,
     ) -> None:
-        self._entrances: dict[int, Way] = {node: (node, channels[node], delays[node]) for node in channels}
-        self._ways = {
-            node: {output: self._ways_to(targets) for output, targets in outputs.items()}
+        self._destination_of: dict[int, Destination] = {node: (node, channels[node], delays[node]) for node in channels}
+        self._destinations = {
+            node: {output: self._destinations_of(targets) for output, targets in outputs.items()}
             for node, outputs in routes.items()
         }
         self._environment, self._journal = environment, journal
@@ -78,13 +78,13 @@ class Exchange:
                 self._answers.begin_anew(delivery.number)
             environment = self._environment if delivery.environment is None else delivery.environment
             message = Message(delivery.payload, environment, delivery.number, delivery.sent_at)
-            _, channel, _ = self._entrances[delivery.node]
+            _, channel, _ = self._destination_of[delivery.node]
             self._gathered.append((channel, message, (delivery.due or now) - now))
 
     def start(self, entries: Iterable[tuple[int, Any]]) -> None:
         """Send a recipe's start messages."""
         at = time.time()
-        sends = [self._address(Send(payload), self._ways_to([node]), at) for node, payload in entries]
+        sends = [self._address(Send(payload), self._destinations_of([node]), at) for node, payload in entries]
         self._record(Sent(at, 0, sends))
 
     def send(
@@ -102,22 +102,29 @@ class Exchange:
         Channel | None
             One that has no room left, if there is one: the node should wait for it.
         """
-        at, outputs, gathered, answers = time.time(), self._ways[node], self._gathered, self._answers
+        at, outputs, gathered, answers = time.time(), self._destinations[node], self._gathered, self._answers
         sent: list[SentMessage] = []
         full, gathered_before = None, len(gathered)
         try:
             for send in sends:
                 output = send.output
-                ways = outputs.get(output, ())
-                if ways and not done and send.follows is not None and not answers.is_new(send.follows.number, output):
+                # A message that comes again is answered again: what was sent the first time is dropped
+                destinations = outputs.get(output, ())
+                if (
+                    destinations
+                    and not done
+                    and send.follows is not None
+                    and not answers.is_new(send.follows.number, output)
+                ):
                     continue
                 count[output or ""] += 1
-                if ways:
-                    sent.append(self._address(send, ways, at, cause))
-                    for _, channel, _ in ways:
+                if destinations:
+                    sent.append(self._address(send, destinations, at, cause))
+                    for _, channel, _ in destinations:
                         if channel.is_full:
                             full = channel
             if sent and self._journal:
+                # In one line of the journal: a crash can't part answers from the messages that are done with them
                 self._journal.record(Sent(at, node, sent, done))
         except Exception:  # what can't be written shall not be delivered either
             del gathered[gathered_before:]
@@ -143,7 +150,7 @@ class Exchange:
     def try_again(self, node: int, message: Message, error: str, pause_s: float) -> None:
         """Deliver a message to its node once more, after a pause."""
         self._answers.begin_anew(message.number)
-        _, channel, _ = self._entrances[node]
+        _, channel, _ = self._destination_of[node]
         self._gathered.append((channel, message, pause_s))
         self._record(Failed(time.time(), node, message.number, error))
         self.flush()  # now, lest the inbox be closed before the message is on its way
@@ -154,8 +161,8 @@ class Exchange:
         It's sent without waiting for room, since a step can't wait where it refuses.
         """
         at = time.time()
-        ways = self._ways_to(handlers)
-        sends = [self._address(Send(report, "error", message.environment), ways, at)] if ways else []
+        destinations = self._destinations_of(handlers)
+        sends = [self._address(Send(report, "error", message.environment), destinations, at)] if destinations else []
         self._record(Refused(at, node, message.number, error, sends))
         self._answers.forget(message.number)
 
@@ -173,16 +180,18 @@ class Exchange:
         for channel, message, delay in gathered:
             channel.post(message, delay)
 
-    def _ways_to(self, targets: Iterable[int]) -> tuple[Way, ...]:
-        return tuple(self._entrances[target] for target in targets)
+    def _destinations_of(self, targets: Iterable[int]) -> tuple[Destination, ...]:
+        return tuple(self._destination_of[target] for target in targets)
 
-    def _address(self, send: Send, ways: Sequence[Way], at: float, cause: Message | None = None) -> SentMessage:
+    def _address(
+        self, send: Send, destinations: Sequence[Destination], at: float, cause: Message | None = None
+    ) -> SentMessage:
         """Give a send's messages their numbers, gather them, and return what the journal says of them."""
         payload, environment, own_delay = send.payload, send.environment, send.delay
         if environment is None:
             environment = cause.environment if cause else self._environment
         to, gathered = [], self._gathered
-        for target, channel, delay in ways:
+        for target, channel, delay in destinations:
             if own_delay is not None:
                 delay = own_delay
             number = self._next_number()

@@ -90,13 +90,15 @@ class NodeRun:
                             await full.has_room()
                 if self._taken == taken_before:
                     raise RuntimeError(f"the step {self.step.name} has ended without taking its messages")
+            # SystemExit too, or a step that calls sys.exit() would end the process. CancelledError too: a step may have
+            # awaited a task of its own that was cancelled; its node would end, and what it feeds wait for ever
             except (Exception, SystemExit, asyncio.CancelledError) as error:
                 if _is_being_cancelled():  # whatever the step says to that: it isn't the messages' fault
                     raise asyncio.CancelledError from error
                 if str(error) != self._last_breakdown:  # the same again would only hide what else there is
                     logger.exception("step %s of recipe run %s has failed", self.progress.label, recipe_run)
                 self._last_breakdown = str(error)
-                if self._taken == taken_before:
+                if self._taken == taken_before:  # one message is taken all the same, or this would go on for ever
                     await anext(self._channel)
                 for message in [*self._held.values()]:
                     self._refuse(message, error)

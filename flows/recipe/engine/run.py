@@ -127,7 +127,7 @@ class RecipeRun:
             async with asyncio.TaskGroup() as group:
                 for number in self.recipe.nodes:
                     group.create_task(self._node(number), name=self.progress[number].label)
-                self._exchange.flush()
+                self._exchange.flush()  # first, or inboxes would close without the start's messages
                 for channel in self._channels.values():
                     channel.feeder_finished()
         finally:
@@ -171,7 +171,7 @@ class RecipeRun:
 
         try:
             await self._run_node(self.progress[number], work)
-        except Exception:
+        except Exception:  # Prefect's API is away, say
             logger.exception("what runs step %s has failed; its work goes on", self.progress[number].label)
         if not has_begun:
             await work()

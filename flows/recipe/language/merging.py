@@ -49,6 +49,7 @@ def _validated(recipe: RecipeLike) -> Recipe | None:
 
 
 def _new_numbers(recipe: Recipe, taken: Mapping[int, Any]) -> dict[int, int]:
+    # As Zocalo numbers them: from the highest number on, in the order in which the file has the nodes
     if not taken:
         return {number: number for number in recipe.nodes}
     return dict(zip(recipe.nodes, range(max(1, *taken) + 1, max(1, *taken) + 1 + len(recipe.nodes)), strict=True))

@@ -14,8 +14,8 @@ from blocks.errors import RecipeError
 from flows.recipe.language.values import copied, shown
 
 _REPLACE = re.compile(r"\{\$REPLACE:([^{}]+)\}")
-_FIELD = re.compile(r"(?P<name>[^.\[]*)(?P<steps>(?:\[[^\]]+\]|\.[^.\[]+)*)")
-_STEP = re.compile(r"\[([^\]]+)\]|\.([^.\[]+)")
+_FIELD = re.compile(r"(?P<name>[^.\[]*)(?P<accessors>(?:\[[^\]]+\]|\.[^.\[]+)*)")
+_ACCESSOR = re.compile(r"\[([^\]]+)\]|\.([^.\[]+)")
 _FORMATTED = re.compile(r"\{[^{}]*[:!]")
 _TOO_WIDE = re.compile(r"\d{5}")
 _FORMATTER = Formatter()
@@ -43,7 +43,7 @@ class _Verbatim(str):
             raise LookupError("only the text knows how the number was written")
         return _Verbatim(f"{str.__getitem__(self, slice(None, -1))}[{key}]}}")
 
-    def __getattribute__(self, name: str) -> Any:
+    def __getattribute__(self, name: str) -> Any:  # not __getattr__: a str has attributes that would be found
         raise AttributeError(f"an unknown name has no {name}")
 
 
@@ -68,7 +68,7 @@ def fill_text(text: str, parameters: Parameters) -> Any:
         raise RecipeError(f"placeholders in {shown(text)} can't be filled: {error}") from error
 
 
-class _Step(NamedTuple):
+class _Accessor(NamedTuple):
     """A way into a parameter: `[key]`, `[0]` or `.attribute`."""
 
     key: str
@@ -114,15 +114,15 @@ def _fill_field(field: str, spec: str, conversion: str | None, parameters: Param
         raise ValueError("{$REPLACE:name[key]} must be all of the text, with a name in it")
     if conversion not in (None, "r", "s", "a"):
         raise ValueError(f"unknown conversion !{conversion}; there are !r, !s and !a")
-    name, steps = _taken_apart(field)
+    name, accessors = _taken_apart(field)
     if name not in parameters:
-        if spec or any(step.is_attribute for step in steps):
+        if spec or any(accessor.is_attribute for accessor in accessors):
             known = shown(sorted(map(str, parameters)))[1:-1]
             raise ValueError(f"{name!r} is unknown, so it can't be formatted; known: {known}")
         return f"{{{field}!{conversion}}}" if conversion else f"{{{field}}}"
     value = parameters[name]
-    for step in steps:
-        value = step.follow(value)
+    for accessor in accessors:
+        value = accessor.follow(value)
     return _formatted(_FORMATTER.convert_field(value, conversion), _format(spec, parameters))
 
 
@@ -132,32 +132,32 @@ def _formatted(value: Any, spec: str) -> str:
     return format(value, spec)
 
 
-def _taken_apart(field: str) -> tuple[str, list[_Step]]:
+def _taken_apart(field: str) -> tuple[str, list[_Accessor]]:
     match = _FIELD.fullmatch(field)
     if match is None:
         raise ValueError(f"{{{field}}}: expected a name followed by [key] or [index]")
     if not match["name"] or match["name"].isdecimal():
         raise ValueError(f"{{{field}}} has no name; a literal brace is written twice")
-    return match["name"], list(_steps(match["steps"]))
+    return match["name"], list(_accessors(match["accessors"]))
 
 
-def _steps(text: str) -> Iterator[_Step]:
-    for match in _STEP.finditer(text):
+def _accessors(text: str) -> Iterator[_Accessor]:
+    for match in _ACCESSOR.finditer(text):
         key, attribute = match.groups()
-        yield _Step(key or attribute, is_attribute=key is None)
+        yield _Accessor(key or attribute, is_attribute=key is None)
 
 
 def _replacement(field: str, parameters: Mapping[str, Any]) -> Any:
     """Copy the structure at `name[key][0]`; None where a name or key is missing."""
-    name, steps = _taken_apart(field)
+    name, accessors = _taken_apart(field)
     if name not in parameters:
         return None
     value = parameters[name]
-    for step in steps:
-        if step.is_attribute:
+    for accessor in accessors:
+        if accessor.is_attribute:
             raise ValueError(f"{{$REPLACE:{field}}}: expected a name followed by [key] or [index]")
         try:
-            value = step.follow(value)
+            value = accessor.follow(value)
         except _MissingKey:
             return None
     return copied(value)

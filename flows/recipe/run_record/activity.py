@@ -23,7 +23,7 @@ def is_at_work(folder: RunFolder) -> bool:
     except FileNotFoundError:
         return False
     with journal:
-        try:
+        try:  # shared: those who ask don't hinder each other. A run that begins just now tries for its lock again
             fcntl.flock(journal, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from blocks.errors import RecipeError, UnknownRecipeRun
+from blocks.identifiers import Dcid
 from flows.recipe.language.recipe import Recipe
 from flows.recipe.run_record.activity import is_at_work
 from flows.recipe.run_record.folder import RunFolder
@@ -82,7 +83,7 @@ class RunHeadline:
 
     recipe_run: str
     recipe: str
-    dcid: int | None
+    dcid: Dcid | None
     at: float
     state: str
 

@@ -43,8 +43,9 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        # CLOEXEC: programs that steps start would keep the lock
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o664)
-        try:
+        try:  # not lockf, whose lock is gone as soon as this process closes the file elsewhere, where it reads it
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(self._file)

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from blocks.errors import UnknownRecipeRun
+from blocks.identifiers import Dcid
 from flows.recipe.language.recipe import Recipe, recipe_from_document
 from flows.recipe.run_record.folder import RunFolder
 from flows.recipe.run_record.lenient_json import decode, encode
@@ -49,7 +50,7 @@ class Manifest:
     recipe: str
     file: str
     digest: str
-    dcid: int | None
+    dcid: Dcid | None
     received: Mapping[str, Any]
     parameters: Mapping[str, Any]
     filled: Mapping[str, Any]

@@ -23,8 +23,8 @@ from flows.recipe.run_record.run_state import Delivery, RunState, replay
 def take_up(folder: RunFolder, journal: Journal, dead_letters: DeadLetters) -> RunState | None:
     """Return how far a run has come, with what is to be handled once more sent again; None for a run that is new.
 
-    That is what operators have re-injected or else, if the run had come to its end, what was refused in it. A letter
-    whose message was sent once more already is a leftover of a process that was killed before it could remove it.
+    That is what operators have re-injected or else, if the run had come to its end, what was refused in it. A
+    dead letter whose message was sent once more already is left by a process that was killed before it could remove it.
     """
     state = replay(read_journal(folder.journal))
     if not state.all:
@@ -32,29 +32,30 @@ def take_up(folder: RunFolder, journal: Journal, dead_letters: DeadLetters) -> R
     reinjected = read_reinjected(folder)
     refused = list(dead_letters.all(folder.recipe_run))
     if reinjected:
-        chosen = [letter for letter in reinjected.values() if _is_open(state, letter)]
+        chosen = [dead_letter for dead_letter in reinjected.values() if _is_open(state, dead_letter)]
     else:
-        chosen = [letter for letter in refused if state.ended and _is_open(state, letter)]
+        chosen = [dead_letter for dead_letter in refused if state.ended and _is_open(state, dead_letter)]
     if chosen:
-        sends = send_again(state, [_delivery(state, letter) for letter in chosen])
+        sends = send_again(state, [_delivery(state, dead_letter) for dead_letter in chosen])
         journal.record(Sent(time.time(), 0, sends))
         journal.flush()
         state = replay(read_journal(folder.journal))
-    for file, letter in reinjected.items():
-        if not _is_open(state, letter):
+    for file, dead_letter in reinjected.items():
+        if not _is_open(state, dead_letter):
             file.unlink(missing_ok=True)
-    for letter in refused:
-        if not _is_open(state, letter) or letter.number in state.waiting:  # killed before the journal knew of it
-            dead_letters.remove(letter)
+    for dead_letter in refused:
+        # Waiting: killed after the dead letter was kept, and before the journal knew that its message is refused
+        if not _is_open(state, dead_letter) or dead_letter.number in state.waiting:
+            dead_letters.remove(dead_letter)
     return state
 
 
-def _is_open(state: RunState, letter: DeadLetter) -> bool:
-    """Tell whether a letter's message still waits for somebody to deal with it."""
-    message = state.all.get(letter.number)
+def _is_open(state: RunState, dead_letter: DeadLetter) -> bool:
+    """Tell whether a dead letter's message still waits for somebody to deal with it."""
+    message = state.all.get(dead_letter.number)
     if message is None:  # what the journal doesn't know was sent once more if something came of it
-        return all(delivery.again != letter.number for delivery in state.all.values())
-    return letter.number in state.refused[message.node] or letter.number in state.waiting
+        return all(delivery.again != dead_letter.number for delivery in state.all.values())
+    return dead_letter.number in state.refused[message.node] or dead_letter.number in state.waiting
 
 
 def send_again(state: RunState, deliveries: Iterable[Delivery]) -> list[SentMessage]:
@@ -94,15 +95,15 @@ def repeat_from(folder: RunFolder, node: int, changes: Mapping[str, Any], dead_l
         raise RecipeError(f"recipe {manifest.recipe} has no node {node}; its nodes: {known}")
     with Journal(folder.journal) as journal:
         nodes = reachable(recipe, [node])
-        state = take_up(folder, journal, dead_letters) or RunState()  # what operators changed in a letter counts
+        state = take_up(folder, journal, dead_letters) or RunState()  # what operators changed in a dead letter counts
         if changes:
             manifest.with_changes(node, changes).write(folder)
         journal.record(Repeated(time.time(), sorted(nodes), send_again(state, _inputs(state, nodes))))
-    for letter in dead_letters.all(folder.recipe_run):
-        if letter.node in nodes:  # it'll come again, if at all
-            dead_letters.remove(letter)
-    for file, letter in read_reinjected(folder).items():
-        if letter.node in nodes:
+    for dead_letter in dead_letters.all(folder.recipe_run):
+        if dead_letter.node in nodes:  # it'll come again, if at all
+            dead_letters.remove(dead_letter)
+    for file, dead_letter in read_reinjected(folder).items():
+        if dead_letter.node in nodes:
             file.unlink(missing_ok=True)
     return nodes
 
@@ -117,17 +118,17 @@ def _inputs(state: RunState, nodes: set[int]) -> list[Delivery]:
     return [*latest.values()]
 
 
-def _delivery(state: RunState, letter: DeadLetter) -> Delivery:
+def _delivery(state: RunState, dead_letter: DeadLetter) -> Delivery:
     """Return a dead letter as the message that it was, with what an operator changed."""
-    old = state.all.get(letter.number)
+    old = state.all.get(dead_letter.number)
     return Delivery(
-        letter.number,
-        letter.node,
+        dead_letter.number,
+        dead_letter.node,
         source=0,
-        payload=letter.payload,
-        environment=letter.environment,
-        sent_at=letter.at,
+        payload=dead_letter.payload,
+        environment=dead_letter.environment,
+        sent_at=dead_letter.at,
         due=None,
-        again=old.again if old else letter.number,
-        history=[*letter.history],
+        again=old.again if old else dead_letter.number,
+        history=[*dead_letter.history],
     )

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from blocks.errors import DamagedDeadLetter
+from blocks.identifiers import Dcid
 from flows.recipe.run_record.entries import HistoryEntry
 from flows.recipe.run_record.lenient_json import decode, encode
 from tasks.step.atomic_file import write_atomically
@@ -37,7 +38,7 @@ class DeadLetter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recipe_run: str
     number: int
     recipe: str
-    dcid: int | None
+    dcid: Dcid | None
     node: int
     step: str
     queue: str
@@ -55,7 +56,7 @@ class DeadLetter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.recipe_run}-{self.number}"
 
     def noting(self, deed: str) -> DeadLetter:
-        """Return the letter with what the user of this process did about it in its history."""
+        """Return the dead letter with what the user of this process did about it in its history."""
         entry = HistoryEntry(time.time(), done=deed, by=getpass.getuser())
         return msgspec.structs.replace(self, history=[*self.history, entry])
 

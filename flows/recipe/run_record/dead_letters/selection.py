@@ -41,24 +41,26 @@ class DeadLetterSelection:
     dcid: int | None = None
     older_than_s: float | None = None
 
-    def __contains__(self, letter: DeadLetter) -> bool:
+    def __contains__(self, dead_letter: DeadLetter) -> bool:
         return (
-            (self.run is None or letter.recipe_run.startswith(self.run))
-            and self.recipe in (None, letter.recipe)
-            and self.step in (None, letter.step, letter.queue, str(letter.node))
-            and self.dcid in (None, letter.dcid)
-            and (self.older_than_s is None or time.time() - letter.at > self.older_than_s)
+            (self.run is None or dead_letter.recipe_run.startswith(self.run))
+            and self.recipe in (None, dead_letter.recipe)
+            and self.step in (None, dead_letter.step, dead_letter.queue, str(dead_letter.node))
+            and self.dcid in (None, dead_letter.dcid)
+            and (self.older_than_s is None or time.time() - dead_letter.at > self.older_than_s)
         )
 
     def of(self, dead_letters: DeadLetters, on_damage: Callable[[DamagedDeadLetter], None]) -> list[DeadLetter]:
-        """Return the letters that are meant, oldest first."""
-        return sorted((letter for letter in dead_letters.all(on_damage=on_damage) if letter in self), key=_age)
+        """Return the dead letters that are meant, oldest first."""
+        return sorted(
+            (dead_letter for dead_letter in dead_letters.all(on_damage=on_damage) if dead_letter in self), key=_age
+        )
 
 
 def short_names(dead_letters: Sequence[DeadLetter]) -> dict[str, str]:
-    """Give letters names that are shorter where that's enough for `DeadLetters.find`."""
-    starts = Counter(run[:START] for run in {letter.recipe_run for letter in dead_letters})
-    return {letter.name: _short_name(letter, starts) for letter in dead_letters}
+    """Give dead letters names that are shorter where that's enough for `DeadLetters.find`."""
+    starts = Counter(run[:START] for run in {dead_letter.recipe_run for dead_letter in dead_letters})
+    return {dead_letter.name: _short_name(dead_letter, starts) for dead_letter in dead_letters}
 
 
 def read_age(text: str) -> float:
@@ -83,11 +85,11 @@ def age_text(seconds: float) -> str:
     return f"{max(int(seconds), 0)} s"
 
 
-def _age(letter: DeadLetter) -> tuple[float, str, int]:
-    return letter.at, letter.recipe_run, letter.number
+def _age(dead_letter: DeadLetter) -> tuple[float, str, int]:
+    return dead_letter.at, dead_letter.recipe_run, dead_letter.number
 
 
-def _short_name(letter: DeadLetter, starts: Counter[str]) -> str:
-    start = letter.recipe_run[:START]
-    short = f"{start}-{letter.number}"
-    return letter.name if starts[start] > 1 or letter.recipe_run.startswith(short) else short
+def _short_name(dead_letter: DeadLetter, starts: Counter[str]) -> str:
+    start = dead_letter.recipe_run[:START]
+    short = f"{start}-{dead_letter.number}"
+    return dead_letter.name if starts[start] > 1 or dead_letter.recipe_run.startswith(short) else short

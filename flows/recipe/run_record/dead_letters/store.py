@@ -36,35 +36,35 @@ class DeadLetters:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or get_settings().home / "dead-letters"
 
-    def put(self, letter: DeadLetter) -> None:
-        """Keep a letter; the same one again replaces itself."""
-        letter.write(self._file(letter.name))
+    def put(self, dead_letter: DeadLetter) -> None:
+        """Keep a dead letter; the same one again replaces itself."""
+        dead_letter.write(self._file(dead_letter.name))
 
     def all(
         self, recipe_run: str | None = None, on_damage: Callable[[DamagedDeadLetter], None] = _warn
     ) -> Iterator[DeadLetter]:
-        """Yield the letters, or those of one recipe run, oldest first within a run.
+        """Yield the dead letters, or those of one recipe run, oldest first within a run.
 
         Parameters
         ----------
         on_damage
-            Told of each file that holds no letter; the others are yielded all the same.
+            Told of each file that holds no dead letter; the others are yielded all the same.
         """
         for file in sorted(self.folder.glob("*.json"), key=_order):
             if recipe_run not in (None, _order(file)[0]):
                 continue
             with suppress(FileNotFoundError):  # somebody else has just dealt with it
                 try:
-                    letter = read_dead_letter(file)
-                    if letter.name != file.stem:
-                        raise DamagedDeadLetter(f"{file} holds the dead letter {letter.name}: name it as that")
+                    dead_letter = read_dead_letter(file)
+                    if dead_letter.name != file.stem:  # dealt with by its name, another file would go
+                        raise DamagedDeadLetter(f"{file} holds the dead letter {dead_letter.name}: name it as that")
                 except DamagedDeadLetter as error:
                     on_damage(error)
                 else:
-                    yield letter
+                    yield dead_letter
 
     def get(self, name: str) -> DeadLetter:
-        """Return the one letter of a name (see `find`).
+        """Return the one dead letter of a name (see `find`).
 
         Raises
         ------
@@ -80,9 +80,9 @@ class DeadLetters:
             raise _dealt_with(file) from error
 
     def find(self, name: str) -> Path:
-        """Return the file of the one letter whose name is, or starts with, this one.
+        """Return the file of the one dead letter whose name is, or starts with, this one.
 
-        The start of a recipe run's id and a letter's whole number, as in `3f2a0b1c-12`, are a name too.
+        The start of a recipe run's id and a dead letter's whole number, as in `3f2a0b1c-12`, are a name too.
 
         Raises
         ------
@@ -103,12 +103,12 @@ class DeadLetters:
             raise UnknownDeadLetter(f"expected one dead letter of the name {name!r} in {self.folder}, found {seen}")
         return found[0]
 
-    def remove(self, letter: DeadLetter) -> None:
-        """Remove a letter that has been dealt with."""
-        self._file(letter.name).unlink(missing_ok=True)
+    def remove(self, dead_letter: DeadLetter) -> None:
+        """Remove a dead letter that has been dealt with."""
+        self._file(dead_letter.name).unlink(missing_ok=True)
 
     def change(self, old: DeadLetter, new: DeadLetter) -> None:
-        """Put a letter in the place of another of its name.
+        """Put a dead letter in the place of another of its name.
 
         Raises
         ------
@@ -120,28 +120,28 @@ class DeadLetters:
                 raise UnknownDeadLetter(f"dead letter {old.name} has been changed by somebody else meanwhile")
             self.put(new)
 
-    def reinject(self, letter: DeadLetter, folder: RunFolder) -> None:
-        """Hand a letter, as it now is, to its recipe run, which takes it when it's next taken up.
+    def reinject(self, dead_letter: DeadLetter, folder: RunFolder) -> None:
+        """Hand a dead letter, as it now is, to its recipe run, which takes it when it's next taken up.
 
         Killed in between, it stands in both places under one number, and is taken once.
         """
         with suppress(FileNotFoundError):
-            letter = read_dead_letter(self._file(letter.name))
-        letter.noting("re-injected").write(_reinjected(letter, folder))
-        self.remove(letter)
+            dead_letter = read_dead_letter(self._file(dead_letter.name))
+        dead_letter.noting("re-injected").write(_reinjected(dead_letter, folder))
+        self.remove(dead_letter)
 
-    def take_back(self, letter: DeadLetter, folder: RunFolder) -> None:
-        """Keep a letter once more which its recipe run can't be given, unless it has taken it meanwhile."""
+    def take_back(self, dead_letter: DeadLetter, folder: RunFolder) -> None:
+        """Keep a dead letter once more which its recipe run can't be given, unless it has taken it meanwhile."""
         with suppress(FileNotFoundError):
-            _reinjected(letter, folder).replace(self._file(letter.name))
+            _reinjected(dead_letter, folder).replace(self._file(dead_letter.name))
 
     def purge(self, file: Path) -> Path:
-        """Move a letter's file out of the way and return where it is kept: in a folder of this day.
+        """Move a dead letter's file out of the way and return where it is kept: in a folder of this day.
 
         Raises
         ------
         UnknownDeadLetter
-            The letter isn't there any more.
+            The dead letter isn't there any more.
         """
         kept = self.folder / "purged" / time.strftime("%Y-%m-%d") / file.name
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -150,15 +150,15 @@ class DeadLetters:
         except FileNotFoundError as error:
             raise _dealt_with(file) from error
 
-    def file_of(self, letter: DeadLetter) -> Path:
-        """Return the file of a letter."""
-        return self._file(letter.name)
+    def file_of(self, dead_letter: DeadLetter) -> Path:
+        """Return the file of a dead letter."""
+        return self._file(dead_letter.name)
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep others that deal with dead letters waiting."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("a") as lock:
+        with (self.folder / ".lock").open("a") as lock:  # not their own files, which are replaced, locks and all
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -167,19 +167,19 @@ class DeadLetters:
 
 
 def read_reinjected(folder: RunFolder) -> dict[Path, DeadLetter]:
-    """Read the letters that were handed to a run; files that hold none are put aside, as `….damaged`."""
-    letters = {}
+    """Read the dead letters that were handed to a run; files that hold none are put aside, as `….damaged`."""
+    dead_letters = {}
     for file in sorted(folder.reinjected.glob("*.json"), key=_order):
         try:
-            letters[file] = read_dead_letter(file)
+            dead_letters[file] = read_dead_letter(file)
         except DamagedDeadLetter as error:
             aside = file.replace(file.with_suffix(".json.damaged"))
             logger.error("can't be re-injected, so it's kept as %s: %s", aside.name, error)
-    return letters
+    return dead_letters
 
 
-def _reinjected(letter: DeadLetter, folder: RunFolder) -> Path:
-    return folder.reinjected / f"{letter.number}.json"
+def _reinjected(dead_letter: DeadLetter, folder: RunFolder) -> Path:
+    return folder.reinjected / f"{dead_letter.number}.json"
 
 
 def _order(file: Path) -> tuple[str, int]:

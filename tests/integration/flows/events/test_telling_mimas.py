@@ -7,7 +7,8 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from flows.events.telling_mimas import MimasUnreachable, check_mimas, tell_mimas
+from flows.events.telling_mimas import EventRefused, MimasUnreachable, check_mimas, tell_mimas
+from flows.prefect_limits import LARGEST_DCID, DcidParameter
 
 
 @pytest.fixture
@@ -34,12 +35,14 @@ async def test_an_event_is_one_run_however_often_it_is_announced(prefect_server)
         await tell_mimas("end", 7)
 
     @flow(name="mimas")
-    async def decide(dcid: int) -> None: ...
+    async def decide(dcid: DcidParameter) -> None: ...
 
     deployments = [await (await decide.ato_deployment(event)).aapply() for event in ("start", "end")]
     await check_mimas()
     for event in ("start", "end", "end"):
         await tell_mimas(event, 7)
+    with pytest.raises(EventRefused, match=f"no end of data collection {LARGEST_DCID + 1}: .*'dcid'.*ISPyB"):
+        await tell_mimas("end", LARGEST_DCID + 1)
     async with get_client() as client:
         runs = [run for run in await client.read_flow_runs() if run.deployment_id in deployments]
     assert sorted((run.idempotency_key, run.parameters["dcid"]) for run in runs) == [("7-end", 7), ("7-start", 7)]

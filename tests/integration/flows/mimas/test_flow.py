@@ -18,7 +18,7 @@ from blocks.settings import get_settings
 from flows.mimas.flow import mimas
 from flows.mimas.publishing import read_outcome, read_outcome_of_run
 from flows.recipe import ispyb_reading as reading
-from flows.recipe.handover import take_over
+from flows.recipe.mimas_reading import find_reading
 from flows.recipe.parameters import recipe_parameters
 from flows.resources import SiteResources
 from tasks.ispyb_access.overviews.jobs import list_jobs
@@ -123,7 +123,7 @@ async def test_grid_scan_start_launches_its_recipes(collection):
     for run in runs.values():
         assert run.parameters["dcid"] == dcid
         assert run.parameters["parameters"] == {}
-        read = take_over(UUID(run.parameters["read_by"]), dcid)
+        read = find_reading(UUID(run.parameters["read_by"]), dcid)
         assert read.dc_info["gridinfo"]["steps_x"] == 5
         assert run.parent_task_run_id is not None
 
@@ -165,7 +165,7 @@ async def test_what_was_read_stays_for_the_run_of_the_first_event_when_it_comes_
     await mimas(dcid=dcid, event="start")
     await mimas(dcid=dcid, event="start")
     for run in await runs_of(dcid):
-        assert take_over(UUID(run.parameters["read_by"]), dcid).dcid == dcid
+        assert find_reading(UUID(run.parameters["read_by"]), dcid).dcid == dcid
 
 
 @pytest.mark.usefixtures("installed", "ispyb")
@@ -265,7 +265,7 @@ async def test_jobs_are_created_once_and_started_or_held(collection, ispyb):
     assert run.id == started.flow_run_id
     assert run.name == f"ispyb-autoprocessing-fast-dp-eiger · dcid {dcid} · i24 · job {started.job_id}"
     assert run.parameters["parameters"] == {"ispyb_process": started.job_id}
-    assert take_over(UUID(run.parameters["read_by"]), dcid).dc_info["dataCollectionId"] == dcid
+    assert find_reading(UUID(run.parameters["read_by"]), dcid).dc_info["dataCollectionId"] == dcid
 
 
 @pytest.mark.usefixtures("installed")

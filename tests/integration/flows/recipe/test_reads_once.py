@@ -9,8 +9,8 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from blocks.errors import UnknownDataCollection, UnknownJob
-from flows.recipe.handover import OtherDataCollection, hand_over
 from flows.recipe.ispyb_reading import read_collection
+from flows.recipe.mimas_reading import OtherDataCollection, keep_reading
 from flows.recipe.parameters import recipe_parameters
 from tests.support.fake_resources import FakeResources
 
@@ -41,7 +41,7 @@ async def test_run_started_by_hand_reads_for_itself(resources, settings, add_col
 @pytest.fixture
 def own_home(settings, monkeypatch):
     """What is handed over lies in the home folder of the test's settings."""
-    monkeypatch.setattr("flows.recipe.handover.get_settings", lambda: settings)
+    monkeypatch.setattr("flows.recipe.mimas_reading.get_settings", lambda: settings)
 
 
 @pytest.mark.usefixtures("own_home")
@@ -50,7 +50,7 @@ async def test_what_mimas_read_is_handed_over_and_only_the_folders_are_the_runs_
 ):
     dcid = add_collection()
     collection = await read_collection(resources, dcid, str(MIMAS_RUN))
-    hand_over(collection, MIMAS_RUN)
+    keep_reading(collection, MIMAS_RUN)
     read = collection.recipe_parameters()
     found = await recipe_parameters(dcid, {}, "run-2", FakeResources(settings), MIMAS_RUN)
     own = {"ispyb_dc_info", "ispyb_working_directory", "ispyb_results_directory", "ispyb_final_directory"}
@@ -72,7 +72,7 @@ async def test_run_reads_for_itself_what_it_finds_nobody_has_read(resources, add
 @pytest.mark.usefixtures("own_home")
 async def test_what_was_read_of_another_collection_is_refused(resources, add_collection):
     one, two = add_collection(), add_collection()
-    hand_over(await read_collection(resources, one, str(MIMAS_RUN)), MIMAS_RUN)
+    keep_reading(await read_collection(resources, one, str(MIMAS_RUN)), MIMAS_RUN)
     with pytest.raises(OtherDataCollection, match=f"for data collection {two}, but .* has read {one} "):
         await recipe_parameters(two, {}, "run-2", resources, MIMAS_RUN)
 
@@ -80,7 +80,7 @@ async def test_what_was_read_of_another_collection_is_refused(resources, add_col
 @pytest.mark.usefixtures("own_home")
 async def test_what_the_event_brought_goes_before_what_mimas_read(resources, settings, add_collection):
     dcid = add_collection()
-    hand_over(await read_collection(resources, dcid, str(MIMAS_RUN)), MIMAS_RUN)
+    keep_reading(await read_collection(resources, dcid, str(MIMAS_RUN)), MIMAS_RUN)
     given = {"ispyb_image": "given", "nproc": 4}
     found = await recipe_parameters(dcid, given, "run-2", FakeResources(settings), MIMAS_RUN)
     assert {key: found[key] for key in given} == given
@@ -89,7 +89,7 @@ async def test_what_the_event_brought_goes_before_what_mimas_read(resources, set
 @pytest.mark.usefixtures("own_home")
 async def test_run_of_a_job_of_mimas_reads_the_job_only(engine, resources, job):
     dcid = (await recipe_parameters(None, {"ispyb_process": job}, "run-1", resources))["ispyb_dcid"]
-    hand_over(await read_collection(resources, dcid, str(MIMAS_RUN)), MIMAS_RUN)
+    keep_reading(await read_collection(resources, dcid, str(MIMAS_RUN)), MIMAS_RUN)
     statements = []
     event.listen(resources.ispyb, "before_cursor_execute", lambda _c, _cur, statement, *_: statements.append(statement))
     found = await recipe_parameters(dcid, {"ispyb_process": job}, "run-2", resources, MIMAS_RUN)

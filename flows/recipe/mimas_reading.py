@@ -23,10 +23,10 @@ logger = logging.getLogger(__name__)
 
 
 class OtherDataCollection(PlazaError):
-    """A recipe run is to take over what was read of another data collection than its own."""
+    """A recipe run is to use what was read of another data collection than its own."""
 
 
-def hand_over(collection: DispatcherParameters, mimas_run: UUID) -> UUID | None:
+def keep_reading(collection: DispatcherParameters, mimas_run: UUID) -> UUID | None:
     """Keep what a run of Mimas has read of its data collection; a run that is retried keeps what it read last.
 
     Returns
@@ -44,7 +44,7 @@ def hand_over(collection: DispatcherParameters, mimas_run: UUID) -> UUID | None:
     return mimas_run
 
 
-def take_over(mimas_run: UUID, dcid: Dcid) -> DispatcherParameters | None:
+def find_reading(mimas_run: UUID, dcid: Dcid) -> DispatcherParameters | None:
     """Return what a run of Mimas has read of a data collection; None, with a warning, if that isn't to be had.
 
     Raises
@@ -55,6 +55,7 @@ def take_over(mimas_run: UUID, dcid: Dcid) -> DispatcherParameters | None:
     file = _file(mimas_run)
     try:
         collection = DispatcherParameters.model_validate(json.loads(file.read_bytes()))
+    # None of them stops the run, which can read ISPyB itself
     except (OSError, ValidationError, ValueError) as error:
         reason = "it has another form" if isinstance(error, ValidationError) else error
         logger.warning("what Mimas's run %s has read isn't here, ISPyB is read again: %s: %s", mimas_run, file, reason)
