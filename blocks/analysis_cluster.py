@@ -14,7 +14,7 @@ from blocks.settings import Settings
 if TYPE_CHECKING:
     from distributed import Client
 
-CONNECT_LIMIT_S = 8.0
+CONNECT_LIMIT_S = 8.0  # not Dask's own 30 s: whoever can't connect tries again, and says so in the log meanwhile
 WORKER_PRELOAD = "tasks.diffraction.worker"
 """Module that Dask workers load at their start, so that DIALS is ready when the first image comes."""
 
@@ -67,6 +67,7 @@ async def connect_to_scheduler(address: str) -> AsyncIterator[Client]:
 
     try:
         with dask.config.set(DASK_CONFIGURATION):
+            # Not as the process's default: what shares the process may have a client of its own.
             client = await Client(address, asynchronous=True, timeout=CONNECT_LIMIT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise AnalysisClusterUnavailable(
@@ -93,8 +94,8 @@ async def connect_locally(workers: int = 0) -> AsyncIterator[Client]:
             threads_per_worker=1,
             processes=False,
             asynchronous=True,
-            dashboard_address=None,
-            silence_logs=False,
+            dashboard_address=None,  # no port is opened, and runs on one machine don't quarrel about one
+            silence_logs=False,  # else it changes the levels of logging for the whole process
             memory_limit=0,  # images are in the DIALS processes: watching this process's memory would be idle
             preload=[WORKER_PRELOAD],
         )

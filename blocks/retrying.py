@@ -34,7 +34,7 @@ class Pauses:
     def after(self, failures: int) -> float:
         """Return how long to wait after so many failures, in seconds."""
         doublings = min(failures - 1, _DOUBLINGS)
-        return min(self.first_s * 2**doublings, self.longest_s) * random.uniform(0.5, 1.0)
+        return min(self.first_s * 2.0**doublings, self.longest_s) * random.uniform(0.5, 1.0)
 
 
 async def retry(
@@ -108,5 +108,6 @@ def _options(on: Faults, pauses: Pauses, patience_s: float, tries: int | None, t
         "wait": lambda state: pauses.after(state.attempt_number),
         "stop": stop_any(stop_before_delay(patience_s), stop_never if tries is None else stop_after_attempt(tries)),
         "before_sleep": before_sleep,
+        # Else it's tenacity's RetryError, and callers catch the fault itself.
         "reraise": True,
     }

@@ -35,7 +35,7 @@ def find_block(
             document = client.read_block_document_by_name(name, slug)
     except ObjectNotFound:
         return None
-    except httpx.HTTPError as error:
+    except httpx.HTTPError as error:  # nothing listens, or what does refuses us: an API with a password says 401
         raise away(
             f"Prefect's API doesn't answer ({error}), so the block {slug}/{name} can't be asked for {holds}; "
             f"start Prefect's server, or set {setting}"

@@ -37,6 +37,7 @@ class Settings(BaseSettings):
         None, description="Address of the Dask scheduler for per-image analysis; unset: a cluster within the process"
     )
     analysis_workers: int = Field(0, ge=0, description="Dask workers of the local analysis cluster; 0: one per core")
+    # The ports are Prefect's and Dask's own defaults.
     server_port: int = Field(
         4200, ge=0, le=65535, description="Port of Prefect's server that `plaza up` starts; 0: any free one"
     )

@@ -46,6 +46,7 @@ class AnalysedImage(BaseModel):
 @message_step(queue="notify_gda", parameters=GdaParameters, retries=RETRIES)
 def notify_gda(parameters: GdaParameters, message: Message, context: StepContext) -> Iterable[Send]:
     """Send an image's quality indicators to GDA."""
+    # Unknown placeholders stay in a recipe as they are.
     if "{" in parameters.host:
         raise MessageRefused(f"GDA's host is a placeholder that wasn't filled in: {parameters.host!r}")
     datagram = _read(message).datagram(parameters.dcid)

@@ -16,7 +16,7 @@ from tasks.step import Message, NodePlan, Send, StepContext, StepParameters, str
 
 COMMAND = "diffraction"
 ONE_IMAGE = re.compile(r"\.cbf(\.gz|\.bz2)?$")
-VISIT = re.compile(r"/[a-z]{2}[0-9]{4,}-[0-9]+/")
+VISIT = re.compile(r"/[a-z]{2}[0-9]{4,}-[0-9]+/")  # Diamond's, as in /mx12345-6/; the first in a path counts
 
 
 class PreviewParameters(StepParameters):
@@ -67,6 +67,7 @@ def read_request(payload: Any, recipe: Mapping[str, Any]) -> PreviewRequest:
     MessageRefused
         The command isn't `diffraction`, or no file is named.
     """
+    # As in Zocalo, what the message says wins, unless it's empty.
     wanted = dict(recipe)
     if isinstance(payload, Mapping):
         wanted |= {key: value for key, value in payload.items() if value}

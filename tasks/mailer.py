@@ -27,7 +27,7 @@ from blocks.retrying import Pauses, retry_blocking
 from blocks.validation_faults import describe
 from tasks.step import Fills, Message, NodePlan, Send, StepContext, StepParameters, message_step
 from tasks.step.atomic_file import write_atomically
-from tasks.step.ports import MailServer
+from tasks.step.ports import MailTransport
 
 TRIES = 3
 PAUSES = Pauses(first_s=2.0, longest_s=8.0)
@@ -113,7 +113,7 @@ def compose(parameters: MailParameters, message: Message, recipe_run: str, defau
     sender = parameters.sender or default_sender
     mail = EmailMessage()
     try:
-        mail["Subject"] = " ".join(parameters.subject.split())
+        mail["Subject"] = " ".join(parameters.subject.split())  # a header can't have a line's end in it
         mail["To"] = ", ".join(recipients)
         mail["From"] = sender
     except ValueError as error:
@@ -137,7 +137,7 @@ def fill_in(content: str, payload: Any) -> str:
     return _FIELD.sub(lambda match: values[match[1]], content)
 
 
-def _hand_over(mail: EmailMessage, parameters: MailParameters, server: MailServer, context: StepContext) -> None:
+def _hand_over(mail: EmailMessage, parameters: MailParameters, server: MailTransport, context: StepContext) -> None:
     """Give a mail to the server, again after a pause if that fails for a reason that can pass."""
     mail.replace_header("From", parameters.sender or server.sender)
     refused = retry_blocking(

@@ -21,12 +21,15 @@ from blocks.retrying import Pauses, retry_blocking
 
 Result = TypeVar("Result")
 
-CONNECT_TIMEOUT_S = 10
+CONNECT_TIMEOUT_S = 10  # PyMySQL's own; mysql-connector has none
 ANSWER_TIMEOUT_S = 60  # a frozen server would otherwise hang the caller for good, pool_pre_ping included
-POOL_RECYCLE_S = 3600
+POOL_RECYCLE_S = 3600  # below a server's wait_timeout (8 h, unless a site says less), after which it hangs up
 PAUSES = Pauses(first_s=0.1, longest_s=3.0)  # so that all goes on within 5 s of the database's return
 # Without it a server cuts text, clips numbers and turns unknown characters into "?" without a word.
 STRICT = "SET SESSION sql_mode = CONCAT_WS(',', NULLIF(@@SESSION.sql_mode, ''), 'STRICT_TRANS_TABLES')"
+# Writers wait for each other rather than fail (with a time-out of 0.05 s, four writers at once see "database is
+# locked"), and no reader waits for a writer (WAL). SQLite checks foreign keys only where it's told to. NORMAL: a power
+# cut may take the last transactions with it, but damages nothing.
 SQLITE_PRAGMAS = ("busy_timeout=30000", "foreign_keys=ON", "journal_mode=WAL", "synchronous=NORMAL")
 
 
@@ -40,6 +43,7 @@ def open_engine(url: str | URL) -> Engine:
     """
     try:
         target = _with_driver(make_url(url))
+        # pre_ping asks before each use: otherwise the first statement after a server's restart fails.
         engine = create_engine(target, pool_pre_ping=True, pool_recycle=POOL_RECYCLE_S, connect_args=_timeouts(target))
     except (ArgumentError, ModuleNotFoundError) as error:
         raise ConfigurationError(
@@ -76,13 +80,14 @@ def transaction(engine: Engine, *, read_only: bool = False) -> Iterator[Connecti
         The credentials are refused or the tables aren't there.
     """
     try:
+        # The option is read by `_begin_sqlite`; other databases begin in the same way for both.
         with engine.connect().execution_options(read_only=read_only) as connection, connection.begin():
             yield connection
     except DBAPIError as error:
-        raise explain(describe(engine), error) from error
+        raise explain(safe_url(engine), error) from error
     except PoolTimeout as error:
         raise DatabaseUnavailable(
-            f"all connections to ISPyB at {describe(engine)} are in use by this process: {error}"
+            f"all connections to ISPyB at {safe_url(engine)} are in use by this process: {error}"
         ) from error
 
 
@@ -102,8 +107,8 @@ def retry_transaction(engine: Engine, work: Callable[[Connection], Result], pati
     return retry_blocking(once, DatabaseUnavailable, PAUSES, patience_s=patience_s)
 
 
-def describe(engine: Engine) -> str:
-    """Name the database without its password."""
+def safe_url(engine: Engine) -> str:
+    """Return the database's URL for logs and errors, its password hidden."""
     return engine.url.render_as_string(hide_password=True)
 
 
@@ -113,6 +118,7 @@ def _with_driver(url: URL) -> URL:
 
 
 def _timeouts(url: URL) -> dict[str, Any]:
+    # Other drivers have other names for these, or none.
     if url.get_driver_name() != "pymysql":
         return {}
     return {

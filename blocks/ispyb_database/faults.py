@@ -38,6 +38,7 @@ TRANSIENT_SQLITE_CODES: Final = frozenset(
         sqlite3.SQLITE_PROTOCOL,
     }
 )
+# User or password, database, table, column, privilege, routine; 1698 is a socket's user who isn't the system's
 ACCESS_MYSQL_CODES: Final = frozenset({1044, 1045, 1049, 1142, 1143, 1227, 1370, 1698})
 MISSING_COLUMN_MYSQL_CODE: Final = 1054
 MISSING_TABLE_MYSQL_CODE: Final = 1146
@@ -46,10 +47,12 @@ MISSING_PROCEDURE_MYSQL_CODES: Final = frozenset({1305, 1318})  # or one with ot
 
 def is_transient(error: DBAPIError) -> bool:
     """Tell by error code whether a database fault can pass by itself."""
+    # SQLAlchemy knows the driver's lost connections, some of which (PyMySQL's "Already closed") have no code.
     if error.connection_invalidated:
         return True
     sqlite_code = getattr(error.orig, "sqlite_errorcode", None)
     if sqlite_code is not None:
+        # SQLite's extended codes, such as SQLITE_BUSY_SNAPSHOT, have the plain one in their low byte.
         return (sqlite_code & 0xFF) in TRANSIENT_SQLITE_CODES
     code = mysql_code(error)
     if code in NO_SPACE_MYSQL_CODES:
@@ -91,6 +94,7 @@ def explain(where: str, error: DBAPIError) -> Exception:
 
 def mysql_code(error: DBAPIError) -> int | None:
     """Return the error code of a MySQL driver; None if it's another's error."""
+    # mysql-connector has it as `errno`, PyMySQL as the first argument.
     arguments = getattr(error.orig, "args", ())
     code = getattr(error.orig, "errno", None) or (arguments[0] if arguments else None)
     return code if isinstance(code, int) else None

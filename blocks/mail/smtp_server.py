@@ -5,7 +5,7 @@ import ssl
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 
-TIMEOUT_S = 60
+TIMEOUT_S = 60  # as Zocalo's mailer
 
 
 @dataclass(frozen=True, slots=True)

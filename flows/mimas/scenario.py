@@ -115,7 +115,7 @@ def _full_hermann_mauguin(symbol: str) -> str:
         raise ValueError(f"{symbol!r} is no space group that cctbx knows") from error
     if not known:  # a Hall symbol: right, but without a Hermann–Mauguin one
         raise ValueError(f"{symbol!r} is no Hermann–Mauguin symbol")
-    return known
+    return str(known)
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -14,9 +14,10 @@ from uuid import UUID
 from msgspec import structs
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed, State  # State too: without it Prefect couldn't read the flow's types
+from prefect.states import Completed, Failed  # State too: without it Prefect couldn't read the flow's types
 
 from blocks.errors import PlazaError, RecipeError, RecipeRunBusy, UnknownRecipeRun
 from blocks.identifiers import Dcid

@@ -91,7 +91,8 @@ def run_flow_run(flow_run_id: UUID) -> int:
     from prefect._internal.control_listener import configure_from_env
     from prefect.context import SettingsContext, get_settings_context
     from prefect.engine import _drive_run_flow_result, handle_engine_signals
-    from prefect.flow_engine import flow_run_logger, load_flow, load_flow_run, run_flow
+    from prefect.flow_engine import load_flow, load_flow_run, run_flow
+    from prefect.logging.loggers import flow_run_logger
     from prefect.settings import Settings
 
     configure_from_env()

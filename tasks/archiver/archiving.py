@@ -46,6 +46,7 @@ def archive_pattern(parameters: PatternParameters, message: Message, context: St
     if is_confidential(parameters.visit, context.resources.settings.archiver_allowed_industrial_visits):
         context.logger.info("%s is an industrial visit: not archived", parameters.visit)
         return []
+    # In this form Zocalo's archiver sends itself the rest of a pattern.
     resumed = message.payload if isinstance(message.payload, Mapping) else {}
     start = _read_number(resumed, "archive-pattern-start", parameters.pattern_start)
     label = _read_number(resumed, "archive-multipart", 0)
@@ -66,6 +67,7 @@ def archive_filelist(parameters: FileListParameters, message: Message, context: 
     if is_confidential(parameters.visit, context.resources.settings.archiver_allowed_industrial_visits):
         context.logger.info("%s is an industrial visit: not archived", parameters.visit)
         return []
+    # As Zocalo: parts are numbered from 1 where the payload is an object, else only if there are several.
     payload = message.payload if isinstance(message.payload, Mapping) else {"archive-multipart": 0}
     paths = payload.get("filelist", parameters.filelist)
     check_list(paths)

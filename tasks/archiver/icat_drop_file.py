@@ -14,6 +14,7 @@ MAX_FILE_SIZE = 3 * 1024**4  # bytes; the archive takes no larger file
 ROOT_DATASET = "topdir"  # the data set of files that lie in the visit directory itself
 VISIT_DEPTH = 6  # parts of /dls/i03/data/2024/cm1-1, "/" counted
 
+# What XML 1.0 has no way to write, not even as a character's number
 _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -77,7 +78,7 @@ def format_dropfile(visit: str, beamline: str, dataset: str, files: Iterable[Dat
         inv_number=visit_id.split("-")[0],
         visit_id=visit_id,
         instrument=beamline,
-        title="dont need it",
+        title="dont need it",  # Zocalo's words
         inv_type="experiment",
     )
     element = ET.SubElement(investigation, "dataset")
@@ -85,6 +86,7 @@ def format_dropfile(visit: str, beamline: str, dataset: str, files: Iterable[Dat
     for file in files:
         _add_file(element, file)
     ET.indent(root)
+    # Without an encoding: ElementTree writes ASCII, and other characters as numbers.
     return b'<?xml version="1.0" ?>\n' + ET.tostring(root) + b"\n"
 
 

@@ -10,7 +10,7 @@ from blocks.errors import MessageRefused
 from tasks.archiver.files import expand_pattern
 from tasks.step import Fills, NodePlan, StepParameters
 
-INDUSTRIAL_CODES = ("ic", "il", "in", "sw")
+INDUSTRIAL_CODES = ("ic", "il", "in", "sw")  # of industry's proposals, which are confidential
 UNSET_DROPFILE = "{dropfile_override}"  # what stands in a recipe when nobody asked for another place
 
 DROPFILE_FIELDS = ("visit_id", "beamline", "timestamp", "multipart")

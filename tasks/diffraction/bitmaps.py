@@ -21,8 +21,8 @@ from tasks.diffraction.requests import PreviewRequest
 from tasks.step import USUAL_RETRIES
 from tasks.step.atomic_file import write_atomically
 
-THUMBNAIL_SIZE = 256
-SMALLEST_PREVIEW = 400
+THUMBNAIL_SIZE = 256  # pixels along the longer side, at most
+SMALLEST_PREVIEW = 400  # pixels along the longer side
 GAP_SHADE = 176
 """Pixels without a sensor or without trust: a grey that no background has."""
 
@@ -96,7 +96,8 @@ def bin_by_maximum(counts: np.ndarray[Any, Any], binning: int) -> np.ndarray[Any
     """
     height, width = (size // binning for size in counts.shape)
     blocks = counts[: height * binning, : width * binning].reshape(height, binning, width, binning)
-    return blocks.max(axis=3).max(axis=1)
+    largest: np.ndarray[Any, Any] = blocks.max(axis=3).max(axis=1)
+    return largest
 
 
 def shade(counts: np.ndarray[Any, Any], correction: float) -> np.ndarray[Any, Any]:
@@ -120,10 +121,19 @@ def shade(counts: np.ndarray[Any, Any], correction: float) -> np.ndarray[Any, An
 
 
 def correction_of(counts: np.ndarray[Any, Any], brightness: float) -> float:
-    """Return what a count is multiplied by: 1 is black. As `global_bright_contrast` of iotbx/detectors/display.h."""
+    """Return what a count is multiplied by: 1 is black. As `global_bright_contrast` of iotbx/detectors/display.h.
+
+    Parameters
+    ----------
+    counts
+        (height, width), -1 where masked.
+    brightness
+        Percent.
+    """
     flat = counts.ravel()
     nth = int(0.9 * flat.size)
     percentile = float(np.partition(flat, nth)[nth])
+    # Where nine tenths of the pixels count nothing there is no percentile to go by: iotbx takes 0.2 then.
     return brightness / 100 * (0.4 / percentile if percentile > 0 else 0.2)
 
 
@@ -178,7 +188,19 @@ def _mask_counts(panel: Any, trusted: Any, saturation: float, usable: Any | None
 
 
 def _lay_out(detector: Any, images: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-    """Put panels where they lie in the detector's readout; one below the other where the format doesn't tell."""
+    """Put panels where they lie in the detector's readout; one below the other where the format doesn't tell.
+
+    Parameters
+    ----------
+    images
+        The panels' counts, (slow, fast) each.
+
+    Returns
+    -------
+    ndarray
+        (height, width), -1 between the panels.
+    """
+    # DIALS gives (fast, slow); arrays have (slow, fast).
     offsets = [panel.get_raw_image_offset()[::-1] for panel in detector]
     if len(set(offsets)) < len(offsets):
         tops = np.cumsum([0, *(image.shape[0] for image in images)])

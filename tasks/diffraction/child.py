@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 NAME = "tasks.diffraction.child_main"
 PROGRAM = ("-m", NAME)
-START_LIMIT_S = 120.0
+START_LIMIT_S = 120.0  # 1 to 2 s from a local disk, 4 s when several start at once; shared file systems are slower
 TRIES = 2
 """Times that an image is tried which ends its process: some processes are killed by no fault of their image."""
 
@@ -56,7 +56,8 @@ class Child:
 
     def __init__(self, program: Sequence[str] = PROGRAM) -> None:
         self._connection, theirs = Pipe()
-        # -P: a module of the current folder must not stand in for one of DIALS or of the standard library.
+        # -P: a module of the current folder must not stand in for one of DIALS or of the standard library. -u: the last
+        # words of a process that crashes are out by then.
         command = [sys.executable, "-uP", *program, str(theirs.fileno())]
         self._output = ProcessOutput(NAME)
         with theirs:
@@ -140,7 +141,7 @@ class Child:
     def _how_it_ended(self) -> str:
         self._connection.close()
         try:
-            code = self._process.wait(timeout=5)
+            code = self._process.wait(timeout=5)  # s; a process's files are closed a moment before it has ended
         except subprocess.TimeoutExpired:
             self._end()
             return "it closed its connection"

@@ -17,12 +17,20 @@ import traceback
 from multiprocessing.connection import Connection
 
 from blocks.errors import PlazaError
-from tasks.diffraction.requests import Done, Failure, ImageRequest, Outcome, PreviewRequest, Request, SpotFindingOptions
+from tasks.diffraction.requests import (
+    Failure,
+    ImageRequest,
+    Outcome,
+    PreviewRequest,
+    Request,
+    SpotFindingOptions,
+    Success,
+)
 from tasks.logs.line import LogLineFormatter
 from tasks.step import USUAL_RETRIES
 
 READY = "ready"
-_ANALYSERS = 8
+_ANALYSERS = 8  # one for each set of options that recipes use; each keeps a mask as large as the detector
 
 
 def main() -> None:
@@ -35,12 +43,12 @@ def main() -> None:
     os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
     with Connection(int(sys.argv[1])) as connection:
         try:
-            workshop = Workshop()
+            handler = RequestHandler()
         except Exception:
             connection.send(Failure(f"DIALS can't be imported by {sys.executable}:\n{traceback.format_exc()}"))
             return
-        gc.freeze()
-        serve(connection, workshop)
+        gc.freeze()  # all that DIALS's import has made stays: the collector needn't go through it again and again
+        serve(connection, handler)
 
 
 def log_to_parent() -> None:
@@ -52,20 +60,20 @@ def log_to_parent() -> None:
     faulthandler.enable()
 
 
-def serve(connection: Connection, workshop: Workshop) -> None:
+def serve(connection: Connection, handler: RequestHandler) -> None:
     """Say that all is ready, then answer requests: an outcome each, and where in standard error its lines end."""
     try:
         connection.send(READY)
         while True:
             for request in connection.recv():
-                outcome = workshop.meet(request)
+                outcome = handler.meet(request)
                 connection.send((outcome, os.fstat(sys.stderr.fileno()).st_size))
     except (EOFError, ConnectionError):
         return
 
 
-class Workshop:
-    """What is kept from one request to the next: data sets, and analysers with their options."""
+class RequestHandler:
+    """Meets requests, and keeps data sets, and analysers with their options, from one to the next."""
 
     def __init__(self) -> None:
         from tasks.diffraction import analyser, bitmaps
@@ -80,7 +88,7 @@ class Workshop:
         """Meet a request, or say why it can't be met."""
         start = time.perf_counter()
         try:
-            return Done(self._do(request), time.perf_counter() - start)
+            return Success(self._do(request), time.perf_counter() - start)
         except PlazaError as error:
             return Failure(str(error), USUAL_RETRIES.may_pass(error))
         except Exception as error:

@@ -20,7 +20,7 @@ from uuid import uuid4
 from blocks.analysis_cluster import AnalysisClusterUnavailable
 from blocks.errors import PassingFault, PlazaError
 from blocks.retrying import Pauses, retry
-from tasks.diffraction.requests import Chunk, Done, Failure, Outcome, Request
+from tasks.diffraction.requests import Chunk, ChunkAnswer, Failure, Outcome, Request, Success
 from tasks.logs.relay import relay
 from tasks.step import Message, StepContext
 from tasks.step.identity import current_identity
@@ -28,13 +28,13 @@ from tasks.step.identity import current_identity
 if TYPE_CHECKING:
     from distributed import Client
 
-CHUNK_S = 0.25
-LARGEST_CHUNK = 16
+CHUNK_S = 0.25  # a Dask task costs 2 ms, or 15 ms if it's waited for: little of this; and people watch results come
+LARGEST_CHUNK = 16  # what is analysed again if its worker is lost
 CHUNKS_PER_WORKER = 2
 """Chunks in flight for each worker: one at work, and the next at hand when it's done."""
 TRIES = 6
-PAUSES = Pauses(first_s=1.0, longest_s=16.0)
-WORKER_COUNT_INTERVAL_S = 5.0
+PAUSES = Pauses(first_s=1.0, longest_s=16.0)  # half a minute in all: a scheduler that was started again is back by then
+WORKER_COUNT_INTERVAL_S = 5.0  # it asks the scheduler: not for each chunk
 
 
 class AnalysisFailed(PlazaError):
@@ -179,8 +179,9 @@ class FanOut:
                 results.append((item.message, outcome.value))
         return results
 
-    def _learn(self, outcome: Done) -> None:
+    def _learn(self, outcome: Success) -> None:
         last = self._seconds_per_image
+        # A running mean over about five images: one that waited for its file system doesn't shrink all chunks.
         self._seconds_per_image = outcome.seconds if last is None else 0.8 * last + 0.2 * outcome.seconds
 
     async def _meet(self, chunk: Chunk) -> list[Outcome]:
@@ -202,7 +203,9 @@ class FanOut:
             try:
                 broken = client if client is not None and client.status != "running" else None
                 client = await self._context.resources.analysis_client(instead_of=broken)
-                answer = await client.submit(meet_requests, chunk, key=(self._name, uuid4().hex), pure=False)
+                answer: ChunkAnswer = await client.submit(
+                    meet_requests, chunk, key=(self._name, uuid4().hex), pure=False
+                )
             except faults as error:
                 self._context.logger.warning(
                     "The analysis cluster lost %d images (try %d of %d): %s: %s",
@@ -225,7 +228,7 @@ def _cluster_faults() -> tuple[type[Exception], ...]:
     """Return what may be raised when a worker, the scheduler or the way to it is lost."""
     from distributed import KilledWorker
     from distributed.client import ClosedClientError
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     return (AnalysisClusterUnavailable, KilledWorker, ClosedClientError, CommClosedError, FutureCancelled, OSError)
 

@@ -78,7 +78,7 @@ class FrameReader:
         self._count = count
 
     def read(self, index: int) -> tuple[Any, ...]:
-        """Return frame `index` (from 0) as DIALS arrays, one a panel.
+        """Return frame `index` (from 0) as DIALS arrays, one a panel: (slow, fast) each, 32-bit integers or floats.
 
         Raises
         ------
@@ -170,13 +170,25 @@ def _same_as_int32(stored: np.dtype[Any], mapped: np.dtype[Any] | None) -> bool:
 
 
 def _as_flex(pixels: np.ndarray[Any, Any], bit_depth: int | None) -> Any:
-    """Convert as `dxtbx.nexus.get_raw_data` and `FormatNXmx.get_raw_data` do: the two highest values mean masked."""
+    """Convert as `dxtbx.nexus.get_raw_data` and `FormatNXmx.get_raw_data` do: the two highest values mean masked.
+
+    Parameters
+    ----------
+    pixels
+        A panel's counts, (slow, fast), of any type of number.
+
+    Returns
+    -------
+    flex array
+        The same shape; 32-bit integers, -1 or -2 where masked, or floats where the counts are.
+    """
+    # flex.int has 32 bits: a masked pixel of 32 bits, 2^32 - 1, becomes -1 by that alone.
     if np.issubdtype(pixels.dtype, np.integer):
         pixels = np.ascontiguousarray(pixels, dtype=np.int32)
     elif pixels.dtype.itemsize <= np.dtype(np.float32).itemsize:
         pixels = np.ascontiguousarray(pixels, dtype=np.float32)
     if bit_depth:
-        top = 2**31 if bit_depth == 32 else 2**bit_depth
+        top = 2**31 if bit_depth == 32 else 2**bit_depth  # DIALS's integers are signed
         pixels[pixels == top - 1] = -1
         pixels[pixels == top - 2] = -2
     return flumpy.from_numpy(pixels)

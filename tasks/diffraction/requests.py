@@ -18,7 +18,19 @@ _UNSET = ("", "None")
 
 
 class SpotFindingOptions(StepParameters):
-    """How spots are found and counted; Zocalo's names and defaults."""
+    """How spots are found and counted; Zocalo's names and defaults.
+
+    Parameters
+    ----------
+    d_min, d_max
+        Resolution of the spots that count, Å; None: no limit.
+    disable_parallax_correction
+        Take spots' places as measured, not corrected for how deep in the sensor photons are absorbed.
+    filter_ice
+        Leave spots on rings of hexagonal ice out of `n_spots_no_ice`, `total_intensity` and `estimated_d_min`.
+    ice_rings_width
+        Of a ring, in 1/d² (1/Å²).
+    """
 
     d_min: float | None = None
     d_max: float | None = 40.0
@@ -55,7 +67,21 @@ class AnalysisParameters(SpotFindingOptions):
 class ImageStatistics:
     """What DIALS says of one image (or of a range of images, merged).
 
-    Resolutions are in Å; -1 where there are too few spots for an estimate.
+    As `dials.algorithms.spot_finding.per_image_analysis.stats_for_reflection_table` has it.
+
+    Parameters
+    ----------
+    d_min_distl_method_1, d_min_distl_method_2
+        Resolution, Å, by the methods of Zhang, Sauter et al., J. Appl. Cryst. 39 (2006) 112-119; -1 if no more than 10
+        spots are left without ice.
+    estimated_d_min
+        Resolution, Å, by DIALS's own method; -1 likewise.
+    n_spots_4A
+        Spots at a lower resolution than 4 Å.
+    noisiness_method_1, noisiness_method_2
+        The part of the methods' points that break the trend, 0 to 1; -1 where there is no estimate.
+    total_intensity
+        Sum over the spots without ice, counts.
     """
 
     d_min_distl_method_1: float
@@ -93,12 +119,16 @@ class ImageRequest:
         """Seconds after which the DIALS process is taken to hang; an Eiger 16M takes 1.5 s an image."""
         if self.scan_range is not None:
             return 120.0 + 5.0 * (self.scan_range[1] - self.scan_range[0])
+        # A whole master, in one go: 3,600 images of an Eiger 16M take an hour and a half.
         return 7200.0 if self.file.lower().endswith(MASTER_SUFFIXES) else 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewRequest:
-    """Draw an image, given by its 1-based index in the file, as a JPEG and a thumbnail beside it."""
+    """Draw an image, given by its 1-based index in the file, as a JPEG and a thumbnail beside it.
+
+    Brightness (%), binning (pixels) and quality (of the JPEG) are what Zocalo gives to `dials.export_bitmaps`.
+    """
 
     file: str
     index: int
@@ -119,7 +149,7 @@ Request: TypeAlias = ImageRequest | PreviewRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Success:
     """A request that was met: its value, and the seconds that it took."""
 
     value: Any
@@ -134,7 +164,7 @@ class Failure:
     may_pass: bool = False
 
 
-Outcome: TypeAlias = Done | Failure
+Outcome: TypeAlias = Success | Failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 from blocks.errors import MessageRefused
 from tasks.file_watcher.sources import is_written
 from tasks.nexus.image_counter import nth_image
-from tasks.nexus.layout import ImageRange
+from tasks.nexus.layout import MappedRange
 from tasks.processes.child import ChildProcess
 
 PROGRAM = ("-m", "tasks.nexus.image_counter")
@@ -37,7 +37,7 @@ class Hdf5Images:
         self.waiting_for: str | None = None
         self.slowest_look_s = 0.0
         self._master = master
-        self._mapped: tuple[ImageRange, ...] = ()
+        self._mapped: tuple[MappedRange, ...] = ()
         self._reader: ChildProcess | None = None
 
     def is_barred(self, number: int) -> bool:
@@ -80,8 +80,8 @@ class Hdf5Images:
         if "error" in answer:
             raise MessageRefused(answer["error"])
         self.expected, self.waiting_for = answer["expected"], answer["waiting_for"]
-        self._mapped = tuple(ImageRange(**each) for each in answer["mapped"])
-        return answer["found"]
+        self._mapped = tuple(MappedRange(**each) for each in answer["mapped"])
+        return int(answer["found"])
 
     async def close(self) -> None:
         """Stop the child process, which ends when it has nothing to answer."""
@@ -90,12 +90,14 @@ class Hdf5Images:
             await reader.close()
 
     async def _ask(self, question: dict[str, int]) -> dict[str, Any]:
+        # Once more: a process may be killed by no fault of its file, when memory is short.
         for _ in range(2):
             self._reader = self._reader or await self._start_reader()
             answer = await self._reader.ask(json.dumps(question).encode())
             self._log_output(self._reader)
             if answer:
-                return json.loads(answer)
+                look: dict[str, Any] = json.loads(answer)
+                return look
             await self.close()
         raise MessageRefused(
             f"the process that reads {self._master} died twice in a row (its last words are in the log): "

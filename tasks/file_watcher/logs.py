@@ -6,7 +6,7 @@ from typing import Any
 from tasks.file_watcher.parameters import WatchParameters
 from tasks.file_watcher.sources import Source
 
-SLOW_LOOK_S = 5.0
+SLOW_LOOK_S = 5.0  # from when on Zocalo warns of a slow file system
 
 
 class WatchLog:

@@ -35,6 +35,7 @@ class WatchParameters(StepParameters):
     log_timeout_as_info: bool = False
     expected_per_image_delay: Any = None
 
+    # `{$REPLACE:name}` leaves null where the name is unknown.
     @model_validator(mode="before")
     @classmethod
     def _null_means_unset(cls, values: Any) -> Any:

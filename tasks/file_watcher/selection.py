@@ -14,7 +14,7 @@ def is_selected(number: int, wanted: int, count: int) -> bool:
     """Tell whether an item is one of those chosen evenly from a series.
 
     Chooses exactly `min(wanted, count)` items, the first and the last among them (the first, where one is wanted),
-    with at most two different spacings.
+    with at most two different spacings. Zocalo's formula; there one of several is a division by zero.
 
     Parameters
     ----------

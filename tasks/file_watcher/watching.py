@@ -129,6 +129,7 @@ class Watch:
     def _delay(self, found: int, pause: float) -> float:
         """Return the seconds until the next look."""
         if found:
+            # Of a full burst there may be more: then without a pause, unless the recipe wants one.
             caught_up = found < self._parameters.burst_limit
             return max(self._parameters.burst_wait, pause if caught_up else 0)
         # Not past the deadline: the last look is then, not a second late.
@@ -159,7 +160,7 @@ def check_watch(parameters: WatchParameters, plan: NodePlan) -> None:
     queue="filewatcher",
     parameters=WatchParameters,
     outputs=("first", "every", "last", "any", "finally", "timeout", "error", "select-*", "every-*", "*"),
-    default_output=None,
+    default_output=None,  # as in Zocalo: a watcher without named outputs tells nobody
     check=check_watch,
     only_sends=True,
 )

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from blocks.errors import MessageRefused
 from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE, PerImageResult
-from tasks.ispyb_access.writing.parameters import look_up, read_parameters
+from tasks.ispyb_access.writing.parameters import look_up, read_command_parameters
 from tasks.ispyb_access.writing.patience import write_patiently
 from tasks.step import Message, StepContext
 
-BATCH_ROWS: Final = 500
+BATCH_ROWS: Final = 500  # 50 to 100 times the rows a second of one by one, on SQLite and on MariaDB
 BATCH_PATIENCE_S = 0.5  # people watch the results of a scan as it goes on
 
 Prepared = tuple[Message, PerImageResult]
@@ -37,7 +37,7 @@ def _prepare(messages: Sequence[Message], context: StepContext) -> list[Prepared
         payload = message.payload if isinstance(message.payload, dict) else {}
         values = look_up(message.environment, payload, recipe_parameters)
         try:
-            prepared.append((message, read_parameters(PER_IMAGE, PerImageResult, values)))
+            prepared.append((message, read_command_parameters(PER_IMAGE, PerImageResult, values)))
         except MessageRefused as error:
             context.refuse(message, error)
     return prepared

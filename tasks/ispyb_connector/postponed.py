@@ -43,6 +43,7 @@ class Postponed:
         Take the next one only after the last was given back or not.
         """
         loop = asyncio.get_running_loop()
+        # Asked for once, and waited for with a limit: to cancel `anext` would end the inbox, a generator.
         coming: asyncio.Future[Message | None] = asyncio.ensure_future(anext(self._inbox, None))
         is_over = False
         try:

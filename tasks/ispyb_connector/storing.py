@@ -24,7 +24,7 @@ from tasks.step import BY_HAND, Chooses, Message, NodePlan, Send, StepContext, S
 SIMPLE: Final = "of the message"
 """Stands for the command of a node that has no parameters: its messages bring them."""
 
-ROW_PAUSE_S = 20.0
+ROW_PAUSE_S = 20.0  # both Zocalo's; time in which ISPyB is away doesn't count
 ROW_PATIENCE_S = 600.0
 
 CommandName = Annotated[str, Chooses(MODELS)]
@@ -81,6 +81,7 @@ Stored = list[tuple[Message, Outcome]]
 async def _store_images(
     parameters: ConnectorParameters, inbox: AsyncIterator[Message], context: StepContext
 ) -> AsyncGenerator[Stored, None]:
+    # 1 is what Zocalo answers: ImageQualityIndicators has no id of its own.
     outcome = Outcome([1], {parameters.store_result: 1} if parameters.store_result else {}, [])
     async with aclosing(image_batches.store_images(inbox, context)) as batches:
         async for messages in batches:

@@ -96,6 +96,7 @@ class LogLine:
             content["traceback"] = self.traceback
         if self.details:
             content["details"] = dict(self.details)
+        # ASCII, so that a line can be cut at any byte, by a full disk or a killed process, without spoiling the next.
         return json.dumps(content)
 
     @classmethod

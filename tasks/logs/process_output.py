@@ -10,7 +10,7 @@ from io import FileIO
 from tasks.logs.line import LogLine
 
 MOST_BYTES = 65536
-"""What is read of it at a time; of more, the end."""
+"""What is read of it at a time; of more, the end, where a crash's cause stands."""
 LAST_WORDS = 2000
 """Characters of it that fit into an error's text."""
 

@@ -61,6 +61,7 @@ class _Collector(logging.Handler):
             return
         try:
             self._lines.append(LogLine.from_record(record))
+        # As in `logging`'s own handlers: a line whose arguments don't fit its text must not end the work.
         except Exception:
             self.handleError(record)
 

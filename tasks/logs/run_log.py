@@ -46,6 +46,7 @@ def run_log(file: Path, identity: StepIdentity, level: str = "INFO") -> Iterator
             if isinstance(other, logging.StreamHandler):
                 stack.enter_context(_with_prefix(other))
         root.addHandler(handler)
+        # Callbacks run in reverse: no line may reach the handler once it's closed, or it would open its file again.
         stack.callback(handler.close)
         stack.callback(root.removeHandler, handler)
         yield
@@ -111,6 +112,8 @@ class RunLogHandler(logging.Handler):
         data = line.to_json().encode("ascii") + b"\n"
         if self._is_torn:
             data = b"\n" + data
+        # One write in append mode: the kernel puts the lines of several processes one after the other. Of what doesn't
+        # fit on a full disk it takes a part.
         written = os.write(self._descriptor, data)
         self._is_torn = written < len(data) if written else self._is_torn
         if written < len(data):

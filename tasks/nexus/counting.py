@@ -55,6 +55,7 @@ def _find_sources(master: str) -> list[tuple[LinkedFile, str]]:
 
 def _count_in_data_files(master: str, sources: Iterable[tuple[LinkedFile, str]]) -> dict[str, int | None]:
     counts: dict[str, int | None] = {}
+    # A dataset is counted once, though the virtual dataset and the links `data_000001` … both lead to it.
     counted: set[tuple[str, str]] = set()
     seen: set[tuple[LinkedFile, str]] = set()
     pending = deque(sources)
@@ -74,6 +75,7 @@ def _count_in_data_files(master: str, sources: Iterable[tuple[LinkedFile, str]])
         if (place, name) in counted:
             continue
         counted.add((place, name))
+        # As Zocalo's parser; a master that holds its own images may well have several datasets.
         if place in counts and place != master:
             raise UnusableMaster(f"{master} links two data sets to {place}: how many images it holds isn't clear")
         counts[place] = (counts[place] or 0) + (count or 0) if place in counts else count

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 
 from tasks.nexus.errors import NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
-from tasks.nexus.layout import FAR, ImageRange
+from tasks.nexus.layout import FAR, MappedRange
 from tasks.processes.parent import lines_to_parent
 
 
@@ -36,7 +36,7 @@ class Answer:
     found: int
     expected: int | None
     waiting_for: str | None
-    mapped: tuple[ImageRange, ...] = ()
+    mapped: tuple[MappedRange, ...] = ()
 
 
 class ImageCounter:
@@ -59,6 +59,7 @@ class ImageCounter:
             images = self._images = self._images or open_virtual(self._master)
             while found < limit and (image := nth_image(images.layout.mapped, seen + found)) is not None:
                 block, frames = images.open(image)
+                # A contiguous one gets all its space with its first image: nothing tells which are written.
                 if frames.dataset.chunks is None:
                     raise UnusableMaster(
                         f"{block.file.find()}: the dataset {block.dataset} should be chunked, one image to a chunk"
@@ -100,10 +101,10 @@ def open_virtual(master: str) -> MasterImages:
     return images
 
 
-def nth_image(mapped: tuple[ImageRange, ...], number: int) -> int | None:
+def nth_image(mapped: tuple[MappedRange, ...], number: int) -> int | None:
     """Return which image is the nth (from 0) of those that are mapped; None if there are fewer.
 
-    >>> mapped = (ImageRange(0, 4), ImageRange(6, 10))
+    >>> mapped = (MappedRange(0, 4), MappedRange(6, 10))
     >>> [nth_image(mapped, number) for number in (0, 3, 4, 7, 8)]
     [0, 3, 6, 9, None]
     """
@@ -116,7 +117,7 @@ def nth_image(mapped: tuple[ImageRange, ...], number: int) -> int | None:
 
 def main() -> None:
     """Answer questions, one JSON line each, until there are no more: when the asker is gone, so is this."""
-    os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
+    os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"  # before h5py is imported: HDF5 reads it once
     counter = ImageCounter(sys.argv[1])
     with lines_to_parent() as send:
         for line in sys.stdin:

@@ -72,8 +72,10 @@ def is_stored(dataset: h5py.Dataset, frame: int) -> bool:
     if not shape or frame >= shape[0]:
         return False
     if dataset.chunks is not None:
+        # HDF5 reserves a chunk's place when it's written: of one that isn't, the size is 0.
         corner = (frame // dataset.chunks[0] * dataset.chunks[0], *(0,) * (len(shape) - 1))
         return bool(dataset.id.get_chunk_info_by_coord(corner).size)
+    # Not chunked: with its header (compact), in files of no format (external), or at an offset once there's anything.
     is_elsewhere = dataset.id.get_create_plist().get_layout() == h5py.h5d.COMPACT or dataset.external
     return bool(is_elsewhere) or dataset.id.get_offset() is not None
 
@@ -109,6 +111,7 @@ class MasterImages:
         UnusableMaster
             The file isn't what it should be.
         """
+        # Each round opens one virtual dataset more, whose mapping then stands in its place.
         for _ in range(LINKS_IN_A_ROW):
             block = self.layout.find(image)
             frames = self._open_block(block, block.frame + image - block.first)
@@ -158,6 +161,7 @@ class MasterImages:
             raise FileAbsent(block.file.expected)
         key = (block.file, block.dataset)
         try:
+            # By the inode, since a file that is replaced keeps its name, and an open handle the old one's content.
             inode = os.stat(place).st_ino  # noqa: PTH116 - once an image
             known, frames = self._open.get(key, (0, None))
             if frames and known == inode and not frames.is_outdated(frame):  # else the file was replaced

@@ -20,7 +20,7 @@ FAR = 2**62
 
 
 @dataclass(frozen=True, slots=True)
-class ImageRange:
+class MappedRange:
     """Images `first` to `end`, which is left out."""
 
     first: int
@@ -138,14 +138,14 @@ class Layout:
         )
 
     @cached_property
-    def mapped(self) -> tuple[ImageRange, ...]:
+    def mapped(self) -> tuple[MappedRange, ...]:
         """The images that are mapped to a file, in order."""
-        ranges: list[ImageRange] = []
+        ranges: list[MappedRange] = []
         for block in self.blocks:
             if ranges and block.first <= ranges[-1].end:
-                ranges[-1] = ImageRange(ranges[-1].first, max(ranges[-1].end, block.end))
+                ranges[-1] = MappedRange(ranges[-1].first, max(ranges[-1].end, block.end))
             else:
-                ranges.append(ImageRange(block.first, block.end))
+                ranges.append(MappedRange(block.first, block.end))
         return tuple(ranges)
 
     def with_blocks(self, block: ImageBlock, inner: Iterable[ImageBlock]) -> Layout:

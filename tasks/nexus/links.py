@@ -49,6 +49,8 @@ class LinkedFile:
         folders = [folder]
         if os.path.islink(holder):  # noqa: PTH114
             folders.append(os.path.dirname(os.path.realpath(holder)))  # noqa: PTH120
+        # The folders of these variables come before the holder's own. Where nothing has an absolute name, HDF5 looks in
+        # all of them for the file's name alone.
         prefixes = os.environ.get(_PREFIXES[kind], "").replace("${ORIGIN}", folder)
         is_absolute = name.startswith("/")
         local = name.rpartition("/")[2] if is_absolute else name

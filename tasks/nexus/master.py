@@ -63,7 +63,7 @@ def open_dataset(
         except (OSError, RuntimeError, KeyError) as error:
             opened_file.close()
             raise explain(error, place) from error
-        except BaseException:
+        except BaseException:  # no handle may stay: with one more open, HDF5 can read the wrong image
             opened_file.close()
             raise
         opened_file.close()
@@ -176,12 +176,13 @@ def _find_class(group: h5py.Group, nx_class: str) -> str | None:
     """Return the path of the first group of a NeXus class that stands in a group; no other file is opened for it."""
     import h5py
 
+    # Only what stands in the file itself: to ask a link for its class, HDF5 would open the file it leads to.
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             continue
         child = group[name]
         if isinstance(child, h5py.Group) and _text(child.attrs.get("NX_class")) == nx_class:
-            return child.name
+            return str(child.name)
     return None
 
 

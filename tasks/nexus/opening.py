@@ -29,7 +29,7 @@ _PASSING = re.compile(
     "|ring type mismatch"
 )
 _OTHER_WAY = re.compile("file is already open for write|SWMR read access flag not the same")
-_START_BYTES = 4096
+_START_BYTES = 4096  # HDF5's signature is at byte 0, or at 512, 1024, … behind a user block
 
 
 def open_file(path: str) -> h5py.File:
@@ -67,6 +67,7 @@ def _open(path: str, ways: list[dict[str, bool]]) -> h5py.File:
     try:
         _check_unlocked(path)
         file = _open_in_one_way(path, ways)
+        # HDF5 has locked it: it does so unless HDF5_USE_FILE_LOCKING says otherwise when it's loaded.
         with suppress(OSError):  # a file system without locks
             fcntl.flock(file.id.get_vfd_handle(), fcntl.LOCK_UN)
         return file

@@ -17,7 +17,7 @@ from typing import Self
 from tasks.logs.line import LogLine
 from tasks.logs.process_output import ProcessOutput
 
-STOP_S = 2.0
+STOP_S = 2.0  # a child that reads a hanging file system answers nobody; its parent has to get on
 LONGEST_LINE = 64 * 1024 * 1024
 """Bytes of an answer: what is known of a folder of many images, or of a master of many files, may be long."""
 
@@ -59,6 +59,7 @@ class ChildProcess:
         """
         output = ProcessOutput(name)
         try:
+            # Standard error is a file: unlike a pipe it needs no reader, so a child that prints much never waits.
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",  # a module of the current folder must not stand in for one of a library

@@ -17,6 +17,7 @@ def lines_to_parent() -> Iterator[Callable[[str], None]]:
         By the sender: the parent is gone.
     """
     sys.stdout.flush()
+    # Of file descriptors, not of sys.stdout: HDF5 and DIALS print from C, past Python.
     pipe = FileIO(os.dup(1), "w")
     os.dup2(2, 1)
     with pipe:

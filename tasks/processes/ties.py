@@ -20,11 +20,13 @@ from contextlib import suppress
 
 import psutil
 
+# <linux/prctl.h>; Python has no name for them
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 def _prctl(option: int, argument: int) -> None:
+    # None: the C library that this process has loaded.
     library = ctypes.CDLL(None, use_errno=True)
     if library.prctl(option, argument, 0, 0, 0) != 0:
         number = ctypes.get_errno()
@@ -58,6 +60,7 @@ def end_with(pid: int) -> None:
         return
 
     def watch() -> None:
+        # A pidfd is readable once its process has ended; unlike a number it never means a later process.
         select.select([watched], [], [])
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from blocks.identifiers import Dcid
 from tasks.simulation.child import Place, Produce, Survey
 from tasks.simulation.image_set import ImageSet
 from tasks.simulation.jobs import run_job
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Event = Literal["start", "end"]
-Announce = Callable[[Event, int], Awaitable[None]]
+Announce = Callable[[Event, Dcid], Awaitable[None]]
 OnImage = Callable[[int, float], None]
 
 
@@ -30,7 +31,7 @@ class CollectionRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    dcid: int
+    dcid: Dcid
     group_id: int
     visit: str
     beamline: str
@@ -65,7 +66,7 @@ async def collect(
     *,
     rate_hz: float = 10.0,
     group_id: int | None = None,
-    on_begin: Callable[[int, Path], None] | None = None,
+    on_begin: Callable[[Dcid, Path], None] | None = None,
     on_image: OnImage | None = None,
 ) -> CollectionRecord:
     """Let a data collection happen.
@@ -89,7 +90,7 @@ async def collect(
     on_begin
         Told the dcid and the image directory, once the rows are there.
     on_image
-        Told each image's number from 1 and the time at which it was there.
+        Told each image's number from 1 and the time (s since the epoch) at which it was there.
 
     Raises
     ------

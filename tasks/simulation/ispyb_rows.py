@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.orm import Session
 
 from blocks.errors import ConfigurationError
+from blocks.identifiers import Dcid
 from blocks.ispyb_database.connection import retry_transaction
 from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionKind
@@ -40,7 +41,7 @@ Row = TypeVar("Row")
 
 def begin_collection(
     engine: Engine, sweep: ImageSet, visit: Visit, folder: Path, group_id: int | None = None
-) -> tuple[int, int]:
+) -> tuple[Dcid, int]:
     """Insert a data collection and whatever it hangs on that isn't there yet.
 
     Parameters
@@ -58,18 +59,18 @@ def begin_collection(
 
     Returns
     -------
-    tuple[int, int]
+    tuple[Dcid, int]
         Ids of the data collection and of its group.
     """
 
-    def insert(connection: Connection) -> tuple[int, int]:
+    def insert(connection: Connection) -> tuple[Dcid, int]:
         with Session(connection) as session:
             return _insert_collection(session, sweep, visit, folder, group_id)
 
     return retry_transaction(engine, insert)
 
 
-def end_collection(engine: Engine, dcid: int, run_status: str, recorded: int | None = None) -> None:
+def end_collection(engine: Engine, dcid: Dcid, run_status: str, recorded: int | None = None) -> None:
     """Write how and when a data collection ended.
 
     Parameters
@@ -103,7 +104,7 @@ def end_collection(engine: Engine, dcid: int, run_status: str, recorded: int | N
 
 def _insert_collection(
     session: Session, sweep: ImageSet, visit: Visit, folder: Path, group_id: int | None
-) -> tuple[int, int]:
+) -> tuple[Dcid, int]:
     beam_time = _find_session(session, visit)
     sample = _find_sample(session, beam_time)
     if group_id is None:
@@ -123,7 +124,7 @@ def _insert_collection(
         detectorId=detector.detectorId,
         **_describe(sweep, folder),
     )
-    dcid = _add(session, row).dataCollectionId
+    dcid = Dcid(_add(session, row).dataCollectionId)
     if sweep.grid is not None:
         _add(session, _describe_grid(sweep, dcid, group_id))
     return dcid, group_id
@@ -156,6 +157,7 @@ def _describe(sweep: ImageSet, folder: Path) -> dict[str, Any]:
         "yBeam": sweep.beam_y_mm,
         "imageSizeX": sweep.pixels_x,
         "imageSizeY": sweep.pixels_y,
+        # Percent, photons/s, mm: the images don't depend on them
         "transmission": 100.0,
         "flux": 1e12,
         "beamSizeAtSampleX": 0.02,
@@ -164,7 +166,7 @@ def _describe(sweep: ImageSet, folder: Path) -> dict[str, Any]:
     }
 
 
-def _describe_grid(sweep: ImageSet, dcid: int, group_id: int) -> GridInfo:
+def _describe_grid(sweep: ImageSet, dcid: Dcid, group_id: int) -> GridInfo:
     grid = sweep.grid
     assert grid is not None
     return GridInfo(

@@ -14,7 +14,7 @@ from typing import Any
 from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import ImageFormat
 
-BITSHUFFLE = 32008
+BITSHUFFLE = 32008  # the filter's number with the HDF Group
 
 Landing = Callable[[], object]
 """Makes one image appear; what can be done before is done."""
@@ -65,9 +65,10 @@ def place_frames(sweep: ImageSet, destination: Path) -> Generator[Landing, None,
             return
         with (
             h5py.File(sweep.folder / part.name, "r") as source,
-            h5py.File(destination / part.name, "w", libver=("v110", "v110")) as target,
+            h5py.File(destination / part.name, "w", libver=("v110", "v110")) as target,  # the oldest with SWMR
         ):
             data = prepare_dataset(source, target, part.dataset)
+            # From here on HDF5 takes no new objects or attributes in the file, and readers can open it.
             target.swmr_mode = True
             for frame in range(min(part.frames, remaining)):
                 yield _frame_landing(source[part.dataset], data, frame)
@@ -80,7 +81,7 @@ def _frame_landing(source: Any, target: Any, frame: int) -> Landing:
 
     def land() -> None:
         target.id.write_direct_chunk(place_of_frame, chunk, filter_mask)
-        target.flush()
+        target.flush()  # a reader under SWMR sees nothing before
 
     return land
 

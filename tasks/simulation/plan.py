@@ -62,8 +62,9 @@ class CollectionPlan(BaseModel):
     def grid_scan(cls, grid: GridScan, **settings: object) -> Self:
         """Plan stills over a grid, row by row; the crystal is a little off the middle unless told."""
         defaults: dict[str, object] = {
+            # Off the middle in both, so that swapped axes and reversed lines show
             "centre": (0.56 * grid.steps_x, 0.475 * grid.steps_y),
-            "strength": 400.0,
+            "strength": 400.0,  # a still has a tenth of what an image of 1° has: rendering.STILL_WIDTH_DEG
             **settings,
         }
         return cls(kind=CollectionKind.GRID, images=grid.size, width_deg=0, step_deg=0, grid=grid, **defaults)

@@ -16,6 +16,7 @@ CBF_NAME = re.compile(r"(?P<stem>.+_)(?P<number>\d+)(?P<suffix>\.cbf(\.gz|\.bz2)
 MASTER_NAME = re.compile(r"(?P<stem>.+?)(?P<suffix>\.nxs|_master\.h5)")
 # Start angles are written with four digits.
 SMALLEST_OVERLAP_DEG = 1e-3
+# By pixels along the fast and the slow axis
 EIGERS = {
     (1028, 1062): "Eiger2 X 1M",
     (2068, 2162): "Eiger2 X 4M",
@@ -199,6 +200,6 @@ def _read_detector_name(path: Path) -> str:
     from dxtbx.format.Format import Format
 
     with Format.open_file(str(path), "rb") as file:
-        header = file.read(4096).decode("latin-1")
+        header = file.read(4096).decode("latin-1")  # the header's text, then the compressed image
     named = re.search(r"# Detector: ([^,\r\n]+)", header)
     return named[1].strip() if named else "Pilatus"

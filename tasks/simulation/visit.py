@@ -65,6 +65,7 @@ class Visit(BaseModel):
         """Make a new folder for images, numbered by the first number that is free."""
         parent = self.folder / subfolder
         parent.mkdir(parents=True, exist_ok=True)
+        # mkdir decides who gets a number: two collections may begin at once.
         number = 1
         while True:
             try:

@@ -14,6 +14,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         It can't be written; nothing stands under either name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside it: a rename is atomic within one file system only. Two writers never share a temporary name.
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
         with temporary.open("wb") as file:
@@ -36,6 +37,7 @@ def link_atomically(link: Path, target: str) -> bool:
     """
     if link.exists() and not link.is_symlink():
         return False
+    # There's no call that turns a link in place: unlink and symlink would leave a moment without one.
     temporary = link.with_name(f".{link.name}.{uuid4().hex[:8]}")
     temporary.symlink_to(target)
     temporary.replace(link)

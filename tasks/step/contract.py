@@ -190,6 +190,7 @@ class Step:
     @property
     def name(self) -> str:
         """The function's name: what the step does, as a verb."""
+        # A site's step may be any callable, such as a `partial`, which has no name.
         function = self.message_function or self.stream_function
         return getattr(function, "__name__", self.queue)
 

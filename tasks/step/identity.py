@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from blocks.identifiers import Dcid
+
 
 @dataclass(frozen=True, slots=True)
 class StepIdentity:
@@ -28,7 +30,7 @@ class StepIdentity:
 
     recipe_run: str
     recipe: str
-    dcid: int | None = None
+    dcid: Dcid | None = None
     node: int | None = None
     step: str | None = None
 

@@ -178,7 +178,7 @@ class Cluster(Protocol):
         ...
 
 
-class MailServer(Protocol):
+class MailTransport(Protocol):
     """Takes mails. Waits for the server: call it in a thread."""
 
     @property

@@ -20,6 +20,7 @@ STEPS: dict[str, str] = {
     "filewatcher": "tasks.file_watcher:watch_files",
     "images": "tasks.image_previews:make_preview",
     "ispyb_connector": "tasks.ispyb_connector:store_in_ispyb",
+    # Zocalo's queue of its own for images' results, lest they delay all else; here each node has its own inbox anyway
     "ispyb_pia": "tasks.ispyb_connector:store_in_ispyb",
     "mailnotification": "tasks.mailer:send_mail",
     "nexusparser.find_related_files": "tasks.nexus_parser:find_related_files",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from distributed import Client
     from sqlalchemy import Engine
 
-    from tasks.step.ports import Cluster, ISPyBWriter, Launcher, MailServer
+    from tasks.step.ports import Cluster, ISPyBWriter, Launcher, MailTransport
 
 
 class Resources(Protocol):
@@ -60,7 +60,7 @@ class Resources(Protocol):
         """
         ...
 
-    def mail_server(self) -> MailServer | None:
+    def mail_server(self) -> MailTransport | None:
         """Return the site's mail server; None if it has none. Call it in a thread: it may wait for Prefect's API.
 
         Raises

@@ -50,7 +50,7 @@ class Retries:
     """
 
     on: tuple[type[Exception], ...] = ()
-    tries: int = 5
+    tries: int = 5  # within some 15 s (1, 2, 4, 8, less by chance); Zocalo's broker has 6, and no pause
     first_pause_s: float = 1.0
     longest_pause_s: float = 60.0
 

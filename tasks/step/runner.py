@@ -69,6 +69,7 @@ async def _refuse_all(
 ) -> AsyncGenerator[Handled, None]:
     async for message in inbox:
         context.refuse(message, error)
+    # The `yield` makes it a generator, as its caller expects; there is nothing to send.
     return
     yield
 
@@ -85,9 +86,10 @@ async def _handle_each(
                 if is_quick:
                     sends = list(await function(parameters, message, context) or ())
                 else:
+                    # A thread begins with an empty context: the copy has on whose behalf lines are logged.
                     call = partial(copy_context().run, _call, function, parameters, message, context)
                     sends = await asyncio.get_running_loop().run_in_executor(thread, call)
-            except Exception as error:
+            except Exception as error:  # costs this message only; Zocalo's service would end and meet it again
                 context.refuse(message, error)
             else:
                 yield Handled(message, sends)

@@ -1,8 +1,8 @@
 """Where the crystal is in a grid scan: the mathematics of X-ray centring in two dimensions.
 
-The algorithm is that of Diamond's beamlines: the largest connected region of boxes with at least half of the
-strongest image's spots, and its unweighted centroid. Boxes count from 0 at the grid's corner; a box's own
-centre is at + 0.5.
+The algorithm is that of Diamond's beamlines (Zocalo's X-ray centring): the largest connected region of boxes with at
+least half of the strongest image's spots, and its unweighted centroid. Boxes count from 0 at the grid's corner; a box's
+own centre is at + 0.5.
 """
 
 import re
@@ -56,10 +56,16 @@ class CentringResult:
 
     Parameters
     ----------
+    steps, box_size_px, snapshot_offset
+        Those of the grid, x and y.
     centre_x, centre_y
         The crystal's centre in pixels of the snapshot.
-    centre_x_box, centre_y_box
+    centre_x_box, centre_y_box, centre_of_mass
         The same in boxes.
+    max_voxel, max_count
+        The strongest box of the region, (column, row), and the most spots of any box.
+    n_voxels, total_count
+        Boxes of the region, and their spots.
     status
         `ok` or `fail`.
     best_image
@@ -105,6 +111,7 @@ def arrange_grid(counts: NDArray[np.int64], grid: Grid) -> NDArray[np.int64]:
     is_horizontal = grid.orientation is Orientation.HORIZONTAL
     lines = counts.reshape((steps_y, steps_x) if is_horizontal else (steps_x, steps_y)).copy()
     if grid.snaked:
+        # A snaked scan always starts in the positive direction. Copied: source and target overlap.
         lines[1::2] = lines[1::2, ::-1].copy()
     return lines if is_horizontal else lines.T
 
@@ -184,4 +191,6 @@ def _largest_region(strong: NDArray[np.bool_]) -> NDArray[np.bool_]:
     labels, _ = ndimage.label(strong, structure=CORNERS_TOUCH)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0  # what is not strong
-    return labels == np.argmax(sizes)  # of equally large regions the one that is met first, row by row
+    # of equally large regions the one that is met first, row by row
+    largest: NDArray[np.bool_] = labels == np.argmax(sizes)
+    return largest

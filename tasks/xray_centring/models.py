@@ -33,7 +33,7 @@ IfKnown = Annotated[Value | None, BeforeValidator(_unless_unknown)]
 
 
 class CentringParameters(StepParameters):
-    """The node's parameters that two-dimensional centring uses; latencies in seconds."""
+    """The node's parameters that two-dimensional centring uses, with Zocalo's defaults; latencies in seconds."""
 
     dcid: PositiveInt
     beamline: Annotated[str, Field(min_length=1)]
@@ -54,16 +54,25 @@ class CentringParameters(StepParameters):
         return bool(self.dcg_dcids) or self.experiment_type == "Mesh3D"
 
     def sample_at(self, x_box: float, step_um: float) -> int | None:
-        """Return the sample in the well at a position; the loop's own sample if it hasn't several."""
+        """Return the sample in the well at a position; the loop's own sample if it hasn't several.
+
+        Parameters
+        ----------
+        x_box
+            Along x, in boxes from the grid's corner.
+        step_um
+            A box's size along x, µm.
+        """
         limits = well_limits(self.loop_type, step_um)
         if not limits or not self.msp_sample_ids:
             return self.sample_id
+        # Zocalo's 2-D centring compares y, of the boxes' corners, with these limits along x.
         well = well_at(x_box, limits)
         return None if well is None else self.msp_sample_ids.get(well)
 
 
 class GridInfo(BaseModel):
-    """The columns of ISPyB's GridInfo that centring uses."""
+    """The columns of ISPyB's GridInfo that centring uses; `px` are pixels of the snapshot."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
@@ -90,7 +99,7 @@ class GridInfo(BaseModel):
 
 
 class ImageResult(BaseModel):
-    """What centring uses of an image's analysis."""
+    """What centring uses of an image's analysis: its number, from 1; its spots; when it was seen, in epoch seconds."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
@@ -128,7 +137,7 @@ class GatheredImages:
         self.last_seen_at = max(self.last_seen_at, image.seen_at)
 
     def in_order(self) -> NDArray[np.int64]:
-        """Return the complete grid's spot counts in the order of collection."""
+        """Return the complete grid's spot counts in the order of collection, (steps_x * steps_y,)."""
         return np.array([self.counts[number] for number in range(1, self.expected + 1)], dtype=np.int64)
 
     def missing(self) -> list[int]:

@@ -7,7 +7,7 @@ from typing import NoReturn
 from uuid import UUID, uuid5
 
 from blocks.settings import Settings, get_settings
-from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe, MailServer
+from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe, MailTransport
 
 RUNS = UUID(int=0)
 
@@ -51,13 +51,13 @@ class FakeResources:
         self,
         settings: Settings | None = None,
         launcher: FakeLauncher | None = None,
-        mail_server: MailServer | None = None,
+        mail_server: MailTransport | None = None,
     ) -> None:
         self.settings = settings or get_settings()
         self.launcher = launcher or FakeLauncher()
         self._mail_server = mail_server
 
-    def mail_server(self) -> MailServer | None:
+    def mail_server(self) -> MailTransport | None:
         return self._mail_server
 
     async def analysis_client(self, instead_of: object = None) -> NoReturn:

@@ -41,7 +41,7 @@ def edit_in_editor(content: dict[str, Any], name: str) -> dict[str, Any]:
             f"the editor {editor!r} failed ({error}): nothing changed; see {draft.name}"
         ) from error
     try:
-        edited = parse_json(read_text(Path(draft.name)))
+        edited: dict[str, Any] = parse_json(read_text(Path(draft.name)))
         _check(edited)
     except PlazaError as error:
         raise RecipeError(f"{error}; nothing changed, and what you wrote is in {draft.name}") from error

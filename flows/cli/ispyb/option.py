@@ -55,18 +55,18 @@ def open_ispyb(url: str | None) -> Iterator[Engine]:
     """
     from sqlalchemy.exc import DBAPIError
 
-    from blocks.ispyb_database.connection import describe
+    from blocks.ispyb_database.connection import safe_url
 
     engine = find_ispyb(url)
     try:
         file = engine.url.database  # SQLite would make an empty one, and then lack its tables
         if engine.dialect.name == "sqlite" and file and file != ":memory:" and not Path(file).is_file():
             raise ConfigurationError(
-                f"ISPyB at {describe(engine)} isn't there: make it with `plaza ispyb create`, or name another one "
+                f"ISPyB at {safe_url(engine)} isn't there: make it with `plaza ispyb create`, or name another one "
                 "with --ispyb or PLAZA_ISPYB_URL"
             )
         yield engine
     except DBAPIError as error:
-        raise ConfigurationError(f"ISPyB at {describe(engine)} refuses what it is asked: {error.orig}") from error
+        raise ConfigurationError(f"ISPyB at {safe_url(engine)} refuses what it is asked: {error.orig}") from error
     finally:
         engine.dispose()

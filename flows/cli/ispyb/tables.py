@@ -25,19 +25,19 @@ def create(
     on_server: Annotated[bool, typer.Option("--on-server", help="Make tables on a database server too.")] = False,
 ) -> None:
     """Make the tables that are missing, and fill the look-up tables."""
-    from blocks.ispyb_database.connection import describe
+    from blocks.ispyb_database.connection import safe_url
     from tasks.ispyb_access.schema.tables import METADATA, create_schema
 
     engine = find_ispyb(ispyb or url)
     create_schema(engine, on_server=on_server)
-    typer.echo(f"ISPyB at {describe(engine)} has its {len(METADATA.tables)} tables.")
+    typer.echo(f"ISPyB at {safe_url(engine)} has its {len(METADATA.tables)} tables.")
     engine.dispose()
 
 
 @app.command()
 def check(ispyb: IspybURL = None) -> None:
     """Tell what ISPyB lacks of the tables and columns that Plaza uses. Exit status 1 if it lacks any."""
-    from blocks.ispyb_database.connection import describe
+    from blocks.ispyb_database.connection import safe_url
     from tasks.ispyb_access.schema.check import check_schema
 
     with open_ispyb(ispyb) as engine:
@@ -46,4 +46,4 @@ def check(ispyb: IspybURL = None) -> None:
             typer.echo(warning)
         if found.lacks_any:
             raise typer.Exit(1)
-        typer.echo(f"ISPyB at {describe(engine)} has all that Plaza uses.")
+        typer.echo(f"ISPyB at {safe_url(engine)} has all that Plaza uses.")

@@ -61,7 +61,7 @@ def to_svg(
 
     graph = _digraph(recipe, states or {}, notes or {}, with_parameters)
     try:
-        return graph.pipe(format="svg", encoding="utf-8")
+        return str(graph.pipe(format="svg", encoding="utf-8"))
     except ExecutableNotFound as error:
         raise DrawingFailed(
             "graphviz's program `dot` isn't there, which draws recipes: install the package graphviz "
@@ -91,7 +91,7 @@ def to_dot(
     with_parameters
         Whether the nodes show what their steps are told.
     """
-    return _digraph(recipe, states or {}, notes or {}, with_parameters).source
+    return str(_digraph(recipe, states or {}, notes or {}, with_parameters).source)
 
 
 def _digraph(recipe: Recipe, states: Mapping[int, str], notes: Mapping[int, str], with_parameters: bool) -> Digraph:

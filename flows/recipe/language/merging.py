@@ -57,7 +57,8 @@ def _new_numbers(recipe: Recipe, taken: Mapping[int, Any]) -> dict[int, int]:
 
 def _renumbered(node: Mapping[str, Any], numbers: Mapping[int, int]) -> dict[str, Any]:
     links = {key: _renumbered_links(node[key], numbers) for key in ("output", "error") if key in node}
-    return copied({**node, **links})
+    renumbered: dict[str, Any] = copied({**node, **links})
+    return renumbered
 
 
 def _renumbered_links(links: Any, numbers: Mapping[int, int]) -> Any:

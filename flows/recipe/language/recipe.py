@@ -83,7 +83,8 @@ class Recipe:
         RecipeError
             It holds something that isn't JSON.
         """
-        return json.loads(self.to_json())
+        document: dict[str, Any] = json.loads(self.to_json())
+        return document
 
     def to_json(self, indent: int | None = None) -> str:
         """Return the recipe as JSON text (see `to_document`)."""

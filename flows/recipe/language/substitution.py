@@ -43,7 +43,7 @@ def fill(value: Any, parameters: Mapping[str, Any]) -> Any:
 
 
 def _fill_node(number: int, node: Mapping[str, Any], known: Parameters) -> Mapping[str, Any]:
-    filled = _fill_named(f"node {number}", node, known)
+    filled: Mapping[str, Any] = _fill_named(f"node {number}", node, known)
     for links in ("output", ERROR):
         if links in filled and links not in node:  # they would be links that nobody has validated
             raise RecipeError(f"node {number}: a placeholder becomes the key '{links}': write links as they are")

@@ -143,9 +143,10 @@ def decode_entry(line: bytes) -> Entry:
     """
     if line.startswith(_TYPED):
         try:
-            return _DECODER.decode(line)
+            entry: Entry = _DECODER.decode(line)
         except msgspec.DecodeError:  # lone surrogates, if it isn't damaged
             return _converted(decode(line, dict))
+        return entry
     return _entry_of_version_0_1(decode(line, dict))
 
 

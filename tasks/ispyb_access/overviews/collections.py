@@ -11,7 +11,8 @@ from sqlalchemy import ColumnElement, Engine, Select, exists, func, or_, select
 from sqlalchemy.engine import RowMapping
 
 from blocks.errors import PlazaError, UnknownDataCollection
-from blocks.ispyb_database.connection import describe, transaction
+from blocks.identifiers import Dcid
+from blocks.ispyb_database.connection import safe_url, transaction
 from tasks.ispyb_access.reading.classification import classify
 from tasks.ispyb_access.reading.image_files import image_number, last_image
 from tasks.ispyb_access.reading.rows import COLLECTION, GRID, GROUP, SESSION, cell, labelled
@@ -28,7 +29,7 @@ class CollectionSummary(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    dcid: int
+    dcid: Dcid
     start_time: str | None
     directory: str | None
     template: str | None
@@ -68,7 +69,7 @@ def find_by_path(engine: Engine, path: PurePosixPath) -> list[CollectionSummary]
     found = in_directory or best_matches(path.name, _read(engine, _in_directory(path.parent)))
     if not found:
         raise UnknownDataCollection(
-            f"ISPyB at {describe(engine)} has no data collection in {path}, nor one that the file belongs to: expected "
+            f"ISPyB at {safe_url(engine)} has no data collection in {path}, nor one that the file belongs to: expected "
             "a DataCollection.imageDirectory, or an image in one"
         )
     return found
@@ -88,10 +89,11 @@ def latest_collections(engine: Engine, beamline: str, count: int) -> list[Collec
         known = sorted(name for name in connection.scalars(select(SESSION.c.beamLineName).distinct()) if name)
     if beamline not in known:
         raise UnknownBeamline(
-            f"ISPyB at {describe(engine)} has no session on {beamline!r}; it knows {', '.join(known) or 'no beamline'}"
+            f"ISPyB at {safe_url(engine)} has no session on {beamline!r}; it knows {', '.join(known) or 'no beamline'}"
         )
     sessions = select(SESSION.c.sessionId).where(SESSION.c.beamLineName == beamline)
     no_session = func.coalesce(COLLECTION.c.SESSIONID, 0) == 0
+    # Two statements, each by an index of its own: an OR would use neither.
     found = [
         *_read(engine, COLLECTION.c.SESSIONID.in_(sessions), limit=count),
         *_read(engine, no_session, GROUP.c.sessionId.in_(sessions), limit=count),
@@ -133,7 +135,8 @@ def _length_of_match(template: str, name: str) -> int:
 
 
 def _in_directory(path: PurePosixPath) -> ColumnElement[bool]:
-    return COLLECTION.c.imageDirectory.in_([str(path), f"{str(path).rstrip('/')}/"])
+    is_in: ColumnElement[bool] = COLLECTION.c.imageDirectory.in_([str(path), f"{str(path).rstrip('/')}/"])
+    return is_in
 
 
 def _read(engine: Engine, *conditions: ColumnElement[bool], limit: int | None = None) -> list[CollectionSummary]:

@@ -12,6 +12,7 @@ from ispyb.sqlalchemy import Base
 from sqlalchemy import Connection, Engine, Row, String, Table, func, select, type_coerce
 
 from blocks.errors import MessageRefused, UnknownJob
+from blocks.identifiers import Dcid, JobId
 from blocks.ispyb_database.connection import transaction
 
 JOB = Base.metadata.tables["ProcessingJob"]
@@ -75,15 +76,15 @@ class Job:
         Data collection, first and last image each.
     """
 
-    id: int
-    dcid: int | None
+    id: JobId
+    dcid: Dcid | None
     recipe: str | None
     display_name: str | None
     comment: str | None
     automatic: bool
     recorded: datetime | None
     parameters: tuple[tuple[str, str], ...] = ()
-    sweeps: tuple[tuple[int, int, int], ...] = ()
+    sweeps: tuple[tuple[Dcid, int, int], ...] = ()
     programs: tuple[Program, ...] = ()
 
     @property
@@ -114,7 +115,7 @@ class Job:
         return program
 
 
-def read_job(engine: Engine, job_id: int) -> Job:
+def read_job(engine: Engine, job_id: JobId) -> Job:
     """Read all of a job.
 
     Raises
@@ -131,7 +132,7 @@ def read_job(engine: Engine, job_id: int) -> Job:
     return jobs[0]
 
 
-def list_jobs(engine: Engine, dcid: int | None = None, beamline: str | None = None, most: int = 20) -> list[Job]:
+def list_jobs(engine: Engine, dcid: Dcid | None = None, beamline: str | None = None, most: int = 20) -> list[Job]:
     """Read the newest jobs, newest first.
 
     Parameters
@@ -151,6 +152,7 @@ def list_jobs(engine: Engine, dcid: int | None = None, beamline: str | None = No
         of_beamline = (
             select(COLLECTION.c.dataCollectionId)
             .join(SESSION, SESSION.c.sessionId == COLLECTION.c.SESSIONID)
+            # MariaDB compares without case anyway, SQLite with it.
             .where(func.lower(SESSION.c.beamLineName) == beamline.lower())
         )
         conditions.append(JOB.c.dataCollectionId.in_(of_beamline))

@@ -8,6 +8,7 @@ from ispyb.sqlalchemy import Base
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, or_, select
 
+from blocks.identifiers import Dcid
 from blocks.ispyb_database.connection import transaction
 
 TABLES = Base.metadata.tables
@@ -25,7 +26,14 @@ INTEGRATION = TABLES["AutoProcIntegration"]
 
 @dataclass(frozen=True)
 class ImageQuality:
-    """Per-image results as columns, in the order of the images; NaN where ISPyB has none."""
+    """Per-image results as columns, in the order of the images; NaN where ISPyB has none.
+
+    Parameters
+    ----------
+    image_number, spots_total, spots_no_ice, d_min_a, total_intensity
+        (images,) each: number from 1; spots; spots without those of ice; resolution in Å, -1 where it is unknown;
+        counts.
+    """
 
     image_number: NDArray[np.int64]
     spots_total: NDArray[np.float64]
@@ -36,7 +44,7 @@ class ImageQuality:
 
 @dataclass(frozen=True)
 class CentringRow:
-    """A crystal that X-ray centring found, in grid boxes."""
+    """A crystal that X-ray centring found, in grid boxes from the grid's corner; z for a 3-D scan only."""
 
     centring_id: int
     type: str | None
@@ -77,7 +85,7 @@ class WrittenRows:
     programs: tuple[ProgramRow, ...]
 
 
-def read_written_rows(engine: Engine, dcid: int) -> WrittenRows:
+def read_written_rows(engine: Engine, dcid: Dcid) -> WrittenRows:
     """Read what was written for a data collection; one that nothing was written for gives empty columns and lists.
 
     Raises
@@ -95,7 +103,7 @@ def read_written_rows(engine: Engine, dcid: int) -> WrittenRows:
         )
 
 
-def _image_quality(connection: Connection, dcid: int) -> ImageQuality:
+def _image_quality(connection: Connection, dcid: Dcid) -> ImageQuality:
     names = ("imageNumber", "spotTotal", "goodBraggCandidates", "method1Res", "totalIntegratedSignal")
     statement = select(*(QUALITY.c[name] for name in names)).where(QUALITY.c.dataCollectionId == dcid)
     rows = connection.execute(statement.order_by(QUALITY.c.imageNumber)).all()
@@ -103,7 +111,7 @@ def _image_quality(connection: Connection, dcid: int) -> ImageQuality:
     return ImageQuality(columns[0].astype(np.int64), *columns[1:])
 
 
-def _centrings(connection: Connection, dcid: int) -> tuple[CentringRow, ...]:
+def _centrings(connection: Connection, dcid: Dcid) -> tuple[CentringRow, ...]:
     """Return the results for the collection's own grid, and those of its group that are of no single grid."""
     own_grid = select(GRID.c.gridInfoId).where(GRID.c.dataCollectionId == dcid)
     statement = (
@@ -126,7 +134,7 @@ def _centrings(connection: Connection, dcid: int) -> tuple[CentringRow, ...]:
     return tuple(CentringRow(*row) for row in connection.execute(statement))
 
 
-def _programs(connection: Connection, dcid: int) -> tuple[ProgramRow, ...]:
+def _programs(connection: Connection, dcid: Dcid) -> tuple[ProgramRow, ...]:
     """Return the programs of the collection's processing jobs, and those that integrated it without a job."""
     of_jobs = select(JOB.c.processingJobId).where(JOB.c.dataCollectionId == dcid)
     of_integrations = select(INTEGRATION.c.autoProcProgramId).where(INTEGRATION.c.dataCollectionId == dcid)
@@ -139,7 +147,7 @@ def _programs(connection: Connection, dcid: int) -> tuple[ProgramRow, ...]:
     return tuple(ProgramRow(*row) for row in connection.execute(statement.order_by(PROGRAM.c.autoProcProgramId)))
 
 
-def _attachments(connection: Connection, dcid: int, programs: tuple[ProgramRow, ...]) -> tuple[AttachedFile, ...]:
+def _attachments(connection: Connection, dcid: Dcid, programs: tuple[ProgramRow, ...]) -> tuple[AttachedFile, ...]:
     of_collection = connection.execute(
         select(COLLECTION_FILE.c.fileFullPath, COLLECTION_FILE.c.fileType)
         .where(COLLECTION_FILE.c.dataCollectionId == dcid)

@@ -15,7 +15,7 @@ from tasks.ispyb_access.reading.rows import DETECTOR, GROUP, PIPELINE, PLAN, PRO
 from tasks.ispyb_access.reading.visit import paths as visit_paths
 from tasks.ispyb_access.reading.visit.files import PDBRow, VisitFiles
 
-DEFAULT_PROCESSING = "xia2/DIALS"
+DEFAULT_PROCESSING = "xia2/DIALS"  # Zocalo's
 X_RAY_DETECTION = "XrayDetection"
 IN_PLATE = "/dls/mx"  # in-plate crystals: sweeps of a group are of different crystals
 
@@ -33,7 +33,7 @@ class CollectionDetails:
     events: Sequence[dict[str, Any]] = ()
 
 
-def classify(collection: CollectionRow, grid: dict[str, Any]) -> DataCollectionClass:
+def classify_collection(collection: CollectionRow, grid: dict[str, Any]) -> DataCollectionClass:
     """Tell what kind of experiment a data collection was."""
     return classification.classify(
         has_grid=bool(grid),

@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
+# By the model in ISPyB, in lower case; the names are Zocalo's
 DETECTOR_NAMES = {
     "eiger2 xe 16m": "Eiger16M",
     "eiger2 x 4m": "Eiger4M",
@@ -32,7 +33,17 @@ def classify(
     overlap: float | None,
     axis_range: float | None,
 ) -> DataCollectionClass:
-    """Tell the kind of experiment from what ISPyB says of it."""
+    """Tell the kind of experiment from what ISPyB says of it; the rules are those of Zocalo's dispatcher.
+
+    Parameters
+    ----------
+    experiment_type
+        Of the data collection group.
+    overlap
+        Of an image and the next one, degrees; negative where images are far apart.
+    axis_range
+        What the crystal turns by during an image, degrees.
+    """
     return DataCollectionClass(
         grid=has_grid,
         serial_fixed=experiment_type == "Serial Fixed",

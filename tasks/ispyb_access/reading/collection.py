@@ -109,22 +109,26 @@ class CollectionRow:
     @property
     def group(self) -> int | None:
         """Id of its group."""
-        return self.info["dataCollectionGroupId"]
+        group: int | None = self.info["dataCollectionGroupId"]
+        return group
 
     @property
     def session(self) -> int | None:
         """Id of its session, or of its group's."""
-        return cell(self.row, SESSION, "sessionId")
+        session: int | None = cell(self.row, SESSION, "sessionId")
+        return session
 
     @property
     def sample(self) -> int | None:
         """Id of its sample, or of its group's; None if there's no such sample."""
-        return cell(self.row, SAMPLE, "blSampleId")
+        sample: int | None = cell(self.row, SAMPLE, "blSampleId")
+        return sample
 
     @property
     def protein(self) -> int | None:
         """Id of the sample's protein."""
-        return cell(self.row, PROTEIN, "proteinId")
+        protein: int | None = cell(self.row, PROTEIN, "proteinId")
+        return protein
 
     @property
     def image_range(self) -> tuple[int | None, int | None]:

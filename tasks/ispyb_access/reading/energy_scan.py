@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tasks.ispyb_access.reading.parameters import EnergyScanInfo
 
 HC_EV_A = 12398.42  # photon energy in eV times wavelength in Å
-REMOTE_EV = 30.0
+REMOTE_EV = 30.0  # from the peak or the inflection, as Zocalo has it
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,15 @@ def choose_energy_scan(
 
     Scans without peak or inflection count for nothing, and so do all if the wavelength isn't known. Of two that are as
     near, it is the earlier one.
+
+    Parameters
+    ----------
+    scans
+        In the order of their ids.
+    sample
+        Id of the collection's sample.
+    wavelength_a
+        The collection's, Å.
     """
     if not wavelength_a or wavelength_a < 0:
         return None

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-LAST_HASHES = re.compile(r"#+(?=[^#]*$)")
+LAST_HASHES = re.compile(r"#+(?=[^#]*$)")  # Zocalo counts all # of a template, and loses what is between two runs
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ def image_number(template: str, name: str) -> int | None:
         return None
     before, after = template[: hashes.start()], template[hashes.end() :]
     digits = re.fullmatch(rf"{re.escape(before)}(\d+){re.escape(after)}", name, re.ASCII)
+    # More digits than # are right: numbers outgrow a template, as `%05d` writes 100000.
     if digits is None or len(digits[1]) < len(hashes[0]):
         return None
     return int(digits[1])

@@ -7,9 +7,9 @@ from sqlalchemy import Connection, Engine, select
 
 from blocks.errors import UnknownDataCollection, UnknownJob
 from blocks.identifiers import Dcid, JobId, parse_dcid, parse_job_id
-from blocks.ispyb_database.connection import describe, transaction
+from blocks.ispyb_database.connection import safe_url, transaction
 from tasks.ispyb_access.reading.asking import collection_to_read, is_collection_unread, job_to_read
-from tasks.ispyb_access.reading.assembly import CollectionDetails, assemble, classify, has_sweeps
+from tasks.ispyb_access.reading.assembly import CollectionDetails, assemble, classify_collection, has_sweeps
 from tasks.ispyb_access.reading.collection import CollectionRow, read_collection, read_events, read_grid
 from tasks.ispyb_access.reading.energy_scan import choose_energy_scan
 from tasks.ispyb_access.reading.job import read_job_parameters
@@ -81,7 +81,7 @@ def read_processing_job(engine: Engine, job_id: JobId) -> JobParameters:
     with transaction(engine, read_only=True) as connection:
         job = read_job_parameters(connection, job_id)
     if job is None:
-        raise UnknownJob(f"ISPyB at {describe(engine)} has no processing job {job_id}: check the job's id")
+        raise UnknownJob(f"ISPyB at {safe_url(engine)} has no processing job {job_id}: check the job's id")
     return job
 
 
@@ -134,7 +134,7 @@ def complete_parameters(
     return ReadParameters(given=dict(given), dcid=dcid, job=job, collection=collection)
 
 
-def read_run_status(engine: Engine, dcid: int) -> str | None:
+def read_run_status(engine: Engine, dcid: Dcid) -> str | None:
     """Return how a data collection stands (`runStatus`); None while the beamline hasn't said.
 
     Raises
@@ -155,7 +155,7 @@ def read_run_status(engine: Engine, dcid: int) -> str | None:
 def _read_details(connection: Connection, collection: CollectionRow) -> CollectionDetails:
     """Read what is worth a statement for this kind of data collection."""
     grid = read_grid(connection, collection)
-    kind = classify(collection, grid)
+    kind = classify_collection(collection, grid)
     scans = read_energy_scans(connection, collection)
     return CollectionDetails(
         kind=kind,
@@ -186,8 +186,8 @@ def _groups_of_directories(engine: Engine, collection: CollectionRow, files: Vis
     return groups_of_directories(files.groups, collections, str(visit_directory))
 
 
-def _unknown(engine: Engine, dcid: int) -> UnknownDataCollection:
+def _unknown(engine: Engine, dcid: Dcid) -> UnknownDataCollection:
     return UnknownDataCollection(
-        f"ISPyB at {describe(engine)} has no data collection {dcid}: check the dcid, and that this is the "
+        f"ISPyB at {safe_url(engine)} has no data collection {dcid}: check the dcid, and that this is the "
         "database that the beamline writes to"
     )

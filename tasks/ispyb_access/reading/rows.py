@@ -72,6 +72,7 @@ def json_value(value: Any) -> Any:
     match value:
         case str():
             return without_nul(value)
+        # ISPyB's DOUBLE columns are read as Decimal, on any database; JSON has none.
         case Decimal():
             return json_value(float(value)) if value.is_finite() else None
         case float() if not math.isfinite(value):

@@ -15,7 +15,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateColumn, CreateIndex
 
 from blocks.errors import ConfigurationError
-from blocks.ispyb_database.connection import describe, transaction
+from blocks.ispyb_database.connection import safe_url, transaction
 from tasks.ispyb_access.writing import ledger
 
 METADATA: MetaData = Base.metadata
@@ -58,7 +58,7 @@ def create_schema(engine: Engine, *, on_server: bool = False) -> None:
     """
     if engine.dialect.name != "sqlite" and not on_server:
         raise ConfigurationError(
-            f"{describe(engine)} is a database server: tables are only made there when asked to (--on-server)"
+            f"{safe_url(engine)} is a database server: tables are only made there when asked to (--on-server)"
         )
     with transaction(engine) as connection:
         METADATA.create_all(connection)

@@ -22,30 +22,32 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.schema import CreateTable
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
-from blocks.ispyb_database.connection import describe, transaction
+from blocks.ispyb_database.connection import safe_url, transaction
 
 logger = logging.getLogger(__name__)
 
-KEY_LENGTH = 190  # characters; an index holds as many even where a character may take four bytes
+KEY_LENGTH = 190  # characters of up to four bytes: InnoDB's older row formats index 767 bytes
 
 TABLE = Table(
     "plaza_ledger",
     MetaData(),  # not ISPyB's: its tables are as they are
     Column(
+        # Compared byte by byte: by default a server takes upper and lower case, and é and e, for the same
         "entry",
         String(KEY_LENGTH).with_variant(mysql.VARCHAR(KEY_LENGTH, collation="utf8mb4_bin"), "mysql", "mariadb"),
         primary_key=True,
         comment="recipe run / message / what was done",
     ),
+    # A TEXT has 64 kB: the answers of a long list may be more
     Column("answer", Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"), nullable=False, comment="JSON"),
     Column("recordTimeStamp", DateTime, nullable=False),
-    mysql_engine="InnoDB",
+    mysql_engine="InnoDB",  # a server's default engine needn't have transactions
     mariadb_engine="InnoDB",
 )
 CREATE_TABLE = CreateTable(TABLE, if_not_exists=True)
 
 _usable: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()
-_asking = threading.Lock()
+_asking = threading.Lock()  # each step asks from a thread of its own
 
 
 class Entry(NamedTuple):
@@ -138,7 +140,7 @@ def _find_or_make(engine: Engine) -> bool:
         logger.warning(
             "ISPyB at %s has no table %s that can be used, nor can it be made: a message that comes again after a "
             "crash may be written twice. docs/how-to/use-your-own-ispyb.md tells how to make it. %s",
-            *(describe(engine), TABLE.name, error),
+            *(safe_url(engine), TABLE.name, error),
         )
         return False
     return True

@@ -14,7 +14,7 @@ from tasks.ispyb_access.writing.refusals import ids_of
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, squash
 from tasks.ispyb_access.writing.rows.row_parameters import RowParameters
 
-# File names may have a $ in them
+# File names may have a $ in them; Zocalo doesn't look into these three either
 LITERAL_KEYS: Final = frozenset(map(squash, ("file_name", "file_path", "importance_rank")))
 
 Model = TypeVar("Model", bound=CommandParameters)
@@ -42,13 +42,14 @@ def look_up(environment: Mapping[str, Any], *places: Mapping[str, Any]) -> dict[
 
 
 def _fill(value: str, environment: Mapping[str, Any]) -> str:
+    # The longest first: `$dcid_group` isn't `$dcid` with something behind it.
     for name in sorted(environment, key=len, reverse=True):
         for placeholder in (f"${{{name}}}", f"${name}"):
             value = value.replace(placeholder, str(environment[name]))
     return value
 
 
-def read_parameters(name: str, model: type[Model], values: Mapping[str, Any]) -> Model:
+def read_command_parameters(name: str, model: type[Model], values: Mapping[str, Any]) -> Model:
     """Read a command's parameters.
 
     Raises

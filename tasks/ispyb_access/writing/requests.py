@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from blocks.errors import MessageRefused, PassingFault
-from tasks.ispyb_access.writing.commands import BUFFER_COMMANDS, COMMANDS, Announcement, Call
+from tasks.ispyb_access.writing.commands import BUFFER_COMMANDS, COMMANDS, Announcement, CommandCall
 from tasks.ispyb_access.writing.composite_commands import (
     BUFFER,
     MULTIPART,
@@ -19,11 +19,11 @@ from tasks.ispyb_access.writing.composite_commands import (
     check_name,
     read_list,
 )
-from tasks.ispyb_access.writing.parameters import look_up, read_parameters
+from tasks.ispyb_access.writing.parameters import look_up, read_command_parameters
 
 Result = TypeVar("Result")
 
-Calls = Generator[Call, Any, Result]
+Calls = Generator[CommandCall, Any, Result]
 """Commands to be carried out, one after the other. Each wants to be sent its value, or to be thrown its fault."""
 
 
@@ -94,7 +94,7 @@ class Request:
             read_list(*self.places)
             return
         model = BufferedCommand if self.command == BUFFER else COMMANDS[check_name(self.command)].parameters
-        read_parameters(self.command, model, look_up(self.environment, *self.places))
+        read_command_parameters(self.command, model, look_up(self.environment, *self.places))
 
     def calls(self, *, is_atomic: bool = True) -> Calls[Outcome]:
         """Yield the commands to be carried out, and return what came of them.
@@ -139,9 +139,9 @@ class _Asking:
         if name == BUFFER:
             return (yield from self._for_buffered(*places))
         command = COMMANDS[check_name(name)]
-        parameters = read_parameters(name, command.parameters, self._look_up(*places))
+        parameters = read_command_parameters(name, command.parameters, self._look_up(*places))
         try:
-            value = yield Call(name, command, parameters)
+            value = yield CommandCall(name, command, parameters)
         except (ValueError, OverflowError) as error:
             raise MessageRefused(f"{name} can't use the message: {error}") from error
         if command.announce:
@@ -166,7 +166,7 @@ class _Asking:
         return values
 
     def _for_buffered(self, *places: Place) -> Calls[Any]:
-        buffered = read_parameters(BUFFER, BufferedCommand, self._look_up(*places))
+        buffered = read_command_parameters(BUFFER, BufferedCommand, self._look_up(*places))
         references = {}
         for parameter, uuid in buffered.buffer_lookup.items():
             references[parameter] = yield from self._find_reference(buffered.program_id, uuid)
@@ -187,6 +187,6 @@ class _Asking:
         return look_up({**self._environment, **self.stored}, *places)
 
 
-def _buffer_call(name: str, values: Mapping[str, Any]) -> Call:
+def _buffer_call(name: str, values: Mapping[str, Any]) -> CommandCall:
     command = BUFFER_COMMANDS[name]
-    return Call(name, command, read_parameters(BUFFER, command.parameters, values))
+    return CommandCall(name, command, read_command_parameters(BUFFER, command.parameters, values))

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Engine
 
 from blocks.errors import MessageRefused
-from blocks.ispyb_database.connection import describe, transaction
+from blocks.ispyb_database.connection import safe_url, transaction
 from blocks.ispyb_database.site import writer_kind
 from blocks.settings import Settings
-from tasks.ispyb_access.writing.commands import Call, CarryOut
+from tasks.ispyb_access.writing.commands import CarryOut, CommandCall
 from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE, PerImageResult, store_per_image_results
 from tasks.ispyb_access.writing.ledger import find_entry, has_ledger, make_entry, write_once
 from tasks.ispyb_access.writing.refusals import named
@@ -90,24 +90,24 @@ class SqlWriter:
     def write_images(self, results: Sequence[PerImageResult]) -> None:
         """Write the results in one transaction; a refusal names the first of them."""
         if results:
-            with transaction(self._engine) as connection, named(PER_IMAGE, results[0], describe(self._engine)):
+            with transaction(self._engine) as connection, named(PER_IMAGE, results[0], safe_url(self._engine)):
                 store_per_image_results(connection, results)
 
     def close(self) -> None:
         """Do nothing: the engine is another's."""
 
 
-def _carry_out(connection: Connection, is_entered: bool, call: Call) -> Any:
+def _carry_out(connection: Connection, is_entered: bool, call: CommandCall) -> Any:
     """Carry out a command; one that names its own entry isn't, if another message has had it carried out."""
     command, parameters = call.command, call.parameters
     own_entry = command.entry(parameters) if command.entry and is_entered else None
-    with named(call.name, parameters, describe(connection.engine)):
+    with named(call.name, parameters, safe_url(connection.engine)):
         if own_entry is not None:
             return write_once(connection, own_entry, lambda: command.write(connection, parameters))
         return command.write(connection, parameters)
 
 
-def _note(answers: list[Any], carry_out: CarryOut, call: Call) -> Any:
+def _note(answers: list[Any], carry_out: CarryOut, call: CommandCall) -> Any:
     """Carry out a command, and note its answer for the ledger."""
     answers.append(carry_out(call))
     return answers[-1]
@@ -117,7 +117,7 @@ def _answer_from(answers: Iterable[Any]) -> CarryOut:
     """Return what answers from the ledger: with the same answers, a request asks for the same commands again."""
     left = iter(answers)
 
-    def answer(call: Call) -> Any:
+    def answer(call: CommandCall) -> Any:
         for value in left:
             return value
         raise MessageRefused(f"{call.name}: the message was written before, but with other commands")

@@ -29,7 +29,8 @@ SPACE_GROUP = "P43212"
 ORIENTATION = (((1.0, 0.3, 0.2), 37.0), ((0.1, 1.0, -0.4), 71.0))
 MOSAICITY_DEG = 0.12  # standard deviation
 WILSON_B = 18.0  # Å²
-# So near the spindle a reflection is in reflecting position for whole turns: DIALS doesn't use it either.
+# So near the spindle a reflection is in reflecting position for whole turns: DIALS doesn't use it either, as its
+# integration.filter.min_zeta is 0.05.
 SMALLEST_ZETA = 0.03
 LARGEST_LORENTZ = 50.0  # or reflections near the spindle or the beam would outshine all others
 THE_CRYSTAL = 7  # seed of its structure: plans' seeds are for noise, the crystal is always the same
@@ -104,8 +105,8 @@ def predict(experiment: Any, plan: CollectionPlan) -> Reflections:
     predictor = ScanStaticReflectionPredictor(experiment, dmin=plan.resolution_a, padding=1.0)
     table = predictor.for_ub(experiment.crystal.get_A())
     s1, s0 = table["s1"].as_numpy_array(), np.array(experiment.beam.get_s0())
-    # Kabsch's zeta: how squarely the rotation takes a reflection through the Ewald sphere. It stays in reflecting
-    # position 1/zeta times as long as one that goes straight through.
+    # Kabsch's zeta (Acta Cryst. D66 (2010) 133-144): how squarely the rotation takes a reflection through the Ewald
+    # sphere. It stays in reflecting position 1/zeta times as long as one that goes straight through.
     e1 = np.cross(s1, s0)
     length = np.linalg.norm(e1, axis=1)
     sin_2theta = length / (s0 @ s0)
@@ -135,8 +136,10 @@ def _intensities(indices: Any, resolution_a: float) -> Floats:
         Intensities, (reflections,); the average at low resolution is 1.
     """
     symmetry = crystal.symmetry(UNIT_CELL, space_group_symbol=SPACE_GROUP)
+    # One intensity for all that symmetry makes equal, Friedel's mates among them: there is no anomalous scatterer.
     unique = miller.build_set(symmetry, anomalous_flag=False, d_min=resolution_a * 0.98)  # those at the limit too
     wilson = np.random.default_rng(THE_CRYSTAL).exponential(1.0, unique.size())
+    # exp(-2 B s²) with s = sin(theta)/wavelength = d*/2
     wilson *= np.exp(-WILSON_B * unique.d_star_sq().data().as_numpy_array() / 2)
     known = dict(zip(unique.indices(), wilson, strict=True))
     mapped = miller.set(symmetry, indices, anomalous_flag=False).map_to_asu().indices()

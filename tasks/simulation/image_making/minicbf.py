@@ -11,6 +11,7 @@ from tasks.simulation.geometry import SENSOR_MM, Geometry
 
 PADDING = 4095  # bytes after the image, as CBFlib writes them
 START_OF_BINARY = b"\x0c\x1a\x04\xd5"  # by this, readers find where CBF's text ends
+# The count cut-off is that of a Pilatus's 20-bit counters, by which dxtbx sets the trusted range.
 HEADER = """###CBF: VERSION 1.5, CBFlib v0.7.8 - PILATUS detectors
 
 data_{name}
@@ -94,7 +95,7 @@ def write_cbf(
     )
     unfinished = path.with_name(f".{path.name}.part")
     with unfinished.open("wb") as file:
-        file.write(header.replace("\n", "\r\n").encode())
+        file.write(header.replace("\n", "\r\n").encode())  # CBF's lines end so
         file.write(START_OF_BINARY + body + bytes(PADDING))
         file.write(b"\r\n--CIF-BINARY-FORMAT-SECTION----\r\n;\r\n\r\n")
     unfinished.replace(path)

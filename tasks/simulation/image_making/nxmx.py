@@ -46,6 +46,8 @@ def write_images(folder: Path, plan: CollectionPlan, images: Iterable[npt.NDArra
     for name, length in data_file_lengths(plan).items():
         shape = (length, geometry.height, geometry.width)
         with h5py.File(folder / name, "w", libver=LIBVER) as file:
+            # A chunk an image, as detectors write: the watcher sees an image by its chunk, and frames are copied chunk
+            # by chunk.
             data = file.create_dataset(DATA, shape, "u2", chunks=(1, *shape[1:]), **hdf5plugin.Bitshuffle())
             for index in range(length):
                 image = next(source)

@@ -36,6 +36,7 @@ def scatter_background(geometry: Geometry) -> npt.NDArray[np.float64]:
     # Bragg: 1/d = 2 sin(theta) / wavelength, and the detector sees 2 theta
     inverse_d = 2 * np.sin(0.5 * np.arctan2(radius, geometry.distance_mm)) / geometry.wavelength_a
     ring = np.exp(-(((inverse_d - 1 / SOLVENT_RING_A) / 0.05) ** 2))
+    # A floor, the ring (as wide as 0.05 1/Å), and air scatter, which falls off by e in 0.08 1/Å from the beam
     counts = BACKGROUND_COUNTS * (0.25 + 1.5 * ring + 2.0 * np.exp(-inverse_d / 0.08))
     counts[radius < BEAM_STOP_MM] = 0.02
     return np.asarray(counts, np.float64)
@@ -111,6 +112,7 @@ class Renderer:
         seen = counts > FAINTEST_COUNTS
         expected = self.background.copy()
         _add_spots(expected, reflecting.x[seen], reflecting.y[seen], counts[seen])
+        # By the index too, so that an image is the same whether or not those before it are rendered.
         image = np.random.default_rng((plan.seed, index)).poisson(expected).astype(np.int32)
         image[self.gaps] = -1
         return image

@@ -17,7 +17,7 @@ from tasks.step.atomic_file import write_atomically
 
 logger = logging.getLogger(__name__)
 
-TIME_LIMIT_S = 10.0
+TIME_LIMIT_S = 10.0  # as Zocalo
 
 
 class VisitFilesUnavailable(PassingFault):
@@ -160,6 +160,7 @@ def _file_of(row: PDBRow, visit_directory: str | None, access: FileAccess) -> Pa
         raise ValueError("the data collection has no image directory, hence no visit's folder")
     if name in {"", ".", ".."} or "/" in name or "\0" in name:
         raise ValueError(f"expected the name of a file, seen {row.name!r}")
+    # Zocalo's place. By the content: what is there is right, and written once for all who ask.
     path = Path(visit_directory, "tmp", "pdb", hashlib.sha1(content).hexdigest(), name)
     if access is FileAccess.FULL and not path.exists():
         write_atomically(path, content)

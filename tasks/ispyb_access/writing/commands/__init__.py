@@ -21,7 +21,7 @@ from tasks.ispyb_access.writing.commands import (
     screening,
     structures,
 )
-from tasks.ispyb_access.writing.commands.command import Announcement, Call, CarryOut, Command
+from tasks.ispyb_access.writing.commands.command import Announcement, CarryOut, Command, CommandCall
 
 FAMILIES: Final = (
     attachments,
@@ -46,4 +46,4 @@ COMMANDS: Final[Mapping[str, Command]] = dict(
 BUFFER_COMMANDS: Final = references.COMMANDS
 """What the command `buffer` is made of; recipes don't name them."""
 
-__all__ = ["BUFFER_COMMANDS", "COMMANDS", "FAMILIES", "Announcement", "Call", "CarryOut", "Command"]
+__all__ = ["BUFFER_COMMANDS", "COMMANDS", "FAMILIES", "Announcement", "CarryOut", "Command", "CommandCall"]

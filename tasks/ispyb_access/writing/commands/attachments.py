@@ -49,7 +49,7 @@ class FileParameters(RowParameters):
         path = Path(self.file_path) / self.file_name
         try:
             is_there = path.is_file()
-        except OSError as error:
+        except OSError as error:  # a name that is too long, a folder that is closed to us
             raise MessageRefused(f"can't attach {path}: {error.strerror}") from error
         if not is_there:
             raise MessageRefused(f"can't attach {path}: no such file; write it before its message is sent")

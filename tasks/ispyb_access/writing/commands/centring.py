@@ -20,7 +20,7 @@ GRID = Base.metadata.tables["GridInfo"]
 AXES = "XYZ"
 
 
-class CentringResult(CommandParameters):
+class CentredCrystal(CommandParameters):
     """A crystal that was found, in grid boxes; two numbers a place in 2-D, three in 3-D."""
 
     centre_of_mass: tuple[float, ...] = Field((), max_length=3)
@@ -53,7 +53,7 @@ class XrayCentring(CommandParameters):
     dcgid: Identity | None = Field(None, validation_alias=AliasChoices("dcid-group", "dcgid", "dcg_id"))
     type: Literal["2d", "3d"] = "2d"
     status: str = "success"
-    results: tuple[CentringResult, ...] = ()
+    results: tuple[CentredCrystal, ...] = ()
 
     @field_validator("type", mode="before")
     @classmethod

@@ -41,7 +41,7 @@ class Command:
     announce: Callable[[Any, Any], Announcement] | None = None
 
 
-class Call(NamedTuple):
+class CommandCall(NamedTuple):
     """A command that is to be carried out: its name, and the parameters that it's given."""
 
     name: str
@@ -49,5 +49,5 @@ class Call(NamedTuple):
     parameters: CommandParameters
 
 
-CarryOut = Callable[[Call], Any]
+CarryOut = Callable[[CommandCall], Any]
 """Carries out a command, and returns its value: a JSON value."""

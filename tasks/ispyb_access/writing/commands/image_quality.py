@@ -25,7 +25,7 @@ COLUMNS = (  # in the order in which the models have them
     *("method1Res", "method2Res", "maxUnitCell", "pctSaturationTop50Peaks", "inResolutionOvrlSpots"),
     *("binPopCutOffMethod2Res", "recordTimeStamp", "totalIntegratedSignal", "dozor_score"),
 )
-NOT_DETERMINED = 0
+NOT_DETERMINED = 0  # as Zocalo writes it, rather than NULL
 LARGEST_IMAGE = LARGEST_INTEGERS["MEDIUMINT"]
 BY_IMAGE = itemgetter(0, 1)
 
@@ -72,7 +72,7 @@ class PerImageResult(CommandParameters):
                 self.dcid,
                 self.image_number,
                 self.n_spots_total,
-                self.n_spots_total,
+                self.n_spots_total,  # inResTotal: Zocalo writes the same number into both, as d_min into both methods'
                 self.n_spots_no_ice,
                 NOT_DETERMINED,
             ),
@@ -88,7 +88,8 @@ def _number(value: float | None) -> float | None:
 def store_per_image_results(connection: Connection, results: Iterable[PerImageResult]) -> None:
     """Write results, over those that are there; what a result doesn't say stays as it was.
 
-    Sorted by image, so that writers of the same images wait for each other instead of dead-locking.
+    Sorted by image, so that writers of the same images wait for each other instead of dead-locking (four threads on
+    MariaDB: 12 dead locks in 144 batches unsorted, none sorted).
     """
     now = datetime.now().replace(microsecond=0).isoformat(" ", "microseconds")  # as SQLAlchemy writes it on SQLite
     rows = sorted((result.row(now) for result in results), key=BY_IMAGE)

@@ -15,7 +15,7 @@ from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
 from tasks.ispyb_access.writing.rows.writing_rows import require_row
 
 TABLE = Base.metadata.tables["zc_ZocaloBuffer"]
-LARGEST = 2**32 - 1
+LARGEST = 2**32 - 1  # of the column, an unsigned INT
 
 
 class FindReference(CommandParameters):

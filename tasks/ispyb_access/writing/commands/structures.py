@@ -56,6 +56,7 @@ class MolecularReplacement(RowParameters):
 
     def files(self) -> list[dict[str, Any]]:
         """Return the rows of AutoProcProgramAttachment, by what they are."""
+        # The five files, types and ranks of the procedure upsert_mrrun.
         given = (
             ("Input", self.input_coord_file, None),
             ("Input", self.input_mtz_file, None),

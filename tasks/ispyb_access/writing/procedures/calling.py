@@ -57,6 +57,7 @@ class Procedures:
             try:
                 self._connector = self._connector or Connector(self._url)
                 return work(self._connector)
+            # Both: where a connection is lost in a call, the driver's error comes through the API as it is.
             except (ISPyBException, mysql.connector.Error) as error:
                 fault = _as_fault(error)
                 if is_transient(fault):
@@ -74,12 +75,13 @@ class Procedures:
             connector.disconnect()
 
 
-class Connector(ISPyBMySQLSPConnector):
+class Connector(ISPyBMySQLSPConnector):  # type: ignore[misc]  # ispyb has no types
     """ispyb's connector with time-outs, and without its own tries to connect again: whoever calls us does that."""
 
     def __init__(self, url: URL) -> None:
         # not super().__init__: that connects without time-outs, and a frozen server would hang us for good
         self.lock = threading.Lock()
+        # The API pings before each call, and would try six times, a second apart, while others wait for the lock.
         self.reconn_attempts, self.reconn_delay = 1, 0
         self.conn: Any = mysql.connector.connect(
             user=url.username,
@@ -87,8 +89,8 @@ class Connector(ISPyBMySQLSPConnector):
             host=url.host or "localhost",
             port=url.port or MYSQL_PORT,
             database=url.database,
-            use_pure=True,
-            autocommit=True,
+            use_pure=True,  # as ispyb's own connector
+            autocommit=True,  # likewise: several procedures commit by themselves anyway
             init_command=STRICT,  # else the procedures' parameters cut what is too long without a word
             connection_timeout=CONNECT_TIMEOUT_S,
             read_timeout=ANSWER_TIMEOUT_S,

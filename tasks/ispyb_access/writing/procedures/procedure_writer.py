@@ -11,9 +11,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from blocks.errors import ConfigurationError, MessageRefused
-from blocks.ispyb_database.connection import describe, transaction
+from blocks.ispyb_database.connection import safe_url, transaction
 from blocks.ispyb_database.faults import explain
-from tasks.ispyb_access.writing.commands import Call, CarryOut
+from tasks.ispyb_access.writing.commands import CarryOut, CommandCall
 from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE, PerImageResult
 from tasks.ispyb_access.writing.ledger import has_ledger, write_once
 from tasks.ispyb_access.writing.procedures.calling import Procedures
@@ -48,13 +48,13 @@ class ProcedureWriter:
     def __init__(self, engine: Engine) -> None:
         if engine.dialect.name not in {"mysql", "mariadb"}:
             raise ConfigurationError(
-                f"{describe(engine)} has no stored procedures: set PLAZA_ISPYB_WRITER, or `writer` of the block "
+                f"{safe_url(engine)} has no stored procedures: set PLAZA_ISPYB_WRITER, or `writer` of the block "
                 "ispyb-database/plaza, to sql"
             )
         self._engine, self._procedures = engine, Procedures(engine.url)
         logger.info(
             "ISPyB at %s is written by its stored procedures, which commit one by one: at least once, not exactly once",
-            describe(engine),
+            safe_url(engine),
         )
 
     @contextmanager
@@ -70,7 +70,7 @@ class ProcedureWriter:
 
     def call(self, name: str, parameters: CommandParameters) -> Any:
         """Carry out a command. Raises as `Writer.session` does."""
-        with self._understood(), named(name, parameters, describe(self._engine)):
+        with self._understood(), named(name, parameters, safe_url(self._engine)):
             if name in NOT_COVERED:
                 raise MessageRefused(
                     f"ISPyB's stored procedures can't do that: {NOT_COVERED[name]}. Leave the command out of the "
@@ -92,7 +92,7 @@ class ProcedureWriter:
         try:
             yield
         except DBAPIError as error:
-            raise explain(describe(self._engine), error) from error
+            raise explain(safe_url(self._engine), error) from error
 
 
 class _Session:
@@ -101,14 +101,14 @@ class _Session:
     def __init__(self, writer: ProcedureWriter, entry: str | None, has_ledger: bool) -> None:
         self._writer, self._entry, self._has_ledger, self._done = writer, entry, has_ledger, 0
 
-    def carry_out(self, call: Call) -> Any:
+    def carry_out(self, call: CommandCall) -> Any:
         self._done += 1
         entry = self._entry_of(call)
         if entry is None:
             return self._writer.call(call.name, call.parameters)
         return self._writer.call_once(entry, call.name, call.parameters)
 
-    def _entry_of(self, call: Call) -> str | None:
+    def _entry_of(self, call: CommandCall) -> str | None:
         """Return what names the command in the ledger; None if it has no entry."""
         if call.command.is_repeatable or not self._has_ledger:
             return None

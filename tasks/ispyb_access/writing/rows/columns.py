@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # NULs and lone surrogates
 WHOLE = re.compile(r"path|directory|filename|^view\d|template", re.IGNORECASE)  # a path that is cut leads nowhere
-LARGEST_FLOAT = 3.4028234e38
+LARGEST_FLOAT = 3.4028234e38  # of a FLOAT, which has single precision on a server
 LARGEST_INTEGER = 2**31 - 1  # that of the id columns, which are unsigned in some schemas and signed in others
 LARGEST_INTEGERS = {"TINYINT": 2**7 - 1, "SMALLINT": 2**15 - 1, "MEDIUMINT": 2**23 - 1}
 TEXT_BYTES = {"Text": 2**16 - 1, "MEDIUMTEXT": 2**24 - 1}
@@ -62,6 +62,7 @@ def _fit_text(column: Column[Any], value: str) -> str:
         return _known(kind, value)
     if UNSTORABLE.search(value):
         raise ValueError(f"expected text without NULs and lone surrogates, seen {value!r:.60}")
+    # A server counts the bytes of a TEXT, and the characters of a VARCHAR.
     fitting = _begin(value, TEXT_BYTES[type(kind).__name__]) if type(kind).__name__ in TEXT_BYTES else value
     if isinstance(kind, String) and kind.length:
         fitting = value[: kind.length]
@@ -73,6 +74,7 @@ def _fit_text(column: Column[Any], value: str) -> str:
 
 
 def _known(kind: Enum, value: str) -> str:
+    # MariaDB folds the case of an ENUM; SQLite would keep ours, and SQLAlchemy couldn't read the row again.
     for known in kind.enums:
         if known.lower() == value.lower():
             return str(known)

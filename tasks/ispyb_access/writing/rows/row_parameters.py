@@ -18,7 +18,8 @@ Count = Annotated[int, Field(ge=0)]
 
 def table(name: str) -> Table:
     """Return a table of ISPyB's."""
-    return Base.metadata.tables[name]
+    found: Table = Base.metadata.tables[name]
+    return found
 
 
 @dataclass(frozen=True)

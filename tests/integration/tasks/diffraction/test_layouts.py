@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tasks.diffraction.child import ChildPool
-from tasks.diffraction.requests import AnalysisParameters, Done, Failure, ImageRequest, PreviewRequest
+from tasks.diffraction.requests import AnalysisParameters, Failure, ImageRequest, PreviewRequest, Success
 
 pytestmark = pytest.mark.dials
 
@@ -93,7 +93,7 @@ def pool():
 def analyse(pool):
     def analyse(master, *numbers):
         requests = [ImageRequest(str(master), AnalysisParameters().options, (number, number)) for number in numbers]
-        return [outcome.value if isinstance(outcome, Done) else outcome for outcome in pool.meet(requests)]
+        return [outcome.value if isinstance(outcome, Success) else outcome for outcome in pool.meet(requests)]
 
     return analyse
 
@@ -152,7 +152,7 @@ def test_aborted_collection_has_fewer_images_than_angles(scan, analyse, expected
     assert isinstance(beyond, Failure)
     assert "no image 5: it maps 4 images" in beyond.reason
     [preview] = pool.meet([PreviewRequest(str(scan.master), 4, f"{tmp_path}/a.jpeg", f"{tmp_path}/at.jpeg")])
-    assert isinstance(preview, Done)
+    assert isinstance(preview, Success)
 
 
 def test_meta_file_that_is_late_is_waited_for(scan, analyse, expected):

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tasks.diffraction.child_main import log_to_parent, serve
-from tasks.diffraction.requests import Done, Failure
+from tasks.diffraction.requests import Failure, Success
 
 
 class Obedient:
@@ -33,7 +33,7 @@ class Obedient:
                 os.write(2, b"x" * 10_000_000)
             case "bad":
                 return Failure("it is bad")
-        return Done((request.file, os.getpid()), 0.001)
+        return Success((request.file, os.getpid()), 0.001)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.diffraction.child import ChildPool, DialsUnavailable
 from tasks.diffraction.child_main import serve
-from tasks.diffraction.requests import Done, Failure, PreviewRequest
+from tasks.diffraction.requests import Failure, PreviewRequest, Success
 
 PROGRAM = (str(Path(__file__).with_name("dying_child.py")),)
 
@@ -34,20 +34,20 @@ def meet(pool, *files):
 )
 def test_image_that_ends_its_process_fails_alone(pool, file, reason):
     before, dying, after = meet(pool, "a", file, "b")
-    assert isinstance(before, Done)
-    assert isinstance(after, Done)
+    assert isinstance(before, Success)
+    assert isinstance(after, Success)
     assert isinstance(dying, Failure)
     assert reason in dying.reason
 
 
 def test_several_dying_images_in_a_row_fail_each_for_itself(pool):
     outcomes = meet(pool, "segfault", "exit", "a", "segfault")
-    assert [type(outcome) for outcome in outcomes] == [Failure, Failure, Done, Failure]
+    assert [type(outcome) for outcome in outcomes] == [Failure, Failure, Success, Failure]
 
 
 def test_image_whose_process_is_killed_once_is_analysed_after_all(pool, tmp_path):
     [outcome] = meet(pool, f"once{tmp_path / 'killed'}")
-    assert isinstance(outcome, Done)
+    assert isinstance(outcome, Success)
 
 
 def test_failed_image_does_not_cost_the_process(pool):
@@ -147,4 +147,4 @@ def test_process_ends_quietly_if_its_parent_is_gone_before_it_is_ready():
     ours, theirs = Pipe()
     ours.close()
     with theirs:
-        serve(theirs, workshop=None)
+        serve(theirs, handler=None)

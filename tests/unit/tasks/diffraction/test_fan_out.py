@@ -11,7 +11,7 @@ from blocks.errors import MessageRefused
 from blocks.retrying import Pauses
 from tasks.diffraction import fan_out
 from tasks.diffraction.fan_out import LARGEST_CHUNK, AnalysisFailed, FanOut, chunk_size
-from tasks.diffraction.requests import ChunkAnswer, Done, Failure
+from tasks.diffraction.requests import ChunkAnswer, Failure, Success
 from tasks.logs.line import LogLine
 from tasks.step import USUAL_RETRIES, Message, StepContext
 from tasks.step.identity import StepIdentity, acting_for
@@ -72,7 +72,9 @@ class Cluster:
             if isinstance(answer, OSError):
                 self.status = "closed"
             raise answer
-        outcomes = [Failure("bad") if request == "bad" else Done(request.upper(), 0.001) for request in chunk.requests]
+        outcomes = [
+            Failure("bad") if request == "bad" else Success(request.upper(), 0.001) for request in chunk.requests
+        ]
         return ChunkAnswer(outcomes, self.log)
 
 

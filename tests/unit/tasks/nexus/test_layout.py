@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tasks.nexus.errors import FileAbsent, NoSuchImage, NotReady, UnusableMaster
 from tasks.nexus.image_counter import ImageCounter
 from tasks.nexus.images import MasterImages
-from tasks.nexus.layout import ImageRange
+from tasks.nexus.layout import MappedRange
 from tasks.nexus.master import read_layout
 from tests.unit.tasks.nexus.masters import LIBVER, SHAPE, read_through, write_frames, write_link, write_virtual
 
@@ -119,7 +119,7 @@ HALVES = [(slice(0, 4), "scan_1.h5", "data", 4, slice(0, 4)), (slice(4, 8), "sca
 def test_gaps_are_no_images(scan):
     write_virtual(scan / "scan.nxs", 12, [HALVES[0], (slice(6, 10), *HALVES[1][1:])])
     layout = read_layout(str(scan / "scan.nxs"))
-    assert layout.mapped == (ImageRange(0, 4), ImageRange(6, 10))
+    assert layout.mapped == (MappedRange(0, 4), MappedRange(6, 10))
     with pytest.raises(NoSuchImage, match="maps image 5 to no file"):
         layout.find(4)
     with pytest.raises(NoSuchImage, match="no image 11: it maps 10 images"):
@@ -138,7 +138,7 @@ def test_images_dealt_out_in_turn_are_counted_in_no_time(tmp_path):
     write_virtual(tmp_path / "scan.nxs", count, mappings)
     started = time.process_time()
     answer = ImageCounter(f"{tmp_path}/scan.nxs").look(0, count)
-    assert (answer.found, answer.mapped) == (count, (ImageRange(0, count),))
+    assert (answer.found, answer.mapped) == (count, (MappedRange(0, count),))
     assert time.process_time() - started < 4, "it takes half a second"
 
 
