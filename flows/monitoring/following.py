@@ -53,7 +53,7 @@ class WatchedRun:
         return self.name.startswith("mimas")
 
 
-async def read_runs(client: PrefectClient, since: datetime, dcids: Collection[int]) -> tuple[WatchedRun, ...]:
+async def read_runs(client: PrefectClient, since: datetime, dcids: Collection[Dcid]) -> tuple[WatchedRun, ...]:
     """Read the flow runs of the data collections, in the order in which they were asked for."""
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterExpectedStartTime
     from prefect.client.schemas.sorting import FlowRunSort
@@ -98,7 +98,7 @@ def _watched(run: Any, percent: Mapping[UUID, float]) -> WatchedRun:
 async def follow(
     client: PrefectClient,
     since: datetime,
-    dcids: Collection[int],
+    dcids: Collection[Dcid],
     *,
     events_expected: Callable[[], int],
     show: Callable[[tuple[WatchedRun, ...]], None],
