@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 
+from blocks.identifiers import Dcid
 from blocks.settings import Settings
 from flows.demo.display import Display
 from flows.demo.gda import ControlComputer, listen
@@ -56,7 +57,7 @@ async def demonstrate(console: Console, settings: Settings, options: DemoOptions
     """Run the demo and return whether every run completed."""
     transport, gda = await listen()
     settings = _demo_settings(settings, gda)
-    with ExitStack() as stack, _interruption_told(console, options):
+    with ExitStack() as stack, _report_interruption(console, options):
         stack.callback(transport.close)
         console.print("[bold]Plaza[/bold]: starting Prefect's server, a worker and the analysis cluster …")
         # in a thread: both wait for processes, and the control computer shall go on listening
@@ -75,7 +76,7 @@ async def demonstrate(console: Console, settings: Settings, options: DemoOptions
 
 
 @contextmanager
-def _interruption_told(console: Console, options: DemoOptions) -> Iterator[None]:
+def _report_interruption(console: Console, options: DemoOptions) -> Iterator[None]:
     try:
         yield
     except asyncio.CancelledError:
@@ -117,7 +118,7 @@ async def _collect_and_follow(
 
     from flows.monitoring.following import follow
 
-    dcids: list[int] = []
+    dcids: list[Dcid] = []
     collected = asyncio.Event()
 
     async def collect_all_planned() -> list[CollectionRecord]:
@@ -148,7 +149,7 @@ async def both(first: Coroutine[Any, Any, First], second: Coroutine[Any, Any, Se
 
 
 async def _collect(
-    planned: PlannedCollection, settings: Settings, options: DemoOptions, display: Display, dcids: list[int]
+    planned: PlannedCollection, settings: Settings, options: DemoOptions, display: Display, dcids: list[Dcid]
 ) -> CollectionRecord:
     from flows.demo.simulated_beamline import collect_all
     from flows.events.telling_mimas import tell_mimas
@@ -157,7 +158,7 @@ async def _collect(
     visit = Visit.simulated(planned.beamline, settings.home / "data")
     taken = 0
 
-    def begin(_: object, dcid: int, folder: Path) -> None:
+    def begin(_: object, dcid: Dcid, folder: Path) -> None:
         dcids.append(dcid)
         display.print_line(
             f"{planned.beamline}: data collection {dcid}, {sweep.kind.value} of {sweep.images} images in {folder}"

@@ -44,7 +44,7 @@ class Display:
     def runs(self, runs: tuple[WatchedRun, ...]) -> None:
         """Show where the flow runs are."""
         self._runs = runs
-        if self._live is None:
+        if self._live is None:  # a pipe: a line for each change of state
             for run in runs:
                 if self._states_shown.get(run.id) != run.state:
                     self._states_shown[run.id] = run.state

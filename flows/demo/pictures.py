@@ -23,10 +23,10 @@ def plot_file(path: Path, title: str, images: Sequence[int], spots: Sequence[int
     left = figure.add_subplot()
     left.bar(images, spots, color="#3d6fb4", width=0.9)
     left.set(title=title, xlabel="image", ylabel="spots")
-    told = [(image, resolution) for image, resolution in zip(images, d_min, strict=True) if resolution > 0]
-    if told:
+    known = [(image, resolution) for image, resolution in zip(images, d_min, strict=True) if resolution > 0]
+    if known:
         right = left.twinx()
-        right.plot(*zip(*told, strict=True), "o", color="#c8502e", markersize=4)
+        right.plot(*zip(*known, strict=True), "o", color="#c8502e", markersize=4)
         right.set_ylabel("estimated resolution / Å", color="#c8502e")
         right.invert_yaxis()  # better is higher
     path.parent.mkdir(parents=True, exist_ok=True)

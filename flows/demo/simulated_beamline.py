@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from blocks.identifiers import Dcid
 from tasks.simulation.collection import Announce, CollectionRecord, Event, OnImage, collect
 from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionKind
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-async def announce_to_nobody(event: Event, dcid: int) -> None:
+async def announce_to_nobody(event: Event, dcid: Dcid) -> None:
     """Tell nobody: only files and rows are wanted."""
     logger.info("%s of data collection %d is announced to nobody", event, dcid)
 
@@ -32,7 +33,7 @@ async def collect_all(
     announce: Announce,
     *,
     rate_hz: float = 10.0,
-    on_begin: Callable[[ImageSet, int, Path], None] | None = None,
+    on_begin: Callable[[ImageSet, Dcid, Path], None] | None = None,
     on_image: OnImage | None = None,
 ) -> AsyncIterator[CollectionRecord]:
     """Let data collections happen one after the other; rotations of one call are one group in ISPyB.
@@ -64,7 +65,7 @@ async def collect_all(
         rotations: int | None = None
         for sweep in sweeps:
 
-            def begin(dcid: int, folder: Path, sweep: ImageSet = sweep) -> None:
+            def begin(dcid: Dcid, folder: Path, sweep: ImageSet = sweep) -> None:
                 if on_begin is not None:
                     on_begin(sweep, dcid, folder)
 

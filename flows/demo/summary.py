@@ -98,12 +98,12 @@ def _show_images(console: Console, settings: Settings, record: CollectionRecord,
         return
     images, spots = quality.image_number.tolist(), quality.spots_total.astype(int).tolist()
     console.print(plot_text("spots per image", images, spots))
-    told = quality.d_min_a > 0  # -1: too few spots to tell
-    if told.any():
-        resolutions = quality.d_min_a[told]
+    has_resolution = quality.d_min_a > 0  # -1: too few spots to tell
+    if has_resolution.any():
+        resolutions = quality.d_min_a[has_resolution]
         best, median = resolutions.min(), np.median(resolutions)
         title = f"estimated resolution / Å (best {best:.2f}, median {median:.2f})"
-        console.print(plot_text(title, quality.image_number[told].tolist(), resolutions.tolist()))
+        console.print(plot_text(title, quality.image_number[has_resolution].tolist(), resolutions.tolist()))
     plot = plot_file(
         settings.home / "demo" / f"spots-{record.dcid}.png",
         f"Data collection {record.dcid}: {record.sweep.kind.value}",

@@ -52,7 +52,7 @@ class WorkPools(_Written):
     pools: tuple[WorkPool, ...]
 
 
-class _Place(_Written):
+class _WorkPoolSection(_Written):
     name: str
     work_queue_name: str = "default"
     job_variables: dict[str, Any] = {}
@@ -61,7 +61,7 @@ class _Place(_Written):
 class _Deployment(_Written):
     name: str
     entrypoint: str
-    work_pool: _Place
+    work_pool: _WorkPoolSection
     description: str | None = None
     version: str | None = None
     tags: tuple[str, ...] = ()

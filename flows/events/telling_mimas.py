@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final, Literal
 
 from blocks.errors import PassingFault, PlazaError
+from blocks.identifiers import Dcid
 from flows.display_text import shortened
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class EventRefused(PlazaError, ValueError):
     """Mimas can't be told of an event as it is, today or later: its data collection is none."""
 
 
-async def tell_mimas(event: Literal["start", "end"], dcid: int) -> None:
+async def tell_mimas(event: Literal["start", "end"], dcid: Dcid) -> None:
     """Tell Mimas that a data collection started or ended; the same event twice is one run.
 
     Raises

@@ -53,6 +53,7 @@ class Decision:
     @property
     def invocations(self) -> tuple[Invocation, ...]:
         """All that is asked for, in the order of the rules, each once."""
+        # Rules may ask for the same; Zocalo then runs it twice
         return tuple(dict.fromkeys(wanted for ruling in self.rulings for wanted in ruling.invocations))
 
     @property

@@ -37,7 +37,7 @@ async def launch_decided(
     given
         Parameters that came with the event: they win, and other ones make other runs. Jobs have their own.
     resources
-        Where ISPyB is.
+        The launcher of recipe runs, and the writer of jobs to ISPyB.
     warnings
         Passed on to the outcome.
 

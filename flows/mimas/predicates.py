@@ -59,6 +59,7 @@ class Predicate:
 
 
 def _parts(predicate: Predicate, kind: type[AllOf] | type[AnyOf]) -> tuple[Predicate, ...]:
+    # a & b & c is one condition of three parts: its sentence needs no brackets
     return predicate.parts if isinstance(predicate, kind) else (predicate,)
 
 

@@ -17,6 +17,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.sorting import ArtifactSort
 
+from blocks.identifiers import Dcid
 from flows.display_text import printable
 from flows.mimas.decision import Decision
 from flows.mimas.outcome import ARTIFACT_KEY, MimasOutcome, from_markdown, to_markdown
@@ -47,7 +48,7 @@ async def publish(outcome: MimasOutcome, decision: Decision) -> None:
     )
 
 
-async def read_outcome(dcid: int, event: Literal["start", "end"]) -> MimasOutcome | None:
+async def read_outcome(dcid: Dcid, event: Literal["start", "end"]) -> MimasOutcome | None:
     """Read the newest outcome of an event back; None if Mimas hasn't decided on it."""
     pages = await _outcomes(FlowRunFilter(tags=FlowRunFilterTags(all_=[_dcid_tag(dcid)])))
     return next((outcome for outcome in pages if (outcome.dcid, outcome.event) == (dcid, event)), None)
@@ -69,5 +70,5 @@ async def _outcomes(runs: FlowRunFilter) -> Sequence[MimasOutcome]:
     return [from_markdown(str(artifact.data)) for artifact in artifacts]
 
 
-def _dcid_tag(dcid: int) -> str:
+def _dcid_tag(dcid: Dcid) -> str:
     return f"dcid:{dcid}"

@@ -53,7 +53,7 @@ class WatchedRun:
         return self.name.startswith("mimas")
 
 
-async def read_runs(client: PrefectClient, since: datetime, dcids: Collection[int]) -> tuple[WatchedRun, ...]:
+async def read_runs(client: PrefectClient, since: datetime, dcids: Collection[Dcid]) -> tuple[WatchedRun, ...]:
     """Read the flow runs of the data collections, in the order in which they were asked for."""
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterExpectedStartTime
     from prefect.client.schemas.sorting import FlowRunSort
@@ -98,7 +98,7 @@ def _watched(run: Any, percent: Mapping[UUID, float]) -> WatchedRun:
 async def follow(
     client: PrefectClient,
     since: datetime,
-    dcids: Collection[int],
+    dcids: Collection[Dcid],
     *,
     events_expected: Callable[[], int],
     show: Callable[[tuple[WatchedRun, ...]], None],
@@ -108,12 +108,18 @@ async def follow(
 
     Parameters
     ----------
+    client
+        Prefect's.
+    since
+        When the first of the runs may have been asked for.
     dcids
         May grow while this goes on.
     events_expected
         How many events will have been told to Mimas, each of which makes a run of it; 0 while that isn't known.
+    show
+        Called with all runs, in the order in which they were asked for, whenever one has changed.
     timeout_s
-        How long to wait for a change before giving up.
+        How long to wait for a change before giving up, in seconds.
 
     Raises
     ------

@@ -56,6 +56,10 @@ async def published(name: str, progress: Mapping[int, NodeProgress], page: Page)
 
     Parameters
     ----------
+    name
+        The recipe's.
+    progress
+        Of each node by its number; it changes while the run goes on.
     page
         What is to be read of the run.
     """
@@ -132,7 +136,7 @@ async def _report_page(name: str, progress: Mapping[int, NodeProgress], page: Pa
                     logger.warning("the page of %s can't be shown: %s", name, error)
                 else:
                     shown = now
-        await _tell("the page of the run", show)
+        await _publish_patiently("the page of the run", show)
     except Exception:  # whatever is wrong with the page, the run is not
         logger.exception("the page of %s can't be shown", name)
 
@@ -153,11 +157,11 @@ async def _publish_steps(progress: Mapping[int, NodeProgress]) -> None:
             _step_table(progress), key="recipe-steps", description="What each step of the recipe did"
         )
 
-    await _tell("what the steps did", publish)
+    await _publish_patiently("what the steps did", publish)
 
 
-async def _tell(what: str, call: Callable[[], Awaitable[None]]) -> None:
-    """Tell Prefect's API something; waits for the API if it's away."""
+async def _publish_patiently(what: str, call: Callable[[], Awaitable[None]]) -> None:
+    """Call Prefect's API; wait for it if it's away."""
 
     async def once() -> None:
         try:

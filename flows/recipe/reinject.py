@@ -26,7 +26,13 @@ class Reinjection:
 def reinject(dead_letters: DeadLetters, chosen: Iterable[DeadLetter]) -> Iterator[Reinjection]:
     """Re-inject dead letters, recipe run by recipe run.
 
-    They are with their run before they are gone from the dead letters; they come back if it can't be taken up.
+    They are with their run before they are gone from the dead letters; they come back if it can't be taken up. A run
+    that can't take its own stops no other.
+
+    Yields
+    ------
+    Reinjection
+        What became of the dead letters of each run: its `error` is to be shown, nothing is raised.
     """
     by_run = sorted(chosen, key=lambda dead_letter: dead_letter.recipe_run)
     for run, group in itertools.groupby(by_run, key=lambda dead_letter: dead_letter.recipe_run):

@@ -64,7 +64,11 @@ async def await_end(folder: RunFolder, timeout_s: float) -> FlowRun:
     Raises
     ------
     TimeoutError
-        It takes longer.
+        It takes longer than `timeout_s` seconds.
+    UnknownRecipeRun
+        Prefect doesn't have its flow run any more.
+    PrefectUnavailable
+        Prefect's API can't be reached.
     """
     async with _client() as client, asyncio.timeout(timeout_s):
         while True:
@@ -94,7 +98,7 @@ async def _read_run(client: PrefectClient, folder: RunFolder) -> FlowRun:
             f"Prefect has no flow run {folder.recipe_run} (any more), so it can't be started again; "
             f"what was recorded of it is in {folder.path}"
         ) from error
-    if run.deployment_id is None:
+    if run.deployment_id is None:  # started by hand, by calling the flow
         raise UnknownRecipeRun(f"flow run {folder.recipe_run} has no deployment, so no worker can start it again")
     return run
 

@@ -17,7 +17,14 @@ class PortTaken(PlazaError):
 
 
 def claim_port(port: int, purpose: str, setting: str) -> int:
-    """Return the port if it's free, or any free one for 0.
+    """Return the port if it's free, or any free one for 0; until its service binds it, another process may take it.
+
+    Parameters
+    ----------
+    purpose
+        What it's for, for people.
+    setting
+        The environment variable that chooses another.
 
     Raises
     ------

@@ -36,7 +36,9 @@ class Service:
     priority
         Those with higher numbers are started later and stopped sooner.
     stop_timeout_s
-        How long it may take to stop before it's killed.
+        How long it may take to stop before it's killed, in seconds.
+    stop_signal
+        What tells it to stop, without SIG.
     """
 
     name: str

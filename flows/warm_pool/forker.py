@@ -114,12 +114,23 @@ class Forker:
             self._listener = asyncio.create_task(self._listen(reader))
 
     async def fork(self, environment: Mapping[str, str], directory: Path, title: str) -> ForkedProcess:
-        """Fork a child that runs the flow run named in `environment`.
+        """Fork a child that runs a flow run; returns as soon as there is one.
+
+        Parameters
+        ----------
+        environment
+            All of the child's; `PREFECT__FLOW_RUN_ID` says which run.
+        directory
+            Where it's started.
+        title
+            The name of its process.
 
         Raises
         ------
         ForkServerLost
             The fork server ended before it had forked.
+        ConfigurationError
+            There is none, and another one can't start.
         """
         await self.start()
         assert self._writer is not None

@@ -29,7 +29,7 @@ OfStep = Annotated[str | None, typer.Option("--step", help="Of this step: its na
 OfDcid = Annotated[int | None, typer.Option(help="Of this data collection.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-SOME, CAN_NOT_SAY = 1, 2
+SOME, CAN_NOT_SAY = 1, 2  # exit statuses: as with Zocalo's dlq_check, scripts see whether there are any
 
 
 @app.command("list")

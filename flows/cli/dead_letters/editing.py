@@ -31,6 +31,7 @@ def edit_in_editor(content: dict[str, Any], name: str) -> dict[str, Any]:
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:
         raise ConfigurationError("set $VISUAL or $EDITOR, or say --payload, --payload-file or --set")
+    # Not deleted by itself: editors replace files, and what can't be used shall not be lost
     with tempfile.NamedTemporaryFile("w", prefix=f"{name}-", suffix=".json", delete=False, encoding="utf-8") as draft:
         draft.write(json.dumps(content, indent=2) + "\n")
     try:

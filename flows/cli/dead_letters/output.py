@@ -54,7 +54,7 @@ def dead_letter_text(dead_letter: DeadLetter) -> None:
         console.print(Text(printable(json.dumps(content, indent=2, ensure_ascii=False))))
     console.print(Text("\nhistory", "bold"))
     for entry in dead_letter.history:
-        deed = f"{entry.done} by {entry.by}" if entry.done else str(entry.error)
-        console.print(Text(f"{moment(entry.at)}  {one_line(deed)}"))
+        action = f"{entry.done} by {entry.by}" if entry.done else str(entry.error)
+        console.print(Text(f"{moment(entry.at)}  {one_line(action)}"))
     console.print(Text("\ntraceback", "bold"))
     console.print(Text(printable(dead_letter.traceback)))

@@ -59,7 +59,7 @@ def open_ispyb(url: str | None) -> Iterator[Engine]:
 
     engine = find_ispyb(url)
     try:
-        file = engine.url.database
+        file = engine.url.database  # SQLite would make an empty one, and then lack its tables
         if engine.dialect.name == "sqlite" and file and file != ":memory:" and not Path(file).is_file():
             raise ConfigurationError(
                 f"ISPyB at {safe_url(engine)} isn't there: make it with `plaza ispyb create`, or name another one "

@@ -38,8 +38,8 @@ def run(
     for item, value in zip(items, outcome.values, strict=True):
         typer.echo(json.dumps({"ispyb_command": item["ispyb_command"], "result": value}))
     for announcement in outcome.announcements:
-        told = json.dumps(announcement.payload)
-        typer.echo(f"plaza: {told} isn't sent on {announcement.output!r}, since no recipe runs", err=True)
+        payload = json.dumps(announcement.payload)
+        typer.echo(f"plaza: {payload} isn't sent on {announcement.output!r}, since no recipe runs", err=True)
 
 
 def _read_commands(path: Path) -> list[Any]:

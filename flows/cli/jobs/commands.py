@@ -111,7 +111,7 @@ def create(
     from tasks.ispyb_access.writing.requests import Request
 
     if autostart:
-        use_running_site()
+        use_running_site()  # without a site it fails here, before anything is written
     wanted = {
         "DCID": dcid,
         "recipe": recipe,
@@ -127,7 +127,7 @@ def create(
     typer.echo(json.dumps({"job": outcome.value}) if as_json else outcome.value)
     if autostart:
         (announcement,) = outcome.announcements
-        _start(recipe, dcid, JobId(int(outcome.value)), announcement.payload["parameters"])
+        _start(recipe, Dcid(dcid) if dcid else None, JobId(int(outcome.value)), announcement.payload["parameters"])
 
 
 @app.command()
@@ -192,7 +192,7 @@ def _program_update(program: Program, status: str | None, message: str | None) -
     }
 
 
-def _start(recipe: str, dcid: int | None, job_id: JobId, variables: Mapping[str, str]) -> None:
+def _start(recipe: str, dcid: Dcid | None, job_id: JobId, variables: Mapping[str, str]) -> None:
     """Start a job's recipe on the site, or say that it can't be.
 
     Raises
@@ -209,9 +209,7 @@ def _start(recipe: str, dcid: int | None, job_id: JobId, variables: Mapping[str,
     async def launch() -> LaunchedRecipe | FailedLaunch:
         async with SiteResources() as resources:
             name = jobs.RECIPE_PREFIX + recipe
-            return await jobs.start(
-                resources.launcher, name, Dcid(dcid) if dcid else None, job_id, variables, "by hand"
-            )
+            return await jobs.start(resources.launcher, name, dcid or None, job_id, variables, "by hand")
 
     launched = asyncio.run(launch())
     if isinstance(launched, FailedLaunch):

@@ -67,6 +67,7 @@ def _program_lines(program: Program, *, verbose: bool) -> Iterator[Text]:
     facts = {
         "message": program.message,
         "started": program.started,
+        # Of one that runs, ISPyB's end time is that of its last update
         "ended" if program.has_ended else "last heard of": program.ended,
     }
     if verbose:

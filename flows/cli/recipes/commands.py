@@ -63,7 +63,7 @@ def _read_unless_empty(file: Path) -> Recipe | None:
     from flows.recipe.language.files import read_text
     from flows.recipe.language.validation import validated_recipe
 
-    text = read_text(file)
+    text = read_text(file)  # {} and null are no recipe to Zocalo's merge; anything else has to be one
     return None if re.fullmatch(r"\s*(\{\s*\}|null)\s*", text) else validated_recipe(text, file)
 
 

@@ -131,6 +131,7 @@ class HistoryPrinter:
 
     def _print_messages(self, node: int, count: int | None) -> None:
         messages = self._history.messages_of(node)
+        # "sent again as 12" is one kind, whatever the number
         states = Counter(message_status(message).words.partition(" as ")[0] for message in messages)
         label = self._history.progress[node].label
         summary = ", ".join(f"{number} {words}" for words, number in states.items()) or "no messages"
@@ -162,8 +163,8 @@ class HistoryPrinter:
         indent = " " * (width + 4)
         self._line(Text(f"{indent}{self._value(_json(message.payload))}"))
         for entry in message.history:
-            deed = entry.error or f"{entry.done} by {entry.by}"
-            self._line(Text(f"{indent}{moment(entry.at)} {self._value(deed)}", "red"))
+            action = entry.error or f"{entry.done} by {entry.by}"
+            self._line(Text(f"{indent}{moment(entry.at)} {self._value(action)}", "red"))
 
     def _value(self, text: str) -> str:
         return one_line(shortened(text, VALUE_CHARACTERS) if self._is_cut else text)
@@ -194,8 +195,8 @@ def _message_document(message: Delivery) -> dict[str, Any]:
 
 
 def _change(change: Mapping[str, Any]) -> str:
-    deed = f"node {change.get('node')}, {_json(change.get('parameters'))}"
-    return f"{moment(change.get('at'))} by {change.get('by')}: {deed}"
+    action = f"node {change.get('node')}, {_json(change.get('parameters'))}"
+    return f"{moment(change.get('at'))} by {change.get('by')}: {action}"
 
 
 def _json(value: Any) -> str:

@@ -36,6 +36,7 @@ def resume(
         raise RecipeError("--param changes the parameters of the node that --from names; name one")
     use_running_site()
 
+    # Only now: Prefect reads its environment when it's imported
     from flows.recipe import resume as rescheduling
     from flows.recipe.run_record.dead_letters.store import DeadLetters
     from flows.recipe.run_record.folder import find_run

@@ -16,6 +16,7 @@ from tasks.simulation.geometry import DetectorSize
 from tasks.simulation.plan import CollectionKind, ImageFormat
 
 if TYPE_CHECKING:
+    from tasks.simulation.geometry import Geometry
     from tasks.simulation.plan import CollectionPlan
 
 app = typer.Typer(help="Simulate data collections.", pretty_exceptions_enable=False)
@@ -171,7 +172,7 @@ def _make_plan(
         raise typer.BadParameter(describe(error)) from error
 
 
-def _place_detector(detector: DetectorSize, distance_mm: float | None) -> Any:
+def _place_detector(detector: DetectorSize, distance_mm: float | None) -> Geometry:
     from tasks.simulation.geometry import Geometry
 
     if distance_mm is not None and distance_mm <= 0:

@@ -9,6 +9,7 @@ from typing import Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from blocks.identifiers import Dcid
 from tasks.simulation.collection import CollectionRecord
 from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionPlan
@@ -28,7 +29,7 @@ class Output:
     def on_rendering(self, plan: CollectionPlan) -> None:
         """Images of a plan are about to be rendered."""
 
-    def on_begin(self, sweep: ImageSet, dcid: int, folder: Path) -> None:
+    def on_begin(self, sweep: ImageSet, dcid: Dcid, folder: Path) -> None:
         """A data collection has its rows."""
 
     def on_image(self, number: int, at: float) -> None:
@@ -77,7 +78,7 @@ class Terminal(Output):
         """Start a bar."""
         self._start_bar("rendering", plan.images)
 
-    def on_begin(self, sweep: ImageSet, dcid: int, folder: Path) -> None:
+    def on_begin(self, sweep: ImageSet, dcid: Dcid, folder: Path) -> None:
         """Say what is collected and start a bar."""
         grid = f" of {sweep.grid.steps_x}×{sweep.grid.steps_y}" if sweep.grid else ""
         self._print(

@@ -71,7 +71,7 @@ def parameter_problems(
     """
     given, examples = by_field_names(model, given), by_field_names(model, examples)
     try:
-        model.model_validate(examples)
+        model.model_validate(examples)  # with examples, so that what a placeholder stands for is of its type
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False)
     else:

@@ -16,7 +16,7 @@ from flows.recipe.run_record.manifest import Manifest
 from flows.recipe.run_record.progress import NodeProgress
 
 VALUE_CHARACTERS: Final = 160
-ROWS: Final = 100
+ROWS: Final = 100  # of parameters; `plaza show` has them all
 
 
 class RunPage:

@@ -28,7 +28,7 @@ TRACEBACK_CHARACTERS: Final = 20_000  # of the end, where the fault is
 
 @dataclass(frozen=True)
 class RefusedMessage:
-    """A message that is refused for good: by whom, why, and what befell it before."""
+    """A message that is refused for good: by whom, why, and its failures before."""
 
     node: int
     step: Step

@@ -93,7 +93,7 @@ class Recipe:
         if self.error:
             document[ERROR] = self.error
         try:
-            return json.dumps(document, indent=indent, allow_nan=False)
+            return json.dumps(document, indent=indent, allow_nan=False)  # NaN is no JSON that others read
         except (TypeError, ValueError, RecursionError) as error:
             raise RecipeError(f"the recipe can't be written as JSON: {error}") from error
 
@@ -139,7 +139,7 @@ def recipe_from_document(document: Any) -> Recipe:
 
 
 def _normalised(node: Mapping[str, Any]) -> Mapping[str, Any]:
-    output = node.get("output")
+    output = node.get("output")  # as Zocalo has it; it leaves a single `error` as it is
     return {**node, "output": [output]} if is_node_number(output) else node
 
 

@@ -29,7 +29,7 @@ class Receiver(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What befell a message: the `error` of a failure, or what an operator has `done`, and which one (`by`)."""
+    """What happened to a message: the `error` of a failure, or what an operator has `done`, and which one (`by`)."""
 
     at: float
     error: str | None = None
@@ -51,7 +51,7 @@ class SentMessage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     replaces
         The last one of this content, which failed; None: the first.
     history
-        What befell this content before; None: what the journal says of the first.
+        What happened to this content before; None: what the journal says of the first.
     """
 
     to: Sequence[Receiver]
@@ -129,7 +129,7 @@ class Repeated(_Entry, frozen=True, tag="repeated"):
 
 Entry = Began | Ended | Sent | Done | Failed | Refused | Repeated
 
-_TYPED: Final = b'{"type"'
+_TYPED: Final = b'{"type"'  # msgspec writes the tag first; Plaza 0.1 had none
 _DECODER: Final = msgspec.json.Decoder(Entry)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from blocks.errors import UnknownRecipeRun
 from blocks.settings import get_settings
 
-_ID = re.compile(r"[\w-]+")
+_ID = re.compile(r"[\w-]+")  # ids are looked for by a pattern, in which * and ? would mean others
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ class RunHistory:
         None before the recipe was filled, and if they can't be read.
     state
         What became of its messages.
+    is_at_work
+        Whether a process had it when it was read.
     complaints
         What can't be read of it.
     """
@@ -70,6 +72,7 @@ class RunHistory:
     def _progress(self, node: int, label: str) -> NodeProgress:
         progress = NodeProgress(node, label)
         progress.restore(self.state)
+        # The journal doesn't say when; that they're set is what the node's state goes by
         if progress.received or any(delivery.node == node for delivery in self.state.waiting.values()):
             progress.started = 0.0
         if self.state.ended:
@@ -79,7 +82,7 @@ class RunHistory:
 
 @dataclass(frozen=True)
 class RunHeadline:
-    """A recipe run in a line of a list."""
+    """A recipe run in a line of a list; `at` is when it began, in seconds since the epoch."""
 
     recipe_run: str
     recipe: str

@@ -12,7 +12,8 @@ from flows.recipe.run_record.run_state import RunState
 class NodeProgress:
     """What one node did so far, in this process and in those that had the run before.
 
-    `done` and `expected` are what its step says of its progress (images, files …); `sent` counts by output name.
+    `done` and `expected` are what its step says of its progress (images, files …); `sent` counts by output name;
+    `started` and `finished` are seconds since the epoch.
     """
 
     node: int

@@ -87,6 +87,8 @@ def repeat_from(folder: RunFolder, node: int, changes: Mapping[str, Any], dead_l
         The recipe has no such node.
     RecipeRunBusy
         The run is at work.
+    UnknownRecipeRun
+        It never came to run its recipe.
     """
     manifest = read_manifest(folder)
     recipe = manifest.filled_recipe()

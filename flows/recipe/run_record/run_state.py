@@ -108,6 +108,8 @@ class RunState:
         one again.
     refused
         The errors of messages that each node refused, by number.
+    attempts
+        The processes that had the run, in order.
     ended
         The run's end, unless it was taken up again since.
     """
@@ -155,7 +157,7 @@ class RunState:
                 self.attempts.append(Attempt(entry))
                 self.ended = None
             case Ended():
-                if self.attempts:
+                if self.attempts:  # the line in which it began may be spoilt
                     self.attempts[-1] = Attempt(self.attempts[-1].began, entry)
                 self.ended = entry
 
@@ -180,7 +182,7 @@ class RunState:
                 self.waiting[number] = self.all[number] = delivery
                 if again is not None and again in self.all:
                     self._give_another_chance(delivery, send, at)
-            if again is None:
+            if again is None:  # sent once more, a message counts once
                 self.sent[source][send.output or ""] += 1
             if are_answers_to_unfinished and send.follows is not None:
                 cause = self.all.get(send.follows)

@@ -30,9 +30,9 @@ class DeadLetter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     error, traceback
         The last fault: `Type: text`, and where in the code it came from.
     history
-        What befell it, the last fault included, and what operators did about it.
+        Its failures, the last one included, and what operators did about it.
     at, host
-        When and where it was refused.
+        When it was refused (seconds since the epoch), and on which machine.
     """
 
     recipe_run: str
@@ -55,9 +55,9 @@ class DeadLetter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """What it's called on the command line, and its file."""
         return f"{self.recipe_run}-{self.number}"
 
-    def noting(self, deed: str) -> DeadLetter:
+    def noting(self, action: str) -> DeadLetter:
         """Return the dead letter with what the user of this process did about it in its history."""
-        entry = HistoryEntry(time.time(), done=deed, by=getpass.getuser())
+        entry = HistoryEntry(time.time(), done=action, by=getpass.getuser())
         return msgspec.structs.replace(self, history=[*self.history, entry])
 
     def write(self, file: Path) -> None:
