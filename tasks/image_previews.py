@@ -100,6 +100,7 @@ def _number_of(wanted: Mapping[str, Any]) -> int:
         scan_range = AnalysisParameters.model_validate({"scan_range": own["scan_range"]}).scan_range
         if scan_range:
             return scan_range[0]
+    # The watcher counts an item's place in a master from 0; DIALS and xia2 count images from 1.
     return int(wanted["hdf5-index"]) + 1 if "hdf5-index" in wanted else 1
 
 

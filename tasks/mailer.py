@@ -63,6 +63,7 @@ class MailParameters(StepParameters):
         if isinstance(named, Mapping):
             if "select" not in named:
                 raise MessageRefused(f"expected `select` to name one of the lists of recipients, seen {dict(named)}")
+            # As in Zocalo, each address once: those of the list that is chosen, and those of everybody
             named = sorted({*_as_list(named.get(named["select"])), *_as_list(named.get("all"))})
         addresses = _as_list(named)
         if not addresses:

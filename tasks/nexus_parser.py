@@ -8,7 +8,7 @@ from tasks.nexus.counting import count_images
 from tasks.nexus.errors import UnusableMaster
 from tasks.step import Message, NodePlan, Send, StepContext, StepParameters, message_step
 
-SUCCESSFUL = "DataCollection Successful"
+SUCCESSFUL = "DataCollection Successful"  # the beamline's words in DataCollection.runStatus
 NO_FILE = "the NeXus parser needs the path of a file, in the parameters or in the payload; saw none"
 
 

@@ -58,6 +58,7 @@ def draw_preview(request: PreviewRequest, data_sets: DataSets) -> tuple[str, str
         (request.thumbnail, -(-max(counts.shape) // THUMBNAIL_SIZE)),
     ):
         picture = Image.fromarray(shade(bin_by_maximum(counts, binning), correction), mode="L")
+        # In memory: the file is whole when it gets its name.
         buffer = io.BytesIO()
         picture.save(buffer, format="JPEG", quality=request.quality)
         try:

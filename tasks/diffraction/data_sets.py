@@ -160,6 +160,7 @@ def _read_frames_directly(file: str, experiments: Any, images: MasterImages | No
     form = read_panel_form(images.layout, format_class.get_instance(file))
     if form is None:
         return DataSet(file, experiments, images)
+    # dxtbx's way to an imageset of the same models with another reader.
     direct = imageset.partial_set(FrameReader(images, form, len(imageset)), 0, len(imageset))
     for experiment in experiments:
         experiment.imageset = direct

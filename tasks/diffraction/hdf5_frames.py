@@ -57,6 +57,7 @@ def read_panel_form(layout: Layout, image_format: FormatNXmx) -> PanelForm | Non
         entry = image_format._get_nxmx(file).entries[0]  # noqa: SLF001 - knows what old Diamond files get wrong
         group, detector = entry.data[0], entry.instruments[0].detectors[0]
         name = nexus.nxmx.h5str(group.signal)
+        # dxtbx reads what `signal` names; where the layout is of another dataset, its frames aren't dxtbx's.
         if name and file.get(f"{group.path}/{name}", getlink=True) and layout.dataset != f"{group.path}/{name}":
             return None
         panels = nexus.get_detector_module_slices(detector)

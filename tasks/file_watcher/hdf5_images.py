@@ -12,13 +12,16 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from blocks.errors import MessageRefused
 from tasks.file_watcher.sources import is_written
-from tasks.nexus.image_counter import nth_image
+from tasks.nexus.image_counter import Answer, nth_image
 from tasks.nexus.layout import MappedRange
 from tasks.processes.child import ChildProcess
 
 PROGRAM = ("-m", "tasks.nexus.image_counter")
+ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
 
 logger = logging.getLogger(__name__)
 
@@ -77,11 +80,8 @@ class Hdf5Images:
         started = time.perf_counter()
         answer = await self._ask({"seen": seen, "limit": limit})
         self.slowest_look_s = max(self.slowest_look_s, time.perf_counter() - started)
-        if "error" in answer:
-            raise MessageRefused(answer["error"])
-        self.expected, self.waiting_for = answer["expected"], answer["waiting_for"]
-        self._mapped = tuple(MappedRange(**each) for each in answer["mapped"])
-        return int(answer["found"])
+        self.expected, self.waiting_for, self._mapped = answer.expected, answer.waiting_for, answer.mapped
+        return answer.found
 
     async def close(self) -> None:
         """Stop the child process, which ends when it has nothing to answer."""
@@ -89,15 +89,14 @@ class Hdf5Images:
         if reader is not None:
             await reader.close()
 
-    async def _ask(self, question: dict[str, int]) -> dict[str, Any]:
+    async def _ask(self, question: dict[str, int]) -> Answer:
         # Once more: a process may be killed by no fault of its file, when memory is short.
         for _ in range(2):
             self._reader = self._reader or await self._start_reader()
             answer = await self._reader.ask(json.dumps(question).encode())
             self._log_output(self._reader)
             if answer:
-                look: dict[str, Any] = json.loads(answer)
-                return look
+                return _read(answer)
             await self.close()
         raise MessageRefused(
             f"the process that reads {self._master} died twice in a row (its last words are in the log): "
@@ -111,3 +110,11 @@ class Hdf5Images:
         """Log what the process has said; if it died, these are its last words."""
         for line in reader.take_output():
             logger.handle(replace(line, message=f"reader of {self._master}: {line.message}").to_record())
+
+
+def _read(line: bytes) -> Answer:
+    """Read the process's answer; raises MessageRefused with what it says of a file that it can't use."""
+    content = json.loads(line)
+    if "error" in content:
+        raise MessageRefused(content["error"])
+    return ANSWER.validate_python(content)

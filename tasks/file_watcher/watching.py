@@ -118,6 +118,7 @@ class Watch:
             return "complete"
         if expected is not None and self._seen < expected and self._source.is_barred(self._seen + 1):
             return "error"
+        # As in Zocalo, a look that found something never times out: there may be more.
         return "timeout" if not found and self._clock.monotonic() >= self._deadline else None
 
     @property

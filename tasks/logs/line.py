@@ -16,7 +16,7 @@ from tasks.step.identity import StepIdentity, current_identity
 
 IDENTITY_NAMES = tuple(field.name for field in fields(StepIdentity))
 
-# What each record has; the rest was given as `extra` by who logged it.
+# What each record has (taskName from Python 3.12 on); the rest was given as `extra` by who logged it.
 _USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "log_line", *IDENTITY_NAMES}
 _TRACEBACKS = logging.Formatter()
 

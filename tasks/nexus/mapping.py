@@ -132,5 +132,6 @@ def _pair(images: Sequence[tuple[int, int]], frames: Sequence[tuple[int, int]]) 
             yield image, frame, step
             image, left = image + step, left - step
             frame, room = frame + step, room - step
+    # Of a run without end nearly all is left over, and may be.
     if 0 < room < FAR // 2 or any(count for _, count in remaining):
         raise UnmappableSelection("a virtual dataset should map each frame to an image; it has more frames")

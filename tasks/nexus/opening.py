@@ -86,6 +86,7 @@ def _open_in_one_way(path: str, ways: list[dict[str, bool]]) -> h5py.File:
     try:
         return h5py.File(path, "r", **way)
     except OSError as error:
+        # No lock daemon runs for that file system: h5py's `locking` leaves the lock out, for this file only.
         if error.errno == errno.ENOLCK:
             return _open_in_one_way(path, [each | {"locking": False} for each in ways])
         if others and _OTHER_WAY.search(str(error)):

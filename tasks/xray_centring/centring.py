@@ -67,6 +67,7 @@ async def centre_crystal(
         return
     images = GatheredImages(info.steps_x * info.steps_y)
     gathered: list[Message] = []
+    # A run that is taken up again knows nothing of the images before; those that come late change no result.
     was_told = bool(context.sent_before.get("success"))
     async for message in inbox:
         image = _read(message, context)

@@ -57,6 +57,7 @@ def _joined() -> Select[Any]:
         (PIPELINE, PIPELINE.c.processingPipelineId == CONTAINER.c.priorityPipelineId),
         (PLAN, PLAN.c.diffractionPlanId == SAMPLE.c.diffractionPlanId),
     ):
+        # Outer: a collection without sample, or of a session that isn't there, is read all the same.
         tables = tables.outerjoin(table, condition)
     columns = (
         *labelled(COLLECTION),

@@ -48,6 +48,7 @@ def read_job_parameters(connection: Connection, job_id: JobId) -> JobParameters 
         return None
     values: dict[str, list[str | None]] = {}
     for key, value in connection.execute(_PARAMETERS, {"job": job_id}):
+        # A key may come several times: ISPyB doesn't ask for one of each.
         values.setdefault(without_nul(key) or "", []).append(without_nul(value))
     dcids, sweeps = _sweeps(connection, job_id)
     job = plain(row, JOB)

@@ -118,6 +118,7 @@ def complete_parameters(
     VisitFilesUnavailable
         The visit's file system doesn't answer.
     """
+    # The job first: it may be what names the data collection.
     job, dcid = None, collection_to_read(given)
     if (job_id := job_to_read(given)) is not None:
         job = read_processing_job(engine, parse_job_id(job_id))

@@ -38,6 +38,7 @@ class KeyValue(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    # The columns' lengths
     key: str = Field(min_length=1, max_length=80)
     value: Annotated[str, BeforeValidator(_as_text)] = Field(max_length=1024)
 

@@ -128,9 +128,10 @@ def register_processing(connection: Connection, program: RegisterProcessing) -> 
 def update_processing_status(connection: Connection, update_: UpdateProcessingStatus) -> int:
     """Write how a program stands, in one conditional statement, and return its id.
 
-    Once it has ended nothing of it changes any more. News that it runs are ignored if older than those written. The
-    first start time stays, as does the message if there is no new one. Times that nobody gives are now: viewers take
-    a program without a start time for one that waits.
+    The rules are those of the procedure upsert_processing_program_v2. Once it has ended nothing changes any more.
+    News that it runs are ignored if older than those written. The first start time stays, as does the message if
+    there is no new one. Times that nobody gives are now: viewers take a program without a start time for one that
+    waits.
 
     Raises
     ------

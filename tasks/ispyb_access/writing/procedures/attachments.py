@@ -20,6 +20,7 @@ def add_program_attachment(ispyb: Connector, attachment: ProgramAttachment) -> i
     """Attach a file to a program unless it has it already, and return the attachment's number."""
     processing, path = ispyb.mx_processing, attachment.existing_file()
     row = fit_row(PROGRAM_FILE, attachment.row() | {"fileName": path.name, "filePath": str(path.parent)})
+    # Otherwise the procedure would attach it again: it has no key by content.
     for file in rows(processing.retrieve_program_attachments_for_program_id, attachment.program_id):
         if all(file[name] == row[name] for name in ("fileName", "filePath", "fileType")):
             return int(file["attachmentId"])

@@ -43,6 +43,7 @@ def _local_time(value: datetime) -> datetime:
 
 
 def _no_boolean(value: Any) -> Any:
+    # To pydantic, as to Python, True is 1.
     if isinstance(value, bool):
         raise ValueError(f"expected a number, seen {value}")
     return value

@@ -77,7 +77,7 @@ def insert_once(connection: Connection, table: Table, identity: Values, more: Va
 
 
 def update_row(connection: Connection, table: Table, number: int, values: Values) -> int:
-    """Change what is given of a row and return its number: None never erases what is there.
+    """Change what is given of a row and return its number: None never erases what is there, as in ISPyB's procedures.
 
     Raises
     ------
