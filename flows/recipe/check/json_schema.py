@@ -50,7 +50,7 @@ def recipe_schema(queues: Iterable[str] | None = None) -> Schema:
         "type": "object",
         "properties": {
             "start": _start(),
-            "error": {"description": "Nodes that hear of any failure.", "allOf": [TARGETS]},
+            "error": {"description": "Nodes that receive every failure.", "allOf": [TARGETS]},
         },
         "patternProperties": {"^-?0*[1-9][0-9]*$": {"$ref": "#/definitions/node"}},
         "additionalProperties": False,
@@ -111,8 +111,8 @@ def _node(steps: Mapping[str, Step], distinct: list[Step], names: Mapping[type[B
             },
             "service": {"type": "string", "description": "A label; it picks the step where there's no queue."},
             "parameters": {"type": "object"},
-            "output": {"description": "Nodes that hear of what the step sends.", "allOf": [LINKS]},
-            "error": {"description": "Nodes that hear of what the step couldn't use.", "allOf": [LINKS]},
+            "output": {"description": "Nodes that receive what the step sends.", "allOf": [LINKS]},
+            "error": {"description": "Nodes that receive what the step couldn't use.", "allOf": [LINKS]},
             "transport-delay": {
                 "description": "Seconds until messages are delivered to this node.",
                 "anyOf": [{"type": "number", "minimum": 0}, AS_TEXT["number"], PLACEHOLDER, {"type": "null"}],
