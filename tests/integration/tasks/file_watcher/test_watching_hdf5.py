@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from contextlib import aclosing
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -21,6 +20,7 @@ from tasks.file_watcher import hdf5_images, watch_files
 from tasks.file_watcher.hdf5_images import Hdf5Images
 from tasks.step import Message, StepContext
 from tasks.step.runner import run_step, try_step
+from tests.support import swmr_detector
 
 OUTPUTS = dict.fromkeys(["first", "every", "last", "any", "finally", "timeout", "error"], 2)
 
@@ -28,9 +28,11 @@ OUTPUTS = dict.fromkeys(["first", "every", "last", "any", "finally", "timeout", 
 class Detector:
     def __init__(self, folder, *, presized=False, link=True, per_file=(3,)):
         words = [str(folder), "presized" if presized else "growing", "link" if link else "file", *map(str, per_file)]
-        program = Path(__file__).with_name("swmr_detector.py")
         self.process = subprocess.Popen(
-            [sys.executable, "-P", str(program), *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-P", swmr_detector.__file__, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def do(self, *orders):

@@ -10,7 +10,7 @@ from tasks.nexus import opening
 from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
 from tasks.nexus.opening import open_file
-from tests.unit.tasks.nexus.masters import write_frames, write_virtual
+from tests.support.masters import write_frames, write_virtual
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
