@@ -21,7 +21,7 @@ from tasks.diffraction.hdf5_frames import FrameReader, read_panel_form, reads_pl
 from tasks.diffraction.requests import MASTER_SUFFIXES
 from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
-from tasks.nexus.opening import explain, open_beside_dxtbx
+from tasks.nexus.opening import not_ready_or_unusable, open_beside_dxtbx
 from tasks.nexus.related import require_metadata
 
 
@@ -142,7 +142,7 @@ def _find_images(file: str) -> MasterImages | None:
 def _unreadable(file: str, error: Exception) -> ImageUnreadable:
     if not Path(file).exists():
         return ImageMissing(f"the image file {file} does not exist")
-    if file.lower().endswith(MASTER_SUFFIXES) and isinstance(explain(error, file), NotReady):
+    if file.lower().endswith(MASTER_SUFFIXES) and isinstance(not_ready_or_unusable(error, file), NotReady):
         return ImageMissing(f"DIALS can't read {file} yet: {error}")
     size = Path(file).stat().st_size
     return ImageUnreadable(

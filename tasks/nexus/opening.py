@@ -72,7 +72,7 @@ def _open(path: str, ways: list[dict[str, bool]]) -> h5py.File:
             fcntl.flock(file.id.get_vfd_handle(), fcntl.LOCK_UN)
         return file
     except (OSError, RuntimeError, KeyError) as error:
-        raise explain(error, path) from error
+        raise not_ready_or_unusable(error, path) from error
 
 
 def _open_in_one_way(path: str, ways: list[dict[str, bool]]) -> h5py.File:
@@ -94,7 +94,7 @@ def _open_in_one_way(path: str, ways: list[dict[str, bool]]) -> h5py.File:
         raise
 
 
-def explain(error: Exception, path: str) -> NotReady | UnusableMaster:
+def not_ready_or_unusable(error: Exception, path: str) -> NotReady | UnusableMaster:
     """Return what an error of HDF5 at a file means: that it has to be waited for, or that waiting won't help."""
     if isinstance(error, FileNotFoundError) or not os.path.exists(path):  # noqa: PTH110 - doesn't raise
         return FileAbsent(path)
