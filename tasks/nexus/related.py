@@ -93,7 +93,7 @@ def _files_named_in(group: h5py.Group, holder: str) -> Iterator[LinkedFile]:
             if dataset.is_virtual:
                 for source in dataset.virtual_sources():
                     if source.file_name != ".":
-                        yield LinkedFile.named(source.file_name.replace("%%", "%"), holder, "virtual")
+                        yield LinkedFile.mapped(source.file_name, holder)
 
 
 def _class_of(group: h5py.Group) -> str:
