@@ -11,9 +11,9 @@ import os
 import sys
 from dataclasses import asdict, dataclass
 
-from tasks.nexus.errors import NotReady, UnusableMaster
-from tasks.nexus.images import MasterImages
-from tasks.nexus.layout import FAR, MappedRange
+from tasks.nexus.errors import NoSuchImage, NotReady, UnusableMaster
+from tasks.nexus.images import MasterImages, StackOfFrames
+from tasks.nexus.layout import FAR, ImageBlock, MappedRange
 from tasks.processes.parent import lines_to_parent
 
 
@@ -56,9 +56,9 @@ class ImageCounter:
         """
         found, waiting_for = 0, None
         try:
-            images = self._images = self._images or open_virtual(self._master)
-            while found < limit and (image := nth_image(images.layout.mapped, seen + found)) is not None:
-                block, frames = images.open(image)
+            images = self._images = self._images or open_virtual(self._master, seen)
+            while found < limit and (nth := open_nth(images, seen + found)) is not None:
+                image, block, frames = nth
                 # A contiguous one gets all its space with its first image: nothing tells which are written.
                 if frames.dataset.chunks is None:
                     raise UnusableMaster(
@@ -82,13 +82,15 @@ class ImageCounter:
             self._images.close()
 
 
-def open_virtual(master: str) -> MasterImages:
+def open_virtual(master: str, seen: int) -> MasterImages:
     """Read the layout of a master whose virtual dataset says how many images there will be.
+
+    The files of the images that were seen are opened once: which images follow them isn't known before.
 
     Raises
     ------
     NotReady
-        The master isn't there, or is in the making.
+        The master, or the file of an image that was seen, isn't there, or is in the making.
     UnusableMaster
         It has no virtual dataset, or one that maps something else than images to frames.
     """
@@ -98,7 +100,43 @@ def open_virtual(master: str) -> MasterImages:
         raise UnusableMaster(f"{master} should have a virtual dataset {layout.dataset}, as NXmx masters have")
     if not layout.is_by_frame or layout.end >= FAR:
         raise UnusableMaster(f"{master}: {layout.dataset} should map each image to one frame of one file")
+    try:
+        number = 0
+        while number < seen and (nth := open_nth(images, number)) is not None:
+            image, block, _ = nth
+            number += block.end - image
+    except BaseException:
+        images.close()
+        raise
     return images
+
+
+def open_nth(images: MasterImages, number: int) -> tuple[int, ImageBlock, StackOfFrames] | None:
+    """Open the nth (from 0) of the images that are mapped: which one it is, its block, its dataset; None: fewer are.
+
+    What the master maps may itself be a virtual dataset with gaps, which is seen when its file is opened: then another
+    image may be the nth.
+
+    Raises
+    ------
+    NotReady
+        Its file isn't there or is in the making.
+    UnusableMaster
+        The file isn't what it should be.
+    """
+    while True:
+        layout = images.layout
+        image = nth_image(layout.mapped, number)
+        if image is None:
+            return None
+        try:
+            block, frames = images.open(image)
+        except NoSuchImage:
+            if images.layout is layout:
+                raise
+        else:
+            if images.layout is layout:
+                return image, block, frames
 
 
 def nth_image(mapped: tuple[MappedRange, ...], number: int) -> int | None:
