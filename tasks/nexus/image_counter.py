@@ -1,7 +1,7 @@
 """Say how many images of an HDF5 master are stored. A program: its lines in and out are JSON.
 
-It imports nothing heavy, so that it starts quickly. The master is opened to read its layout, and closed again; handles
-are kept of data files only, without locks.
+It imports nothing heavy, so that it starts quickly. The master is opened to read its layout, and closed again until it
+changes; handles are kept of data files only, without locks.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from tasks.nexus.errors import NoSuchImage, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages, StackOfFrames
 from tasks.nexus.layout import FAR, ImageBlock, MappedRange
+from tasks.nexus.opening import file_version
 from tasks.processes.parent import lines_to_parent
 
 
@@ -45,6 +46,7 @@ class ImageCounter:
     def __init__(self, master: str) -> None:
         self._master = master
         self._images: MasterImages | None = None
+        self._version: tuple[int, ...] = ()
 
     def look(self, seen: int, limit: int) -> Answer:
         """Return how many of the mapped images are stored, in order, besides those seen; at most `limit`.
@@ -56,7 +58,7 @@ class ImageCounter:
         """
         found, waiting_for = 0, None
         try:
-            images = self._images = self._images or open_virtual(self._master, seen)
+            images = self._open_master(seen)
             while found < limit and (nth := open_nth(images, seen + found)) is not None:
                 image, block, frames = nth
                 # A contiguous one gets all its space with its first image: nothing tells which are written.
@@ -75,6 +77,16 @@ class ImageCounter:
             self.close()
         mapped = self._images.layout.mapped if self._images else ()
         return Answer(found, sum(each.end - each.first for each in mapped) or None, waiting_for, mapped)
+
+    def _open_master(self, seen: int) -> MasterImages:
+        """Return the master's images: by its layout as read before, unless the master has changed since."""
+        version = file_version(self._master)
+        # One that isn't seen for a while, as on a file system that is away, may still be the same.
+        if self._images is None or (version and version != self._version):
+            self.close()
+            self._images = None  # the old layout holds no longer, even if the new one can't be read yet
+            self._images, self._version = open_virtual(self._master, seen), version
+        return self._images
 
     def close(self) -> None:
         """Close the data files."""

@@ -94,6 +94,14 @@ def _open_in_one_way(path: str, ways: list[dict[str, bool]]) -> h5py.File:
         raise
 
 
+def file_version(path: str) -> tuple[int, ...]:
+    """Return what changes when a file is replaced or written; empty while it isn't seen."""
+    with suppress(OSError):
+        status = os.stat(path)  # noqa: PTH116 - once an image
+        return status.st_ino, status.st_mtime_ns, status.st_size
+    return ()
+
+
 def not_ready_or_unusable(error: Exception, path: str) -> NotReady | UnusableMaster:
     """Return what an error of HDF5 at a file means: that it has to be waited for, or that waiting won't help."""
     if isinstance(error, FileNotFoundError) or not os.path.exists(path):  # noqa: PTH110 - doesn't raise

@@ -2,11 +2,12 @@
 
 from contextlib import closing
 
+import h5py
 import pytest
 
 from tasks.nexus.image_counter import ImageCounter
 from tasks.nexus.layout import MappedRange
-from tests.support.masters import read_through, write_frames, write_virtual
+from tests.support.masters import LIBVER, read_through, write_frames, write_virtual
 
 
 @pytest.fixture
@@ -56,3 +57,54 @@ def test_a_nested_virtual_dataset_whose_file_comes_later_is_waited_for(nested):
         hidden.rename(nested.with_name("part_2.h5"))
         answer = counter.look(3, 100)
         assert (answer.found, answer.expected, answer.mapped) == (3, 6, MAPPED)
+
+
+def write_master(path, count):
+    """Write a master of so many images of scan_1.h5."""
+    write_virtual(path, count, [(slice(0, count), "scan_1.h5", "data", 6, slice(0, count))])
+    return path
+
+
+@pytest.fixture
+def replaced(tmp_path):
+    """A counter that has seen the 2 images of a master that has 6 now."""
+    write_frames(tmp_path / "scan_1.h5", 1, 6)
+    with closing(ImageCounter(str(write_master(tmp_path / "scan.nxs", 2)))) as counter:
+        assert (counter.look(0, 100).found, counter.look(2, 100).expected) == (2, 2)
+        write_master(tmp_path / "new.nxs", 6).replace(tmp_path / "scan.nxs")
+        yield counter
+
+
+def test_a_replaced_master_is_read_anew(replaced):
+    answer = replaced.look(2, 100)
+    assert (answer.found, answer.expected, answer.mapped) == (4, 6, (MappedRange(0, 6),))
+
+
+def test_a_replaced_master_in_the_making_is_waited_for(replaced, tmp_path):
+    master = tmp_path / "scan.nxs"
+    whole = master.read_bytes()
+    master.write_bytes(whole[: len(whole) // 2])
+    answer = replaced.look(2, 100)
+    assert (answer.found, answer.expected, "can't be read yet" in answer.waiting_for) == (0, None, True)
+    master.write_bytes(whole)
+    assert (replaced.look(2, 100).found, replaced.look(6, 100).expected) == (4, 6)
+
+
+def test_a_master_written_in_place_is_read_anew(tmp_path):
+    write_frames(tmp_path / "scan_1.h5", 1, 6)
+    master = write_master(tmp_path / "scan.nxs", 2)
+    with closing(ImageCounter(str(master))) as counter:
+        assert counter.look(0, 100).expected == 2
+        with h5py.File(master, "r+", libver=LIBVER) as file:
+            del file["entry/data/data"]
+        write_master(master, 6)
+        assert (counter.look(2, 100).found, counter.look(6, 100).expected) == (4, 6)
+
+
+def test_a_master_that_is_away_for_a_while_stays_known(tmp_path):
+    write_frames(tmp_path / "scan_1.h5", 1, 6)
+    master = write_master(tmp_path / "scan.nxs", 2)
+    with closing(ImageCounter(str(master))) as counter:
+        assert counter.look(0, 1).found == 1
+        master.rename(tmp_path / "away.nxs")
+        assert (counter.look(1, 100).found, counter.look(2, 100).expected) == (1, 2)
