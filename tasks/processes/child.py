@@ -12,7 +12,10 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Self
+
+import psutil
 
 from tasks.logs.line import LogLine
 from tasks.logs.process_output import ProcessOutput
@@ -85,6 +88,14 @@ class ChildProcess:
     def returncode(self) -> int | None:
         """Its exit status once it has ended."""
         return self._process.returncode
+
+    @property
+    def cpu_s(self) -> float:
+        """How long it has computed so far; waiting for a file system doesn't count. 0 once it's gone."""
+        with suppress(psutil.NoSuchProcess):
+            times = psutil.Process(self.pid).cpu_times()
+            return times.user + times.system
+        return 0.0
 
     async def ask(self, question: bytes) -> bytes:
         """Send a line, and return the line that answers it; empty if the process is gone."""
