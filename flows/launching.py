@@ -23,6 +23,7 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from blocks.errors import PrefectUnavailable
 from flows.display_text import shortened
 from flows.prefect_limits import ParametersRefused, check_parameters
+from flows.prefect_outages import is_outage
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 
 if TYPE_CHECKING:
@@ -54,18 +55,16 @@ async def _client() -> AsyncIterator[PrefectClient]:
     Raises
     ------
     PrefectUnavailable
-        Prefect's API can't be reached, or can't do its work now.
+        Prefect's API doesn't answer.
     """
     try:
         async with get_client() as client:
             yield client
-    except httpx.TransportError as error:
-        raise PrefectUnavailable(f"Prefect's API can't be reached ({error!r})") from error
-    except httpx.HTTPStatusError as error:
-        if not error.response.is_server_error:
+    except httpx.HTTPError as error:
+        if not is_outage(error):
             raise
-        reason = shortened(str(error), REASON_CHARACTERS)
-        raise PrefectUnavailable(f"Prefect's API can't do its work now: {reason}") from error
+        reason = shortened(repr(error), REASON_CHARACTERS)
+        raise PrefectUnavailable(f"Prefect's API doesn't answer: {reason}") from error
 
 
 async def _installed_recipes(client: PrefectClient, recipes: Iterable[str]) -> set[str]:
@@ -88,7 +87,7 @@ async def _earlier_run(client: PrefectClient, launch: Launch) -> UUID | None:
 
 
 async def _launch_once(client: PrefectClient, launch: Launch) -> LaunchedRecipe | FailedLaunch:
-    """Launch a run unless there is an earlier one of its key; raises what `_client` knows for an outage."""
+    """Launch a run unless there is an earlier one of its key; an outage is raised."""
     # Asked first, although the key itself prevents a second run: else a task run that stands for no run stays pending
     earlier = await _earlier_run(client, launch)
     if earlier is not None:
@@ -107,9 +106,9 @@ async def _launch_once(client: PrefectClient, launch: Launch) -> LaunchedRecipe 
         )
     except ObjectNotFound:
         return FailedLaunch(recipe=launch.recipe, reason="it isn't deployed")
-    except (ParametersRefused, PrefectException, httpx.HTTPStatusError) as error:
-        if isinstance(error, httpx.HTTPStatusError) and error.response.is_server_error:
-            raise  # no refusal
+    except (ParametersRefused, PrefectException, httpx.HTTPError) as error:
+        if is_outage(error):  # which is no refusal
+            raise
         return FailedLaunch(
             recipe=launch.recipe, reason=shortened(f"{type(error).__name__}: {error}", REASON_CHARACTERS)
         )
