@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from blocks.errors import PlazaError
-from blocks.validation_faults import reason
+from blocks.validation_faults import reasons
 from flows.mimas.scenario import (
     AnomalousScatterer,
     DCClass,
@@ -111,6 +111,4 @@ def detector_class(name: str | None) -> DetectorClass | None:
 
 
 def _reason(error: ValidationError | TypeError) -> str:
-    if isinstance(error, TypeError):
-        return str(error)
-    return "; ".join(map(reason, error.errors(include_url=False)))
+    return str(error) if isinstance(error, TypeError) else reasons(error)
