@@ -111,7 +111,17 @@ class ImageResult(BaseModel):
 
 @dataclass
 class GatheredImages:
-    """The images of one grid that have come so far, in any order."""
+    """The images of one grid that have come so far, in any order.
+
+    Parameters
+    ----------
+    expected
+        Images of the whole grid, steps_x * steps_y.
+    counts
+        An image's number, from 1, to its spots.
+    last_seen_at
+        When the latest of them was seen, seconds since the epoch.
+    """
 
     expected: int
     counts: dict[int, int] = field(default_factory=dict)
