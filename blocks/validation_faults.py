@@ -36,13 +36,24 @@ def describe(error: ValidationError, *, place: Callable[[Location], str] = dotte
     return "; ".join(_describe(fault, place) for fault in error.errors(include_url=False)[:most])
 
 
-def reason(fault: ErrorDetails) -> str:
+def reasons(error: ValidationError) -> str:
+    """Say of each fault what was expected, for messages that tell place and value themselves."""
+    return "; ".join(map(_reason, error.errors(include_url=False)))
+
+
+def expectation(fault: ErrorDetails) -> str:
+    """Return what was expected, as it may follow the word `expected`."""
+    message = _reason(fault).removeprefix("expected ")
+    return message.removeprefix("Input should be ").replace("String should", "text that should")
+
+
+def _reason(fault: ErrorDetails) -> str:
     """Return what was expected, without pydantic's prefix to a message of ours."""
     return fault["msg"].removeprefix("Value error, ")
 
 
 def _describe(fault: ErrorDetails, place: Callable[[Location], str]) -> str:
-    expected = reason(fault)
+    expected = _reason(fault)
     if not fault["loc"]:
         return expected
     where = place(fault["loc"])

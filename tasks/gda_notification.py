@@ -8,9 +8,10 @@ import socket
 from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from blocks.errors import MessageRefused, PassingFault
+from blocks.identifiers import Dcid
 from blocks.validation_faults import describe
 from tasks.step import Message, Retries, Send, StepContext, StepParameters, message_step
 
@@ -21,7 +22,7 @@ SILENT_HOST = "mx-control"  # a beamline without a listening GDA
 class GdaParameters(StepParameters):
     """Whom to tell."""
 
-    dcid: PositiveInt
+    dcid: Annotated[Dcid, Field(gt=0)]
     host: Annotated[str, Field(min_length=1)]
     port: Annotated[int, Field(ge=1, le=65535)]
 
@@ -37,7 +38,7 @@ class AnalysedImage(BaseModel):
     estimated_d_min: int | float | None = 0
     total_intensity: int | float | None = 0
 
-    def datagram(self, dcid: int) -> bytes:
+    def datagram(self, dcid: Dcid) -> bytes:
         """Return the message in GDA's words."""
         values = (self.n_spots_total, self.n_spots_no_ice or 0, self.estimated_d_min or 0, self.total_intensity or 0)
         return ":".join(map(str, ("PIA", dcid, self.image, *values))).encode("latin-1")

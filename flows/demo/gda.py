@@ -6,12 +6,14 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
+from blocks.identifiers import Dcid
+
 
 @dataclass
 class ControlComputer(asyncio.DatagramProtocol):
     """Keeps when it was told of which image: `received[(dcid, image)]` in seconds since the epoch."""
 
-    received: dict[tuple[int, int], float] = field(default_factory=dict)
+    received: dict[tuple[Dcid, int], float] = field(default_factory=dict)
     port: int = 0
 
     def datagram_received(self, data: bytes, addr: object) -> None:
@@ -19,9 +21,9 @@ class ControlComputer(asyncio.DatagramProtocol):
         # Zocalo's datagram, which GDA knows
         fields = data.decode("latin-1").split(":")
         if fields[0] == "PIA" and len(fields) >= 3:
-            self.received[int(fields[1]), int(fields[2])] = time.time()
+            self.received[Dcid(int(fields[1])), int(fields[2])] = time.time()
 
-    def images_of(self, dcid: int) -> int:
+    def images_of(self, dcid: Dcid) -> int:
         """Return how many images of a data collection it was told of."""
         return sum(known == dcid for known, _ in self.received)
 

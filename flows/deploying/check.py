@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _BLOCK = re.compile(r"prefect\.blocks\.([\w-]+)\.([\w-]+)")
 
 
-def check(deployments: Path, recipes: Path, declared: Iterable[str] = ()) -> list[str]:
+def find_problems(deployments: Path, recipes: Path, declared: Iterable[str] = ()) -> list[str]:
     """Resolve every entrypoint, work pool, queue and block that the files name, and check the recipes; needs no server.
 
     Parameters

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from blocks.errors import PlazaError
-from blocks.validation_faults import reason
+from blocks.validation_faults import reasons
 from flows.mimas.scenario import (
     AnomalousScatterer,
     DCClass,
@@ -90,7 +90,7 @@ def scenario_from_ispyb(collection: DispatcherParameters, event: Event) -> tuple
         beamline=collection.beamline,
         visit=collection.visit,
         run_status=collection.dc_info.get("runStatus"),
-        detector_class=detector_class(collection.detectorclass),
+        detector_class=detector_family(collection.detectorclass),
         sweeps=tuple(sweep for sweep in sweeps if sweep),
         space_group=sensible("space group", SpaceGroup, group) if group else None,
         unit_cell=sensible("unit cell", UnitCell, *cell) if cell else None,
@@ -105,12 +105,10 @@ def dc_class(kinds: DataCollectionClass) -> DCClass:
     return next((kind for name, kind in PRECEDENCE.items() if getattr(kinds, name)), DCClass.UNDEFINED)
 
 
-def detector_class(name: str | None) -> DetectorClass | None:
+def detector_family(name: str | None) -> DetectorClass | None:
     """Return the detector family; None for those without rules of their own."""
     return next((family for family in DetectorClass if family.value == name), None)
 
 
 def _reason(error: ValidationError | TypeError) -> str:
-    if isinstance(error, TypeError):
-        return str(error)
-    return "; ".join(map(reason, error.errors(include_url=False)))
+    return str(error) if isinstance(error, TypeError) else reasons(error)

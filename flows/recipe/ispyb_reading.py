@@ -56,7 +56,7 @@ async def read_collection(resources: Resources, dcid: Dcid, guid: str) -> Dispat
     return await _patiently(lambda: read_data_collection(resources.ispyb, dcid, guid))
 
 
-async def read_parameters(
+async def read_ispyb_parameters(
     resources: Resources, given: Mapping[str, Any], guid: str, collection: DispatcherParameters | None = None
 ) -> ReadParameters:
     """Add to the parameters that were handed over what ISPyB says of the data collection and the job that they name.

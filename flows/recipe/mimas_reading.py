@@ -56,8 +56,8 @@ def find_reading(mimas_run: UUID, dcid: Dcid) -> DispatcherParameters | None:
     try:
         collection = DispatcherParameters.model_validate(json.loads(file.read_bytes()))
     # None of them stops the run, which can read ISPyB itself
-    except (OSError, ValidationError, ValueError) as error:
-        reason = "it has another form" if isinstance(error, ValidationError) else error
+    except (OSError, ValidationError, ValueError, RecursionError) as error:  # the last: brackets within brackets
+        reason = "it has another form" if isinstance(error, ValidationError | RecursionError) else error
         logger.warning("what Mimas's run %s has read isn't here, ISPyB is read again: %s: %s", mimas_run, file, reason)
         return None
     if collection.dcid != dcid:

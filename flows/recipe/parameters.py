@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from blocks.identifiers import Dcid
-from flows.recipe.ispyb_reading import read_parameters
+from flows.recipe.ispyb_reading import read_ispyb_parameters
 from flows.recipe.mimas_reading import find_reading
 from tasks.ispyb_access.reading.asking import collection_to_read, job_to_read
 
@@ -49,7 +49,7 @@ async def recipe_parameters(
     if read_by is not None and dcid is not None:
         collection = await asyncio.to_thread(find_reading, read_by, dcid)
     if collection is not None or job_to_read(given) is not None or collection_to_read(given) is not None:
-        read = await read_parameters(resources, given, recipe_run, collection)
+        read = await read_ispyb_parameters(resources, given, recipe_run, collection)
         given = read.recipe_parameters()
     site = resources.settings.recipe_parameters()
     # The settings give way to what was handed over; the run's id to nothing, since folders and messages have it too

@@ -179,6 +179,13 @@ def _mask_counts(panel: Any, trusted: Any, saturation: float, usable: Any | None
     ----------
     panel, trusted, usable
         shape (slow, fast): counts; whether a count is one; whether its pixel is (None: all are).
+    saturation
+        From this count on a pixel is black.
+
+    Returns
+    -------
+    ndarray
+        The same shape.
     """
     counts = flumpy.to_numpy(panel)
     # A saturated pixel isn't trusted either, but it is black, not a gap; a masked one is a gap, whatever it counts.

@@ -20,7 +20,7 @@ from multiprocessing import Pipe
 from typing import Any
 
 from blocks.errors import PlazaError
-from tasks.diffraction.requests import Failure, Outcome, Request
+from tasks.diffraction.requests import DiffractionOutcome, DiffractionRequest, Failure
 from tasks.logs.process_output import ProcessOutput
 from tasks.processes.child import how_it_ended
 
@@ -101,7 +101,7 @@ class Child:
             raise DialsUnavailable(answer.reason)
         self._ready = True
 
-    def answer(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+    def answer(self, requests: Sequence[DiffractionRequest]) -> Iterator[DiffractionOutcome]:
         """Yield each request's outcome, in order, as soon as it's there.
 
         Raises
@@ -181,7 +181,7 @@ class ChildPool:
         self._idle = []
         self._lock = threading.Lock()
 
-    def meet(self, requests: Sequence[Request]) -> list[Outcome]:
+    def meet(self, requests: Sequence[DiffractionRequest]) -> list[DiffractionOutcome]:
         """Have requests met, in order, by one DIALS process (by several, if it dies).
 
         Raises
@@ -189,7 +189,7 @@ class ChildPool:
         DialsUnavailable
             No DIALS process can be started.
         """
-        outcomes: list[Outcome] = []
+        outcomes: list[DiffractionOutcome] = []
         tries = 0
         while len(outcomes) < len(requests):
             started = len(outcomes)

@@ -18,11 +18,11 @@ from multiprocessing.connection import Connection
 
 from blocks.errors import PlazaError
 from tasks.diffraction.requests import (
+    DiffractionOutcome,
+    DiffractionRequest,
     Failure,
     ImageRequest,
-    Outcome,
     PreviewRequest,
-    Request,
     SpotFindingOptions,
     Success,
 )
@@ -84,7 +84,7 @@ class RequestHandler:
         self._data_sets = DataSets()
         self._analysers: dict[SpotFindingOptions, analyser.Analyser] = {}
 
-    def meet(self, request: Request) -> Outcome:
+    def meet(self, request: DiffractionRequest) -> DiffractionOutcome:
         """Meet a request, or say why it can't be met."""
         start = time.perf_counter()
         try:
@@ -95,7 +95,7 @@ class RequestHandler:
             logging.getLogger(__name__).exception("%s", request)
             return Failure(f"{type(error).__name__}: {error} ({request.file})", USUAL_RETRIES.may_pass(error))
 
-    def _do(self, request: Request) -> object:
+    def _do(self, request: DiffractionRequest) -> object:
         if isinstance(request, PreviewRequest):
             return self._draw_preview(request, self._data_sets)
         assert isinstance(request, ImageRequest)

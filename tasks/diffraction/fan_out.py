@@ -20,7 +20,7 @@ from uuid import uuid4
 from blocks.analysis_cluster import AnalysisClusterUnavailable
 from blocks.errors import PassingFault, PlazaError
 from blocks.retrying import Pauses, retry
-from tasks.diffraction.requests import Chunk, ChunkAnswer, Failure, Outcome, Request, Success
+from tasks.diffraction.requests import Chunk, ChunkAnswer, DiffractionOutcome, DiffractionRequest, Failure, Success
 from tasks.logs.relay import relay
 from tasks.step import Message, StepContext
 from tasks.step.identity import current_identity
@@ -50,7 +50,7 @@ class MessageRequest:
     """A message, and what is asked of the cluster for it."""
 
     message: Message
-    request: Request
+    request: DiffractionRequest
 
 
 def chunk_size(waiting: int, workers: int, seconds_per_image: float | None) -> int:
@@ -93,11 +93,11 @@ class FanOut:
         Makes the request of a message; raises for one that can't be used.
     """
 
-    def __init__(self, context: StepContext, make_request: Callable[[Message], Request]) -> None:
+    def __init__(self, context: StepContext, make_request: Callable[[Message], DiffractionRequest]) -> None:
         self._context = context
         self._make_request = make_request
         self._waiting: deque[MessageRequest] = deque()
-        self._running: dict[asyncio.Task[list[Outcome]], tuple[MessageRequest, ...]] = {}
+        self._running: dict[asyncio.Task[list[DiffractionOutcome]], tuple[MessageRequest, ...]] = {}
         self._seconds_per_image: float | None = None
         # Dask keeps a record for ever of each group of tasks, and a key that is a plain string is a group of its own.
         self._name = f"images-{uuid4().hex}"
@@ -161,7 +161,7 @@ class FanOut:
                 self._context.logger.warning("The analysis cluster has no worker yet; images wait for the first")
             self._workers = max(1, threads)
 
-    def _finish(self, task: asyncio.Task[list[Outcome]]) -> list[tuple[Message, Any]]:
+    def _finish(self, task: asyncio.Task[list[DiffractionOutcome]]) -> list[tuple[Message, Any]]:
         items = self._running.pop(task)
         try:
             outcomes = task.result()
@@ -184,7 +184,7 @@ class FanOut:
         # A running mean over about five images: one that waited for its file system doesn't shrink all chunks.
         self._seconds_per_image = outcome.seconds if last is None else 0.8 * last + 0.2 * outcome.seconds
 
-    async def _meet(self, chunk: Chunk) -> list[Outcome]:
+    async def _meet(self, chunk: Chunk) -> list[DiffractionOutcome]:
         """Have a chunk met by a worker; again, if the worker or the cluster is lost.
 
         Raises
@@ -197,7 +197,7 @@ class FanOut:
         client: Client | None = None
         attempts = itertools.count(1)
 
-        async def once() -> list[Outcome]:
+        async def once() -> list[DiffractionOutcome]:
             nonlocal client
             attempt = next(attempts)
             try:

@@ -145,7 +145,7 @@ class PreviewRequest:
         return f"{self.file}, image {self.index}"
 
 
-Request: TypeAlias = ImageRequest | PreviewRequest
+DiffractionRequest: TypeAlias = ImageRequest | PreviewRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,14 +164,14 @@ class Failure:
     may_pass: bool = False
 
 
-Outcome: TypeAlias = Success | Failure
+DiffractionOutcome: TypeAlias = Success | Failure
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Requests that one Dask task meets, and for whom. A class, so that Dask doesn't look into it for futures."""
 
-    requests: tuple[Request, ...]
+    requests: tuple[DiffractionRequest, ...]
     identity: StepIdentity | None = None
 
 
@@ -179,5 +179,5 @@ class Chunk:
 class ChunkAnswer:
     """The outcomes of a chunk's requests, in order, and what was logged meanwhile."""
 
-    outcomes: list[Outcome]
+    outcomes: list[DiffractionOutcome]
     log: list[LogLine]

@@ -75,8 +75,8 @@ class Place(BaseModel):
             report(number, at)
 
 
-Job = Produce | Survey | Place
-JOB: TypeAdapter[Job] = TypeAdapter(Annotated[Job, Field(discriminator="job")])
+SimulationJob = Produce | Survey | Place
+SIMULATION_JOB: TypeAdapter[SimulationJob] = TypeAdapter(Annotated[SimulationJob, Field(discriminator="job")])
 
 
 def main(send: Callable[[str], None]) -> int:
@@ -86,7 +86,7 @@ def main(send: Callable[[str], None]) -> int:
         send(line.model_dump_json(exclude_none=True))
 
     try:
-        job = JOB.validate_json(sys.stdin.buffer.readline())
+        job = SIMULATION_JOB.validate_json(sys.stdin.buffer.readline())
         say(Line(result=job.run(lambda image, at: say(Line(image=image, at=at)))))
     except BrokenPipeError:  # whoever wanted the images is gone
         return 1

@@ -6,7 +6,7 @@ from typing import Any
 
 from blocks.errors import PlazaError
 from tasks.processes.child import ChildProcess, how_it_ended
-from tasks.simulation.child import Job, Line
+from tasks.simulation.child import Line, SimulationJob
 
 NAME = "tasks.simulation.child"
 
@@ -15,7 +15,7 @@ class BeamlineFault(PlazaError):
     """The simulated beamline couldn't make, read or write its images."""
 
 
-async def run_job(job: Job, on_image: Callable[[int, float], None] | None = None) -> Any:
+async def run_job(job: SimulationJob, on_image: Callable[[int, float], None] | None = None) -> Any:
     """Run a job to its end and return its result; ends the process if cancelled.
 
     Parameters
@@ -55,7 +55,7 @@ async def _listen(child: ChildProcess, on_image: Callable[[int, float], None] | 
     return None
 
 
-def _explain(job: Job, line: Line | None, code: int, said: str) -> str:
+def _explain(job: SimulationJob, line: Line | None, code: int, said: str) -> str:
     if line is not None and line.error:
         return line.error
     return (

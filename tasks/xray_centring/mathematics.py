@@ -188,6 +188,7 @@ def well_at(x_box: float, limits: tuple[tuple[float, float], ...]) -> int | None
 
 
 def _largest_region(strong: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which of the strong boxes are in the largest connected region; both are (steps_y, steps_x)."""
     labels, _ = ndimage.label(strong, structure=CORNERS_TOUCH)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0  # what is not strong

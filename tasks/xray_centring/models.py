@@ -17,6 +17,7 @@ from pydantic import (
     PositiveInt,
 )
 
+from blocks.identifiers import Dcid
 from tasks.step import StepParameters
 from tasks.xray_centring.mathematics import Grid, Orientation, well_at, well_limits
 
@@ -35,10 +36,10 @@ IfKnown = Annotated[Value | None, BeforeValidator(_unless_unknown)]
 class CentringParameters(StepParameters):
     """The node's parameters that two-dimensional centring uses, with Zocalo's defaults; latencies in seconds."""
 
-    dcid: PositiveInt
+    dcid: Annotated[Dcid, Field(gt=0)]
     beamline: Annotated[str, Field(min_length=1)]
     experiment_type: IfKnown[str] = None
-    dcg_dcids: IfKnown[list[int]] = None
+    dcg_dcids: IfKnown[list[Dcid]] = None
     output: IfKnown[Path] = None
     log: IfKnown[Path] = None
     results_symlink: IfKnown[str] = None
@@ -110,7 +111,17 @@ class ImageResult(BaseModel):
 
 @dataclass
 class GatheredImages:
-    """The images of one grid that have come so far, in any order."""
+    """The images of one grid that have come so far, in any order.
+
+    Parameters
+    ----------
+    expected
+        Images of the whole grid, steps_x * steps_y.
+    counts
+        An image's number, from 1, to its spots.
+    last_seen_at
+        When the latest of them was seen, seconds since the epoch.
+    """
 
     expected: int
     counts: dict[int, int] = field(default_factory=dict)

@@ -1,4 +1,7 @@
-"""Names of Plaza's modules, and of what is in them, that stand in strings, comments, files and pages are there."""
+"""Names of Plaza's modules, and of what is in them, that stand in strings, comments, files and pages are there.
+
+So are the files and folders of `tests` that they name.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import io
 import re
 import tokenize
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import pairwise
@@ -36,6 +39,9 @@ DOTTED = re.compile(r"(?<![\w./@:-])(?:flows|tasks|blocks)(?:\.[A-Za-z_]\w*)+(?:
 # flows/runtime/server.py, tasks/diffraction/; also from within a link: ../../flows/mimas/rules.py
 PATH = re.compile(r"(?<![\w-])(?<!\w[./])(?:flows|tasks|blocks)/\w[\w/]*(?:\.py\b)?")
 
+# tests/unit/tasks/step/test_interrupted_steps.py, tests/benchmarks
+TEST_PATH = re.compile(r"(?<![\w-])(?<!\w[./])tests/\w+(?:[\w/]*\w)?(?:\.\w+)?")
+
 
 def texts_of(source: str) -> Iterator[str]:
     """Yield what stands in strings (docstrings and the fixed parts of f-strings too) and comments of Python code."""
@@ -61,20 +67,25 @@ def names_in(text: str) -> Iterator[str]:
     yield from (path.removesuffix(".py").strip("/").replace("/", ".") for path in PATH.findall(text))
 
 
-def found_names() -> dict[str, set[str]]:
+def paths_of_tests_in(text: str) -> Iterator[str]:
+    """Yield the paths of tests in a text."""
+    yield from TEST_PATH.findall(text)
+
+
+def where_named(names_of: Callable[[str], Iterable[str]]) -> dict[str, set[str]]:
     """Return all names, and for each the files in which it stands."""
-    found = defaultdict(set)
+    files = defaultdict(set)
     for file in SOURCES:
         for text in texts_of(file.read_text()):
-            for name in names_in(text):
-                found[name].add(str(file.relative_to(CHECKOUT)))
+            for name in names_of(text):
+                files[name].add(str(file.relative_to(CHECKOUT)))
     for file in TEXTS:
-        for name in names_in(file.read_text()):
-            found[name].add(str(file.relative_to(CHECKOUT)))
-    return found
+        for name in names_of(file.read_text()):
+            files[name].add(str(file.relative_to(CHECKOUT)))
+    return files
 
 
-NAMES = found_names()
+NAMES = where_named(names_in)
 
 
 def named(name: str) -> object:
@@ -94,6 +105,12 @@ def test_name_is_there(name):
         named(name)
     except (AttributeError, ImportError) as error:
         pytest.fail(f"{name} stands in {', '.join(sorted(NAMES[name]))}: {error}", pytrace=False)
+
+
+def test_tests_that_are_named_are_there():
+    paths = where_named(paths_of_tests_in)
+    assert paths
+    assert {path: files for path, files in paths.items() if not (CHECKOUT / path).exists()} == {}
 
 
 def test_modules_that_are_started_are_there():
@@ -120,6 +137,13 @@ def test_modules_that_are_started_are_there():
 )
 def test_names_are_found_in_texts(text, names):
     assert list(names_in(text)) == names
+
+
+def test_paths_of_tests_are_found_in_texts():
+    text = (
+        'See tests/unit/flows/x.py, "tests/benchmarks/**"; `tests/support/site/` and https://a.b/tests/c, my-tests/d.'
+    )
+    assert list(paths_of_tests_in(text)) == ["tests/unit/flows/x.py", "tests/benchmarks", "tests/support/site"]
 
 
 def test_strings_and_comments_are_searched():

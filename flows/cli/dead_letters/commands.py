@@ -12,6 +12,7 @@ import typer
 from msgspec import structs, to_builtins
 
 from blocks.errors import ConfigurationError, DamagedDeadLetter, PlazaError, UnknownDeadLetter
+from blocks.identifiers import parse_dcid
 
 if TYPE_CHECKING:
     from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter
@@ -41,12 +42,11 @@ def list_(
     Exits with 0 if there are none, with 1 if there are any, with 2 if that can't be found out.
     """
     from flows.cli.dead_letters.output import dead_letter_table
-    from flows.recipe.run_record.dead_letters.selection import DeadLetterSelection
 
     damaged: list[DamagedDeadLetter] = []
     try:
         with _dead_letters() as dead_letters:
-            found = DeadLetterSelection(run, recipe, step, dcid).of(dead_letters, damaged.append)
+            found = _selection(run, recipe, step, dcid).of(dead_letters, damaged.append)
     except PlazaError as error:
         typer.echo(f"plaza: {error}", err=True)
         raise typer.Exit(CAN_NOT_SAY) from error
@@ -87,10 +87,9 @@ def reinject(
     dcid: OfDcid = None,
 ) -> None:
     """Have messages handled once more, as they now are (see `plaza dlq edit`); their recipe runs go on from there."""
-    from flows.recipe.run_record.dead_letters.selection import DeadLetterSelection
     from flows.site.running_site import use_running_site
 
-    selection = DeadLetterSelection(run, recipe, step, dcid)
+    selection = _selection(run, recipe, step, dcid)
     _check_choice(names, all_, selection)
     use_running_site()
     from flows.recipe.reinject import reinject as reinject_dead_letters
@@ -148,9 +147,7 @@ def purge(
     dcid: OfDcid = None,
 ) -> None:
     """Take dead letters off the list; what they say is kept in files, which `plaza dlq reinject` takes too."""
-    from flows.recipe.run_record.dead_letters.selection import DeadLetterSelection
-
-    selection = DeadLetterSelection(run, recipe, step, dcid)
+    selection = _selection(run, recipe, step, dcid)
     _check_choice(names, all_, selection)
     with _dead_letters() as dead_letters, dead_letters.held():
         if names:
@@ -185,6 +182,12 @@ def _dead_letters() -> Iterator[DeadLetters]:
         yield DeadLetters()
     except OSError as error:
         raise ConfigurationError(f"{error.filename or home} can't be used: {error.strerror or error}") from error
+
+
+def _selection(run: str | None, recipe: str | None, step: str | None, dcid: int | None) -> DeadLetterSelection:
+    from flows.recipe.run_record.dead_letters.selection import DeadLetterSelection
+
+    return DeadLetterSelection(run, recipe, step, None if dcid is None else parse_dcid(dcid))
 
 
 def _check_choice(names: Sequence[str] | None, all_: bool, selection: DeadLetterSelection) -> None:

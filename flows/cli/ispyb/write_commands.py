@@ -6,7 +6,7 @@ import types
 from collections.abc import Iterator
 from datetime import datetime
 from inspect import getdoc
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 
 import typer
 from pydantic import AliasChoices, BaseModel
@@ -91,6 +91,8 @@ def _kind(annotation: Any) -> str:
     origin, inner = get_origin(annotation), [one for one in get_args(annotation) if one is not type(None)]
     if origin is Annotated:
         return _kind(inner[0])
+    if isinstance(annotation, NewType):  # the ids of blocks.identifiers
+        return _kind(annotation.__supertype__)
     if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(_kind(one) for one in inner))
     if origin is Literal:

@@ -39,7 +39,7 @@ def deploy(
 def _check(declared: list[str]) -> None:
     from blocks.settings import get_settings
     from flows.deploying.apply import DEPLOYMENTS
-    from flows.deploying.check import check as find_problems
+    from flows.deploying.check import find_problems
 
     problems = find_problems(DEPLOYMENTS, get_settings().recipe_directory, declared)
     for problem in problems:

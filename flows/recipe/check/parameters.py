@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from blocks.validation_faults import reason
+from blocks.validation_faults import expectation
 from flows.recipe.check.placeholder_sources import is_open
 from flows.recipe.language.values import shown
 from tasks.step import Chooses, Fills, SpeltFreely
@@ -88,13 +88,8 @@ def _parameter_problem(parameter: str, details: list[ErrorDetails], given: Mappi
     """Make one of all that a model says of a parameter: of a union, it says something for each member."""
     if details[0]["type"] == "missing":
         return ParameterProblem(parameter, True, repr(parameter), ", ".join(map(repr, given)) or "none")
-    expected = " or ".join(dict.fromkeys(_expectation(detail) for detail in details))
+    expected = " or ".join(dict.fromkeys(expectation(detail) for detail in details))
     return ParameterProblem(parameter, False, expected, shown(given.get(parameter, details[0]["input"])))
-
-
-def _expectation(detail: ErrorDetails) -> str:
-    message = reason(detail).removeprefix("expected ")
-    return message.removeprefix("Input should be ").replace("String should", "text that should")
 
 
 def _is_certain(problem: ParameterProblem, given: Mapping[str, Any], *, has_all_names: bool) -> bool:

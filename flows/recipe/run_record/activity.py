@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import time
 from collections.abc import Callable
 from typing import Final
 
+from blocks.errors import UnknownRecipeRun
 from flows.recipe.run_record.folder import RunFolder
 from flows.recipe.run_record.journal import read_journal
+from flows.recipe.run_record.manifest import read_manifest
 from flows.recipe.run_record.run_state import replay
 
 PATIENCE_S: Final = 5.0
@@ -68,6 +69,6 @@ class RunEnd:
 
 def _says_ended(folder: RunFolder) -> bool:
     try:
-        return json.loads(folder.manifest.read_bytes()).get("ended") is not None
-    except FileNotFoundError:
+        return read_manifest(folder).ended is not None
+    except UnknownRecipeRun:
         return False

@@ -50,7 +50,7 @@ _usable: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()
 _asking = threading.Lock()  # each step asks from a thread of its own
 
 
-class Entry(NamedTuple):
+class LedgerEntry(NamedTuple):
     """What the ledger says of a write that was done.
 
     Parameters
@@ -84,13 +84,13 @@ def write_once(connection: Connection, key: str, write: Callable[[], Any]) -> An
     return answer
 
 
-def find_entry(connection: Connection, key: str) -> Entry | None:
+def find_entry(connection: Connection, key: str) -> LedgerEntry | None:
     """Return the entry of this key; None if nothing was written under it."""
     row = connection.execute(select(TABLE.c.answer).where(TABLE.c.entry == _fitting(key))).one_or_none()
     if row is None:
         return None
     logger.info("%s was written before; its answer is given again", key)
-    return Entry(json.loads(row.answer))
+    return LedgerEntry(json.loads(row.answer))
 
 
 def make_entry(connection: Connection, key: str, answer: Any) -> None:

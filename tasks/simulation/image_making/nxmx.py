@@ -90,6 +90,7 @@ def _link_data(data: h5py.Group, plan: CollectionPlan) -> None:
 
 
 def _describe_detector(instrument: h5py.Group, plan: CollectionPlan, gaps: npt.NDArray[np.bool_]) -> None:
+    """Say how the detector is made; `gaps` is True where it has no pixels, (height, width)."""
     geometry, pixel_m = plan.geometry, PIXEL_MM / 1000
     fields = {
         "description": f"Synthetic {geometry.detector.value.upper()}",
@@ -177,7 +178,17 @@ def _axis(
     units: str,
     offset: npt.NDArray[np.float64] | None = None,
 ) -> None:
-    """Add an axis of NeXus' transformation chain."""
+    """Add an axis of NeXus' transformation chain.
+
+    Parameters
+    ----------
+    values
+        Where the axis stands, in `units`: a number, or (images,).
+    vector
+        Its direction, (x, y, z) of NeXus's laboratory.
+    offset
+        Where it begins, m: (3,), x, y, z.
+    """
     axis = group.create_dataset(name, data=values)
     axis.attrs["transformation_type"] = np.string_(kind)
     axis.attrs["vector"] = np.array(vector, float)

@@ -54,6 +54,7 @@ def _render_into(folder: Path, plan: CollectionPlan, sweep: ImageSet, on_image: 
     renderer = Renderer.of(plan, predict(experiment, plan))
 
     def images() -> Iterator["npt.NDArray[np.int32]"]:
+        """Yield counts, (height, width) each, -1 in gaps."""
         for index in range(plan.images):
             yield renderer.render(index)
             on_image(index + 1)
@@ -81,6 +82,7 @@ def _render_into(folder: Path, plan: CollectionPlan, sweep: ImageSet, on_image: 
 def _write_files(
     folder: Path, plan: CollectionPlan, sweep: ImageSet, images: Iterator["npt.NDArray[np.int32]"]
 ) -> None:
+    """Write images, counts of (height, width) each with -1 in gaps, into a file each."""
     from tasks.simulation.image_making.minicbf import write_cbf
 
     for name, start_deg, image in zip(sweep.file_names(), plan.starts_deg(), images, strict=True):

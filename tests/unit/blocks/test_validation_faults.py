@@ -3,7 +3,7 @@
 import pytest
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from blocks.validation_faults import describe
+from blocks.validation_faults import describe, expectation, reasons
 
 
 class Sweep(BaseModel):
@@ -63,3 +63,21 @@ def test_a_long_value_is_shown_in_part():
     with pytest.raises(ValidationError) as caught:
         Job.model_validate({"sweeps": "x" * 10_000})
     assert len(describe(caught.value)) < 200
+
+
+def test_reasons_have_neither_place_nor_value():
+    with pytest.raises(ValidationError) as caught:
+        Sweep.model_validate({"first": 0, "end": 3})
+    assert reasons(caught.value) == "Input should be greater than 0; expected an even number, seen 3"
+
+
+def test_expectations_may_follow_the_word_expected():
+    class Named(BaseModel):
+        name: str = Field(min_length=1)
+
+    with pytest.raises(ValidationError) as caught:
+        Sweep.model_validate({"first": 0, "end": 3})
+    assert [expectation(fault) for fault in caught.value.errors()] == ["greater than 0", "an even number, seen 3"]
+    with pytest.raises(ValidationError) as caught:
+        Named(name="")
+    assert [expectation(fault) for fault in caught.value.errors()] == ["text that should have at least 1 character"]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from blocks.errors import DamagedDeadLetter, UnknownDeadLetter
+from blocks.identifiers import Dcid
 from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter
 from flows.recipe.run_record.dead_letters.store import DeadLetters
 
@@ -38,7 +39,7 @@ class DeadLetterSelection:
     run: str | None = None
     recipe: str | None = None
     step: str | None = None
-    dcid: int | None = None
+    dcid: Dcid | None = None
     older_than_s: float | None = None
 
     def __contains__(self, dead_letter: DeadLetter) -> bool:

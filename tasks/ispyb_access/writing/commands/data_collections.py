@@ -7,6 +7,7 @@ from pydantic import AliasChoices, Field, model_validator
 from sqlalchemy import Connection, Table, select
 
 from blocks.errors import MessageRefused
+from blocks.identifiers import Dcid
 from tasks.ispyb_access.writing.commands.command import Command
 from tasks.ispyb_access.writing.rows.command_parameters import Identity, LocalTime
 from tasks.ispyb_access.writing.rows.row_parameters import In, RowParameters, table
@@ -99,7 +100,7 @@ def upsert_data_collection_mx(connection: Connection, collection: DataCollection
     return insert_row(connection, COLLECTION, collection.row() | {"SESSIONID": session})
 
 
-def group_of(connection: Connection, dcid: int) -> int:
+def group_of(connection: Connection, dcid: Dcid) -> int:
     """Return the group of a data collection.
 
     Raises

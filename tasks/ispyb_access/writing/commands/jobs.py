@@ -10,6 +10,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy import Connection, select
 
 from blocks.errors import MessageRefused
+from blocks.identifiers import Dcid, JobId
 from tasks.ispyb_access.writing.commands.command import Announcement, Command
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, insert_rows, update_row
@@ -48,7 +49,7 @@ class JobSweep(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    dcid: int = Field(validation_alias=AliasChoices("DCID", "dcid"), gt=0)
+    dcid: Dcid = Field(validation_alias=AliasChoices("DCID", "dcid"), gt=0)
     start: int = Field(ge=0)
     end: int
 
@@ -65,7 +66,7 @@ KeyValues = Annotated[tuple[KeyValue, ...], BeforeValidator(_as_pairs)]
 class CreateJob(CommandParameters):
     """A job to be made."""
 
-    dcid: int = Field(validation_alias=AliasChoices("DCID", "dcid"), ge=0, description="0: only the sweeps count")
+    dcid: Dcid = Field(validation_alias=AliasChoices("DCID", "dcid"), ge=0, description="0: only the sweeps count")
     recipe: str | None = Field(None, max_length=50, description="Run by the recipe ispyb-<recipe>")
     source: str | None = Field(None, description="`automatic`, or who wants it")
     displayname: str | None = Field(None, description="Cut at 80 characters")
@@ -92,13 +93,13 @@ class CreateJob(CommandParameters):
 class UpdateJob(CommandParameters):
     """What is to be changed of a job; the rest stays."""
 
-    job_id: int
+    job_id: JobId
     displayname: str | None = None
     comment: str | None = None
     recipe: str | None = Field(None, max_length=50)
 
 
-def create_ispyb_job(connection: Connection, job: CreateJob) -> int:
+def create_ispyb_job(connection: Connection, job: CreateJob) -> JobId:
     """Write a job with its parameters and sweeps, and return its processingJobId.
 
     Raises
@@ -115,7 +116,7 @@ def create_ispyb_job(connection: Connection, job: CreateJob) -> int:
         "automatic": job.source == AUTOMATIC,
         "recordTimestamp": datetime.now(),
     }
-    job_id = insert_row(connection, JOB, row)
+    job_id = JobId(insert_row(connection, JOB, row))
     of_job = {"processingJobId": job_id}
     parameters = [of_job | {"parameterKey": one.key, "parameterValue": one.value} for one in job.parameters]
     insert_rows(connection, PARAMETER, parameters)
@@ -126,7 +127,7 @@ def create_ispyb_job(connection: Connection, job: CreateJob) -> int:
     return job_id
 
 
-def announce_job(job: CreateJob, job_id: int) -> Announcement:
+def announce_job(job: CreateJob, job_id: JobId) -> Announcement:
     """Return what tells of a new job: to those who start it at once, or to those who hold it back."""
     variables = {variable.key: variable.value for variable in job.triggervariables}
     return Announcement("trigger" if job.autostart else "held", {"parameters": variables | {"ispyb_process": job_id}})
@@ -144,7 +145,7 @@ def update_ispyb_job(connection: Connection, job: UpdateJob) -> int:
     return update_row(connection, JOB, job.job_id, values)
 
 
-def _all_images(connection: Connection, dcid: int) -> JobSweep:
+def _all_images(connection: Connection, dcid: Dcid) -> JobSweep:
     columns = COLLECTION.c.startImageNumber, COLLECTION.c.numberOfImages
     images = connection.execute(select(*columns).where(COLLECTION.c.dataCollectionId == dcid)).one_or_none()
     if images is None:
@@ -152,7 +153,7 @@ def _all_images(connection: Connection, dcid: int) -> JobSweep:
     return sweep_of(dcid, *images)
 
 
-def sweep_of(dcid: int, start: int | None, number: int | None) -> JobSweep:
+def sweep_of(dcid: Dcid, start: int | None, number: int | None) -> JobSweep:
     """Return all images of a data collection.
 
     Parameters

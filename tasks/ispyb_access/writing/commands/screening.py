@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import AliasChoices, Field, model_validator
 from sqlalchemy import Connection, Table
 
+from blocks.identifiers import Dcid
 from tasks.ispyb_access.writing.commands.command import Command
 from tasks.ispyb_access.writing.commands.data_collections import group_of
 from tasks.ispyb_access.writing.rows.command_parameters import Identity
@@ -172,7 +173,7 @@ def insert_screening(connection: Connection, screening: Screening) -> int:
     """
     group = screening.dcgid
     if group is None and screening.dcid is not None:
-        group = group_of(connection, screening.dcid)
+        group = group_of(connection, Dcid(screening.dcid))
     return insert_row(connection, screening.table, screening.row() | {"dataCollectionGroupId": group})
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from blocks.errors import MessageRefused
+from blocks.identifiers import Dcid
 from tasks.ispyb_access.writing.commands.jobs import AUTOMATIC, JOB, CreateJob, JobSweep, UpdateJob, sweep_of
 from tasks.ispyb_access.writing.procedures.calling import Connector, Procedure, filled, rows
 from tasks.ispyb_access.writing.rows.writing_rows import fit_row
@@ -61,7 +62,7 @@ def require_job(ispyb: Connector, number: int) -> None:
         raise MessageRefused(f"ISPyB has no {JOB.name} {number}")
 
 
-def _all_images(ispyb: Connector, dcid: int) -> JobSweep:
+def _all_images(ispyb: Connector, dcid: Dcid) -> JobSweep:
     found = rows(ispyb.mx_acquisition.retrieve_data_collection, dcid)
     if not found:
         raise MessageRefused(f"ISPyB has no data collection {dcid}")

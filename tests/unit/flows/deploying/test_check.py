@@ -6,7 +6,7 @@ import pytest
 
 from blocks.settings import CHECKOUT
 from flows.deploying.apply import DEPLOYMENTS
-from flows.deploying.check import check
+from flows.deploying.check import find_problems
 from flows.deploying.files import read_deployment_files
 
 POOLS = """
@@ -41,7 +41,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_all_that_we_deploy_resolves():
-    assert check(DEPLOYMENTS, CHECKOUT / "recipes") == []
+    assert find_problems(DEPLOYMENTS, CHECKOUT / "recipes") == []
 
 
 def test_every_recipe_file_gets_a_deployment_of_its_name():
@@ -51,7 +51,7 @@ def test_every_recipe_file_gets_a_deployment_of_its_name():
 
 
 def test_sound_files_have_no_faults(folder):
-    assert check(folder, folder) == []
+    assert find_problems(folder, folder) == []
 
 
 @pytest.mark.parametrize(
@@ -74,12 +74,12 @@ def test_fault_is_named(folder, file, before, after, fault):
     text = (folder / file).read_text()
     assert before in text
     (folder / file).write_text(text.replace(before, after))
-    assert fault in "\n".join(check(folder, folder))
+    assert fault in "\n".join(find_problems(folder, folder))
 
 
 def test_missing_file_is_named(folder):
     (folder / "work_pools.yaml").unlink()
-    (fault,) = check(folder, folder)
+    (fault,) = find_problems(folder, folder)
     assert "work_pools.yaml is missing" in fault
 
 
@@ -94,11 +94,11 @@ def test_missing_file_is_named(folder):
 )
 def test_faulty_recipe_is_named(folder, recipe, fault):
     (folder / "tried.json").write_text(recipe)
-    assert fault in "\n".join(check(folder, folder))
+    assert fault in "\n".join(find_problems(folder, folder))
 
 
 def test_declared_placeholder_is_known(folder):
     (folder / "tried.json").write_text(
         '{"1": {"queue": "images", "parameters": {"image_command": "diffraction", "file": "{x}"}}, "start": [[1, []]]}'
     )
-    assert not any("unknown placeholder" in fault for fault in check(folder, folder, declared=["x"]))
+    assert not any("unknown placeholder" in fault for fault in find_problems(folder, folder, declared=["x"]))

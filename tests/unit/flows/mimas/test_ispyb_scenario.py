@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from flows.mimas.ispyb_scenario import PRECEDENCE, InvalidScenario, dc_class, detector_class, scenario_from_ispyb
+from flows.mimas.ispyb_scenario import PRECEDENCE, InvalidScenario, dc_class, detector_family, scenario_from_ispyb
 from flows.mimas.scenario import AnomalousScatterer, DCClass, DetectorClass, Event, ImageRange, UnitCell
 from tasks.ispyb_access.reading.classification import DataCollectionClass
 from tasks.ispyb_access.reading.parameters import DispatcherParameters
@@ -126,4 +126,4 @@ def test_every_class_of_ispyb_has_its_place():
     [("eiger", DetectorClass.EIGER), ("pilatus", DetectorClass.PILATUS), ("jungfrau", None), (None, None)],
 )
 def test_detectors_without_rules_have_no_class(name, family):
-    assert detector_class(name) is family
+    assert detector_family(name) is family

@@ -64,7 +64,7 @@ async def test_unknown_data_collection_is_not_waited_for(answers):
 async def test_reading_goes_on_when_the_database_is_back(answers, caplog):
     parameters = ReadParameters(given={"ispyb_dcid": 12, "ispyb_beamline": "i03"})
     answers(DatabaseUnavailable("ISPyB is away"), DatabaseUnavailable("ISPyB is away"), parameters)
-    assert await reading.read_parameters(Fakes(), {"ispyb_dcid": 12}, "guid") == parameters
+    assert await reading.read_ispyb_parameters(Fakes(), {"ispyb_dcid": 12}, "guid") == parameters
     assert caplog.text.count("ISPyB is away (again in 0.0 s)") == 2
 
 
@@ -78,4 +78,4 @@ async def test_a_database_that_stays_away_is_given_up(answers, monkeypatch):
     monkeypatch.setattr(reading, "OUTAGE_PATIENCE_S", -1.0)
     answers(DatabaseUnavailable("ISPyB is away"))
     with pytest.raises(DatabaseUnavailable):
-        await reading.read_parameters(Fakes(), {"ispyb_dcid": 12}, "guid")
+        await reading.read_ispyb_parameters(Fakes(), {"ispyb_dcid": 12}, "guid")

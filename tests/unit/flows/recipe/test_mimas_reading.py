@@ -56,7 +56,9 @@ def test_a_reading_that_is_gone_is_told_of(collection, caplog):
     assert f"what Mimas's run {RUN} has read isn't here, ISPyB is read again" in caplog.text
 
 
-@pytest.mark.parametrize("content", [b"", b'{"dcid": 1', b"[]", b'{"dcid": 1, "colour": "blue"}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b'{"dcid": 1', b"[]", b'{"dcid": 1, "colour": "blue"}', b"\xff", b"[" * 100_000]
+)
 def test_a_reading_of_another_form_is_told_of(collection, home, content, caplog):
     keep_reading(collection, RUN)
     [file] = home.rglob("collection.json")

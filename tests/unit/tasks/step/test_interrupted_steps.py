@@ -156,7 +156,7 @@ CASES: list[Callable[[Path], InterruptedRun]] = [
     watch_pattern, watch_list_in_vain, watch_for_nobody, watch_nothing, analyse, draw, centre, centre_in_vain,
     centre_with_late_messages, archive_pattern, archive_list, mail, find_related_files,
 ]  # fmt: skip
-ELSEWHERE = {"ispyb_connector", "ispyb_pia"}  # tests/integration/ispyb_access: they need a database
+ELSEWHERE = {"ispyb_connector", "ispyb_pia"}  # tests/integration/tasks/ispyb_connector: they need a database
 AT_LEAST_ONCE = {"notify_gda"}  # a datagram can't be taken back, and isn't answered
 
 

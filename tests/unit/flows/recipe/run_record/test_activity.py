@@ -1,10 +1,10 @@
 import fcntl
-import json
 
 import pytest
 
 from flows.recipe.run_record.activity import RunEnd
 from flows.recipe.run_record.folder import RunFolder
+from flows.recipe.run_record.manifest import Manifest
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def clock():
 
 
 def say(folder, ended):
-    folder.manifest.write_text(json.dumps({"ended": ended}))
+    Manifest("r", "r.json", "0" * 64, None, {}, {}, {}, ended=ended).write(folder)
 
 
 def test_run_that_says_so_has_ended(folder, clock):
