@@ -32,7 +32,7 @@ async def summarise(
     gda: ControlComputer,
 ) -> bool:
     """Print what came of the data collections; return whether every run completed."""
-    from blocks.ispyb_database.site import connect
+    from blocks.site_ispyb import connect
     from tasks.ispyb_access.overviews.results import read_written_rows
 
     engine = connect(settings)

@@ -12,9 +12,9 @@ from prefect.exceptions import PrefectHTTPStatusError
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
-from blocks.ispyb_database.connection import transaction
-from blocks.ispyb_database.site import connect
+from blocks.ispyb_connection import transaction
 from blocks.settings import get_settings
+from blocks.site_ispyb import connect
 from flows.launching import PrefectLauncher
 from flows.mimas.flow import mimas
 from flows.mimas.publishing import read_outcome, read_outcome_of_run
