@@ -106,7 +106,8 @@ async def _launch_once(client: PrefectClient, launch: Launch) -> LaunchedRecipe 
         )
     except ObjectNotFound:
         return FailedLaunch(recipe=launch.recipe, reason="it isn't deployed")
-    except (ParametersRefused, PrefectException, httpx.HTTPError) as error:
+    # InvalidURL: a job names its recipe as it likes, and the name becomes part of an address
+    except (ParametersRefused, PrefectException, httpx.HTTPError, httpx.InvalidURL) as error:
         if is_outage(error):  # which is no refusal
             raise
         return FailedLaunch(

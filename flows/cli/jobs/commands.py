@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from blocks.errors import ConfigurationError, MessageRefused
-from blocks.identifiers import Dcid, JobId
+from blocks.identifiers import Dcid, JobId, parse_dcid, parse_job_id
 from flows.cli.ispyb.by_hand import fulfil_by_hand
 from flows.cli.ispyb.option import IspybURL, open_ispyb
 
@@ -54,7 +54,7 @@ def show(
     from tasks.ispyb_access.overviews.jobs import read_job
 
     with open_ispyb(ispyb) as engine:
-        job = read_job(engine, JobId(job_id))
+        job = read_job(engine, parse_job_id(job_id))
     if as_json:
         typer.echo(_as_json(job))
     else:
@@ -74,7 +74,7 @@ def list_(
     from tasks.ispyb_access.overviews.jobs import list_jobs
 
     with open_ispyb(ispyb) as engine:
-        jobs = list_jobs(engine, None if dcid is None else Dcid(dcid), beamline, count)
+        jobs = list_jobs(engine, None if dcid is None else parse_dcid(dcid), beamline, count)
     if as_json:
         for job in jobs:
             typer.echo(_as_json(job))
@@ -138,10 +138,10 @@ def start(job_id: JobNumber, ispyb: IspybURL = None) -> None:
 
     use_running_site()
     with open_ispyb(ispyb) as engine:
-        job = read_job(engine, JobId(job_id))
+        job = read_job(engine, parse_job_id(job_id))
     if not job.recipe:
         raise MessageRefused(f"job {job_id} names no recipe: say which with `plaza job update {job_id} --recipe …`")
-    _start(job.recipe, job.dcid, JobId(job_id), {})
+    _start(job.recipe, job.dcid, parse_job_id(job_id), {})
 
 
 @app.command()
@@ -169,7 +169,7 @@ def update(
     if status not in {None, "success", "failure", "running"}:
         raise typer.BadParameter(f"expected success, failure or running, seen {status!r}", param_hint="--status")
     with open_ispyb(ispyb) as engine:
-        before = read_job(engine, JobId(job_id))
+        before = read_job(engine, parse_job_id(job_id))
     items: list[dict[str, Any]] = [{"ispyb_command": "update_ispyb_job", "job_id": job_id, **changes}]
     if status or message or program is not None:
         items.append(_program_update(before.changeable_program(program), status, message))

@@ -73,3 +73,10 @@ async def test_a_refusal_is_none_that_passes(answered, status, reason):
     (launched,) = await PrefectLauncher().launch([LAUNCH])
     assert isinstance(launched, FailedLaunch)
     assert reason in launched.reason
+
+
+async def test_a_recipe_whose_name_is_no_part_of_an_address_is_refused(answered):
+    answered(404)
+    (launched,) = await PrefectLauncher().launch([Launch("nul\x01x", 12, {}, "key", "a job's recipe")])
+    assert isinstance(launched, FailedLaunch)
+    assert "InvalidURL" in launched.reason

@@ -237,6 +237,8 @@ class TestJob:
     @pytest.mark.parametrize("command", [("4711",), ("update", "4711", "--comment", "x"), ("start", "4711")])
     @pytest.mark.usefixtures("launches")
     def test_a_job_that_is_not_there_is_said(self, plaza, command):
+        with pytest.raises(UnknownJob, match=r"9{20}.* is no id of a processing job"):
+            plaza("job", "show", "9" * 20)
         with pytest.raises(UnknownJob, match="no processing job 4711"):
             plaza("job", *command)
 
