@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -19,8 +20,10 @@ from prefect.client.schemas.filters import (
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound, PrefectException
 
+from blocks.errors import PrefectUnavailable
 from flows.display_text import shortened
 from flows.prefect_limits import ParametersRefused, check_parameters
+from flows.prefect_outages import is_outage
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 
 if TYPE_CHECKING:
@@ -35,15 +38,33 @@ class PrefectLauncher:
 
     async def installed(self, recipes: Iterable[str]) -> set[str]:
         """Return those of the recipes that have a deployment."""
-        async with get_client() as client:  # that of the flow, where a flow asks
+        async with _client() as client:
             return await _installed_recipes(client, recipes)
 
     async def launch(self, launches: Sequence[Launch]) -> Sequence[LaunchedRecipe | FailedLaunch]:
-        """Launch runs in this order, each unless there is an earlier one of its key; one that fails stops no other."""
-        async with get_client() as client:
-            earlier = await _runs_by_key(client, [launch.key for launch in launches])
+        """Launch runs as `tasks.step.ports.Launcher` says."""
+        async with _client() as client:
             # One after the other: launched together they take no less time, and on SQLite ten times as long
-            return [await _launch_once(client, launch, earlier.get(launch.key)) for launch in launches]
+            return [await _launch_once(client, launch) for launch in launches]
+
+
+@asynccontextmanager
+async def _client() -> AsyncIterator[PrefectClient]:
+    """Give a client of Prefect's API, that of the flow where a flow asks.
+
+    Raises
+    ------
+    PrefectUnavailable
+        Prefect's API doesn't answer.
+    """
+    try:
+        async with get_client() as client:
+            yield client
+    except httpx.HTTPError as error:
+        if not is_outage(error):
+            raise
+        reason = shortened(repr(error), REASON_CHARACTERS)
+        raise PrefectUnavailable(f"Prefect's API doesn't answer: {reason}") from error
 
 
 async def _installed_recipes(client: PrefectClient, recipes: Iterable[str]) -> set[str]:
@@ -55,17 +76,20 @@ async def _installed_recipes(client: PrefectClient, recipes: Iterable[str]) -> s
     return {flow.name for flow in flows}
 
 
-async def _runs_by_key(client: PrefectClient, keys: Iterable[str]) -> dict[str, UUID]:
-    """Return the runs that have been launched already, by their keys."""
-    # Asked first, although the key itself prevents a second run: else a task run that stands for no run stays pending
+async def _earlier_run(client: PrefectClient, launch: Launch) -> UUID | None:
+    """Return the run of a launch's recipe that has its key already."""
+    # Of this recipe: as with Prefect's idempotency, another recipe's run of the same key is another run
     runs = await client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=list(keys)))
+        flow_filter=FlowFilter(name=FlowFilterName(any_=[launch.recipe])),
+        flow_run_filter=FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[launch.key])),
     )
-    return {run.idempotency_key: run.id for run in runs if run.idempotency_key}
+    return runs[0].id if runs else None
 
 
-async def _launch_once(client: PrefectClient, launch: Launch, earlier: UUID | None) -> LaunchedRecipe | FailedLaunch:
-    """Launch a run unless there is an earlier one of its key."""
+async def _launch_once(client: PrefectClient, launch: Launch) -> LaunchedRecipe | FailedLaunch:
+    """Launch a run unless there is an earlier one of its key; an outage is raised."""
+    # Asked first, although the key itself prevents a second run: else a task run that stands for no run stays pending
+    earlier = await _earlier_run(client, launch)
     if earlier is not None:
         return LaunchedRecipe(recipe=launch.recipe, flow_run_id=earlier, earlier=True)
     try:
@@ -83,6 +107,8 @@ async def _launch_once(client: PrefectClient, launch: Launch, earlier: UUID | No
     except ObjectNotFound:
         return FailedLaunch(recipe=launch.recipe, reason="it isn't deployed")
     except (ParametersRefused, PrefectException, httpx.HTTPError) as error:
+        if is_outage(error):  # which is no refusal
+            raise
         return FailedLaunch(
             recipe=launch.recipe, reason=shortened(f"{type(error).__name__}: {error}", REASON_CHARACTERS)
         )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from distributed import Client
     from sqlalchemy import Engine
 
-    from blocks.mail.smtp_server import SmtpServer
+    from blocks.smtp_server import SmtpServer
     from flows.launching import PrefectLauncher
     from tasks.ispyb_access.writing.writer import Writer
     from tasks.step.ports import Cluster
@@ -39,7 +39,7 @@ class SiteResources:
     @cached_property
     def ispyb(self) -> Engine:
         """ISPyB's database."""
-        from blocks.ispyb_database.site import connect
+        from blocks.site_ispyb import connect
 
         engine = connect(self.settings)
         self._stack.callback(engine.dispose)
@@ -79,6 +79,6 @@ class SiteResources:
 
     def mail_server(self) -> SmtpServer | None:
         """Return the mail server of the settings, else of the block `mail-server/plaza`; None if there is none."""
-        from blocks.mail.site import find_smtp_server
+        from blocks.site_mail import find_smtp_server
 
         return find_smtp_server(self.settings)

@@ -110,7 +110,9 @@ def split_input(source: str) -> tuple[str, int]:
     >>> split_input("/data/a_master.h5:7:9"), split_input("/data/a_0007.cbf:7"), split_input("/data/a_master.h5")
     (('/data/a_master.h5', 7), ('/data/a_0007.cbf', 1), ('/data/a_master.h5', 1))
     """
-    path, index = re.fullmatch(r"(.*?)(?::(\d+)(?::\d+)?)?", source, re.DOTALL).groups()  # type: ignore[union-attr]
+    match = re.fullmatch(r"(.*?)(?::(\d+)(?::\d+)?)?", source, re.DOTALL)
+    assert match, "any text matches it"
+    path, index = match.groups()
     return path, 1 if ONE_IMAGE.search(path) else int(index or 1)
 
 

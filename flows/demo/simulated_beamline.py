@@ -55,7 +55,7 @@ async def collect_all(
     on_image
         Told each image's number from 1 and its time.
     """
-    from blocks.ispyb_database.site import connect
+    from blocks.site_ispyb import connect
     from tasks.ispyb_access.schema.tables import create_schema
 
     engine = connect(settings)

@@ -32,7 +32,7 @@ async def summarise(
     gda: ControlComputer,
 ) -> bool:
     """Print what came of the data collections; return whether every run completed."""
-    from blocks.ispyb_database.site import connect
+    from blocks.site_ispyb import connect
     from tasks.ispyb_access.overviews.results import read_written_rows
 
     engine = connect(settings)
@@ -81,8 +81,10 @@ def _decision(outcome: MimasOutcome) -> Table:
 
 def _show_runs(console: Console, runs: Sequence[WatchedRun]) -> None:
     table = Table(title="What ran", title_justify="left")
-    for column, justify in (("flow run", "left"), ("state", "left"), ("waited", "right"), ("ran", "right")):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for column in ("flow run", "state"):
+        table.add_column(column)
+    for column in ("waited", "ran"):
+        table.add_column(column, justify="right")
     for run in runs:
         style = STATE_STYLES.get(run.state, "")
         table.add_row(run.name, f"[{style}]{run.state}[/]", f"{run.waited_s:.1f} s", f"{run.ran_s:.1f} s")

@@ -12,6 +12,7 @@ from blocks.identifiers import Dcid, JobId
 from flows.mimas.outcome import CreatedJob
 from flows.mimas.publishing import tags
 from flows.mimas.scenario import ISPyBJobInvocation, JobParameter, Scenario
+from flows.mimas.single_launch import launch_one
 from flows.recipe import ispyb_reading
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe, Launcher
 
@@ -80,8 +81,7 @@ async def start(
     parameters = {**variables, "ispyb_process": job_id}
     key = f"{dcid}-job-{job_id}"  # the collection too: numbers begin anew in a new ISPyB, such as a demo's
     name = f"{recipe} · dcid {dcid or 'none'} · {label} · job {job_id}"
-    (launched,) = await launcher.launch([Launch(recipe, dcid, parameters, key, name, run_tags, read_by)])
-    return launched
+    return await launch_one(launcher, Launch(recipe, dcid, parameters, key, name, run_tags, read_by))
 
 
 async def _create(resources: Resources, job: ISPyBJobInvocation) -> JobId:

@@ -13,6 +13,7 @@ from flows.mimas.decision import Decision
 from flows.mimas.outcome import MimasOutcome, describe_job
 from flows.mimas.publishing import tags
 from flows.mimas.scenario import Scenario
+from flows.mimas.single_launch import launch_one
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ async def launch_decided(
     ------
     DatabaseUnavailable
         ISPyB has been away for ten minutes: the jobs aren't created.
+    PrefectUnavailable
+        Prefect's API is away before anything is launched.
     """
     scenario = decision.scenario
     wanted = [invocation.recipe for invocation in decision.recipes]
@@ -58,10 +61,10 @@ async def launch_decided(
     installed = await launcher.installed([*wanted, *job_recipes])
     recipes = [recipe for recipe in wanted if recipe in installed]
     in_order = sorted(dict.fromkeys(recipes), key=_can_wait)
-    launched = await launcher.launch(
-        [_launch(scenario, recipe, given, run_key(decision, recipe, given), read_by) for recipe in in_order]
-    )
-    outcomes = dict(zip(in_order, launched, strict=True))
+    outcomes = {
+        recipe: await launch_one(launcher, _launch(scenario, recipe, given, run_key(decision, recipe, given), read_by))
+        for recipe in in_order
+    }
     # After the recipes, for which people at the beamline wait: to create a job waits for an ISPyB that is away
     created = {
         job: await jobs.carry_out(resources, job, scenario, read_by)

@@ -78,7 +78,11 @@ async def _read_progress(client: PrefectClient, runs: list[UUID]) -> dict[UUID, 
             flow_run_id=ArtifactFilterFlowRunId(any_=runs), key=ArtifactFilterKey(any_=["recipe-progress"])
         )
     )
-    return {artifact.flow_run_id: float(artifact.data) for artifact in artifacts if artifact.flow_run_id}  # type: ignore[arg-type]
+    return {
+        artifact.flow_run_id: float(artifact.data)  # type: ignore[arg-type]  # of any type; of progress, a number
+        for artifact in artifacts
+        if artifact.flow_run_id
+    }
 
 
 def _watched(run: Any, percent: Mapping[UUID, float]) -> WatchedRun:

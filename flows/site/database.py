@@ -111,8 +111,16 @@ def _create(programs: Path, data: Path, user: pwd.struct_passwd) -> None:
     # trust: who may open the socket may do all, and its mode says who that is
     command = [str(programs / "initdb"), "-D", str(draft), "-U", "postgres", "--auth=trust"]
     command += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
-    other_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
-    result = subprocess.run(command, capture_output=True, text=True, cwd="/", **other_user)  # type: ignore[call-overload]
+    is_root = os.getuid() == 0  # who may become another user; initdb refuses to run as root
+    result = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        user=user.pw_uid if is_root else None,
+        group=user.pw_gid if is_root else None,
+        extra_groups=[] if is_root else None,
+    )
     if result.returncode != 0:
         raise ConfigurationError(f"PostgreSQL's initdb failed in {draft}: {result.stderr.strip()}")
     draft.rename(data)

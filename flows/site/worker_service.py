@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from blocks.retrying import Pauses, retry
 from flows.site.running_site import WORK_POOL
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _API_TIMEOUT_S = 120.0  # as `plaza up` waits
 _POLL_S = 0.1
+_POLLS = Pauses(first_s=_POLL_S, longest_s=_POLL_S)
 
 
 async def wait_for_api(timeout: float = _API_TIMEOUT_S) -> None:
@@ -46,20 +48,21 @@ async def wait_for_work_pool(timeout: float = _API_TIMEOUT_S) -> None:
     Raises
     ------
     TimeoutError
-        It isn't there within `timeout` seconds after the API.
+        The API doesn't answer within `timeout` seconds.
+    ObjectNotFound, httpx.HTTPError
+        The pool isn't there, or the API is away again, `timeout` seconds after that.
     """
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
+    from flows.prefect_outages import is_outage
+
+    def may_pass(error: Exception) -> bool:
+        return isinstance(error, ObjectNotFound) or is_outage(error)
+
     await wait_for_api(timeout)
-    async with asyncio.timeout(timeout), get_client() as client:
-        while True:
-            try:
-                await client.read_work_pool(WORK_POOL)
-            except ObjectNotFound:
-                await asyncio.sleep(_POLL_S)
-            else:
-                return
+    async with get_client() as client:
+        await retry(lambda: client.read_work_pool(WORK_POOL), may_pass, _POLLS, patience_s=timeout)
 
 
 async def serve(modules: Sequence[str]) -> None:

@@ -107,6 +107,7 @@ def run_flow_run(flow_run_id: UUID) -> int:
                 except Exception:
                     run_logger.exception("The flow could not be loaded")
                     raise
+                # It's typed for a Logger and only logs by it, which this LoggerAdapter does as well
                 run = run_flow(flow, flow_run=flow_run, error_logger=run_logger)  # type: ignore[arg-type]
                 _drive_run_flow_result(flow, run)
         except SystemExit as end:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +20,7 @@ from tasks.diffraction.hdf5_frames import FrameReader, read_panel_form, reads_pl
 from tasks.diffraction.requests import MASTER_SUFFIXES
 from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
-from tasks.nexus.opening import explain, open_beside_dxtbx
+from tasks.nexus.opening import file_version, not_ready_or_unusable, open_beside_dxtbx
 from tasks.nexus.related import require_metadata
 
 
@@ -142,7 +141,7 @@ def _find_images(file: str) -> MasterImages | None:
 def _unreadable(file: str, error: Exception) -> ImageUnreadable:
     if not Path(file).exists():
         return ImageMissing(f"the image file {file} does not exist")
-    if file.lower().endswith(MASTER_SUFFIXES) and isinstance(explain(error, file), NotReady):
+    if file.lower().endswith(MASTER_SUFFIXES) and isinstance(not_ready_or_unusable(error, file), NotReady):
         return ImageMissing(f"DIALS can't read {file} yet: {error}")
     size = Path(file).stat().st_size
     return ImageUnreadable(
@@ -196,7 +195,7 @@ class DataSets:
         """
         if not file.lower().endswith(MASTER_SUFFIXES):
             return open_data_set(file)
-        version = _file_version(file)
+        version = file_version(file)
         if file in self._kept and self._kept[file][0] == version and not self._kept[file][1].is_outdated:
             self._kept.move_to_end(file)
             return self._kept[file][1]
@@ -229,10 +228,3 @@ class DataSets:
         """Close and drop a file's data set, if it's kept."""
         if file in self._kept:
             self._kept.pop(file)[1].close()
-
-
-def _file_version(file: str) -> tuple[int, ...]:
-    with suppress(OSError):
-        status = os.stat(file)  # noqa: PTH116 - once an image
-        return status.st_ino, status.st_mtime_ns, status.st_size
-    return ()

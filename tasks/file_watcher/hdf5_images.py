@@ -23,6 +23,13 @@ from tasks.processes.child import ChildProcess
 PROGRAM = ("-m", "tasks.nexus.image_counter")
 ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
 
+COMPUTING_LIMIT_S = 60.0
+"""Of computing, for one answer, after which the child process is taken to be in an endless loop.
+
+HDF5 1.10 has one in a copy in the making that ends within a global heap. A look computes for a few milliseconds, or a
+second where files have many thousands of images. Waiting for a slow file system is no computing.
+"""
+
 logger = logging.getLogger(__name__)
 
 
@@ -79,6 +86,11 @@ class Hdf5Images:
             return 0
         started = time.perf_counter()
         answer = await self._ask({"seen": seen, "limit": limit})
+        if answer is None:
+            self.waiting_for = (
+                f"{self._master}, which can't be read yet (HDF5 came to no end with it or with a data file)"
+            )
+            return 0
         self.slowest_look_s = max(self.slowest_look_s, time.perf_counter() - started)
         self.expected, self.waiting_for, self._mapped = answer.expected, answer.waiting_for, answer.mapped
         return answer.found
@@ -89,12 +101,17 @@ class Hdf5Images:
         if reader is not None:
             await reader.close()
 
-    async def _ask(self, question: dict[str, int]) -> Answer:
+    async def _ask(self, question: dict[str, int]) -> Answer | None:
+        """Ask the child process; None if it came to no end, and was ended."""
         # Once more: a process may be killed by no fault of its file, when memory is short.
         for _ in range(2):
             self._reader = self._reader or await self._start_reader()
-            answer = await self._reader.ask(json.dumps(question).encode())
+            answer = await _ask_within_limit(self._reader, json.dumps(question).encode())
             self._log_output(self._reader)
+            if answer is None:
+                await self._reader.kill()
+                self._reader = None
+                return None
             if answer:
                 return _read(answer)
             await self.close()
@@ -110,6 +127,20 @@ class Hdf5Images:
         """Log what the process has said; if it died, these are its last words."""
         for line in reader.take_output():
             logger.handle(replace(line, message=f"reader of {self._master}: {line.message}").to_record())
+
+
+async def _ask_within_limit(reader: ChildProcess, question: bytes) -> bytes | None:
+    """Return the answer, empty if the process is gone; None if it has computed for too long without one."""
+    computed_s = reader.cpu_s
+    asking = asyncio.create_task(reader.ask(question))
+    try:
+        while not asking.done():
+            await asyncio.wait([asking], timeout=COMPUTING_LIMIT_S / 10)
+            if not asking.done() and reader.cpu_s - computed_s > COMPUTING_LIMIT_S:
+                return None
+        return await asking
+    finally:
+        asking.cancel()
 
 
 def _read(line: bytes) -> Answer:

@@ -12,7 +12,7 @@ from tasks.nexus.images import is_stored
 from tasks.nexus.links import LinkedFile, follow
 from tasks.nexus.mapping import map_images
 from tasks.nexus.master import DATA_GROUP, find_data_group, find_images, find_series, opened
-from tasks.nexus.opening import explain, open_file
+from tasks.nexus.opening import not_ready_or_unusable, open_file
 from tasks.nexus.related import list_linked_files
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _find_sources(master: str) -> list[tuple[LinkedFile, str]]:
             names = dict.fromkeys([*find_images(file, master), *find_series(file, master)])
             targets = [follow(file, master, name) for name in names]
         except (OSError, RuntimeError, KeyError) as error:
-            raise explain(error, master) from error
+            raise not_ready_or_unusable(error, master) from error
     return [(target.file or LinkedFile.itself(master), target.path) for target in targets if target]
 
 

@@ -1,7 +1,7 @@
 """Say how many images of an HDF5 master are stored. A program: its lines in and out are JSON.
 
-It imports nothing heavy, so that it starts quickly. The master is opened to read its layout, and closed again; handles
-are kept of data files only, without locks.
+It imports nothing heavy, so that it starts quickly. The master is opened to read its layout, and closed again until it
+changes; handles are kept of data files only, without locks.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import os
 import sys
 from dataclasses import asdict, dataclass
 
-from tasks.nexus.errors import NotReady, UnusableMaster
-from tasks.nexus.images import MasterImages
-from tasks.nexus.layout import FAR, MappedRange
+from tasks.nexus.errors import NoSuchImage, NotReady, UnusableMaster
+from tasks.nexus.images import MasterImages, StackOfFrames
+from tasks.nexus.layout import FAR, ImageBlock, MappedRange
+from tasks.nexus.opening import file_version
 from tasks.processes.parent import lines_to_parent
 
 
@@ -45,6 +46,7 @@ class ImageCounter:
     def __init__(self, master: str) -> None:
         self._master = master
         self._images: MasterImages | None = None
+        self._version: tuple[int, ...] = ()
 
     def look(self, seen: int, limit: int) -> Answer:
         """Return how many of the mapped images are stored, in order, besides those seen; at most `limit`.
@@ -56,9 +58,9 @@ class ImageCounter:
         """
         found, waiting_for = 0, None
         try:
-            images = self._images = self._images or open_virtual(self._master)
-            while found < limit and (image := nth_image(images.layout.mapped, seen + found)) is not None:
-                block, frames = images.open(image)
+            images = self._open_master(seen)
+            while found < limit and (nth := open_nth(images, seen + found)) is not None:
+                image, block, frames = nth
                 # A contiguous one gets all its space with its first image: nothing tells which are written.
                 if frames.dataset.chunks is None:
                     raise UnusableMaster(
@@ -76,19 +78,31 @@ class ImageCounter:
         mapped = self._images.layout.mapped if self._images else ()
         return Answer(found, sum(each.end - each.first for each in mapped) or None, waiting_for, mapped)
 
+    def _open_master(self, seen: int) -> MasterImages:
+        """Return the master's images: by its layout as read before, unless the master has changed since."""
+        version = file_version(self._master)
+        # One that isn't seen for a while, as on a file system that is away, may still be the same.
+        if self._images is None or (version and version != self._version):
+            self.close()
+            self._images = None  # the old layout holds no longer, even if the new one can't be read yet
+            self._images, self._version = open_virtual(self._master, seen), version
+        return self._images
+
     def close(self) -> None:
         """Close the data files."""
         if self._images:
             self._images.close()
 
 
-def open_virtual(master: str) -> MasterImages:
+def open_virtual(master: str, seen: int) -> MasterImages:
     """Read the layout of a master whose virtual dataset says how many images there will be.
+
+    The files of the images that were seen are opened once: which images follow them isn't known before.
 
     Raises
     ------
     NotReady
-        The master isn't there, or is in the making.
+        The master, or the file of an image that was seen, isn't there, or is in the making.
     UnusableMaster
         It has no virtual dataset, or one that maps something else than images to frames.
     """
@@ -98,7 +112,43 @@ def open_virtual(master: str) -> MasterImages:
         raise UnusableMaster(f"{master} should have a virtual dataset {layout.dataset}, as NXmx masters have")
     if not layout.is_by_frame or layout.end >= FAR:
         raise UnusableMaster(f"{master}: {layout.dataset} should map each image to one frame of one file")
+    try:
+        number = 0
+        while number < seen and (nth := open_nth(images, number)) is not None:
+            image, block, _ = nth
+            number += block.end - image
+    except BaseException:
+        images.close()
+        raise
     return images
+
+
+def open_nth(images: MasterImages, number: int) -> tuple[int, ImageBlock, StackOfFrames] | None:
+    """Open the nth (from 0) of the images that are mapped: which one it is, its block, its dataset; None: fewer are.
+
+    What the master maps may itself be a virtual dataset with gaps, which is seen when its file is opened: then another
+    image may be the nth.
+
+    Raises
+    ------
+    NotReady
+        Its file isn't there or is in the making.
+    UnusableMaster
+        The file isn't what it should be.
+    """
+    while True:
+        layout = images.layout
+        image = nth_image(layout.mapped, number)
+        if image is None:
+            return None
+        try:
+            block, frames = images.open(image)
+        except NoSuchImage:
+            if images.layout is layout:
+                raise
+        else:
+            if images.layout is layout:
+                return image, block, frames
 
 
 def nth_image(mapped: tuple[MappedRange, ...], number: int) -> int | None:

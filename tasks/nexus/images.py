@@ -17,7 +17,7 @@ from tasks.nexus.layout import ImageBlock, Layout
 from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile
 from tasks.nexus.mapping import map_images
 from tasks.nexus.master import open_dataset, read_layout
-from tasks.nexus.opening import explain, is_swmr, open_file
+from tasks.nexus.opening import is_swmr, not_ready_or_unusable, open_file
 
 if TYPE_CHECKING:
     import h5py
@@ -176,7 +176,7 @@ class MasterImages:
             self._check_shape(block, dataset)
             self._open[key] = inode, StackOfFrames(dataset)
         except (OSError, RuntimeError, KeyError) as error:
-            raise explain(error, place) from error
+            raise not_ready_or_unusable(error, place) from error
         while len(self._open) > OPEN_FILES:
             self._close_one(next(iter(self._open)))
         return self._open[key][1]

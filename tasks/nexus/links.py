@@ -59,6 +59,14 @@ class LinkedFile:
             return cls((name, *places), name)
         return cls(tuple(dict.fromkeys(places)), places[-1])
 
+    @classmethod
+    def mapped(cls, name: str, holder: str) -> LinkedFile:
+        """Return the file that a mapping of a virtual dataset names, in which a percent sign is written twice.
+
+        A `%b` would be the number of a block among files without end.
+        """
+        return cls.named(name.replace("%%", "%"), holder, "virtual")
+
     def find(self) -> str | None:
         """Return the file's path if it's there."""
         return next((place for place in self.places if os.path.isfile(place)), None)  # noqa: PTH113 - once an image

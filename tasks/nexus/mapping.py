@@ -57,10 +57,9 @@ def map_images(dataset: h5py.Dataset, holder: str) -> tuple[ImageBlock, ...]:
 def _locate(file: h5py.File, holder: str, name: str, path: str) -> tuple[LinkedFile, str]:
     """Return file and dataset of a source. A source "." is the file itself, where mostly an external link stands."""
     if name != ".":
-        # A `%b` would be the number of a block among files without end, and so a percent sign is written twice.
         if "%b" in name.replace("%%", ""):
             raise UnmappableSelection(f"{holder} maps files without end ({name})")
-        return LinkedFile.named(name.replace("%%", "%"), holder, "virtual"), path
+        return LinkedFile.mapped(name, holder), path
     target = follow(file, holder, path)
     if target is None:
         raise UnusableMaster(f"{holder} maps {path}, which isn't in the file")

@@ -11,7 +11,7 @@ from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
 from tasks.nexus.layout import ImageBlock, Layout
 from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile, Target, follow
 from tasks.nexus.mapping import map_images
-from tasks.nexus.opening import explain, open_file
+from tasks.nexus.opening import not_ready_or_unusable, open_file
 
 if TYPE_CHECKING:
     import h5py
@@ -62,7 +62,7 @@ def open_dataset(
                 return found, place
         except (OSError, RuntimeError, KeyError) as error:
             opened_file.close()
-            raise explain(error, place) from error
+            raise not_ready_or_unusable(error, place) from error
         except BaseException:  # no handle may stay: with one more open, HDF5 can read the wrong image
             opened_file.close()
             raise
@@ -84,7 +84,7 @@ def read_layout(master: str) -> Layout:
         try:
             names = find_images(file, master)
         except (OSError, RuntimeError, KeyError) as error:
-            raise explain(error, master) from error
+            raise not_ready_or_unusable(error, master) from error
     if not names:
         raise UnusableMaster(
             f"{master} should have a virtual dataset {DATA_GROUP}/{DATA}, or links data_000001, … to its data files"
@@ -108,7 +108,7 @@ def _read_blocks(master: str, names: tuple[str, ...]) -> Layout:
                 raise
             return replace(layout, awaits=error)
         except (OSError, RuntimeError, KeyError) as error:
-            raise explain(error, master) from error
+            raise not_ready_or_unusable(error, master) from error
         layout = replace(layout, blocks=layout.blocks + part.blocks) if layout else part
     assert layout is not None
     if not layout.blocks:

@@ -27,6 +27,7 @@ _PASSING = re.compile(
     "|(bad|wrong) [a-zA-Z -]*(signature|version)"
     "|incorrect metadata checksum"
     "|ring type mismatch"
+    "|len not positive after adjustment for EOA"
 )
 _OTHER_WAY = re.compile("file is already open for write|SWMR read access flag not the same")
 _START_BYTES = 4096  # HDF5's signature is at byte 0, or at 512, 1024, … behind a user block
@@ -72,7 +73,7 @@ def _open(path: str, ways: list[dict[str, bool]]) -> h5py.File:
             fcntl.flock(file.id.get_vfd_handle(), fcntl.LOCK_UN)
         return file
     except (OSError, RuntimeError, KeyError) as error:
-        raise explain(error, path) from error
+        raise not_ready_or_unusable(error, path) from error
 
 
 def _open_in_one_way(path: str, ways: list[dict[str, bool]]) -> h5py.File:
@@ -94,7 +95,15 @@ def _open_in_one_way(path: str, ways: list[dict[str, bool]]) -> h5py.File:
         raise
 
 
-def explain(error: Exception, path: str) -> NotReady | UnusableMaster:
+def file_version(path: str) -> tuple[int, ...]:
+    """Return what changes when a file is replaced or written; empty while it isn't seen."""
+    with suppress(OSError):
+        status = os.stat(path)  # noqa: PTH116 - once an image
+        return status.st_ino, status.st_mtime_ns, status.st_size
+    return ()
+
+
+def not_ready_or_unusable(error: Exception, path: str) -> NotReady | UnusableMaster:
     """Return what an error of HDF5 at a file means: that it has to be waited for, or that waiting won't help."""
     if isinstance(error, FileNotFoundError) or not os.path.exists(path):  # noqa: PTH110 - doesn't raise
         return FileAbsent(path)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tasks.nexus.errors import NotReady
 from tasks.nexus.links import LinkedFile, follow
-from tasks.nexus.opening import explain, open_file
+from tasks.nexus.opening import not_ready_or_unusable, open_file
 
 if TYPE_CHECKING:
     import h5py
@@ -30,7 +30,7 @@ def list_linked_files(path: str) -> list[LinkedFile]:
         try:
             return list(dict.fromkeys(named for group in _groups(file) for named in _files_named_in(group, path)))
         except (OSError, RuntimeError, KeyError) as error:
-            raise explain(error, path) from error
+            raise not_ready_or_unusable(error, path) from error
 
 
 def require_metadata(master: str) -> None:
@@ -62,7 +62,7 @@ def _list_metadata(master: str) -> list[tuple[str, LinkedFile]]:
                         if target is not None and target.file is not None:
                             found.setdefault(target.file, name)
         except (OSError, RuntimeError, KeyError) as error:
-            raise explain(error, master) from error
+            raise not_ready_or_unusable(error, master) from error
     return [(name, linked) for linked, name in found.items()]
 
 
@@ -93,7 +93,7 @@ def _files_named_in(group: h5py.Group, holder: str) -> Iterator[LinkedFile]:
             if dataset.is_virtual:
                 for source in dataset.virtual_sources():
                     if source.file_name != ".":
-                        yield LinkedFile.named(source.file_name.replace("%%", "%"), holder, "virtual")
+                        yield LinkedFile.mapped(source.file_name, holder)
 
 
 def _class_of(group: h5py.Group) -> str:

@@ -8,14 +8,20 @@ process serves many others, `flows.warm_pool.fork_server`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Self
+
+import psutil
 
 from tasks.logs.line import LogLine
 from tasks.logs.process_output import ProcessOutput
+
+logger = logging.getLogger(__name__)
 
 STOP_S = 2.0  # a child that reads a hanging file system answers nobody; its parent has to get on
 LONGEST_LINE = 64 * 1024 * 1024
@@ -38,6 +44,7 @@ class ChildProcess:
         assert process.stdout is not None, "it's started with a pipe from it"
         self._process, self._output = process, output
         self._questions, self._answers = process.stdin, process.stdout
+        self._is_killed = False
 
     @classmethod
     async def start(
@@ -86,9 +93,24 @@ class ChildProcess:
         """Its exit status once it has ended."""
         return self._process.returncode
 
+    @property
+    def cpu_s(self) -> float:
+        """How long it has computed so far; waiting for a file system doesn't count. 0 once it's gone."""
+        with suppress(psutil.NoSuchProcess):
+            times = psutil.Process(self.pid).cpu_times()
+            return times.user + times.system
+        return 0.0
+
     async def ask(self, question: bytes) -> bytes:
-        """Send a line, and return the line that answers it; empty if the process is gone."""
-        return await self.receive() if await self.send(question) else b""
+        """Send a line, and return the line that answers it; empty if the process is gone.
+
+        The process is killed when who asks is cancelled: its answer would be taken for that to the next question.
+        """
+        try:
+            return await self.receive() if await self.send(question) else b""
+        except asyncio.CancelledError:
+            self._kill()
+            raise
 
     async def send(self, line: bytes) -> bool:
         """Send a line; False if the process is gone."""
@@ -100,8 +122,15 @@ class ChildProcess:
         return True
 
     async def receive(self) -> bytes:
-        """Return the next line; empty if the process is gone."""
-        return await self._answers.readline()
+        """Return the next line; empty if the process is gone, or is killed for a line over `LONGEST_LINE`."""
+        if self._is_killed:
+            return b""  # whatever is left in the pipe answers no question of now
+        try:
+            return await self._answers.readline()
+        except ValueError:  # the line is too long, and its rest would be taken for the next one
+            logger.error("process %d is killed: it answered with more than %d bytes", self.pid, LONGEST_LINE)
+            self._kill()
+            return b""
 
     async def lines(self) -> AsyncIterator[bytes]:
         """Yield the lines that come, until there are no more."""
@@ -131,11 +160,15 @@ class ChildProcess:
             async with asyncio.timeout(STOP_S):
                 await self.wait()
         except TimeoutError:
-            self._process.kill()
+            self._kill()
 
     async def kill(self) -> None:
         """End it at once, and wait for that."""
-        if self.returncode is None:
-            self._process.kill()
+        self._kill()
         await self.wait()
         self._output.close()
+
+    def _kill(self) -> None:
+        self._is_killed = True
+        if self.returncode is None:
+            self._process.kill()

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from blocks.errors import ConfigurationError
 from blocks.identifiers import Dcid
-from blocks.ispyb_database.connection import retry_transaction
+from blocks.ispyb_connection import retry_transaction
 from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionKind
 from tasks.simulation.visit import Visit

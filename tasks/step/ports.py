@@ -28,7 +28,7 @@ class LaunchedRecipe(BaseModel):
 
 
 class FailedLaunch(BaseModel):
-    """A recipe that Prefect's API wouldn't launch, or whose job couldn't be created; jobs' recipes as `ispyb-…`."""
+    """A recipe that wasn't launched, or whose job couldn't be created; jobs' recipes as `ispyb-…`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,7 +43,7 @@ class Launch:
     Parameters
     ----------
     key
-        Tells one launch from another: the same key is the same run.
+        Tells one launch of the recipe from another: the same recipe and key is the same run.
     name, tags
         By which people find it.
     parameters
@@ -65,16 +65,27 @@ class Launcher(Protocol):
     """Starts runs of recipes."""
 
     async def installed(self, recipes: Iterable[str]) -> set[str]:
-        """Return those of the recipes that can be launched here."""
+        """Return those of the recipes that can be launched here.
+
+        Raises
+        ------
+        PrefectUnavailable
+            Prefect's API doesn't answer.
+        """
         ...
 
     async def launch(self, launches: Sequence[Launch]) -> Sequence[LaunchedRecipe | FailedLaunch]:
-        """Launch runs in this order, each unless there is an earlier one of its key; one that fails stops no other.
+        """Launch runs in this order, each unless its recipe has an earlier one of its key.
 
         Returns
         -------
         Sequence[LaunchedRecipe | FailedLaunch]
-            What became of each, in the same order.
+            What became of each, in the same order: one that is refused stops no other.
+
+        Raises
+        ------
+        PrefectUnavailable
+            Prefect's API doesn't answer. The first ones may be launched; asked again, they are found by their keys.
         """
         ...
 

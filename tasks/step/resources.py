@@ -26,7 +26,7 @@ class Resources(Protocol):
 
     @property
     def ispyb(self) -> Engine:
-        """ISPyB's database, for reading, with the time-outs and hooks of `blocks.ispyb_database.connection`."""
+        """ISPyB's database, for reading, with the time-outs and hooks of `blocks.ispyb_connection`."""
         ...
 
     @property

@@ -57,7 +57,7 @@ def visit_of(settings: Settings) -> Visit:
 
 def register(settings: Settings, sweep: ImageSet) -> int:
     """Write a data collection's rows as if it had just ended, its images where they lie, and return its dcid."""
-    from blocks.ispyb_database.site import connect
+    from blocks.site_ispyb import connect
     from tasks.ispyb_access.schema.tables import create_schema
     from tasks.simulation import ispyb_rows
 

@@ -11,8 +11,8 @@ import statistics
 import sys
 from pathlib import Path
 
-from blocks.ispyb_database.site import connect
 from blocks.settings import Settings
+from blocks.site_ispyb import connect
 from tasks.simulation.collection import render
 from tasks.simulation.grid_scan import GridScan
 from tasks.simulation.image_set import ImageSet

@@ -46,7 +46,7 @@ def main() -> None:
 
 async def _sample(settings: Settings, sweep: ImageSet) -> list[tuple[int, float]]:
     """Run the recipe; return images done and unique memory (MiB) of its process, twice a second."""
-    from blocks.ispyb_database.site import connect
+    from blocks.site_ispyb import connect
     from tasks.ispyb_access.overviews.results import read_written_rows
 
     dcid = register(settings, sweep)

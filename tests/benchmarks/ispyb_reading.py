@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event, insert
 
-from blocks.ispyb_database.connection import open_engine, transaction
+from blocks.ispyb_connection import open_engine, transaction
 from tasks.ispyb_access.reading.reader import read_data_collection
 from tasks.ispyb_access.schema.tables import METADATA, create_schema
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from blocks.ispyb_database.connection import transaction
+from blocks.ispyb_connection import transaction
 from blocks.settings import Settings
 from flows.resources import SiteResources
 from tasks.ispyb_access.schema.tables import create_schema

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import delete, text
 from sqlalchemy.engine import URL, make_url
 
-from blocks.ispyb_database.connection import open_engine
+from blocks.ispyb_connection import open_engine
 from tasks.ispyb_access.schema.tables import METADATA, PIPELINE_CATEGORIES, PIPELINES, create_schema
 from tasks.ispyb_access.writing import ledger
 from tests.support.checkout import CHECKOUT

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NoReturn
 from uuid import UUID, uuid5
 
+from blocks.errors import PrefectUnavailable
 from blocks.settings import Settings, get_settings
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe, MailTransport
 
@@ -20,11 +22,19 @@ class FakeLauncher:
     recipes
         Those that are installed.
     broken
-        Recipes that can't be launched, each with the reason.
+        Recipes that are refused, each with the reason.
+    outages
+        Recipes at whose launch Prefect's API is away, each with how often.
     """
 
-    def __init__(self, recipes: Collection[str] = (), broken: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        recipes: Collection[str] = (),
+        broken: Mapping[str, str] | None = None,
+        outages: Mapping[str, int] | None = None,
+    ) -> None:
         self.recipes, self.broken = set(recipes), dict(broken or {})
+        self.outages = Counter(outages or {})
         self.launched: list[Launch] = []
 
     async def installed(self, recipes: Iterable[str]) -> set[str]:
@@ -34,14 +44,18 @@ class FakeLauncher:
         return [self._launch(launch) for launch in launches]
 
     def _launch(self, launch: Launch) -> LaunchedRecipe | FailedLaunch:
+        if self.outages[launch.recipe]:
+            self.outages[launch.recipe] -= 1
+            raise PrefectUnavailable("Prefect's API can't be reached")
         if launch.recipe in self.broken:
             return FailedLaunch(recipe=launch.recipe, reason=self.broken[launch.recipe])
         if launch.recipe not in self.recipes:
             return FailedLaunch(recipe=launch.recipe, reason="it isn't deployed")
-        earlier = launch.key in {before.key for before in self.launched}
+        earlier = (launch.recipe, launch.key) in {(before.recipe, before.key) for before in self.launched}
         if not earlier:
             self.launched.append(launch)
-        return LaunchedRecipe(recipe=launch.recipe, flow_run_id=uuid5(RUNS, launch.key), earlier=earlier)
+        run = uuid5(RUNS, f"{launch.recipe}/{launch.key}")
+        return LaunchedRecipe(recipe=launch.recipe, flow_run_id=run, earlier=earlier)
 
 
 class FakeResources:

@@ -14,9 +14,9 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
-from blocks.ispyb_database.connection import open_engine, transaction
-from blocks.ispyb_database.site import connect
+from blocks.ispyb_connection import open_engine, transaction
 from blocks.settings import Settings
+from blocks.site_ispyb import connect
 from flows.resources import SiteResources
 from tasks.ispyb_access.schema.tables import create_schema
 from tasks.ispyb_access.writing.commands import COMMANDS
@@ -36,7 +36,7 @@ def settings(
 ) -> Settings:
     """Settings that name an empty ISPyB with its tables, and a home folder of the test's own."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    monkeypatch.setattr("blocks.ispyb_database.site.has_prefect_api", lambda: False)
+    monkeypatch.setattr("blocks.site_ispyb.has_prefect_api", lambda: False)
     home = tmp_path / "home"
     home.mkdir()
     if database == "mariadb":

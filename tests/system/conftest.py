@@ -77,7 +77,7 @@ def since() -> datetime:
 @pytest.fixture
 def written(beamline: Beamline) -> Callable[[CollectionRecord], Any]:
     """What ISPyB holds of a data collection's processing."""
-    from blocks.ispyb_database.site import connect
+    from blocks.site_ispyb import connect
     from tasks.ispyb_access.overviews.results import read_written_rows
 
     return lambda record: read_written_rows(connect(beamline.settings), record.dcid)

@@ -31,9 +31,9 @@ def find_ispyb(url: str | None) -> Engine:
     DatabaseUnavailable
         The site's Prefect API, which may hold the address, doesn't answer.
     """
-    from blocks.ispyb_database.connection import open_engine
-    from blocks.ispyb_database.site import connect
+    from blocks.ispyb_connection import open_engine
     from blocks.settings import get_settings
+    from blocks.site_ispyb import connect
     from flows.site.running_site import site_file, use_running_site
 
     if url:
@@ -55,7 +55,7 @@ def open_ispyb(url: str | None) -> Iterator[Engine]:
     """
     from sqlalchemy.exc import DBAPIError
 
-    from blocks.ispyb_database.connection import safe_url
+    from blocks.ispyb_connection import safe_url
 
     engine = find_ispyb(url)
     try:

@@ -25,7 +25,7 @@ def create(
     on_server: Annotated[bool, typer.Option("--on-server", help="Make tables on a database server too.")] = False,
 ) -> None:
     """Make the tables that are missing, and fill the look-up tables."""
-    from blocks.ispyb_database.connection import safe_url
+    from blocks.ispyb_connection import safe_url
     from tasks.ispyb_access.schema.tables import METADATA, create_schema
 
     engine = find_ispyb(ispyb or url)
@@ -37,7 +37,7 @@ def create(
 @app.command()
 def check(ispyb: IspybURL = None) -> None:
     """Tell what ISPyB lacks of the tables and columns that Plaza uses. Exit status 1 if it lacks any."""
-    from blocks.ispyb_database.connection import safe_url
+    from blocks.ispyb_connection import safe_url
     from tasks.ispyb_access.schema.check import check_schema
 
     with open_ispyb(ispyb) as engine:

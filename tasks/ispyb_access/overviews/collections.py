@@ -12,7 +12,7 @@ from sqlalchemy.engine import RowMapping
 
 from blocks.errors import PlazaError, UnknownDataCollection
 from blocks.identifiers import Dcid
-from blocks.ispyb_database.connection import safe_url, transaction
+from blocks.ispyb_connection import safe_url, transaction
 from tasks.ispyb_access.reading.classification import classify
 from tasks.ispyb_access.reading.image_files import image_number, last_image
 from tasks.ispyb_access.reading.rows import COLLECTION, GRID, GROUP, SESSION, cell, labelled

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, Row, String, Table, func, select, typ
 
 from blocks.errors import MessageRefused, UnknownJob
 from blocks.identifiers import Dcid, JobId
-from blocks.ispyb_database.connection import transaction
+from blocks.ispyb_connection import transaction
 
 JOB = Base.metadata.tables["ProcessingJob"]
 PARAMETER = Base.metadata.tables["ProcessingJobParameter"]

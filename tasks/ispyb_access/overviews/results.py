@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, or_, select
 
 from blocks.identifiers import Dcid
-from blocks.ispyb_database.connection import transaction
+from blocks.ispyb_connection import transaction
 
 TABLES = Base.metadata.tables
 COLLECTION = TABLES["DataCollection"]

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, select
 
 from blocks.errors import UnknownDataCollection, UnknownJob
 from blocks.identifiers import Dcid, JobId, parse_dcid, parse_job_id
-from blocks.ispyb_database.connection import safe_url, transaction
+from blocks.ispyb_connection import safe_url, transaction
 from tasks.ispyb_access.reading.asking import collection_to_read, is_collection_unread, job_to_read
 from tasks.ispyb_access.reading.assembly import CollectionDetails, assemble, classify_collection, has_sweeps
 from tasks.ispyb_access.reading.collection import CollectionRow, read_collection, read_events, read_grid

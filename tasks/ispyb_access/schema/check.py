@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, inspect, select
 from sqlalchemy.exc import DBAPIError
 
-from blocks.ispyb_database.connection import transaction
+from blocks.ispyb_connection import transaction
 from tasks.ispyb_access.schema.tables import METADATA, SCHEMA_VERSION
 
 USED: Final = (

@@ -15,7 +15,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateColumn, CreateIndex
 
 from blocks.errors import ConfigurationError
-from blocks.ispyb_database.connection import safe_url, transaction
+from blocks.ispyb_connection import safe_url, transaction
 from tasks.ispyb_access.writing import ledger
 
 METADATA: MetaData = Base.metadata

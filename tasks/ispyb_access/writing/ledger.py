@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.schema import CreateTable
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
-from blocks.ispyb_database.connection import safe_url, transaction
+from blocks.ispyb_connection import safe_url, transaction
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from blocks.errors import DatabaseUnavailable
-from blocks.ispyb_database.connection import PAUSES
+from blocks.ispyb_connection import PAUSES
 from blocks.retrying import retry
 from tasks.ispyb_access.writing.writer import Writer
 from tasks.step.resources import Resources

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError
 
 from blocks.errors import ConfigurationError, MessageRefused
-from blocks.ispyb_database.faults import explain
+from blocks.ispyb_faults import explain
 
 # MariaDB's and SQLite's ways to name a column, which may stand behind database and table
 COLUMN: Final = (

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Engine
 
 from blocks.errors import MessageRefused
-from blocks.ispyb_database.connection import safe_url, transaction
-from blocks.ispyb_database.site import writer_kind
+from blocks.ispyb_connection import safe_url, transaction
 from blocks.settings import Settings
+from blocks.site_ispyb import writer_kind
 from tasks.ispyb_access.writing.commands import CarryOut, CommandCall
 from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE, PerImageResult, store_per_image_results
 from tasks.ispyb_access.writing.ledger import find_entry, has_ledger, make_entry, write_once

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from blocks.ispyb_database.connection import open_engine
+from blocks.ispyb_connection import open_engine
 from tests.support.dev_mariadb import DEV_CLUSTER
 
 pytestmark = [pytest.mark.mariadb, pytest.mark.slow]

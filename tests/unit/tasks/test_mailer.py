@@ -7,9 +7,9 @@ from email.policy import default
 import pytest
 from aiosmtpd.controller import Controller
 
-from blocks.mail.smtp_server import SmtpServer
 from blocks.retrying import Pauses
 from blocks.settings import Settings
+from blocks.smtp_server import SmtpServer
 from flows.resources import SiteResources
 from tasks import mailer
 from tasks.mailer import fill_in, is_permanent, send_mail
@@ -190,7 +190,7 @@ async def test_one_unknown_recipient_does_not_stop_the_others(settings, postbox,
 
 
 async def test_without_a_mail_server_mails_are_kept(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("blocks.mail.site.has_prefect_api", lambda: False)
+    monkeypatch.setattr("blocks.site_mail.has_prefect_api", lambda: False)
     caplog.set_level(logging.INFO)
     await send(Settings(home=tmp_path, smtp_host=None), "text", **MAIL)
     (kept,) = (tmp_path / "mail").iterdir()

@@ -18,8 +18,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from blocks.errors import MessageRefused
-from blocks.ispyb_database.connection import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, STRICT
-from blocks.ispyb_database.faults import is_transient
+from blocks.ispyb_connection import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, STRICT
+from blocks.ispyb_faults import is_transient
 from tasks.ispyb_access.writing.rows.character_sets import first_unknown
 from tasks.ispyb_access.writing.rows.command_parameters import squash
 

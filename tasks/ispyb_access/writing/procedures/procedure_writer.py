@@ -11,8 +11,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from blocks.errors import ConfigurationError, MessageRefused
-from blocks.ispyb_database.connection import safe_url, transaction
-from blocks.ispyb_database.faults import explain
+from blocks.ispyb_connection import safe_url, transaction
+from blocks.ispyb_faults import explain
 from tasks.ispyb_access.writing.commands import CarryOut, CommandCall
 from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE, PerImageResult
 from tasks.ispyb_access.writing.ledger import has_ledger, write_once

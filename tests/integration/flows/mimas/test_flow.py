@@ -12,9 +12,10 @@ from prefect.exceptions import PrefectHTTPStatusError
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
-from blocks.ispyb_database.connection import transaction
-from blocks.ispyb_database.site import connect
+from blocks.ispyb_connection import transaction
 from blocks.settings import get_settings
+from blocks.site_ispyb import connect
+from flows.launching import PrefectLauncher
 from flows.mimas.flow import mimas
 from flows.mimas.publishing import read_outcome, read_outcome_of_run
 from flows.recipe import ispyb_reading as reading
@@ -23,6 +24,7 @@ from flows.recipe.parameters import recipe_parameters
 from flows.resources import SiteResources
 from tasks.ispyb_access.overviews.jobs import list_jobs
 from tasks.ispyb_access.schema.tables import create_schema
+from tasks.step.ports import Launch
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -208,6 +210,15 @@ async def test_same_event_twice_gives_one_run_of_each_recipe(collection):
     assert [launched.flow_run_id for launched in second.launched] == [run.flow_run_id for run in first.launched]
     assert [launched.earlier for launched in (*first.launched, *second.launched)] == [False, False, True, True]
     assert len(await runs_of(dcid)) == 2
+
+
+@pytest.mark.usefixtures("installed")
+async def test_the_same_key_is_another_run_of_another_recipe():
+    launches = [Launch(recipe, None, {}, "a-message-of-a-step", "test") for recipe in ("archive-cbfs", "archive-nexus")]
+    first, again = [await PrefectLauncher().launch(launches) for _ in range(2)]
+    assert len({launched.flow_run_id for launched in first}) == 2
+    assert [launched.flow_run_id for launched in again] == [launched.flow_run_id for launched in first]
+    assert [launched.earlier for launched in (*first, *again)] == [False, False, True, True]
 
 
 @pytest.mark.usefixtures("installed")

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from contextlib import aclosing
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -21,6 +20,7 @@ from tasks.file_watcher import hdf5_images, watch_files
 from tasks.file_watcher.hdf5_images import Hdf5Images
 from tasks.step import Message, StepContext
 from tasks.step.runner import run_step, try_step
+from tests.support import swmr_detector
 
 OUTPUTS = dict.fromkeys(["first", "every", "last", "any", "finally", "timeout", "error"], 2)
 
@@ -28,9 +28,11 @@ OUTPUTS = dict.fromkeys(["first", "every", "last", "any", "finally", "timeout", 
 class Detector:
     def __init__(self, folder, *, presized=False, link=True, per_file=(3,)):
         words = [str(folder), "presized" if presized else "growing", "link" if link else "file", *map(str, per_file)]
-        program = Path(__file__).with_name("swmr_detector.py")
         self.process = subprocess.Popen(
-            [sys.executable, "-P", str(program), *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-P", swmr_detector.__file__, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def do(self, *orders):
@@ -146,6 +148,56 @@ async def test_a_reader_that_dies_at_once_refuses_and_its_last_words_are_logged(
         await images.look(0, 100)
     said = [record.getMessage() for record in caplog.records]
     assert said == [f"reader of {tmp_path / 'scan.nxs'}: HDF5 is broken"] * 2
+
+
+# What it does at its first start, then how it answers
+READER = """
+import pathlib, sys, time
+mark = pathlib.Path(sys.argv[1]).with_name("started")
+for line in sys.stdin:
+    if not mark.exists():
+        mark.touch()
+        {at_first}
+    print('{{"found": 1, "expected": 2, "waiting_for": null}}', flush=True)
+"""
+
+
+@pytest.fixture
+def reader_program(tmp_path, monkeypatch):
+    """Make a program that stands for the reader, and may compute for 0.3 s."""
+
+    def make(at_first):
+        (tmp_path / "reader.py").write_text(READER.format(at_first=at_first))
+        monkeypatch.setattr(hdf5_images, "PROGRAM", (str(tmp_path / "reader.py"),))
+        monkeypatch.setattr(hdf5_images, "COMPUTING_LIMIT_S", 0.3)
+        (tmp_path / "scan.nxs").write_text("x")
+
+    return make
+
+
+async def test_a_reader_in_an_endless_loop_is_ended_and_the_look_tried_again(tmp_path, images, reader_program):
+    reader_program("while True: pass")
+    try:
+        async with asyncio.timeout(60):
+            looking = asyncio.create_task(images.look(0, 100))
+            while images._reader is None:
+                await asyncio.sleep(0)
+            hung = images._reader
+            assert await looking == 0
+        assert images.waiting_for.startswith(f"{tmp_path}/scan.nxs, which can't be read yet")
+        assert hung.returncode == -signal.SIGKILL
+        assert (await images.look(0, 100), images.expected, images.waiting_for) == (1, 2, None)
+    finally:
+        await images.close()
+
+
+async def test_a_reader_that_waits_for_its_file_system_is_waited_for(images, reader_program):
+    reader_program("time.sleep(0.7)")
+    try:
+        assert await images.look(0, 100) == 1
+        assert images.slowest_look_s > 0.7
+    finally:
+        await images.close()
 
 
 async def test_the_reader_ends_with_its_watch(detector, images):

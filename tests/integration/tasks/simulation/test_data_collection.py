@@ -8,7 +8,7 @@ from ispyb.sqlalchemy import BLSession, DataCollection, DataCollectionGroup, Det
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from blocks.ispyb_database.connection import open_engine
+from blocks.ispyb_connection import open_engine
 from tasks.ispyb_access.schema.tables import create_schema
 from tasks.simulation.collection import collect
 from tasks.simulation.grid_scan import GridScan

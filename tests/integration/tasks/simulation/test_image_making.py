@@ -213,7 +213,7 @@ async def test_stopped_real_collection_says_how_far_it_came(real_data, tmp_path)
     from ispyb.sqlalchemy import DataCollection
     from sqlalchemy.orm import Session
 
-    from blocks.ispyb_database.connection import open_engine
+    from blocks.ispyb_connection import open_engine
     from tasks.ispyb_access.schema.tables import create_schema
     from tasks.simulation.visit import Visit
 

@@ -56,3 +56,16 @@ async def test_a_recipe_that_cannot_be_launched_stops_no_other(decision, launche
     outcome = await launch_decided(decision, MIMAS_RUN, {}, FakeResources(launcher=launcher))
     assert [(fault.recipe, fault.reason) for fault in outcome.failed] == [(ANALYSIS, "409: conflict")]
     assert [launched.recipe for launched in outcome.launched] == [ARCHIVE]
+
+
+async def test_an_outage_at_one_launch_loses_no_other(decision, launcher):
+    launcher.outages[ANALYSIS] = 1
+    resources = FakeResources(launcher=launcher)
+    outcome = await launch_decided(decision, MIMAS_RUN, {}, resources)
+    assert [(fault.recipe, fault.reason) for fault in outcome.failed] == [
+        (ANALYSIS, "PrefectUnavailable: Prefect's API can't be reached")
+    ]
+    assert [launched.recipe for launched in outcome.launched] == [ARCHIVE]
+    retried = await launch_decided(decision, MIMAS_RUN, {}, resources)
+    assert retried.failed == ()
+    assert {launched.recipe: launched.earlier for launched in retried.launched} == {ANALYSIS: False, ARCHIVE: True}

@@ -9,8 +9,9 @@ import pytest
 from tasks.diffraction.child import ChildPool, DialsUnavailable
 from tasks.diffraction.child_main import serve
 from tasks.diffraction.requests import Failure, PreviewRequest, Success
+from tests.support import dying_child
 
-PROGRAM = (str(Path(__file__).with_name("dying_child.py")),)
+PROGRAM = (dying_child.__file__,)
 
 
 @pytest.fixture

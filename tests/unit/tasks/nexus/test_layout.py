@@ -15,7 +15,7 @@ from tasks.nexus.image_counter import ImageCounter
 from tasks.nexus.images import MasterImages
 from tasks.nexus.layout import MappedRange
 from tasks.nexus.master import read_layout
-from tests.unit.tasks.nexus.masters import LIBVER, SHAPE, read_through, write_frames, write_link, write_virtual
+from tests.support.masters import LIBVER, SHAPE, read_through, write_frames, write_link, write_virtual
 
 
 def read_directly(master):

@@ -10,7 +10,7 @@ from tasks.nexus import opening
 from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
 from tasks.nexus.opening import open_file
-from tests.unit.tasks.nexus.masters import write_frames, write_virtual
+from tests.support.masters import write_frames, write_virtual
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
@@ -45,6 +45,20 @@ def test_a_copy_is_waited_for_however_far_it_is(tmp_path, libver, which):
             file.write_bytes(whole[:end] + rest)
             look(tmp_path)
     file.write_bytes(whole)
+    assert look(tmp_path) == 3
+
+
+@pytest.mark.parametrize("bytes_there", range(10))
+def test_a_copy_that_ends_where_a_global_heap_begins_is_waited_for(tmp_path, bytes_there):
+    """A virtual dataset's mapping stands in a global heap; further into one, HDF5 1.10 comes to no end."""
+    write_frames(tmp_path / "scan_1.h5", 1, 3)
+    write_virtual(tmp_path / "scan.nxs", 3, [(slice(0, 3), "scan_1.h5", "data", 3, slice(0, 3))])
+    whole = (tmp_path / "scan.nxs").read_bytes()
+    end = whole.index(b"GCOL") + bytes_there
+    (tmp_path / "scan.nxs").write_bytes(whole[:end] + bytes(len(whole) - end))
+    with pytest.raises(NotReady):
+        MasterImages.of(f"{tmp_path}/scan.nxs")
+    (tmp_path / "scan.nxs").write_bytes(whole)
     assert look(tmp_path) == 3
 
 

@@ -7,7 +7,7 @@ import pytest
 from tasks.nexus.counting import count_images
 from tasks.nexus.errors import NotReady, UnusableMaster
 from tasks.nexus.related import list_linked_files, require_metadata
-from tests.unit.tasks.nexus.masters import write_frames, write_link, write_virtual
+from tests.support.masters import write_frames, write_link, write_virtual
 
 
 @pytest.fixture

@@ -79,6 +79,27 @@ async def test_a_process_that_is_killed_answers_nothing(start):
     assert how_it_ended(await echo.wait()) == "it was ended by SIGKILL"
 
 
+async def test_who_is_cancelled_leaves_no_answer_to_the_next_question(start):
+    echo = await start()
+    asking = asyncio.create_task(echo.ask(b"one"))
+    await asyncio.sleep(0)  # it has sent its question, and waits
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert await echo.ask(b"two") == b""
+    assert await asyncio.wait_for(echo.wait(), 60) == -signal.SIGKILL
+
+
+async def test_a_process_that_answers_with_too_long_a_line_is_killed(start, monkeypatch, caplog):
+    monkeypatch.setattr(child, "LONGEST_LINE", 300_000)
+    echo = await start()
+    assert await echo.ask(b"one") == b"ONE\n"
+    assert await echo.ask(b"long") == b""
+    assert "more than 300000 bytes" in caplog.text
+    assert await echo.ask(b"two") == b""
+    assert await asyncio.wait_for(echo.wait(), 60) == -signal.SIGKILL
+
+
 async def test_a_process_that_does_not_end_is_killed(start, monkeypatch):
     monkeypatch.setattr(child, "STOP_S", 0.1)
     hanging = await start("import time, sys; sys.stdout.write('ready\\n'); sys.stdout.flush(); time.sleep(600)")

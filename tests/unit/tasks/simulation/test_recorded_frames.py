@@ -4,7 +4,7 @@ import pytest
 
 from tasks.nexus.errors import UnusableMaster
 from tasks.simulation.recorded_frames import RecordedFile, count_recorded, list_recorded
-from tests.unit.tasks.nexus.masters import write_frames, write_link, write_virtual
+from tests.support.masters import write_frames, write_link, write_virtual
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ AT_LEAST_ONCE = {"notify_gda"}  # a datagram can't be taken back, and isn't answ
 
 @pytest.fixture(autouse=True)
 def no_mail_server_elsewhere(monkeypatch):
-    monkeypatch.setattr("blocks.mail.site.has_prefect_api", lambda: False)
+    monkeypatch.setattr("blocks.site_mail.has_prefect_api", lambda: False)
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,21 @@ async def test_a_step_starts_recipe_runs_through_its_resources_each_once():
     assert [send.payload for send in again.sent] == [send.payload for send in first.sent][:1]
 
 
+async def test_a_launch_with_prefect_away_is_a_fault_after_which_the_message_is_tried_again():
+    launcher = FakeLauncher(["autoprocessing"], outages={"autoprocessing": 1})
+    node = {"parameters": {"recipe": "autoprocessing"}}
+    outcome = await try_step(reprocess, node, [12], FakeResources(launcher=launcher), recipe_run="run-1")
+    assert [reprocess.retries.may_pass(error) for _, error in outcome.refused] == [True]
+
+
+async def test_the_same_key_is_another_run_of_another_recipe():
+    launcher = FakeLauncher(["autoprocessing", "archive"])
+    launches = [Launch(recipe, 12, {}, "run-1-message-0", "again") for recipe in ("autoprocessing", "archive")]
+    first, second = await launcher.launch(launches)
+    assert first.flow_run_id != second.flow_run_id
+    assert launcher.launched == launches
+
+
 async def test_a_recipe_that_is_not_there_is_said_to_the_step():
     outcome = await try_step(reprocess, {"parameters": {"recipe": "none"}}, [12], FakeResources())
     assert [str(error) for _, error in outcome.refused] == ["it isn't deployed"]

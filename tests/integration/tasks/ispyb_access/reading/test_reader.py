@@ -8,7 +8,7 @@ from ispyb import sqlalchemy as models
 from sqlalchemy.orm import Session
 
 from blocks.errors import ConfigurationError, UnknownDataCollection
-from blocks.ispyb_database.connection import open_engine
+from blocks.ispyb_connection import open_engine
 from tasks.ispyb_access.reading.reader import read_data_collection, read_run_status
 
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event, text
 from typer.testing import CliRunner
 
-from blocks.ispyb_database.connection import open_engine
+from blocks.ispyb_connection import open_engine
 from flows.cli.ispyb.tables import app
 from tasks.ispyb_access.schema.check import NOT_USED, USED, check_schema
 from tasks.ispyb_access.schema.tables import METADATA, SCHEMA_VERSION

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from typer.testing import CliRunner
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
-from blocks.ispyb_database.connection import open_engine, transaction
+from blocks.ispyb_connection import open_engine, transaction
 from flows.cli.ispyb.tables import app
 from tasks.ispyb_access.schema.tables import METADATA, PIPELINES, create_schema
 from tasks.ispyb_access.writing import ledger

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Session
 
 from blocks.errors import MessageRefused
-from blocks.ispyb_database.connection import transaction
+from blocks.ispyb_connection import transaction
 from tasks.ispyb_access.overviews.results import read_written_rows
 from tasks.ispyb_access.writing.commands.image_quality import PerImageResult, store_per_image_results, upsert
 

@@ -9,7 +9,7 @@ import time
 import pytest
 from sqlalchemy import func, select, text
 
-from blocks.ispyb_database.site import connect
+from blocks.site_ispyb import connect
 from flows.resources import SiteResources
 from tasks.ispyb_access.schema.tables import METADATA
 from tasks.ispyb_access.writing.ledger import TABLE as LEDGER

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from blocks.errors import ConfigurationError, MessageRefused
-from blocks.ispyb_database.connection import open_engine, transaction
+from blocks.ispyb_connection import open_engine, transaction
 from flows.resources import SiteResources
 from tasks.ispyb_access.writing.refusals import column_at_fault, named
 from tasks.ispyb_connector.storing import store_in_ispyb
@@ -56,7 +56,7 @@ def refusal_of(engine, statement):
 @only_mariadb
 @pytest.mark.parametrize("code", MARIADB_FAULTS)
 def test_server_refuses_a_value_and_the_column_is_named(code, engine, mariadb):
-    """Though it is told to be lenient: see `STRICT` in blocks/ispyb_database/connection.py."""
+    """Though it is told to be lenient: see `STRICT` in blocks/ispyb_connection.py."""
     assert mariadb.execute("SELECT @@GLOBAL.sql_mode") == [""]
     statement, column = MARIADB_FAULTS[code]
     reason, error = refusal_of(engine, statement)

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, func, insert, inspect, select, text
 
 from blocks.errors import DatabaseUnavailable, MessageRefused
-from blocks.ispyb_database.connection import transaction
+from blocks.ispyb_connection import transaction
 from tasks.ispyb_access.schema.tables import METADATA
 from tasks.ispyb_access.writing.composite_commands import MULTIPART
 from tasks.ispyb_access.writing.fulfilment import fulfil

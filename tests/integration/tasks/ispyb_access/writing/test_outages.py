@@ -13,7 +13,7 @@ import pymysql
 import pytest
 from sqlalchemy import event, func, select, text
 
-from blocks.ispyb_database import connection as ispyb_connection
+from blocks import ispyb_connection
 from blocks.settings import Settings
 from flows.resources import SiteResources
 from tasks.ispyb_access.schema.tables import METADATA

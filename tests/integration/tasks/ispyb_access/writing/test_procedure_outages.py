@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import Engine
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
-from blocks.ispyb_database.connection import open_engine
+from blocks.ispyb_connection import open_engine
 from tasks.ispyb_access.writing.commands import COMMANDS
 from tasks.ispyb_access.writing.procedures.procedure_writer import ProcedureWriter
 from tests.support.dev_mariadb import only_mariadb

@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from blocks.errors import DatabaseUnavailable, MessageRefused
-from blocks.ispyb_database.connection import open_engine, transaction
+from blocks.ispyb_connection import open_engine, transaction
 from blocks.settings import Settings
 from flows.resources import SiteResources
 from tasks.ispyb_access.schema.tables import METADATA

@@ -5,8 +5,8 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy import select
 
 from blocks.errors import MessageRefused
-from blocks.ispyb_database.site import writer_kind
 from blocks.settings import Settings
+from blocks.site_ispyb import writer_kind
 from tasks.ispyb_access.schema.tables import METADATA
 from tasks.ispyb_access.writing.writer import SqlWriter
 from tasks.ispyb_connector.storing import ConnectorParameters, store_in_ispyb
@@ -48,10 +48,10 @@ async def test_sql_is_written_unless_the_site_chooses_otherwise(resources):
 def test_the_setting_wins_over_the_block_which_speaks_of_its_own_database(
     setting, url, has_api, of_block, expected, settings, monkeypatch
 ):
-    from blocks.ispyb_database.block import ISPyBDatabase
+    from blocks.ispyb_database import ISPyBDatabase
 
     block = of_block and ISPyBDatabase(url=SecretStr("mysql://x/y"), writer=of_block)
-    monkeypatch.setattr("blocks.ispyb_database.site.has_prefect_api", lambda: has_api)
+    monkeypatch.setattr("blocks.site_ispyb.has_prefect_api", lambda: has_api)
     monkeypatch.setattr("blocks.saved_blocks.find_block", lambda *_, **__: block)
     chosen = settings.model_copy(update={"ispyb_writer": setting, "ispyb_url": url})
     assert writer_kind(chosen) == expected

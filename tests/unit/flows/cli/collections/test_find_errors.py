@@ -14,7 +14,7 @@ def plaza(tmp_path, monkeypatch, capsys):
     """Run the command line in this process; return exit code, standard output and error."""
     monkeypatch.setenv("PLAZA_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("PLAZA_ISPYB_URL", raising=False)
-    monkeypatch.setattr("blocks.ispyb_database.site.has_prefect_api", lambda: False)
+    monkeypatch.setattr("blocks.site_ispyb.has_prefect_api", lambda: False)
     get_settings.cache_clear()
 
     def run(*words):

@@ -23,7 +23,7 @@ def asked(tmp_path, monkeypatch):
         return [settings.home for settings in asked]
 
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    monkeypatch.setattr("blocks.ispyb_database.site.has_prefect_api", lambda: False)
+    monkeypatch.setattr("blocks.site_ispyb.has_prefect_api", lambda: False)
     return find
 
 

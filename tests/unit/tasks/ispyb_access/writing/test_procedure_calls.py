@@ -8,7 +8,7 @@ from ispyb.sp.mxprocessing import MXProcessing
 from sqlalchemy.exc import DBAPIError
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
-from blocks.ispyb_database.connection import open_engine
+from blocks.ispyb_connection import open_engine
 from blocks.settings import Settings
 from tasks.ispyb_access.writing.commands import BUFFER_COMMANDS, COMMANDS
 from tasks.ispyb_access.writing.procedures.calling import Procedures, filled

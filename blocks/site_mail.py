@@ -1,9 +1,9 @@
 """The site's mail server: that of the settings, else of the Prefect block `mail-server/plaza`, else none."""
 
 from blocks.errors import PrefectUnavailable
-from blocks.mail.smtp_server import SmtpServer
 from blocks.prefect_api import has_prefect_api
 from blocks.settings import Settings
+from blocks.smtp_server import SmtpServer
 
 BLOCK_NAME = "plaza"
 
@@ -20,7 +20,7 @@ def find_smtp_server(settings: Settings) -> SmtpServer | None:
         return SmtpServer(settings.smtp_host, settings.smtp_port, settings.mail_sender)
     if not has_prefect_api():
         return None
-    from blocks.mail.block import MailServer  # Prefect's blocks take a second to import
+    from blocks.mail_server import MailServer  # Prefect's blocks take a second to import
     from blocks.saved_blocks import find_block
 
     block = find_block(

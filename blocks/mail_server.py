@@ -3,7 +3,7 @@
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
-from blocks.mail.smtp_server import SmtpServer
+from blocks.smtp_server import SmtpServer
 
 
 class MailServer(Block):

@@ -6,7 +6,7 @@ from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 from sqlalchemy import Engine
 
-from blocks.ispyb_database.connection import open_engine
+from blocks.ispyb_connection import open_engine
 
 
 class ISPyBDatabase(Block):

@@ -11,10 +11,10 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
-from blocks.ispyb_database.connection import open_engine, retry_transaction, transaction
-from blocks.ispyb_database.faults import is_transient
-from blocks.ispyb_database.site import connect
+from blocks.ispyb_connection import open_engine, retry_transaction, transaction
+from blocks.ispyb_faults import is_transient
 from blocks.settings import Settings
+from blocks.site_ispyb import connect
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def engine(tmp_path):
 
 @pytest.fixture
 def no_prefect(monkeypatch):
-    monkeypatch.setattr("blocks.ispyb_database.site.has_prefect_api", lambda: False)
+    monkeypatch.setattr("blocks.site_ispyb.has_prefect_api", lambda: False)
 
 
 def numbers(engine):

@@ -8,12 +8,12 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 
 from blocks.errors import DatabaseUnavailable
-from blocks.ispyb_database.connection import open_engine
+from blocks.ispyb_connection import open_engine
 from blocks.prefect_api import has_prefect_api
 from blocks.settings import Settings
 
 if TYPE_CHECKING:
-    from blocks.ispyb_database.block import ISPyBDatabase
+    from blocks.ispyb_database import ISPyBDatabase
 
 BLOCK_NAME = "plaza"
 SQLITE_FILE = "ispyb.sqlite"
@@ -57,7 +57,7 @@ def writer_kind(settings: Settings) -> str:
 def _saved_block() -> ISPyBDatabase | None:
     if not has_prefect_api():
         return None
-    from blocks.ispyb_database.block import ISPyBDatabase  # Prefect's blocks take a second to import
+    from blocks.ispyb_database import ISPyBDatabase  # Prefect's blocks take a second to import
     from blocks.saved_blocks import find_block
 
     return find_block(

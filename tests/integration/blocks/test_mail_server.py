@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from blocks.errors import PrefectUnavailable
-from blocks.mail.site import find_smtp_server
-from blocks.mail.smtp_server import SmtpServer
 from blocks.settings import Settings
+from blocks.site_mail import find_smtp_server
+from blocks.smtp_server import SmtpServer
 from flows.resources import SiteResources
 from tasks.mailer import send_mail
 from tasks.step.runner import try_step
@@ -34,7 +34,7 @@ def free_port():
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_block_tells_the_mail_server(tmp_path):
-    from blocks.mail.block import MailServer
+    from blocks.mail_server import MailServer
 
     settings = Settings(home=tmp_path, smtp_host=None)
     assert find_smtp_server(settings) is None

@@ -1,6 +1,6 @@
 """How to reach ISPyB: one SQLAlchemy engine for SQLite, MariaDB and MySQL, and what its faults mean.
 
-Which ISPyB is the site's is for `blocks.ispyb_database.site` to say.
+Which ISPyB is the site's is for `blocks.site_ispyb` to say.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
-from blocks.ispyb_database.faults import explain
+from blocks.ispyb_faults import explain
 from blocks.retrying import Pauses, retry_blocking
 
 Result = TypeVar("Result")

@@ -5,13 +5,13 @@ import asyncio
 import pytest
 
 from blocks.errors import DatabaseUnavailable
-from blocks.ispyb_database.site import connect
 from blocks.settings import Settings
+from blocks.site_ispyb import connect
 
 
 @pytest.mark.slow
 def test_block_gives_the_address_if_the_settings_do_not(prefect_server, tmp_path):
-    from blocks.ispyb_database.block import ISPyBDatabase
+    from blocks.ispyb_database import ISPyBDatabase
 
     settings = Settings(home=tmp_path / "home", ispyb_url=None)
     assert connect(settings).url.database == str(tmp_path / "home" / "ispyb.sqlite")
@@ -30,14 +30,14 @@ def test_block_gives_the_address_if_the_settings_do_not(prefect_server, tmp_path
 
 
 def test_block_does_not_show_the_password():
-    from blocks.ispyb_database.block import ISPyBDatabase
+    from blocks.ispyb_database import ISPyBDatabase
 
     block = ISPyBDatabase(url="mysql://ispyb:secret@db.example/ispyb")
     assert "secret" not in repr(block) + repr(block.connect())
 
 
 def test_prefect_that_does_not_answer_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("blocks.ispyb_database.site.has_prefect_api", lambda: True)
+    monkeypatch.setattr("blocks.site_ispyb.has_prefect_api", lambda: True)
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with (

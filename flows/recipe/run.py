@@ -1,0 +1,223 @@
+"""Carry a recipe run out: a task run per node, what it reads, what it keeps, what it reports."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from msgspec import structs
+from prefect import Task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from blocks.errors import PlazaError, RecipeRunBusy, UnknownRecipeRun
+from blocks.identifiers import Dcid
+from blocks.retrying import Pauses, retry
+from blocks.settings import get_settings
+from flows.prefect_limits import state_message
+from flows.recipe.drawing.run_page import RunPage
+from flows.recipe.engine.node import RefusedMessage
+from flows.recipe.engine.run import RecipeRun
+from flows.recipe.language.files import read_text
+from flows.recipe.language.substitution import fill_recipe
+from flows.recipe.language.validation import validated_recipe
+from flows.recipe.parameters import recipe_parameters
+from flows.recipe.publishing import published
+from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter
+from flows.recipe.run_record.dead_letters.store import DeadLetters
+from flows.recipe.run_record.entries import Began, Ended
+from flows.recipe.run_record.folder import RunFolder
+from flows.recipe.run_record.journal import Journal
+from flows.recipe.run_record.manifest import Manifest, digest_of, document_of, read_manifest
+from flows.recipe.run_record.progress import NodeProgress
+from flows.recipe.run_record.resumption import take_up
+from flows.resources import SiteResources
+from tasks.logs.run_log import run_log
+from tasks.step.identity import StepIdentity
+from tasks.step.resources import Resources
+
+logger = logging.getLogger(__name__)
+
+BUSY_PAUSES: Final = Pauses(first_s=0.5, longest_s=0.5)  # a look at a lock, which costs nothing
+
+
+@dataclass(frozen=True)
+class RunArguments:
+    """What a recipe run is started with: the parameters of its flow."""
+
+    dcid: Dcid | None
+    parameters: Mapping[str, Any]
+    read_by: UUID | None
+
+
+def with_dcid(name: str, dcid: Dcid | None) -> str:
+    """Return what a run is called: its recipe's name and its data collection."""
+    return name if dcid is None else f"{name} · dcid {dcid}"
+
+
+async def carry_out(name: str, path: Path, arguments: RunArguments, folder: RunFolder) -> State[Any]:
+    """Run a recipe, and again for as long as messages are re-injected meanwhile.
+
+    Parameters
+    ----------
+    name, path
+        The recipe's name, and its file.
+    arguments
+        What a new run is started with.
+    folder
+        The run's record; one that is there already is gone on with.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with run_log(folder.log, StepIdentity(folder.recipe_run, name, arguments.dcid), get_settings().log_level):
+        while True:
+            with await _open_journal(folder) as journal:
+                try:
+                    async with SiteResources() as resources:
+                        state = await _run_once(name, path, arguments, folder, journal, resources)
+                except PlazaError as error:  # the reason is all that an operator needs, so no traceback
+                    logger.error("recipe %s can't run: %s", name, error)
+                    failure: State[Any] = Failed(message=state_message(f"{type(error).__name__}: {error}"))
+                    _note_failure(folder, failure)
+                    return failure
+            # After the journal is closed: nobody could have the run taken up anew while this process had it,
+            # and what was re-injected meanwhile would wait for ever
+            if not folder.has_reinjected:
+                return state
+
+
+async def _open_journal(folder: RunFolder) -> Journal:
+    """Open the run's journal; waits while another process has the run, which was started twice then.
+
+    It waits for as long as that takes, which may be hours: given up, the run would be called failed while it goes on.
+    """
+    has_warned = False
+
+    def warn_once(fault: BaseException, _pause_s: float) -> None:
+        nonlocal has_warned
+        if not has_warned:
+            logger.warning("waiting for the end of it: %s", fault)
+        has_warned = True
+
+    async def open_it() -> Journal:
+        return Journal(folder.journal)
+
+    return await retry(open_it, RecipeRunBusy, BUSY_PAUSES, tell=warn_once)
+
+
+async def _run_once(
+    name: str,
+    path: Path,
+    arguments: RunArguments,
+    folder: RunFolder,
+    journal: Journal,
+    resources: Resources,
+) -> State[Any]:
+    """Begin the run or go on with it, to its end."""
+    dead_letters = DeadLetters()
+    state = take_up(folder, journal, dead_letters)
+    if state is None:
+        manifest = await _begin(path, arguments, folder, resources)
+        logger.info("recipe %s: recipe run %s", with_dcid(name, manifest.dcid), folder.recipe_run)
+    else:
+        manifest = replace(read_manifest(folder), ended=None)
+        logger.info("recipe run %s goes on: %d messages wait", folder.recipe_run, len(state.waiting))
+    manifest.write(folder)
+    run = RecipeRun(
+        manifest.filled_recipe(),
+        folder.recipe_run,
+        resources,
+        run_node=_as_task_run,
+        journal=journal,
+        keep_dead_letter=_dead_letter_keeper(dead_letters, manifest, folder),
+    )
+    journal.record(Began.now())
+    async with published(name, run.progress, RunPage(manifest, folder, run.recipe)):
+        progress = await run.run(state)
+    final_state = _final_state(progress, folder)
+    ended = _end(final_state)
+    journal.record(ended)
+    replace(manifest, ended=structs.asdict(ended)).write(folder)
+    return final_state
+
+
+async def _begin(path: Path, arguments: RunArguments, folder: RunFolder, resources: Resources) -> Manifest:
+    """Read the recipe and what fills it."""
+    text = read_text(path)
+    recipe = validated_recipe(text, path)
+    known = await recipe_parameters(
+        arguments.dcid, arguments.parameters, folder.recipe_run, resources, arguments.read_by
+    )
+    filled = document_of(fill_recipe(recipe, known))
+    # Without one of its own, the run is for the collection of the job that it was started for
+    dcid = known.get("ispyb_dcid") if arguments.dcid is None else arguments.dcid
+    return Manifest(path.stem, str(path), digest_of(text), dcid, dict(arguments.parameters), known, filled)
+
+
+def _final_state(progress: Mapping[int, NodeProgress], folder: RunFolder) -> State[Any]:
+    faults = [f"step {node.label}: {node.fault}" for node in progress.values() if node.fault]
+    if faults:
+        return Failed(message=state_message("; ".join(faults)) + f" (see `plaza dlq list --run {folder.recipe_run}`)")
+    done = sum(node.received > 0 for node in progress.values())
+    return Completed(message=f"{done} step{'s' * (done != 1)} done")
+
+
+def _note_failure(folder: RunFolder, failure: State[Any]) -> None:
+    """Have the manifest say why the run failed; before the recipe was filled there is none."""
+    with suppress(UnknownRecipeRun):
+        replace(read_manifest(folder), ended=structs.asdict(_end(failure))).write(folder)
+
+
+def _end(final_state: State[Any]) -> Ended:
+    return Ended(time.time(), final_state.name, final_state.message)
+
+
+def _dead_letter_keeper(
+    dead_letters: DeadLetters, manifest: Manifest, folder: RunFolder
+) -> Callable[[RefusedMessage], None]:
+    """Return what keeps the refused messages of a run."""
+
+    def keep_dead_letter(refused: RefusedMessage) -> None:
+        dead_letter = DeadLetter(
+            recipe_run=folder.recipe_run,
+            number=refused.message.number,
+            recipe=manifest.recipe,
+            dcid=manifest.dcid,
+            node=refused.node,
+            step=refused.step.name,
+            queue=refused.step.queue,
+            payload=refused.message.payload,
+            environment=refused.message.environment,
+            error=refused.error,
+            traceback=refused.traceback,
+            history=list(refused.history),
+            at=time.time(),
+        )
+        try:
+            dead_letters.put(dead_letter)
+        except OSError as error:
+            logger.error("the dead letter %s can't be kept (%s); %s has it", dead_letter.name, error, folder.journal)
+
+    return keep_dead_letter
+
+
+async def _as_task_run(progress: NodeProgress, work: Callable[[], Awaitable[None]]) -> None:
+    """Do a node's work as a Prefect task run of its name."""
+
+    async def node() -> State[Any]:
+        await work()
+        if progress.fault:
+            return Failed(message=state_message(progress.fault))
+        return Completed(message=f"{progress.received} messages in, {sum(progress.sent.values())} out")
+
+    # without arguments: Prefect would try to hash channels
+    task: Task[..., Any] = Task(
+        node, name=progress.label, task_run_name=progress.label, cache_policy=NO_CACHE, persist_result=False
+    )
+    await task(return_state=True)

@@ -1,0 +1,110 @@
+"""How many images of a master are stored, and which of its images these are."""
+
+from contextlib import closing
+
+import h5py
+import pytest
+
+from tasks.nexus.image_counter import ImageCounter
+from tasks.nexus.layout import MappedRange
+from tests.support.masters import LIBVER, read_through, write_frames, write_virtual
+
+
+@pytest.fixture
+def nested(tmp_path):
+    """A master of two virtual datasets of 6 images, of each of which the first two and the last are gaps."""
+    for number in (1, 2):
+        write_frames(tmp_path / f"scan_{number}.h5", 10 * number, 3)
+        write_virtual(
+            tmp_path / f"part_{number}.h5",
+            6,
+            [(slice(2, 5), f"scan_{number}.h5", "data", 3, slice(0, 3))],
+            "data",
+        )
+    mappings = [(slice(6 * part, 6 * part + 6), f"part_{part + 1}.h5", "data", 6, slice(0, 6)) for part in (0, 1)]
+    write_virtual(tmp_path / "scan.nxs", 12, mappings)
+    assert read_through(tmp_path / "scan.nxs") == [0, 0, 10, 11, 12, 0, 0, 0, 20, 21, 22, 0]
+    return tmp_path / "scan.nxs"
+
+
+MAPPED = (MappedRange(2, 5), MappedRange(8, 11))
+
+
+def test_gaps_of_nested_virtual_datasets_are_left_out(nested):
+    with closing(ImageCounter(str(nested))) as counter:
+        answer = counter.look(0, 100)
+    assert (answer.found, answer.expected, answer.waiting_for, answer.mapped) == (6, 6, None, MAPPED)
+
+
+def test_gaps_are_left_out_image_by_image(nested):
+    with closing(ImageCounter(str(nested))) as counter:
+        assert [counter.look(seen, 1).found for seen in range(7)] == [1, 1, 1, 1, 1, 1, 0]
+
+
+@pytest.mark.parametrize("seen", range(7))
+def test_a_counter_that_starts_late_has_the_same_images(nested, seen):
+    """As one does that replaces a killed one."""
+    with closing(ImageCounter(str(nested))) as counter:
+        answer = counter.look(seen, 100)
+    assert (answer.found, answer.expected, answer.mapped) == (6 - seen, 6, MAPPED)
+
+
+def test_a_nested_virtual_dataset_whose_file_comes_later_is_waited_for(nested):
+    hidden = nested.with_name("part_2.h5").rename(nested.with_name("hidden.h5"))
+    with closing(ImageCounter(str(nested))) as counter:
+        answer = counter.look(0, 100)
+        assert (answer.found, answer.waiting_for) == (3, f"{nested.parent}/part_2.h5, which isn't there")
+        hidden.rename(nested.with_name("part_2.h5"))
+        answer = counter.look(3, 100)
+        assert (answer.found, answer.expected, answer.mapped) == (3, 6, MAPPED)
+
+
+def write_master(path, count):
+    """Write a master of so many images of scan_1.h5."""
+    write_virtual(path, count, [(slice(0, count), "scan_1.h5", "data", 6, slice(0, count))])
+    return path
+
+
+@pytest.fixture
+def replaced(tmp_path):
+    """A counter that has seen the 2 images of a master that has 6 now."""
+    write_frames(tmp_path / "scan_1.h5", 1, 6)
+    with closing(ImageCounter(str(write_master(tmp_path / "scan.nxs", 2)))) as counter:
+        assert (counter.look(0, 100).found, counter.look(2, 100).expected) == (2, 2)
+        write_master(tmp_path / "new.nxs", 6).replace(tmp_path / "scan.nxs")
+        yield counter
+
+
+def test_a_replaced_master_is_read_anew(replaced):
+    answer = replaced.look(2, 100)
+    assert (answer.found, answer.expected, answer.mapped) == (4, 6, (MappedRange(0, 6),))
+
+
+def test_a_replaced_master_in_the_making_is_waited_for(replaced, tmp_path):
+    master = tmp_path / "scan.nxs"
+    whole = master.read_bytes()
+    master.write_bytes(whole[: len(whole) // 2])
+    answer = replaced.look(2, 100)
+    assert (answer.found, answer.expected, "can't be read yet" in answer.waiting_for) == (0, None, True)
+    master.write_bytes(whole)
+    assert (replaced.look(2, 100).found, replaced.look(6, 100).expected) == (4, 6)
+
+
+def test_a_master_written_in_place_is_read_anew(tmp_path):
+    write_frames(tmp_path / "scan_1.h5", 1, 6)
+    master = write_master(tmp_path / "scan.nxs", 2)
+    with closing(ImageCounter(str(master))) as counter:
+        assert counter.look(0, 100).expected == 2
+        with h5py.File(master, "r+", libver=LIBVER) as file:
+            del file["entry/data/data"]
+        write_master(master, 6)
+        assert (counter.look(2, 100).found, counter.look(6, 100).expected) == (4, 6)
+
+
+def test_a_master_that_is_away_for_a_while_stays_known(tmp_path):
+    write_frames(tmp_path / "scan_1.h5", 1, 6)
+    master = write_master(tmp_path / "scan.nxs", 2)
+    with closing(ImageCounter(str(master))) as counter:
+        assert counter.look(0, 1).found == 1
+        master.rename(tmp_path / "away.nxs")
+        assert (counter.look(1, 100).found, counter.look(2, 100).expected) == (1, 2)
