@@ -83,6 +83,14 @@ def test_any_dead_letter_is_listed_and_told_by_the_exit_status(plaza, letters):
     assert plaza("list", "--run", "0b1c", "--recipe", "trial", "--step", "choosy", "--dcid", 7)[0] == 1
 
 
+def test_a_dcid_that_can_not_be_is_refused(plaza, letters):
+    letters.put(letter())
+    for words, expected in ((["list"], 2), (["purge", "--all"], 1)):
+        status, _, said = plaza(*words, "--dcid", 0)
+        assert (status, "0 is no id of a data collection" in said) == (expected, True)
+    assert [found.number for found in letters.all()] == [3]
+
+
 def test_letters_are_listed_as_json(plaza, letters):
     letters.put(letter())
     status, printed, _ = plaza("list", "--json")
