@@ -70,5 +70,5 @@ class RunEnd:
 def _says_ended(folder: RunFolder) -> bool:
     try:
         return read_manifest(folder).ended is not None
-    except UnknownRecipeRun:
+    except (UnknownRecipeRun, ValueError):  # a damaged one says nothing; `plaza show` tells what is wrong with it
         return False

@@ -226,7 +226,8 @@ async def test_a_cancelled_watch_takes_its_reader_along(tmp_path, detector, monk
     with pytest.raises(asyncio.CancelledError):
         await watching
     async with asyncio.timeout(60):
-        assert await readers[0].wait() == 0
+        # by force where the watch was cancelled in the middle of a question
+        assert await readers[0].wait() in (0, -signal.SIGKILL)
 
 
 async def test_a_file_that_its_writer_locks_is_waited_for(tmp_path, detector, images):

@@ -9,6 +9,8 @@ from blocks.errors import UnknownRecipeRun
 from blocks.settings import get_settings
 from flows.cli.main import app
 from flows.recipe.run_record import activity
+from flows.recipe.run_record.folder import RunFolder
+from flows.recipe.run_record.manifest import Manifest
 from tasks.logs.line import LogLine
 from tasks.step.identity import StepIdentity
 
@@ -35,7 +37,7 @@ def plaza(tmp_path, monkeypatch):
         (tmp_path / "recipe-runs" / run).mkdir(parents=True)
     log = tmp_path / "recipe-runs" / "3f2a9c1b" / "log.jsonl"
     log.write_text("".join(line.to_json() + "\n" for line in LINES))
-    log.with_name("logbook.json").write_text(json.dumps({"ended": NOON}))
+    Manifest("r", "r.json", "0" * 64, None, {}, {}, {}, ended={"at": NOON}).write(RunFolder(log.parent))
     yield lambda *words: CliRunner().invoke(app, ["logs", *words])
     get_settings.cache_clear()
 
@@ -97,8 +99,17 @@ def test_unknown_or_ambiguous_run_is_an_error(plaza, name, complaint):
 
 def test_following_a_run_that_was_killed_ends_and_says_how_to_go_on(plaza, tmp_path, monkeypatch):
     monkeypatch.setattr(activity, "PATIENCE_S", 0.0)
-    (tmp_path / "recipe-runs" / "3f2a9c1b" / "logbook.json").write_text('{"ended": null}')
+    Manifest("r", "r.json", "0" * 64, None, {}, {}, {}).write(RunFolder(tmp_path / "recipe-runs" / "3f2a9c1b"))
     done = plaza("3f2a", "-f")
     assert done.exit_code == 0
     assert len(done.stdout.splitlines()) == 8
+    assert "`plaza resume 3f2a9c1b` takes it up" in done.stderr
+
+
+def test_a_damaged_manifest_says_nothing_of_a_runs_end(plaza, tmp_path, monkeypatch):
+    monkeypatch.setattr(activity, "PATIENCE_S", 0.0)
+    folder = RunFolder(tmp_path / "recipe-runs" / "3f2a9c1b")
+    folder.manifest.write_text('{"ended": {')
+    done = plaza("3f2a", "-f")
+    assert done.exit_code == 0
     assert "`plaza resume 3f2a9c1b` takes it up" in done.stderr
