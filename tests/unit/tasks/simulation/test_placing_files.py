@@ -1,8 +1,12 @@
+import time
+
 import pytest
 
 from tasks.simulation.image_set import describe_plan
 from tasks.simulation.placing import place, place_file
 from tasks.simulation.plan import CollectionPlan
+
+CLOCKS_DIFFER_S = 0.001  # images are due by the monotonic clock, their times are the wall clock's
 
 
 @pytest.fixture
@@ -28,11 +32,12 @@ def test_images_appear_one_by_one_in_order_and_whole(sweep, tmp_path):
     assert not list(destination.glob(".*.part"))
 
 
-def test_images_come_at_the_rate(sweep, tmp_path):
+def test_no_image_comes_before_its_time(sweep, tmp_path):
     destination = tmp_path / "visit"
     destination.mkdir()
+    before = time.time()  # a busy machine may make any of them late, the first one too
     times = list(place(sweep, destination, rate_hz=50))
-    assert times[-1] - times[0] >= 4 / 50 * 0.95
+    assert all(at - before >= index / 50 - CLOCKS_DIFFER_S for index, at in enumerate(times))
 
 
 def test_a_file_is_not_there_before_it_lands(tmp_path):
