@@ -5,6 +5,7 @@ import socket
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from flows.events.telling_mimas import EventRefused, MimasUnreachable, check_mimas, tell_mimas
@@ -27,8 +28,18 @@ async def test_a_server_that_is_not_there_is_named_with_what_to_do(no_server):
         await check_mimas()
 
 
+@pytest.fixture
+async def without_mimas(prefect_server):
+    """Take away the deployments of Mimas that other tests have made on their common server."""
+    of_mimas = FlowFilter(name=FlowFilterName(any_=["mimas"]))
+    async with get_client() as client:
+        for deployment in await client.read_deployments(flow_filter=of_mimas):
+            await client.delete_deployment(deployment.id)
+
+
 @pytest.mark.slow
-async def test_an_event_is_one_run_however_often_it_is_announced(prefect_server):
+@pytest.mark.usefixtures("without_mimas")
+async def test_an_event_is_one_run_however_often_it_is_announced():
     with pytest.raises(MimasUnreachable, match="plaza deploy"):
         await check_mimas()
     with pytest.raises(MimasUnreachable, match="mimas/end"):
