@@ -16,7 +16,8 @@ from dxtbx import flumpy
 from PIL import Image
 
 from blocks.errors import PassingFault, PlazaError
-from tasks.diffraction.data_sets import DataSet, DataSets, ImageUnreadable
+from tasks.diffraction.data_sets import DataSet, DataSets, explain_failure
+from tasks.diffraction.image_errors import ImageUnreadable
 from tasks.diffraction.requests import PreviewRequest
 from tasks.step import USUAL_RETRIES
 from tasks.step.atomic_file import write_atomically
@@ -161,9 +162,7 @@ def read_counts(data_set: DataSet, index: int) -> np.ndarray[Any, Any]:
     except PlazaError:
         raise
     except Exception as error:
-        raise ImageUnreadable(
-            f"DIALS can't read image {index} of {data_set.file}: {error or type(error).__name__}"
-        ) from error
+        raise explain_failure(error, f"read image {index} of {data_set.file}", data_set.content) from error
     detector, usable = imageset.get_detector(), data_set.static_mask
     images = [
         _mask_counts(counts, mask, panel.get_trusted_range()[1], usable[number] if usable else None)

@@ -12,7 +12,7 @@ from typing import Final
 from blocks.errors import PassingFault, PlazaError
 from blocks.retrying import Pauses
 
-PASSING_FAULTS: tuple[type[Exception], ...] = (PassingFault, ConnectionError, TimeoutError)
+PASSING_FAULTS: tuple[type[Exception], ...] = (PassingFault, ConnectionError, TimeoutError, MemoryError)
 
 # A file system or network that is busy, slow, full or gone for a moment; a file that isn't there is none of these
 PASSING_ERRNOS = frozenset(
@@ -38,7 +38,7 @@ PASSING_ERRNOS = frozenset(
 )
 
 # What HDF5 and other native code make of a fault of the system: its words, in an error without its number
-_PASSING_WORDS = re.compile("|".join(re.escape(os.strerror(number)) for number in sorted(PASSING_ERRNOS)), re.IGNORECASE)
+_PASSING_WORDS = re.compile("|".join(re.escape(os.strerror(number)) for number in PASSING_ERRNOS), re.IGNORECASE)
 _ERRORS_OF_NATIVE_CODE = (OSError, RuntimeError, LookupError, ValueError)
 
 
