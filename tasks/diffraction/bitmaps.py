@@ -25,7 +25,7 @@ from tasks.step.atomic_file import write_atomically
 THUMBNAIL_SIZE = 256  # pixels along the longer side, at most
 SMALLEST_PREVIEW = 400  # pixels along the longer side
 GAP_SHADE = 176
-"""Pixels without a sensor or without trust: a grey that no background has."""
+"""Pixels without a sensor or without trust (masked, saturated): a grey that no background has."""
 
 _MASKED = -1
 
@@ -153,6 +153,8 @@ def read_counts(data_set: DataSet, index: int) -> np.ndarray[Any, Any]:
         Counts, (height, width) along the slow and the fast axis; -1 in pixels that aren't trusted.
     """
     imageset = data_set.imageset
+    if data_set.is_single_image:
+        index = 1
     data_set.require((index, index))
     if not 1 <= index <= len(imageset):
         raise ImageUnreadable(f"{data_set.file} has images 1 to {len(imageset)}; asked for was {index}")
@@ -163,35 +165,32 @@ def read_counts(data_set: DataSet, index: int) -> np.ndarray[Any, Any]:
         raise
     except Exception as error:
         raise explain_failure(error, f"read image {index} of {data_set.file}", data_set.content) from error
-    detector, usable = imageset.get_detector(), data_set.static_mask
+    usable = data_set.static_mask
     images = [
-        _mask_counts(counts, mask, panel.get_trusted_range()[1], usable[number] if usable else None)
-        for number, (counts, mask, panel) in enumerate(zip(panels, masks, detector, strict=True))
+        _mask_counts(counts, mask, usable[number] if usable else None)
+        for number, (counts, mask) in enumerate(zip(panels, masks, strict=True))
     ]
-    return images[0] if len(images) == 1 else _lay_out(detector, images)
+    return images[0] if len(images) == 1 else _lay_out(imageset.get_detector(), images)
 
 
-def _mask_counts(panel: Any, trusted: Any, saturation: float, usable: Any | None) -> np.ndarray[Any, Any]:
+def _mask_counts(panel: Any, trusted: Any, usable: Any | None) -> np.ndarray[Any, Any]:
     """Return a panel's counts, those of pixels that say nothing as -1.
 
     Parameters
     ----------
     panel, trusted, usable
-        shape (slow, fast): counts; whether a count is one; whether its pixel is (None: all are).
-    saturation
-        From this count on a pixel is black.
+        shape (slow, fast): counts; whether a count is one, not saturated; whether its pixel is any good (None: all are).
 
     Returns
     -------
     ndarray
         The same shape.
     """
-    counts = flumpy.to_numpy(panel)
-    # A saturated pixel isn't trusted either, but it is black, not a gap; a masked one is a gap, whatever it counts.
-    shown = flumpy.to_numpy(trusted) | (counts >= saturation)
+    # A saturated pixel tells no more than a masked one: whoever judges an image by its picture should see which they are.
+    shown = flumpy.to_numpy(trusted)
     if usable is not None:
-        shown &= flumpy.to_numpy(usable)
-    return np.where(shown, counts, _MASKED)
+        shown = shown & flumpy.to_numpy(usable)
+    return np.where(shown, flumpy.to_numpy(panel), _MASKED)
 
 
 def _lay_out(detector: Any, images: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:

@@ -60,6 +60,11 @@ class DataSet:
         """All images of the file."""
         return self.experiments[0].imageset
 
+    @property
+    def is_single_image(self) -> bool:
+        """Whether the file is one image, which needs no number."""
+        return self.content is not None and len(self.imageset) == 1
+
     @cached_property
     def static_mask(self) -> Any:
         """Which pixels are usable in any image, a flex.bool for each panel; None: all are."""

@@ -37,9 +37,10 @@ def make_cbf(header=MINI_HEADER, pixels=None, digest=True, end=True):
     data = byte_offset(pixels)
     md5 = base64.b64encode(hashlib.md5(data).digest()).decode() if digest is True else digest
     slow, fast = pixels.shape
+    lines = header.replace("\n", "\r\n")
     head = (
         '###CBF: VERSION 1.5\r\n\r\ndata_a\r\n\r\n_array_data.header_convention "PILATUS_1.2"\r\n'
-        f"_array_data.header_contents\r\n;{header.replace(chr(10), chr(13) + chr(10))};\r\n\r\n_array_data.data\r\n;\r\n"
+        f"_array_data.header_contents\r\n;{lines};\r\n\r\n_array_data.data\r\n;\r\n"
         "--CIF-BINARY-FORMAT-SECTION--\r\nContent-Type: application/octet-stream;\r\n"
         '     conversions="x-CBF_BYTE_OFFSET"\r\nContent-Transfer-Encoding: BINARY\r\n'
         f"X-Binary-Size: {len(data)}\r\nX-Binary-ID: 1\r\n"
