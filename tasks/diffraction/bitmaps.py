@@ -18,7 +18,7 @@ from PIL import Image
 from blocks.errors import PassingFault, PlazaError
 from tasks.diffraction.data_sets import DataSet, DataSets, explain_failure
 from tasks.diffraction.image_errors import ImageUnreadable
-from tasks.diffraction.requests import PreviewRequest
+from tasks.diffraction.requests import PreviewRequest, names_in_full
 from tasks.step import USUAL_RETRIES
 from tasks.step.atomic_file import write_atomically
 
@@ -53,23 +53,49 @@ def draw_preview(request: PreviewRequest, data_sets: DataSets) -> tuple[str, str
     """
     with data_sets.using(request.file) as data_set:
         counts = read_counts(data_set, request.index)
+    shown = request.shown_image
+    output, thumbnail = _choose_names(request, shown)
     correction = correction_of(counts, request.brightness)
-    for output, binning in (
-        (request.output, preview_binning(max(counts.shape), request.binning)),
-        (request.thumbnail, -(-max(counts.shape) // THUMBNAIL_SIZE)),
+    for path, binning in (
+        (output, preview_binning(max(counts.shape), request.binning)),
+        (thumbnail, -(-max(counts.shape) // THUMBNAIL_SIZE)),
     ):
         picture = Image.fromarray(shade(bin_by_maximum(counts, binning), correction), mode="L")
         # In memory: the file is whole when it gets its name.
         buffer = io.BytesIO()
-        picture.save(buffer, format="JPEG", quality=request.quality)
+        picture.save(buffer, format="JPEG", quality=request.quality, comment=shown.encode(errors="surrogateescape"))
         try:
-            write_atomically(Path(output), buffer.getvalue())
+            write_atomically(Path(path), buffer.getvalue())
         except OSError as error:
             if USUAL_RETRIES.may_pass(error):
-                raise PassingFault(f"the preview {output} can't be written now: {error}") from error
-            reason = f"the preview {output} can't be written: {error}; make {Path(output).parent} writable"
+                raise PassingFault(f"the preview {path} can't be written now: {error}") from error
+            reason = f"the preview {path} can't be written: {error}; make {Path(path).parent} writable"
             raise PreviewUnwritable(reason) from error
-    return request.output, request.thumbnail
+    return output, thumbnail
+
+
+def _choose_names(request: PreviewRequest, shown: str) -> tuple[str, str]:
+    """Return where preview and thumbnail belong: under a longer name if other images' stand under the usual one.
+
+    The usual one drops the file's extension (`a.cbf` and `a.img`, image 2 of `a.nxs` and `a_2.cbf` share one).
+    """
+    usual = request.output, request.thumbnail
+    if not request.by_default or not any(_shows_another(path, shown) for path in usual):
+        return usual
+    longer = names_in_full(request)
+    if any(_shows_another(path, shown) for path in longer):
+        raise PreviewUnwritable(f"{usual[0]} and {longer[0]} are previews of other images: name this one by `output`")
+    return longer
+
+
+def _shows_another(path: str, shown: str) -> bool:
+    """Tell whether a picture is there that says it shows another image; those of older versions don't say."""
+    try:
+        with Image.open(path) as picture:
+            comment = picture.info.get("comment")
+    except OSError:  # there's none, or it can't be read: then it's written anew
+        return False
+    return bool(comment) and comment.decode(errors="surrogateescape") != shown
 
 
 def preview_binning(longest_side: int, binning: int) -> int:
@@ -165,32 +191,35 @@ def read_counts(data_set: DataSet, index: int) -> np.ndarray[Any, Any]:
         raise
     except Exception as error:
         raise explain_failure(error, f"read image {index} of {data_set.file}", data_set.content) from error
-    usable = data_set.static_mask
+    detector, usable = imageset.get_detector(), data_set.static_mask
     images = [
-        _mask_counts(counts, mask, usable[number] if usable else None)
-        for number, (counts, mask) in enumerate(zip(panels, masks, strict=True))
+        _mask_counts(counts, mask, panel.get_trusted_range()[1], usable[number] if usable else None)
+        for number, (counts, mask, panel) in enumerate(zip(panels, masks, detector, strict=True))
     ]
-    return images[0] if len(images) == 1 else _lay_out(imageset.get_detector(), images)
+    return images[0] if len(images) == 1 else _lay_out(detector, images)
 
 
-def _mask_counts(panel: Any, trusted: Any, usable: Any | None) -> np.ndarray[Any, Any]:
+def _mask_counts(panel: Any, trusted: Any, saturation: float, usable: Any | None) -> np.ndarray[Any, Any]:
     """Return a panel's counts, those of pixels that say nothing as -1.
 
     Parameters
     ----------
     panel, trusted, usable
-        shape (slow, fast): counts; whether a count is one, not saturated; whether its pixel is any good (None: all are).
+        shape (slow, fast): counts; whether a count is one; whether its pixel is (None: all are).
+    saturation
+        From this count on a pixel is saturated: where a detector counts no further, DIALS still trusts it.
 
     Returns
     -------
     ndarray
         The same shape.
     """
-    # A saturated pixel tells no more than a masked one: whoever judges an image by its picture should see which they are.
-    shown = flumpy.to_numpy(trusted)
+    counts = flumpy.to_numpy(panel)
+    # Of a saturated pixel no more is known than of a masked one, and an overload isn't to be taken for a strong spot.
+    shown = flumpy.to_numpy(trusted) & (counts < saturation)
     if usable is not None:
-        shown = shown & flumpy.to_numpy(usable)
-    return np.where(shown, flumpy.to_numpy(panel), _MASKED)
+        shown &= flumpy.to_numpy(usable)
+    return np.where(shown, counts, _MASKED)
 
 
 def _lay_out(detector: Any, images: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import PurePath
 from typing import Any, Literal, TypeAlias
 
 from pydantic import field_validator
@@ -160,6 +161,29 @@ class PreviewRequest:
     def image(self) -> str:
         """The image, as people say it."""
         return f"{self.file}, image {self.index}"
+
+    @property
+    def shown_image(self) -> str:
+        """What names the image in its picture, however it was asked for: the only one of a file needs no number."""
+        return f"{self.file}:{self.index}" if holds_several_images(self.file) else self.file
+
+
+def holds_several_images(file: str) -> bool:
+    """Tell by its name whether a file may hold more than one image."""
+    return file.lower().endswith((*MASTER_SUFFIXES, *STACK_SUFFIXES))
+
+
+def names_in_full(request: PreviewRequest) -> tuple[str, str]:
+    """Return a preview's and a thumbnail's name with the file's extension and the image's number.
+
+    >>> names_in_full(PreviewRequest("/x/a.nxs", 2, "/jpegs/a_2.jpeg", "/jpegs/a_2t.jpeg"))
+    ('/jpegs/a.nxs_2.jpeg', '/jpegs/a.nxs_2.t.jpeg')
+    """
+    number = f"_{request.index}" if holds_several_images(request.file) else ""
+    stem = f"{PurePath(request.file).name}{number}"
+    folder = PurePath(request.output).parent
+    # A point before the t: no other image's preview in full is called so.
+    return str(folder / f"{stem}.jpeg"), str(folder / f"{stem}.t.jpeg")
 
 
 DiffractionRequest: TypeAlias = ImageRequest | PreviewRequest
