@@ -12,7 +12,7 @@ from pydantic import ConfigDict, ValidationError
 
 from blocks.errors import MessageRefused
 from blocks.validation_faults import describe
-from tasks.diffraction.fan_out import FanOut
+from tasks.diffraction.fan_out import IMAGE_RETRIES, FanOut
 from tasks.diffraction.requests import AnalysisParameters, PreviewRequest, holds_several_images, names_in_full
 from tasks.step import Message, NodePlan, Send, StepContext, StepParameters, stream_step
 
@@ -41,7 +41,7 @@ def check_preview(parameters: PreviewParameters, plan: NodePlan) -> None:
         read_request(payload, recipe)
 
 
-@stream_step(queue="images", parameters=PreviewParameters, check=check_preview)
+@stream_step(queue="images", parameters=PreviewParameters, retries=IMAGE_RETRIES, check=check_preview)
 async def make_preview(
     parameters: PreviewParameters, inbox: AsyncIterator[Message], context: StepContext
 ) -> AsyncIterator[Send]:

@@ -282,9 +282,14 @@ class ChildPool:
             self._idle.append(child)
 
     def prestart(self, count: int = 1) -> None:
-        """Start processes, without waiting until they are ready."""
+        """Start processes, without waiting until they are ready; what can't be started is left to the first image."""
+        try:
+            children = [Child(self._program) for _ in range(count)]
+        except DialsUnavailable as error:
+            logger.warning("%s", error)
+            return
         with self._lock:
-            self._idle.extend(Child(self._program) for _ in range(count))
+            self._idle.extend(children)
 
     def close(self) -> None:
         """End the idle processes."""

@@ -32,7 +32,7 @@ from tasks.diffraction.requests import (
     Success,
 )
 from tasks.logs.relay import relay
-from tasks.step import USUAL_RETRIES, Message, StepContext
+from tasks.step import USUAL_RETRIES, Message, Retries, StepContext
 from tasks.step.identity import current_identity
 
 if TYPE_CHECKING:
@@ -42,6 +42,13 @@ CHUNK_S = 0.25  # a Dask task costs 2 ms, or 15 ms if it's waited for: little of
 LARGEST_CHUNK = 16  # what is analysed again if its worker is lost
 CHUNKS_PER_WORKER = 2
 """Chunks in flight for each worker: one at work, and the next at hand when it's done."""
+IMAGE_RETRIES = Retries(tries=8, longest_pause_s=16.0)
+"""How an image is tried again that can't be read now: for 32 to 63 s.
+
+As long as a file that is written slowly may need, and as an NFS client may go without asking its server: 30 s for a
+file, 60 s for a folder.
+"""
+
 TRIES = 6
 PAUSES = Pauses(first_s=1.0, longest_s=16.0)  # half a minute in all: a scheduler that was started again is back by then
 WORKER_COUNT_INTERVAL_S = 5.0  # it asks the scheduler: not for each chunk

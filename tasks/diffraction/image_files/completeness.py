@@ -123,7 +123,7 @@ def incomplete(content: ImageContent, fault: str) -> ImageUnreadable:
     if may_be_in_the_making(content):
         return ImageAwaited(f"DIALS can't read {content.file} yet: {fault}")
     written = datetime.fromtimestamp(content.status.st_mtime).astimezone().isoformat(" ", "seconds")
-    return ImageUnreadable(f"DIALS can't read {content.file}: {fault}. It was last written to at {written}")
+    return ImageUnreadable(f"DIALS can't read {content.file}: {fault}. It was last written at {written}")
 
 
 def may_be_in_the_making(content: ImageContent) -> bool:
