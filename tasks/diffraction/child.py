@@ -283,13 +283,12 @@ class ChildPool:
 
     def prestart(self, count: int = 1) -> None:
         """Start processes, without waiting until they are ready; what can't be started is left to the first image."""
-        try:
-            children = [Child(self._program) for _ in range(count)]
-        except DialsUnavailable as error:
-            logger.warning("%s", error)
-            return
         with self._lock:
-            self._idle.extend(children)
+            try:
+                for _ in range(count):
+                    self._idle.append(Child(self._program))
+            except DialsUnavailable as error:
+                logger.warning("%s", error)
 
     def close(self) -> None:
         """End the idle processes."""

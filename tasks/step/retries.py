@@ -12,7 +12,7 @@ from typing import Final
 from blocks.errors import PassingFault, PlazaError
 from blocks.retrying import Pauses
 
-PASSING_FAULTS: tuple[type[Exception], ...] = (PassingFault, ConnectionError, TimeoutError, MemoryError)
+PASSING_FAULTS: tuple[type[Exception], ...] = (PassingFault, ConnectionError, TimeoutError)
 
 # A file system or network that is busy, slow, full or gone for a moment; a file that isn't there is none of these
 PASSING_ERRNOS = frozenset(

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import re
 from binascii import Error as NotBase64
-from math import isfinite
+from math import isfinite, prod
 
 MAGIC = b"###CBF"
 
@@ -77,6 +77,10 @@ def _find_section_fault(content: bytes, head: bytes, start: int) -> str | None:
     expected, end = int(size[1]), start + int(size[1])
     if len(content) < end:
         return f"it has {len(content) - start:,} of the {expected:,} bytes that X-Binary-Size promises"
+    # A pixel takes a byte at least; DIALS would make room for all that a damaged header speaks of.
+    pixels = _count_pixels(head)
+    if pixels > expected and b"x-CBF_BYTE_OFFSET" in head:
+        return f"its {expected:,} bytes of data can't hold the {pixels:,} pixels of its header"
     if (digest := _read_digest(head)) is not None:
         seen = hashlib.md5(memoryview(content)[start:end], usedforsecurity=False).digest()
         return None if seen == digest else _describe_wrong_data(content[start:end])
@@ -85,6 +89,12 @@ def _find_section_fault(content: bytes, head: bytes, start: int) -> str | None:
     if rest and not rest.strip(b"\0"):
         return f"there are only zeros after its {expected:,} bytes of data, where the section's end belongs"
     return None
+
+
+def _count_pixels(head: bytes) -> int:
+    return prod(
+        int(size) for size in re.findall(rb"^X-Binary-Size-(?:Fastest|Second)-Dimension:[ \t]*(\d+)", head, re.M)
+    )
 
 
 def _read_digest(head: bytes) -> bytes | None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from functools import cached_property
+import re
+import tempfile
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, cast
 
 from dxtbx.format.Format import Format
@@ -14,8 +17,32 @@ START_BYTES = 16 * 1024
 COMPRESSED_SUFFIXES = (".gz", ".bz2")  # by which dxtbx decompresses
 
 
+def name_for_dxtbx(file: str) -> str:
+    """Return a path by which dxtbx reads an image file: a link to it where its own path would mislead dxtbx.
+
+    A `#` stands for a digit of an image's number there, and a path is one line.
+    """
+    if not re.search(r"[#\n]", file):
+        return file
+    link = Path(_folder_of_links().name, re.sub(r"[#\n]", "_", Path(file).name))
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path(file).absolute())
+    return str(link)
+
+
+@cache
+def _folder_of_links() -> tempfile.TemporaryDirectory[str]:
+    """Make this process's folder of links; it's removed at the process's end."""
+    return tempfile.TemporaryDirectory(prefix="plaza-images-")
+
+
 class ImageContent:
     """The bytes of an image file, and its state when they were read.
+
+    Parameters
+    ----------
+    file
+        Its path.
 
     Raises
     ------
@@ -27,8 +54,9 @@ class ImageContent:
 
     def __init__(self, file: str) -> None:
         self.file = file
+        self.name_for_dxtbx = name_for_dxtbx(file)
         self.status = os.stat(file)  # noqa: PTH116 - once an image
-        self._opened: Any = Format.open_file(file)
+        self._opened: Any = Format.open_file(self.name_for_dxtbx)
 
     @property
     def is_compressed(self) -> bool:

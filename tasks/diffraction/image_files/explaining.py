@@ -27,6 +27,8 @@ def describe_error(error: Exception) -> str:
         return f"line {error.args[0]} is missing from its header"
     if "DXTBX_ASSERT(nn ==" in str(error):
         return "its compressed data don't make as many pixels as its header promises"
+    if "Could not determine filename template" in str(error):
+        return "its name has no number, by which DIALS tells a collection's images"
     if words := " ".join(str(error).split()):
         return words
     frames = traceback.extract_tb(error.__traceback__)

@@ -152,7 +152,7 @@ def test_what_has_no_digest_or_no_pedestal_is_taken_as_it_is(analyse, tmp_path):
             make_cbf(MINI_HEADER.replace("0.97950", "0.0")),
             r"line Wavelength of its header can't be used: '0",
         ),
-        ("a_1.cbf", CBF.replace(b"Second-Dimension: 195", b"Second-Dimension: 196"), "has 487 × 196 pixels"),
+        ("a_1.cbf", CBF.replace(b"Second-Dimension: 195", b"Second-Dimension: 194"), "has 487 × 194 pixels"),
         ("a_1.img", make_smv(DISTANCE=None), "line DISTANCE is missing from its header"),
         ("a_1.img", make_smv(WAVELENGTH="red"), "line WAVELENGTH of its header can't be used: 'red'"),
         ("a_1.cbf", b"<html>not found</html>", "its 22 bytes are text that begins with '<html>"),
@@ -245,6 +245,9 @@ def test_file_that_is_removed_or_written_to_while_dials_reads_it_is_waited_for(a
 
 
 def test_names_of_any_kind_are_read(analyse, tmp_path):
+    from tasks.diffraction import bitmaps
+    from tasks.diffraction.data_sets import open_data_set
+
     for name in (
         "25% DMSO",
         "{brace}",
@@ -252,13 +255,16 @@ def test_names_of_any_kind_are_read(analyse, tmp_path):
         "Kristall ß σ 晶",
         'it\'s "so"',
         "#1",
+        "new\nline",
         "a:b?c=d",
         "50%_%04d",
     ):
         folder = tmp_path / name
         folder.mkdir()
         (folder / f"{name}_0001.cbf").write_bytes(CBF)
-        assert analyse(f"{folder}/{name}_0001.cbf").n_spots_total == 0
+        file = f"{folder}/{name}_0001.cbf"
+        assert analyse(file).n_spots_total == 0
+        assert bitmaps.read_counts(open_data_set(file), 1).max() > 0
 
 
 def test_image_that_is_being_written_is_not_read_twice(analyse, tmp_path, monkeypatch):

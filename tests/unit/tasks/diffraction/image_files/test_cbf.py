@@ -72,6 +72,12 @@ def test_one_wrong_byte_is_seen():
     assert cbf.find_missing_data(bytes(content)) == f"its {SIZE:,} bytes of data aren't those of its Content-MD5"
 
 
+def test_header_of_more_pixels_than_there_can_be_is_no_image():
+    huge = WHOLE.replace(b"Second-Dimension: 195", b"Second-Dimension: 1950000000")
+    fault = f"its {SIZE:,} bytes of data can't hold the 949,650,000,000 pixels of its header"
+    assert cbf.find_missing_data(huge) == fault
+
+
 def test_zeros_in_place_of_the_end_are_seen_without_a_digest():
     content = make_cbf(digest=None)
     fault = cbf.find_missing_data(content[: len(content) * 3 // 10].ljust(len(content), b"\0"))
