@@ -48,14 +48,16 @@ class Analyser:
         ImageUnreadable
             The file is missing or incomplete, or has no such image.
         """
-        with self._data_sets.using(file) as data_set:
-            try:
+        content = None
+        try:
+            with self._data_sets.using(file) as data_set:
+                content = data_set.content
                 return self._statistics(data_set, scan_range)
-            except PlazaError:
-                raise
-            except Exception as error:  # DIALS raises whatever its many parts do: RuntimeError, IndexError, Sorry
-                where = file if scan_range is None else f"images {scan_range[0]} to {scan_range[1]} of {file}"
-                raise explain_failure(error, f"analyse {where}", data_set.content) from error
+        except PlazaError:
+            raise
+        except Exception as error:  # DIALS raises whatever its many parts do: RuntimeError, IndexError, Sorry
+            where = file if scan_range is None else f"images {scan_range[0]} to {scan_range[1]} of {file}"
+            raise explain_failure(error, f"analyse {where}", content) from error
 
     def _statistics(self, data_set: DataSet, scan_range: tuple[int, int] | None) -> ImageStatistics:
         experiments = _select(data_set, scan_range)

@@ -201,13 +201,13 @@ class ChildPool:
 
     def __init__(self, program: Sequence[str] = PROGRAM) -> None:
         self._program = program
-        self._record = PoisonRecord()
         self.forget()
 
     def forget(self) -> None:
         """Have no processes: those of a parent from which this process was forked are not its own."""
         self._idle = []
         self._lock = threading.Lock()
+        self._record = PoisonRecord()
 
     def meet(
         self, requests: Sequence[DiffractionRequest], poison: Iterable[FileVersion] = ()
