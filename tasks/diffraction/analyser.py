@@ -18,7 +18,7 @@ from dials.command_line.find_spots import phil_scope
 
 from blocks.errors import PlazaError
 from tasks.diffraction.data_sets import DataSet, DataSets, explain_failure
-from tasks.diffraction.image_errors import ImageUnreadable
+from tasks.diffraction.errors import ImageUnreadable
 from tasks.diffraction.requests import ImageStatistics, SpotFindingOptions
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from blocks.errors import PassingFault, PlazaError
 from tasks.diffraction.data_sets import DataSet, DataSets, explain_failure
-from tasks.diffraction.image_errors import ImageUnreadable
+from tasks.diffraction.errors import ImageUnreadable
 from tasks.diffraction.requests import PreviewRequest, names_in_full
 from tasks.step import USUAL_RETRIES
 from tasks.step.atomic_file import write_atomically

@@ -21,8 +21,9 @@ from dataclasses import replace
 from multiprocessing import Pipe
 from typing import Any
 
-from blocks.errors import PassingFault, PlazaError
+from blocks.errors import PlazaError
 from tasks.diffraction.deaths import PoisonRecord
+from tasks.diffraction.errors import DialsNotYet, DialsUnavailable
 from tasks.diffraction.requests import DiffractionOutcome, DiffractionRequest, Failure, FileVersion
 from tasks.logs.process_output import ProcessOutput
 from tasks.processes.child import how_it_ended
@@ -50,14 +51,6 @@ class ChildHung(ChildDied):
 
 class ChildKilled(ChildDied):
     """The DIALS process was ended from outside: the same work may succeed later."""
-
-
-class DialsUnavailable(PlazaError):
-    """No DIALS process can be started."""
-
-
-class DialsNotYet(DialsUnavailable, PassingFault):
-    """No DIALS process can be started now: memory is short, a file system away, or somebody ends them."""
 
 
 class Child:

@@ -16,8 +16,8 @@ from dxtbx.format.image import ImageBool  # noqa: F401 - registers the type of e
 from dxtbx.model.experiment_list import ExperimentListFactory
 
 from blocks.errors import PlazaError
+from tasks.diffraction.errors import ImageAwaited, ImageMissing, ImageUnreadable
 from tasks.diffraction.hdf5_frames import FrameReader, read_panel_form, reads_plain_frames, require_stored
-from tasks.diffraction.image_errors import ImageAwaited, ImageMissing, ImageUnreadable
 from tasks.diffraction.image_files.ccd import tells_no_length
 from tasks.diffraction.image_files.completeness import (
     may_be_in_the_making,

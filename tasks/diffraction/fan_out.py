@@ -20,8 +20,8 @@ from uuid import uuid4
 from blocks.analysis_cluster import AnalysisClusterUnavailable
 from blocks.errors import PassingFault, PlazaError
 from blocks.retrying import Pauses, retry
-from tasks.diffraction.child import DialsUnavailable
 from tasks.diffraction.deaths import DeathsInARow
+from tasks.diffraction.errors import DialsUnavailable
 from tasks.diffraction.requests import (
     Chunk,
     ChunkAnswer,

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from zlib import error as ZlibError  # noqa: N812 - as the exception that it is
 
-from tasks.diffraction.image_errors import ImageAwaited, ImageMissing, ImageUnreadable
+from tasks.diffraction.errors import ImageAwaited, ImageMissing, ImageUnreadable
 from tasks.diffraction.image_files import cbf, ccd
 from tasks.diffraction.image_files.content import ImageContent
 from tasks.step import USUAL_RETRIES

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tasks.diffraction import child, deaths
-from tasks.diffraction.child import ChildPool, DialsUnavailable
+from tasks.diffraction.child import ChildPool
 from tasks.diffraction.child_main import serve
+from tasks.diffraction.errors import DialsUnavailable
 from tasks.diffraction.requests import Failure, PreviewRequest, Success
 from tasks.step import USUAL_RETRIES
 from tests.support import dying_child

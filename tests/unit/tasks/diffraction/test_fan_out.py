@@ -10,7 +10,7 @@ from blocks.analysis_cluster import AnalysisClusterUnavailable
 from blocks.errors import MessageRefused
 from blocks.retrying import Pauses
 from tasks.diffraction import deaths, fan_out
-from tasks.diffraction.child import DialsUnavailable
+from tasks.diffraction.errors import DialsUnavailable
 from tasks.diffraction.fan_out import LARGEST_CHUNK, AnalysisFailed, FanOut, chunk_size
 from tasks.diffraction.requests import AnalysisParameters, ChunkAnswer, Failure, FileVersion, ImageRequest, Success
 from tasks.logs.line import LogLine

@@ -30,7 +30,7 @@ def analyse():
 @pytest.fixture
 def refusal(analyse, tmp_path):
     """Return the error at a file of some name and content, last written to long ago, or right now."""
-    from tasks.diffraction.image_errors import ImageUnreadable
+    from tasks.diffraction.errors import ImageUnreadable
 
     def refusal(name, content, is_old=True):
         file = tmp_path / name
@@ -168,7 +168,7 @@ def test_refusal_names_what_is_wrong_at_once(name, content, reason, refusal):
 
 
 def test_what_is_no_file_is_refused_without_waiting_for_its_other_end(analyse, tmp_path, monkeypatch):
-    from tasks.diffraction.image_errors import ImageUnreadable
+    from tasks.diffraction.errors import ImageUnreadable
 
     os.mkfifo(tmp_path / "a_1.cbf")
     (tmp_path / "folder.cbf").mkdir()
@@ -189,7 +189,7 @@ def test_what_is_no_file_is_refused_without_waiting_for_its_other_end(analyse, t
 
 @pytest.mark.parametrize("name", ["a\0b.cbf", "x" * 300 + ".cbf", "loop.cbf"])
 def test_name_that_no_file_can_have_is_refused(analyse, name, tmp_path):
-    from tasks.diffraction.image_errors import ImageUnreadable
+    from tasks.diffraction.errors import ImageUnreadable
 
     (tmp_path / "loop.cbf").symlink_to(tmp_path / "loop.cbf")
     with pytest.raises(ImageUnreadable, match="can't be read"):

@@ -1,4 +1,4 @@
-"""Why an image can't be analysed or drawn: for good, or for now."""
+"""Why an image can't be analysed or drawn, for good or for now: the image, or DIALS."""
 
 from __future__ import annotations
 
@@ -15,3 +15,11 @@ class ImageMissing(ImageUnreadable, PassingFault):
 
 class ImageAwaited(ImageUnreadable, PassingFault):
     """An image file is being written, or can't be read now for a fault of the system that may pass."""
+
+
+class DialsUnavailable(PlazaError):
+    """No DIALS process can be started."""
+
+
+class DialsNotYet(DialsUnavailable, PassingFault):
+    """No DIALS process can be started now: memory is short, a file system away, or somebody ends them."""
