@@ -29,6 +29,9 @@ IMAGES_IN_ALL: Final = 20
 FILES_IN_A_ROW: Final = 10
 """Files that end their process, with no success in between, before DIALS or its machine is taken to be at fault."""
 
+REMEMBERED_S: Final = 3600.0
+"""How long a file is remembered: what is wrong may be mended in a file that it refers to, as a master's meta file."""
+
 REST: Final = Pauses(first_s=5.0, longest_s=120.0)  # then one image is tried
 _REMEMBERED = 1000  # files, of each worker
 
@@ -50,6 +53,7 @@ class _FileDeaths:
     images: set[str] = field(default_factory=set)
     in_a_row: set[str] = field(default_factory=set)
     is_poison: bool = False
+    since: float = field(default_factory=time.monotonic)
 
     def judge(self) -> None:
         if len(self.in_a_row) >= IMAGES_IN_A_ROW or len(self.images) >= IMAGES_IN_ALL:
@@ -76,7 +80,7 @@ class PoisonRecord:
             return None
         if deaths.is_poison:
             return Failure(
-                f"images of {request.file} end their DIALS process: none is tried again until the file is replaced",
+                f"images of {request.file} end their DIALS process: none is tried again until the file is written anew",
                 poison=deaths.version,
             )
         if request.image in deaths.images:
@@ -107,11 +111,13 @@ class PoisonRecord:
     def _find(self, request: DiffractionRequest) -> _FileDeaths | None:
         with self._lock:
             deaths = self._files.get(request.file)
-        return deaths if deaths is not None and deaths.version == version_of(request.file) else None
+        if deaths is None or time.monotonic() - deaths.since > REMEMBERED_S:
+            return None
+        return deaths if deaths.version == version_of(request.file) else None
 
     def _deaths_of(self, version: FileVersion) -> _FileDeaths:
         known = self._files.get(version.file)
-        if known is None or known.version != version:
+        if known is None or known.version != version or time.monotonic() - known.since > REMEMBERED_S:
             known = self._files[version.file] = _FileDeaths(version)
             while len(self._files) > _REMEMBERED:
                 self._files.popitem(last=False)

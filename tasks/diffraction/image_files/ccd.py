@@ -39,8 +39,10 @@ _IMAGE_PLATES = (struct.pack("<i", 1234), struct.pack(">i", 1234))  # mar345, in
 _SHORTEST_HEADER = 4096
 """Bytes of the header of a MAR or Rayonix file; one of Bruker's has 7680."""
 
-_STRIP_OFFSETS, _STRIP_BYTES = 273, 279
-_TIFF_TYPES = {3: "H", 4: "I"}
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _STRIP_OFFSETS, _STRIP_BYTES = 256, 257, 258, 259, 273, 279
+_SHORT = 3
+_TIFF_TYPES = {_SHORT: "H", 4: "I"}
+_UNCOMPRESSED = (_SHORT, 1, 1)
 
 
 def expected_size(start: bytes) -> int | None:
@@ -124,20 +126,30 @@ def _is_usable(text: str, positive: bool) -> bool:
 
 
 def _tiff_size(start: bytes, order: str) -> int | None:
-    """Return where the last strip of the first directory ends."""
+    """Return where the pixels of the first directory end, as dxtbx reads them; if they are compressed, the strips."""
     try:
-        (directory,) = struct.unpack_from(order + "I", start, 4)
-        (count,) = struct.unpack_from(order + "H", start, directory)
-        tags = {}
-        for number in range(count):
-            tag, kind, values, value = struct.unpack_from(order + "HHII", start, directory + 2 + 12 * number)
-            if kind == 3 and values == 1:  # a short lies in the first half of its field
-                (value,) = struct.unpack_from(order + "H", start, directory + 2 + 12 * number + 8)
-            tags[tag] = (kind, values, value)
-        offsets, sizes = (_tiff_values(start, order, tags[tag]) for tag in (_STRIP_OFFSETS, _STRIP_BYTES))
+        tags = _read_tiff_tags(start, order)
+        offsets = _tiff_values(start, order, tags[_STRIP_OFFSETS])
+        if tags.get(_COMPRESSION, _UNCOMPRESSED)[2] == _UNCOMPRESSED[2]:
+            width, height, bits = (tags[tag][2] for tag in (_WIDTH, _HEIGHT, _BITS))
+            return min(offsets) + width * height * bits // 8
+        sizes = _tiff_values(start, order, tags[_STRIP_BYTES])
     except (struct.error, KeyError):
         return None
     return max(offset + size for offset, size in zip(offsets, sizes, strict=False))
+
+
+def _read_tiff_tags(start: bytes, order: str) -> dict[int, tuple[int, int, int]]:
+    """Return the type, the count and the value (or its place) of each tag."""
+    (directory,) = struct.unpack_from(order + "I", start, 4)
+    (count,) = struct.unpack_from(order + "H", start, directory)
+    tags = {}
+    for at in range(directory + 2, directory + 2 + 12 * count, 12):
+        tag, kind, values, value = struct.unpack_from(order + "HHII", start, at)
+        if kind == _SHORT and values == 1:  # it lies in the first half of its field
+            (value,) = struct.unpack_from(order + "H", start, at + 8)
+        tags[tag] = (kind, values, value)
+    return tags
 
 
 def _tiff_values(start: bytes, order: str, tag: tuple[int, int, int]) -> tuple[int, ...]:

@@ -92,6 +92,14 @@ def test_master_that_was_replaced_is_tried_anew(pool, tmp_path):
     assert isinstance(images(pool, master, 4)[0], Success)
 
 
+def test_master_is_tried_anew_after_an_hour(pool, tmp_path, monkeypatch):
+    master = tmp_path / "m dies at 1 2 3.h5"
+    master.touch()
+    images(pool, master, 1, 2, 3)
+    monkeypatch.setattr(deaths, "REMEMBERED_S", 0.0)
+    assert isinstance(images(pool, master, 4)[0], Success)
+
+
 def test_bad_images_in_a_good_master_fail_alone(pool, tmp_path, caplog):
     master = tmp_path / "m dies at 2 3 7 8.h5"
     master.touch()

@@ -82,6 +82,25 @@ def test_incomplete_file_is_waited_for_while_it_is_young_and_refused_when_it_is_
     assert not isinstance(old, PassingFault)
 
 
+def test_folder_is_listed_for_a_name_that_a_network_file_system_does_not_know_yet(analyse, tmp_path, monkeypatch):
+    file = tmp_path / "a_1.cbf"
+    file.write_bytes(CBF)
+    stat, scandir, known = os.stat, os.scandir, set()
+
+    def stat_of_a_late_client(path, *args, **kwargs):
+        if str(path) == str(file) and str(tmp_path) not in known:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return stat(path, *args, **kwargs)
+
+    def list_folder(path):
+        known.add(str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "stat", stat_of_a_late_client)
+    monkeypatch.setattr(os, "scandir", list_folder)
+    assert analyse(str(file)).n_spots_total == 0
+
+
 def test_file_whose_date_is_in_the_future_is_young(analyse, tmp_path):
     file = tmp_path / "a_1.cbf"
     file.write_bytes(CBF[:3000])

@@ -8,10 +8,10 @@ from tests.support.image_files import make_smv
 SIZE = 512 + 2 * 60 * 50
 
 
-def make_tiff(order="<", strips=1):
+def make_tiff(order="<", strips=1, compression=1):
     """A directory as MAR's detectors write it: 4096 bytes of header, then the pixels in strips."""
-    each = 60 * 50 * 2 // strips
-    tags = [(256, 4, 1, 60), (257, 4, 1, 50), (258, 3, 1, 16)]
+    each = 60 * 50 * 2 // strips // (1 if compression == 1 else 2)
+    tags = [(256, 4, 1, 60), (257, 4, 1, 50), (258, 3, 1, 16), (259, 3, 1, compression)]
     lists = b""
     for tag, values in ((273, [4096 + each * n for n in range(strips)]), (279, [each] * strips)):
         tags.append((tag, 4, strips, values[0] if strips == 1 else 512 + len(lists)))
@@ -41,6 +41,7 @@ def make_bruker():
         (make_tiff(">"), 4096 + 6000),
         (make_tiff(strips=5), 4096 + 6000),
         (make_tiff(">", strips=5), 4096 + 6000),
+        (make_tiff(strips=5, compression=5), 4096 + 3000),
         (make_tiff()[:60], None),
         (make_bruker(), 7680 + 512 * 512),
         (make_bruker()[:200], None),
