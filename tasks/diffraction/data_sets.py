@@ -68,7 +68,7 @@ class DataSet:
     @cached_property
     def static_mask(self) -> Any:
         """Which pixels are usable in any image, a flex.bool for each panel; None: all are."""
-        file = self.content.name_for_dxtbx if self.content else self.file
+        file = self.content.plain_name if self.content else self.file
         return self.imageset.get_format_class().get_instance(file).get_static_mask()
 
     @property
@@ -136,7 +136,7 @@ def _open_single_image(file: str) -> DataSet:
     require_complete(content)
     content.release()
     try:
-        experiments: Any = ExperimentListFactory.from_filenames([content.name_for_dxtbx])
+        experiments: Any = ExperimentListFactory.from_filenames([content.plain_name])
         if not experiments:
             raise ValueError("no format of dxtbx's knows it")
     except Exception as error:

@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
-import tempfile
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from typing import Any, cast
 
 from dxtbx.format.Format import Format
+
+from tasks.diffraction.plain_names import plain_name
 
 START_BYTES = 16 * 1024
 """More than any header that is looked at: that of a CBF file has 2 KB, those of CCD detectors 0.5 to 8 KB."""
 
 COMPRESSED_SUFFIXES = (".gz", ".bz2")  # by which dxtbx decompresses
-
-
-def name_for_dxtbx(file: str) -> str:
-    """Return a path by which dxtbx reads an image file: a link to it where its own path would mislead dxtbx.
-
-    A `#` stands for a digit of an image's number there, and a path is one line.
-    """
-    if not re.search(r"[#\n]", file):
-        return file
-    link = Path(_folder_of_links().name, re.sub(r"[#\n]", "_", Path(file).name))
-    link.unlink(missing_ok=True)
-    link.symlink_to(Path(file).absolute())
-    return str(link)
-
-
-@cache
-def _folder_of_links() -> tempfile.TemporaryDirectory[str]:
-    """Make this process's folder of links; it's removed at the process's end."""
-    return tempfile.TemporaryDirectory(prefix="plaza-images-")
 
 
 class ImageContent:
@@ -54,9 +34,9 @@ class ImageContent:
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.name_for_dxtbx = name_for_dxtbx(file)
+        self.plain_name = plain_name(file)
         self.status = os.stat(file)  # noqa: PTH116 - once an image
-        self._opened: Any = Format.open_file(self.name_for_dxtbx)
+        self._opened: Any = Format.open_file(self.plain_name)
 
     @property
     def is_compressed(self) -> bool:
