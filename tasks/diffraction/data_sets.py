@@ -15,21 +15,24 @@ from dxtbx.format.Format import Format
 from dxtbx.format.image import ImageBool  # noqa: F401 - registers the type of external masks
 from dxtbx.model.experiment_list import ExperimentListFactory
 
-from blocks.errors import PassingFault, PlazaError
+from blocks.errors import PlazaError
+from tasks.diffraction.errors import ImageAwaited, ImageMissing, ImageUnreadable
 from tasks.diffraction.hdf5_frames import FrameReader, read_panel_form, reads_plain_frames, require_stored
+from tasks.diffraction.image_files.ccd import tells_no_length
+from tasks.diffraction.image_files.completeness import (
+    may_be_in_the_making,
+    require_complete,
+    require_file,
+    unreachable,
+)
+from tasks.diffraction.image_files.content import ImageContent
+from tasks.diffraction.image_files.explaining import explain
 from tasks.diffraction.requests import MASTER_SUFFIXES
 from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
 from tasks.nexus.opening import file_version, not_ready_or_unusable, open_beside_dxtbx
 from tasks.nexus.related import require_metadata
-
-
-class ImageUnreadable(PlazaError):
-    """An image file is missing, incomplete or in no format that DIALS knows."""
-
-
-class ImageMissing(ImageUnreadable, PassingFault):
-    """An image file isn't there, or isn't seen on this machine yet."""
+from tasks.step import USUAL_RETRIES
 
 
 @dataclass(frozen=True)
@@ -42,22 +45,31 @@ class DataSet:
         Those of a master whose layout Plaza knows.
     is_direct
         They are read from the data files, not by dxtbx.
+    content
+        What a file that isn't a master held when it was read.
     """
 
     file: str
     experiments: Any
     images: MasterImages | None = None
     is_direct: bool = False
+    content: ImageContent | None = None
 
     @property
     def imageset(self) -> Any:
         """All images of the file."""
         return self.experiments[0].imageset
 
+    @property
+    def is_single_image(self) -> bool:
+        """Whether the file is one image, which needs no number."""
+        return self.content is not None and len(self.imageset) == 1
+
     @cached_property
     def static_mask(self) -> Any:
         """Which pixels are usable in any image, a flex.bool for each panel; None: all are."""
-        return self.imageset.get_format_class().get_instance(self.file).get_static_mask()
+        file = self.content.plain_name if self.content else self.file
+        return self.imageset.get_format_class().get_instance(file).get_static_mask()
 
     @property
     def may_be_kept(self) -> bool:
@@ -101,9 +113,10 @@ def open_data_set(file: str) -> DataSet:
         It's missing or no format of dxtbx's reads it.
     """
     _forget_last_file()
-    if Path(file).is_dir():  # DIALS would search it and take whatever image it finds first
-        raise ImageUnreadable(f"{file} is a folder; expected the path of an image file")
-    images = _find_images(file) if file.lower().endswith(MASTER_SUFFIXES) else None
+    require_file(file)  # in a folder DIALS would take whatever image it finds first; a pipe has no end
+    if not file.lower().endswith(MASTER_SUFFIXES):
+        return _open_single_image(file)
+    images = _find_images(file)
     try:
         experiments: Any = ExperimentListFactory.from_filenames([file])
         if not experiments:
@@ -113,6 +126,49 @@ def open_data_set(file: str) -> DataSet:
             raise ImageMissing(f"DIALS can't read {file} yet: it waits for {images.layout.awaits}") from error
         raise _unreadable(file, error) from error
     return _read_frames_directly(file, experiments, images)
+
+
+def _open_single_image(file: str) -> DataSet:
+    try:
+        content = ImageContent(file)
+    except OSError as error:
+        raise unreachable(file, error) from error
+    require_complete(content)
+    content.release()
+    try:
+        experiments: Any = ExperimentListFactory.from_filenames([content.plain_name])
+        if not experiments:
+            raise ValueError("no format of dxtbx's knows it")
+    except Exception as error:
+        raise explain_failure(error, f"read {file}", content) from error
+    return DataSet(file, experiments, content=content)
+
+
+def explain_failure(error: Exception, doing: str, content: ImageContent | None = None) -> ImageUnreadable:
+    """Return the error for what DIALS couldn't do with an image file: it may pass, or the file is to blame.
+
+    Parameters
+    ----------
+    doing
+        What it was to do, in words.
+    content
+        What the file held when it was read; None for a master.
+    """
+    reason = explain(content, error)
+    if USUAL_RETRIES.may_pass(error):
+        return ImageAwaited(f"DIALS can't {doing} now: {reason}")
+    if content is not None and _may_be_unfinished(content):
+        return ImageAwaited(f"DIALS can't {doing} yet: {reason}; the file has just been written to")
+    return ImageUnreadable(f"DIALS can't {doing}: {reason}")
+
+
+def _may_be_unfinished(content: ImageContent) -> bool:
+    if tells_no_length(content.start):
+        return may_be_in_the_making(content)
+    try:
+        return content.has_changed
+    except OSError:  # it was removed or replaced while DIALS read it
+        return True
 
 
 def _find_images(file: str) -> MasterImages | None:
@@ -141,13 +197,9 @@ def _find_images(file: str) -> MasterImages | None:
 def _unreadable(file: str, error: Exception) -> ImageUnreadable:
     if not Path(file).exists():
         return ImageMissing(f"the image file {file} does not exist")
-    if file.lower().endswith(MASTER_SUFFIXES) and isinstance(not_ready_or_unusable(error, file), NotReady):
+    if isinstance(not_ready_or_unusable(error, file), NotReady):
         return ImageMissing(f"DIALS can't read {file} yet: {error}")
-    size = Path(file).stat().st_size
-    return ImageUnreadable(
-        f"DIALS can't read {file} ({size} bytes): {error or type(error).__name__}. It may be incomplete, "
-        "or not an image at all; `dxtbx.print_header FILE` tells more"
-    )
+    return explain_failure(error, f"read {file}")
 
 
 def _read_frames_directly(file: str, experiments: Any, images: MasterImages | None) -> DataSet:
