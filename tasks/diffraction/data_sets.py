@@ -18,6 +18,7 @@ from dxtbx.model.experiment_list import ExperimentListFactory
 from blocks.errors import PassingFault, PlazaError
 from tasks.diffraction.hdf5_frames import FrameReader, read_panel_form, reads_plain_frames, require_stored
 from tasks.diffraction.requests import MASTER_SUFFIXES
+from tasks.fresh_folders import open_folder_of
 from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
 from tasks.nexus.opening import file_version, not_ready_or_unusable, open_beside_dxtbx
@@ -140,6 +141,7 @@ def _find_images(file: str) -> MasterImages | None:
 
 def _unreadable(file: str, error: Exception) -> ImageUnreadable:
     if not Path(file).exists():
+        open_folder_of(file)  # for the next try: who asks for the image has been told that it's there
         return ImageMissing(f"the image file {file} does not exist")
     if file.lower().endswith(MASTER_SUFFIXES) and isinstance(not_ready_or_unusable(error, file), NotReady):
         return ImageMissing(f"DIALS can't read {file} yet: {error}")
