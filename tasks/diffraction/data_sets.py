@@ -17,6 +17,7 @@ from dxtbx.model.experiment_list import ExperimentListFactory
 
 from blocks.errors import PassingFault, PlazaError
 from tasks.diffraction.hdf5_frames import FrameReader, read_panel_form, reads_plain_frames, require_stored
+from tasks.diffraction.plain_names import plain_name
 from tasks.diffraction.requests import MASTER_SUFFIXES
 from tasks.fresh_folders import open_folder_of
 from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
@@ -104,9 +105,10 @@ def open_data_set(file: str) -> DataSet:
     _forget_last_file()
     if Path(file).is_dir():  # DIALS would search it and take whatever image it finds first
         raise ImageUnreadable(f"{file} is a folder; expected the path of an image file")
-    images = _find_images(file) if file.lower().endswith(MASTER_SUFFIXES) else None
+    is_master = file.lower().endswith(MASTER_SUFFIXES)
+    images = _find_images(file) if is_master else None
     try:
-        experiments: Any = ExperimentListFactory.from_filenames([file])
+        experiments: Any = ExperimentListFactory.from_filenames([file if is_master else plain_name(file)])
         if not experiments:
             raise ValueError("no format of dxtbx's knows it")
     except Exception as error:

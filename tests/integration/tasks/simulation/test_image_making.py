@@ -142,11 +142,12 @@ async def test_screening_images_are_read_at_their_angles(store, tmp_path):
     "plan",
     [
         CollectionPlan.screening(),
+        CollectionPlan.screening(image_format=ImageFormat.NXS),
         CollectionPlan.rotation(2, seed=5),
         CollectionPlan.rotation(1, image_format=ImageFormat.NXS, seed=9),
         CollectionPlan.grid_scan(GridScan(steps_x=5, steps_y=4), centre=(2.8, 1.9)),
     ],
-    ids=["screening", "rotation", "one-nxs", "grid"],
+    ids=["screening", "screening-nxs", "rotation", "one-nxs", "grid"],
 )
 async def test_rendered_images_are_found_again_as_what_they_are(store, plan):
     rendered = await render(plan, store)
