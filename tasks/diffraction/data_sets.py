@@ -136,15 +136,19 @@ def _find_images(file: str) -> MasterImages | None:
         require_metadata(file)
     except NotReady as error:
         if isinstance(error, FileAbsent) and error.file == file:
-            raise ImageMissing(f"the image file {file} does not exist") from error
+            raise _missing(file) from error
         raise ImageMissing(f"{file} can't be read yet: it waits for {error}") from error
     return images
 
 
+def _missing(file: str) -> ImageMissing:
+    open_folder_of(file)  # for the next try: who asks for the image has been told that it's there
+    return ImageMissing(f"the image file {file} does not exist")
+
+
 def _unreadable(file: str, error: Exception) -> ImageUnreadable:
     if not Path(file).exists():
-        open_folder_of(file)  # for the next try: who asks for the image has been told that it's there
-        return ImageMissing(f"the image file {file} does not exist")
+        return _missing(file)
     if file.lower().endswith(MASTER_SUFFIXES) and isinstance(not_ready_or_unusable(error, file), NotReady):
         return ImageMissing(f"DIALS can't read {file} yet: {error}")
     size = Path(file).stat().st_size
