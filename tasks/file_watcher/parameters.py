@@ -1,5 +1,6 @@
 """The file watcher's parameters, and the source that they name: a pattern, a list or an HDF5 master."""
 
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ConfigDict, Field, model_validator
@@ -79,15 +80,12 @@ def _whole_number(name: str, value: Any) -> int:
 
 
 def _read_pattern(pattern: Any) -> FilePattern:
-    reason = ""
     if isinstance(pattern, str) and pattern != "None":
-        try:
+        with suppress(ValueError):
             return FilePattern.parse(pattern)
-        except ValueError as error:
-            reason = f": {error}"
     raise MessageRefused(
         "the file watcher's parameter pattern should be a path with exactly one integer field, such as image_%05d.cbf, "
-        f"seen {pattern!r}{reason}"
+        f"seen {pattern!r}"
     )
 
 
