@@ -10,12 +10,15 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from tasks.fresh_folders import FreshFolders
+
 if TYPE_CHECKING:
     import h5py
 
 LINKS_IN_A_ROW = 16
 """HDF5 follows no more (H5L_NUM_LINKS): they go in a circle."""
 
+_FOLDERS = FreshFolders()
 _PREFIXES = {"link": "HDF5_EXT_PREFIX", "virtual": "HDF5_VDS_PREFIX"}
 
 
@@ -69,6 +72,14 @@ class LinkedFile:
 
     def find(self) -> str | None:
         """Return the file's path if it's there."""
+        found = self._find_seen()
+        if found is None:
+            asked = [_FOLDERS.ask_again(place) for place in self.places]
+            if any(asked):
+                found = self._find_seen()
+        return found
+
+    def _find_seen(self) -> str | None:
         return next((place for place in self.places if os.path.isfile(place)), None)  # noqa: PTH113 - once an image
 
 

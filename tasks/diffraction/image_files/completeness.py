@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import stat
 import time
-from contextlib import suppress
 from datetime import datetime
 from zlib import error as ZlibError  # noqa: N812 - as the exception that it is
 
 from tasks.diffraction.errors import ImageAwaited, ImageMissing, ImageUnreadable
 from tasks.diffraction.image_files import cbf, ccd
 from tasks.diffraction.image_files.content import ImageContent
+from tasks.fresh_folders import open_folder_of
 from tasks.step import USUAL_RETRIES
 
 YOUNG_S = 600.0
@@ -52,9 +52,7 @@ def _look_at(file: str) -> os.stat_result:
     try:
         return os.stat(file)  # noqa: PTH116 - once an image
     except FileNotFoundError:
-        # An NFS client remembers for up to a minute that a name wasn't there, unless it reads the folder anew.
-        with suppress(OSError), os.scandir(os.path.dirname(file) or ".") as folder:  # noqa: PTH120
-            next(folder, None)
+        open_folder_of(file)  # who asks for the image may have been told on another machine that it's there
         return os.stat(file)  # noqa: PTH116
 
 

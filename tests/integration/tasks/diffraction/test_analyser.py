@@ -50,6 +50,27 @@ def ask_dials(file, scan_range=None, **options):
     return work(str(file), arguments)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "25% DMSO/50%d_1.cbf",
+        "a#1/x_0001.cbf",
+        "a#1_0001.cbf",
+        "new\nline_1.cbf",
+        "{soak}/[x]*_1.cbf",
+        "ü/結晶_1.cbf",
+        "x.cbf",
+    ],
+)
+def test_an_image_has_dials_numbers_whatever_it_is_called(pictures, analyser, tmp_path, name):
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    shutil.copyfile(pictures.rotation_cbfs[0], file)
+    assert analyser.analyse(str(file)) == analyser.analyse(pictures.rotation_cbfs[0])
+    shutil.copyfile(pictures.rotation_cbfs[3], file)
+    assert analyser.analyse(str(file)) == analyser.analyse(pictures.rotation_cbfs[3]), "and written again"
+
+
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_images_of_a_rotation_have_dials_numbers(pictures, make_analyser, options):
     analyser = make_analyser(**options)

@@ -5,9 +5,12 @@ from contextlib import closing
 import h5py
 import pytest
 
+from tasks.fresh_folders import FreshFolders
+from tasks.nexus import links
 from tasks.nexus.image_counter import ImageCounter
 from tasks.nexus.layout import MappedRange
 from tests.support.masters import LIBVER, read_through, write_frames, write_virtual
+from tests.support.name_cache import NameCache
 
 
 @pytest.fixture
@@ -57,6 +60,19 @@ def test_a_nested_virtual_dataset_whose_file_comes_later_is_waited_for(nested):
         hidden.rename(nested.with_name("part_2.h5"))
         answer = counter.look(3, 100)
         assert (answer.found, answer.expected, answer.mapped) == (3, 6, MAPPED)
+
+
+def test_a_data_file_is_seen_though_its_absence_is_remembered(nested, monkeypatch):
+    """As by a network file system's client."""
+    cache = NameCache(nested.parent, monkeypatch)
+    monkeypatch.setattr(links, "_FOLDERS", FreshFolders())
+    hidden = nested.with_name("part_2.h5").rename(nested.with_name("hidden.h5"))
+    with closing(ImageCounter(str(nested))) as counter:
+        assert counter.look(0, 100).found == 3
+        hidden.rename(nested.with_name("part_2.h5"))
+        assert str(nested.with_name("part_2.h5")) in cache.absent
+        monkeypatch.setattr(links, "_FOLDERS", FreshFolders())  # a second later
+        assert counter.look(3, 100).found == 3
 
 
 def write_master(path, count):
