@@ -236,7 +236,7 @@ async def test_a_file_that_its_writer_locks_is_waited_for(tmp_path, detector, im
         with h5py.File(tmp_path / "scan_1.h5", "w") as writer:
             writer.flush()
             assert await images.look(0, 100) == 0
-            assert "its writer has locked it" in images.waiting_for
+            assert "is held by a writer" in images.waiting_for
             writer["data"] = np.ones((3, 8, 8))
             del writer["data"]
             writer.create_dataset("data", data=np.ones((3, 8, 8)), chunks=(1, 8, 8))

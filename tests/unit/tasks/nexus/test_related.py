@@ -106,7 +106,7 @@ def test_metadata_are_waited_for(master):
         require_metadata(str(master))
     with h5py.File(meta, "w") as writer:
         writer.flush()
-        with pytest.raises(NotReady, match="its writer has locked it"):
+        with pytest.raises(NotReady, match="is held by a writer"):
             require_metadata(str(master))
     require_metadata(str(master))
     meta.write_text("something else")
