@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from tasks.nexus.errors import NoSuchImage, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages, StackOfFrames
 from tasks.nexus.layout import FAR, ImageBlock, MappedRange
-from tasks.nexus.opening import file_version
 from tasks.processes.parent import lines_to_parent
 
 
@@ -46,7 +45,6 @@ class ImageCounter:
     def __init__(self, master: str) -> None:
         self._master = master
         self._images: MasterImages | None = None
-        self._version: tuple[int, ...] = ()
 
     def look(self, seen: int, limit: int) -> Answer:
         """Return how many of the mapped images are stored, in order, besides those seen; at most `limit`.
@@ -67,7 +65,7 @@ class ImageCounter:
                         f"{block.file.find()}: the dataset {block.dataset} should be chunked, one image to a chunk"
                     )
                 wanted = min(limit - found, block.end - image)
-                there = frames.count_stored(block.frame + image - block.first, wanted)
+                there = frames.count_stored(block.frame_of(image), wanted)
                 found += there
                 if there < wanted:
                     waiting_for = f"image {image + there + 1} in {block.file.find()}"
@@ -79,13 +77,11 @@ class ImageCounter:
         return Answer(found, sum(each.end - each.first for each in mapped) or None, waiting_for, mapped)
 
     def _open_master(self, seen: int) -> MasterImages:
-        """Return the master's images: by its layout as read before, unless the master has changed since."""
-        version = file_version(self._master)
-        # One that isn't seen for a while, as on a file system that is away, may still be the same.
-        if self._images is None or (version and version != self._version):
+        """Return the master's images: by its layout as read before, unless a file that says it has changed since."""
+        if self._images is None or not self._images.is_current:
             self.close()
             self._images = None  # the old layout holds no longer, even if the new one can't be read yet
-            self._images, self._version = open_virtual(self._master, seen), version
+            self._images = open_virtual(self._master, seen)
         return self._images
 
     def close(self) -> None:
@@ -110,7 +106,7 @@ def open_virtual(master: str, seen: int) -> MasterImages:
     layout = images.layout
     if not layout.is_virtual:
         raise UnusableMaster(f"{master} should have a virtual dataset {layout.dataset}, as NXmx masters have")
-    if not layout.is_by_frame or layout.end >= FAR:
+    if not layout.is_by_frame or layout.end >= FAR or layout.awaits:
         raise UnusableMaster(f"{master}: {layout.dataset} should map each image to one frame of one file")
     try:
         number = 0

@@ -35,7 +35,7 @@ def list_recorded(master: Path) -> tuple[RecordedFile, ...]:
             if file.parent != master.parent:
                 raise UnusableMaster(f"{master} has images in {file}; expected a file beside it")
             files.append(RecordedFile(file.name, dataset.name, int(dataset.shape[0])))
-            if block.frame or files.count(files[-1]) > 1:
+            if block.frame != 0 or files.count(files[-1]) > 1:
                 raise UnusableMaster(f"{master} deals its images out to files in turn; expected one after the other")
     return tuple(files)
 
