@@ -17,7 +17,7 @@ from tasks.nexus.layout import ImageBlock, Layout
 from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile
 from tasks.nexus.mapping import map_images
 from tasks.nexus.master import closed_at_fault, open_dataset, read_layout
-from tasks.nexus.opening import FileVersion, file_version, is_swmr, not_ready_or_unusable, open_file
+from tasks.nexus.opening import FileVersion, faults_at, file_version, is_swmr, open_file
 from tasks.nexus.storage import is_filled, is_stored
 
 if TYPE_CHECKING:
@@ -55,10 +55,11 @@ class StackOfFrames:
         """Return how many frames are stored without a gap, from one on, at most `wanted`; None: all of the dataset."""
         if self._is_known_stored(frame, wanted):
             return wanted
-        self.refresh()
-        if frame is None:
-            return wanted if is_stored(self.dataset, None) else 0
-        return next((there for there in range(wanted) if not is_stored(self.dataset, frame + there)), wanted)
+        with faults_at(self.dataset.file.filename):
+            self.refresh()
+            if frame is None:
+                return wanted if is_stored(self.dataset, None) else 0
+            return next((there for there in range(wanted) if not is_stored(self.dataset, frame + there)), wanted)
 
     def _is_known_stored(self, frame: int | None, count: int) -> bool:
         return self._filled > 0 if frame is None else frame + count <= self._filled
@@ -146,7 +147,10 @@ class MasterImages:
 
     def _is_part_stored(self, part: ImageBlock, image: int) -> bool | None:
         frames = self._open_block(part, image)
-        return None if frames is None else is_stored(frames.dataset, part.frame_of(image))
+        if frames is None:
+            return None
+        with faults_at(frames.dataset.file.filename):
+            return is_stored(frames.dataset, part.frame_of(image))
 
     def _lead_in_a_circle(self) -> UnusableMaster:
         return UnusableMaster(f"the virtual datasets of {self.layout.master} lead back to themselves")
@@ -157,7 +161,7 @@ class MasterImages:
         if place is None:
             raise FileAbsent(block.file.expected)
         key = (block.file, block.dataset)
-        try:
+        with faults_at(place):
             # A file that is replaced keeps its name; one that is written again in its place also its inode.
             version = file_version(place)
             known, frames = self._open.get(key, ((), None))
@@ -175,8 +179,6 @@ class MasterImages:
                 )
                 return None
             self._open[key] = version, StackOfFrames(dataset)
-        except (OSError, RuntimeError, KeyError) as error:
-            raise not_ready_or_unusable(error, place) from error
         while len(self._open) > OPEN_FILES:
             self._close_one(next(iter(self._open)))
         return self._open[key][1]

@@ -74,6 +74,15 @@ def map_images(dataset: h5py.Dataset, holder: str) -> Mapping:
     return Mapping(tuple(sorted(blocks, key=lambda block: block.first)), awaits)
 
 
+def list_sources(dataset: h5py.Dataset, holder: str) -> Iterator[LinkedFile]:
+    """Yield the files that a virtual dataset names; of files without end, those that are there."""
+    for source in dataset.virtual_sources():
+        if _is_numbered(source):
+            yield from (block.file for block in _map_numbered_files(dataset, holder, source)[0])
+        elif source.file_name != ".":
+            yield LinkedFile.mapped(source.file_name, holder)
+
+
 def _map_source(dataset: h5py.Dataset, holder: str, source: VDSmap) -> Iterator[ImageBlock]:
     """Yield the blocks of a source: image by image, or, where that can't be said, all of it for each image."""
     file, path = _locate(dataset.file, holder, source.file_name, source.dset_name)

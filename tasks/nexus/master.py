@@ -11,7 +11,7 @@ from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
 from tasks.nexus.layout import ImageBlock, Layout
 from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile, follow
 from tasks.nexus.mapping import map_images
-from tasks.nexus.opening import FileVersion, file_version, in_the_making, not_ready_or_unusable, open_file
+from tasks.nexus.opening import FileVersion, faults_at, file_version, in_the_making, open_file
 from tasks.nexus.tree import MasterTree, text_of
 
 if TYPE_CHECKING:
@@ -72,11 +72,9 @@ def open_dataset(
             raise FileAbsent(file.expected)
         version, opened_file = file_version(place), open_file(place)
         with closed_at_fault(opened_file):
-            try:
+            with faults_at(place):
                 target = follow(opened_file, place, path)
                 found = opened_file[target.path] if target and target.file is None else None
-            except (OSError, RuntimeError, KeyError) as error:
-                raise not_ready_or_unusable(error, place) from error
             if target is None:
                 raise in_the_making(place, f"has no dataset {path} yet")
             if found is not None and not isinstance(found, h5py.Dataset):
@@ -124,7 +122,7 @@ def _read_blocks(master: str, names: tuple[str, ...], versions: dict[str, FileVe
     for name in names:
         first = layout.end if layout else 0
         try:
-            with opened(LinkedFile.itself(master), name, versions) as (dataset, place):
+            with faults_at(master), opened(LinkedFile.itself(master), name, versions) as (dataset, place):
                 part = _describe(master, name, dataset, place, first)
                 # A dataset that may grow has no last image, unless others follow it.
                 if len(names) == 1 and not part.is_virtual and dataset.maxshape[0] is None:
@@ -133,8 +131,6 @@ def _read_blocks(master: str, names: tuple[str, ...], versions: dict[str, FileVe
             if layout is None:
                 raise
             return replace(layout, awaits=error, read_from=versions)
-        except (OSError, RuntimeError, KeyError) as error:
-            raise not_ready_or_unusable(error, master) from error
         if len(names) > 1:
             # How many images one has numbers those of the next.
             versions[place] = file_version(place)

@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +66,7 @@ def is_swmr(file: h5py.File) -> bool:
 
 
 def _open(path: str, ways: Iterable[dict[str, bool]]) -> h5py.File:
-    try:
+    with faults_at(path):
         if is_held_by_writer(path):
             raise NotReady(path, "is held by a writer (it has locked the file)")
         unlocked = [way | {"locking": False} for way in ways]
@@ -75,8 +75,6 @@ def _open(path: str, ways: Iterable[dict[str, bool]]) -> h5py.File:
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(file.id.get_vfd_handle(), fcntl.LOCK_UN)
         return file
-    except (OSError, RuntimeError, KeyError) as error:
-        raise not_ready_or_unusable(error, path) from error
 
 
 def _open_in_one_way(path: str, ways: Iterable[dict[str, bool]]) -> h5py.File:
@@ -128,6 +126,15 @@ def in_the_making(path: str, lack: str) -> NotReady | UnusableMaster:
     if age_s < IN_THE_MAKING_S:
         return NotReady(path, lack)
     return UnusableMaster(f"{path} {lack}; nothing has been written to it for {_format_age(age_s)}", path)
+
+
+@contextmanager
+def faults_at(path: str) -> Iterator[None]:
+    """Raise what errors of HDF5 mean at a file: `NotReady` or `UnusableMaster`."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError) as error:
+        raise not_ready_or_unusable(error, path) from error
 
 
 def may_pass(error: BaseException) -> bool:

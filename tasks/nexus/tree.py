@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
 from tasks.nexus.links import LINKS_IN_A_ROW, Target, follow
-from tasks.nexus.opening import FileVersion, file_version, not_ready_or_unusable, open_file
+from tasks.nexus.opening import FileVersion, faults_at, file_version, open_file
 
 if TYPE_CHECKING:
     import h5py
@@ -80,29 +80,28 @@ class MasterTree:
         UnusableMaster
             A file can't be read, or links lead in a circle.
         """
+        holder, inner = self.locate(path, beside)
+        with faults_at(holder):
+            return Found(self._file_at(holder)[inner], holder) if inner else None
+
+    def locate(self, path: str, beside: Found | None = None) -> tuple[str, str | None]:
+        """Return the file in which a path ends, and the path there; None: there's nothing. Raises as `get`."""
         holder = beside.holder if beside else self.master
         if beside and not path.startswith("/"):
             start = beside.object if beside.is_group else beside.object.parent
             path = f"{start.name}/{path}"
         for _ in range(LINKS_IN_A_ROW):
-            try:
-                file = self._file_at(holder)
-                target = follow(file, holder, path)
-                if target is None:
-                    return None
-                if target.file is None:
-                    return Found(file[target.path], holder)
-            except (OSError, RuntimeError, KeyError) as error:
-                raise not_ready_or_unusable(error, holder) from error
+            with faults_at(holder):
+                target = follow(self._file_at(holder), holder, path)
+            if target is None or target.file is None:
+                return holder, target and target.path
             holder, path = _place_of(target), target.path
         raise UnusableMaster(f"{self.master}: {path} is a link that leads back to itself")
 
     def follow(self, path: str) -> Target | None:
         """Follow a path until it ends in the master or leads to another file; None if it's broken."""
-        try:
+        with faults_at(self.master):
             return follow(self._file_at(self.master), self.master, path)
-        except (OSError, RuntimeError, KeyError) as error:
-            raise not_ready_or_unusable(error, self.master) from error
 
     def first_of(self, parent: str, nx_class: str) -> str | None:
         """Return the path of the first group of a NeXus class in a group."""

@@ -6,7 +6,8 @@ import pytest
 
 from tasks.nexus.counting import count_images
 from tasks.nexus.errors import NotReady, UnusableMaster
-from tasks.nexus.related import list_linked_files, require_metadata
+from tasks.nexus.metadata import require_metadata
+from tasks.nexus.related import list_linked_files
 from tests.support.masters import write_frames, write_link, write_virtual
 
 
@@ -85,6 +86,23 @@ def test_each_linked_file_is_listed_once(scan):
     ]
 
 
+GROUPS = (
+    ("entry", "NXentry"),
+    ("entry/instrument", "NXinstrument"),
+    ("entry/instrument/beam", "NXbeam"),
+    ("entry/instrument/detector", "NXdetector"),
+    ("entry/instrument/detector/module", "NXdetector_module"),
+    ("entry/sample", "NXsample"),
+)
+
+
+def label(path, *groups):
+    """Make groups, if they aren't there, and say their NeXus classes."""
+    with h5py.File(path, "r+") as file:
+        for name, nx_class in groups:
+            file.require_group(name).attrs["NX_class"] = np.bytes_(nx_class)
+
+
 @pytest.fixture
 def master(scan):
     """A master whose mask is a link to a meta file, and whose log is one to a file that never comes."""
@@ -92,8 +110,7 @@ def master(scan):
     write_virtual(path, 8, HALVES)
     write_link(path, "entry/instrument/detector/pixel_mask", "meta.h5", "mask")
     write_link(path, "entry/log", "log.h5", "log")
-    with h5py.File(path, "r+") as file:
-        file["entry/instrument/detector"].attrs["NX_class"] = np.bytes_("NXdetector")
+    label(path, *GROUPS)
     return path
 
 
@@ -106,9 +123,17 @@ def test_metadata_are_waited_for(master):
         require_metadata(str(master))
     with h5py.File(meta, "w") as writer:
         writer.flush()
-        with pytest.raises(NotReady, match="is held by a writer"):
+        with pytest.raises(NotReady, match=rf"{meta}, which is held by a writer"):
             require_metadata(str(master))
-    require_metadata(str(master))
+    with pytest.raises(NotReady, match=rf"{meta}, which has nothing yet for pixel_mask"):
+        require_metadata(str(master))
+    with h5py.File(meta, "w") as writer:
+        writer.create_dataset("mask", (3, 2), "u4")
+    with pytest.raises(NotReady, match="nothing yet for pixel_mask"):
+        require_metadata(str(master))
+    with h5py.File(meta, "r+") as writer:
+        writer["mask"][:] = 0
+    assert list(require_metadata(str(master))) == [str(master), str(meta)]
     meta.write_text("something else")
     with pytest.raises(UnusableMaster):
         require_metadata(str(master))

@@ -1,0 +1,125 @@
+"""What DIALS reads of a master besides its images: is all of it there?
+
+Much of it stands in a file of its own, to which the master links, and which may come later: DIALS takes a mask whose
+file is missing for no mask, and unwritten counts for zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tasks.nexus.errors import FileAbsent, NotReady
+from tasks.nexus.master import find_entry
+from tasks.nexus.opening import FileVersion, faults_at, in_the_making
+from tasks.nexus.storage import is_filled
+from tasks.nexus.tree import Found, MasterTree, text_of
+
+INSTRUMENT = ("name",)
+DETECTOR = (
+    "bit_depth_readout",
+    "depends_on",
+    "frame_time",
+    "pixel_mask",
+    "saturation_value",
+    "sensor_material",
+    "sensor_thickness",
+    "underload_value",
+)
+MODULE = ("data_origin", "data_size", "fast_pixel_direction", "slow_pixel_direction")
+BEAM = ("incident_wavelength",)
+SAMPLE = ("depends_on",)
+DECTRIS_DETECTOR = ("detectorSpecific/pixel_mask", "detectorSpecific/countrate_correction_count_cutoff")
+"""In masters of Dectris's own, which are no NXmx."""
+
+
+def require_metadata(master: str) -> dict[str, FileVersion]:
+    """Make sure that all is there that DIALS reads of a master besides its images.
+
+    Returns
+    -------
+    dict[str, FileVersion]
+        The files in which it stands, as they are.
+
+    Raises
+    ------
+    NotReady
+        A file isn't there or is in the making, or what the master links in it isn't written yet.
+    UnusableMaster
+        A file can't be read.
+    """
+    with MasterTree(master) as tree:
+        for group, name in _fields(tree, find_entry(tree)):
+            _require(tree, group, name)
+        return tree.versions
+
+
+def _fields(tree: MasterTree, entry: str) -> Iterator[tuple[Found, str]]:
+    """Yield what DIALS reads: groups, and paths from these."""
+    instrument = tree.first_of(entry, "NXinstrument")
+    if instrument is not None:
+        yield from _in_group(tree, instrument, INSTRUMENT)
+        detector = tree.first_of(instrument, "NXdetector")
+        if detector is not None:
+            yield from _in_group(tree, detector, (*DETECTOR, *DECTRIS_DETECTOR))
+            yield from _axes(tree, detector, "depends_on")
+            for module in tree.all_of(detector, "NXdetector_module"):
+                yield from _in_group(tree, module, MODULE)
+                yield from _axes(tree, module, "fast_pixel_direction")
+                yield from _axes(tree, module, "slow_pixel_direction")
+        beam = tree.first_of(instrument, "NXbeam")
+        yield from _in_group(tree, beam, BEAM)
+    sample = tree.first_of(entry, "NXsample")
+    yield from _in_group(tree, sample, SAMPLE)
+    yield from _axes(tree, sample, "depends_on")
+
+
+def _in_group(tree: MasterTree, path: str | None, names: tuple[str, ...]) -> Iterator[tuple[Found, str]]:
+    group = tree.get(path) if path else None
+    if group is not None:
+        yield from ((group, name) for name in names)
+
+
+def _axes(tree: MasterTree, path: str | None, name: str) -> Iterator[tuple[Found, str]]:
+    """Yield the axes that place a group, each of which names the next one: `name` is such an axis, or says which."""
+    place = tree.get(path) if path else None
+    axis = tree.get(name, place) if place else None
+    if place is None or axis is None or axis.is_group:
+        return
+    with faults_at(axis.holder):
+        named = text_of(axis.object[()]) if name == "depends_on" else text_of(axis.object.attrs.get("depends_on"))
+    seen: set[str] = set()
+    # `depends_on` is read from its group, an axis's attribute from the axis.
+    beside = place if name == "depends_on" else axis
+    while named and named != "." and named not in seen:
+        seen.add(named)
+        yield beside, named
+        axis = tree.get(named, beside)
+        if axis is None or axis.is_group:
+            return
+        yield axis, f"{axis.object.name}_end"
+        beside, named = axis, text_of(axis.object.attrs.get("depends_on"))
+
+
+def _require(tree: MasterTree, group: Found, name: str) -> None:
+    try:
+        holder, _ = tree.locate(name, group)
+        field = tree.get(name, group)
+    except FileAbsent as error:
+        raise NotReady(error.file, f"isn't there: {name} of {tree.master} is a link to it") from error
+    # What the master has itself is as it should be; what it links in another file may not be written yet.
+    if holder == tree.master:
+        return
+    with faults_at(holder):
+        is_lacking = field is None or _is_unwritten(field)
+    if is_lacking:
+        # A file that is no longer written never gets it: then there is no mask, as DIALS takes it.
+        fault = in_the_making(holder, f"has nothing yet for {name} of {tree.master}")
+        if isinstance(fault, NotReady):
+            raise fault
+
+
+def _is_unwritten(field: Found) -> bool:
+    if field.is_group:
+        return False
+    dataset = field.object
+    return not dataset.is_virtual and dataset.shape is not None and not is_filled(dataset)
