@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,17 @@ from dxtbx.model.experiment_list import ExperimentListFactory
 from blocks.errors import PassingFault, PlazaError
 from tasks.diffraction.hdf5_frames import FrameReader, read_panel_form, reads_plain_frames, require_stored
 from tasks.diffraction.requests import MASTER_SUFFIXES
-from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
+from tasks.nexus.errors import FileAbsent, NoImages, NoImagesYet, NotReady
 from tasks.nexus.images import MasterImages
-from tasks.nexus.opening import file_version, not_ready_or_unusable, open_beside_dxtbx
-from tasks.nexus.related import require_metadata
+from tasks.nexus.metadata import require_metadata
+from tasks.nexus.opening import (
+    FileVersion,
+    are_as_before,
+    file_version,
+    may_pass,
+    not_ready_or_unusable,
+    open_beside_dxtbx,
+)
 
 
 class ImageUnreadable(PlazaError):
@@ -42,12 +49,15 @@ class DataSet:
         Those of a master whose layout Plaza knows.
     is_direct
         They are read from the data files, not by dxtbx.
+    read_from
+        The files from which the models, the mask and the images' places were read, as they were before.
     """
 
     file: str
     experiments: Any
     images: MasterImages | None = None
     is_direct: bool = False
+    read_from: Mapping[str, FileVersion] = field(default_factory=dict)
 
     @property
     def imageset(self) -> Any:
@@ -69,9 +79,14 @@ class DataSet:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether a data file has come since, by which there are more images than the models know of."""
-        awaits = self.images.layout.awaits if self.images else None
-        return awaits is not None and Path(awaits.file).exists()
+        """Whether a file has changed that the models, the mask or the images' places were read from, or has come since.
+
+        What a count says may not depend on what this process has read before.
+        """
+        layout = self.images.layout if self.images else None
+        if layout and layout.awaits and Path(layout.awaits.file).exists():
+            return True
+        return not are_as_before({**self.read_from, **(layout.read_from if layout else {})})
 
     def require(self, scan_range: tuple[int, int] | None = None) -> None:
         """Make sure that images (from 1, both ends included; all if None) are stored, if dxtbx is to read them.
@@ -103,46 +118,61 @@ def open_data_set(file: str) -> DataSet:
     _forget_last_file()
     if Path(file).is_dir():  # DIALS would search it and take whatever image it finds first
         raise ImageUnreadable(f"{file} is a folder; expected the path of an image file")
-    images = _find_images(file) if file.lower().endswith(MASTER_SUFFIXES) else None
+    if not file.lower().endswith(MASTER_SUFFIXES):
+        return DataSet(file, _read_experiments(file))
+    return _open_master(file)
+
+
+def _open_master(file: str) -> DataSet:
+    """Read the models of a master, once all is there that DIALS reads besides the images."""
+    # Before dxtbx opens it in its own way, and before anything is read that may then change.
+    read_from = {file: file_version(file)}
+    images: MasterImages | None = None
+    unknown: PlazaError | None = None
+    try:
+        images = MasterImages.of(file, open_beside_dxtbx)
+        read_from = require_metadata(file)
+    except (NoImages, NoImagesYet) as error:  # dxtbx may know such files, in which nothing is virtual
+        unknown = error
+    except NotReady as error:
+        raise _missing(file, error) from error
+    try:
+        experiments = _read_experiments(file)
+    except Exception as error:
+        raise _unreadable_master(file, error, unknown or (images and images.layout.awaits)) from error
+    return replace(_read_frames_directly(file, experiments, images), read_from=read_from)
+
+
+def _read_experiments(file: str) -> Any:
     try:
         experiments: Any = ExperimentListFactory.from_filenames([file])
         if not experiments:
             raise ValueError("no format of dxtbx's knows it")
     except Exception as error:
-        if images is not None and images.layout.awaits is not None:
-            raise ImageMissing(f"DIALS can't read {file} yet: it waits for {images.layout.awaits}") from error
         raise _unreadable(file, error) from error
-    return _read_frames_directly(file, experiments, images)
+    return experiments
 
 
-def _find_images(file: str) -> MasterImages | None:
-    """Read a master's layout, before dxtbx opens it in its own way; None if Plaza doesn't know such files.
+def _missing(file: str, error: NotReady) -> ImageMissing:
+    if isinstance(error, FileAbsent) and error.file == file:
+        return ImageMissing(f"the image file {file} does not exist")
+    return ImageMissing(f"{file} can't be read yet: it waits for {error}")
 
-    Raises
-    ------
-    ImageMissing
-        The master or a file that it needs isn't there, or is in the making.
-    UnusableMaster
-        A file of its metadata can't be read.
-    """
-    try:
-        try:
-            images = MasterImages.of(file, open_beside_dxtbx)
-        except UnusableMaster:
-            return None
-        require_metadata(file)
-    except NotReady as error:
-        if isinstance(error, FileAbsent) and error.file == file:
-            raise ImageMissing(f"the image file {file} does not exist") from error
-        raise ImageMissing(f"{file} can't be read yet: it waits for {error}") from error
-    return images
+
+def _unreadable_master(file: str, error: Exception, known: PlazaError | None) -> ImageUnreadable:
+    """Return what it means that dxtbx can't read a master of which something is known to lack, or nothing."""
+    if isinstance(known, NotReady):
+        return _missing(file, known)
+    cause = error.__cause__ if isinstance(error, ImageUnreadable) and isinstance(error.__cause__, Exception) else error
+    fault = not_ready_or_unusable(cause, file)
+    if isinstance(fault, NotReady):
+        return _missing(file, fault)
+    return ImageUnreadable(f"DIALS can't read {file}: {known or fault}")
 
 
 def _unreadable(file: str, error: Exception) -> ImageUnreadable:
     if not Path(file).exists():
         return ImageMissing(f"the image file {file} does not exist")
-    if file.lower().endswith(MASTER_SUFFIXES) and isinstance(not_ready_or_unusable(error, file), NotReady):
-        return ImageMissing(f"DIALS can't read {file} yet: {error}")
     size = Path(file).stat().st_size
     return ImageUnreadable(
         f"DIALS can't read {file} ({size} bytes): {error or type(error).__name__}. It may be incomplete, "
@@ -179,11 +209,11 @@ def _forget_last_file() -> None:
 
 
 class DataSets:
-    """The data sets of a process: those of masters are kept, the last used ones, until the master changes."""
+    """The data sets of a process: those of masters are kept, the last used ones, until a file changes that they were read from."""
 
     def __init__(self, limit: int = 4) -> None:
         self._limit = limit
-        self._kept: OrderedDict[str, tuple[tuple[int, ...], DataSet]] = OrderedDict()
+        self._kept: OrderedDict[str, DataSet] = OrderedDict()
 
     def open(self, file: str) -> DataSet:
         """Return the data set of a file.
@@ -195,16 +225,14 @@ class DataSets:
         """
         if not file.lower().endswith(MASTER_SUFFIXES):
             return open_data_set(file)
-        version = file_version(file)
-        if file in self._kept and self._kept[file][0] == version and not self._kept[file][1].is_outdated:
+        if file in self._kept and not self._kept[file].is_outdated:
             self._kept.move_to_end(file)
-            return self._kept[file][1]
+            return self._kept[file]
         self.forget(file)
         while len(self._kept) >= self._limit:
             self.forget(next(iter(self._kept)))
-        data_set = open_data_set(file)
-        self._kept[file] = (version, data_set)
-        return data_set
+        self._kept[file] = open_data_set(file)
+        return self._kept[file]
 
     @contextmanager
     def using(self, file: str) -> Iterator[DataSet]:
@@ -217,9 +245,11 @@ class DataSets:
             if not data_set.is_direct:
                 self.forget(file)
             raise
-        except Exception:
+        except Exception as error:
             # Models of a file that is being replaced may be wrong for ever: the next image reads them anew.
             self.forget(file)
+            if may_pass(error):
+                raise ImageMissing(f"{file} can't be read now: {error}") from error
             raise
         if not data_set.may_be_kept:
             self.forget(file)
@@ -227,4 +257,4 @@ class DataSets:
     def forget(self, file: str) -> None:
         """Close and drop a file's data set, if it's kept."""
         if file in self._kept:
-            self._kept.pop(file)[1].close()
+            self._kept.pop(file).close()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
+from tasks.nexus.errors import FileAbsent, NoImages, NoImagesYet, NotReady, UnusableMaster
 from tasks.nexus.layout import ImageBlock, Layout
 from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile, follow
 from tasks.nexus.mapping import map_images
@@ -112,8 +112,9 @@ def read_layout(master: str) -> Layout:
 def _lacks_images(tree: MasterTree) -> NotReady | UnusableMaster:
     wanted = f"a virtual dataset {DATA_GROUP}/{DATA}, or links data_000001, … to its data files"
     if tree.get(find_entry(tree)) is None:
-        return UnusableMaster(f"{tree.master} should have {wanted}")
-    return in_the_making(tree.master, f"has no images yet: {wanted}")
+        return NoImages(f"{tree.master} should have {wanted}")
+    fault = in_the_making(tree.master, f"has no images yet: {wanted}")
+    return NoImagesYet(fault.file, fault.reason) if isinstance(fault, NotReady) else NoImages(str(fault))
 
 
 def _read_blocks(master: str, names: tuple[str, ...], versions: dict[str, FileVersion]) -> Layout:
