@@ -54,11 +54,6 @@ def map_images(dataset: h5py.Dataset, holder: str) -> Mapping:
     ----------
     holder
         The path by which its file was opened.
-
-    Raises
-    ------
-    UnusableMaster
-        It maps a dataset of its own file that isn't there.
     """
     blocks: list[ImageBlock] = []
     awaits: NotReady | None = None
@@ -140,8 +135,8 @@ def _locate(file: h5py.File, holder: str, name: str, path: str) -> tuple[LinkedF
     if name != ".":
         return LinkedFile.mapped(name, holder), path
     target = follow(file, holder, path)
-    if target is None:
-        raise UnusableMaster(f"{holder} maps {path}, which isn't in the file")
+    if target is None:  # it may come
+        return LinkedFile.itself(holder), path
     return target.file or LinkedFile.itself(holder), target.path
 
 

@@ -96,7 +96,9 @@ def _axes(tree: MasterTree, path: str | None, name: str) -> Iterator[tuple[Found
         axis = tree.get(named, beside)
         if axis is None or axis.is_group:
             return
-        yield axis, f"{axis.object.name}_end"
+        end = f"{axis.object.name}_end"
+        if axis.object.parent.get(end, getlink=True) is not None:  # DIALS does without
+            yield axis, end
         beside, named = axis, text_of(axis.object.attrs.get("depends_on"))
 
 
