@@ -76,7 +76,7 @@ def open_dataset(
                 target = follow(opened_file, place, path)
                 found = opened_file[target.path] if target and target.file is None else None
             if target is None:
-                raise in_the_making(place, f"has no dataset {path} yet")
+                raise in_the_making(place, f"has no dataset {path}")
             if found is not None and not isinstance(found, h5py.Dataset):
                 raise UnusableMaster(
                     f"{place} should have a virtual dataset {path}, or a plain one; it has a group there"
@@ -113,7 +113,7 @@ def _lacks_images(tree: MasterTree) -> NotReady | UnusableMaster:
     wanted = f"a virtual dataset {DATA_GROUP}/{DATA}, or links data_000001, … to its data files"
     if tree.get(find_entry(tree)) is None:
         return NoImages(f"{tree.master} should have {wanted}")
-    fault = in_the_making(tree.master, f"has no images yet: {wanted}")
+    fault = in_the_making(tree.master, "has no images", f": {wanted}")
     return NoImagesYet(fault.file, fault.reason) if isinstance(fault, NotReady) else NoImages(str(fault))
 
 

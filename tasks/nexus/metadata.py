@@ -115,7 +115,7 @@ def _require(tree: MasterTree, group: Found, name: str) -> None:
         is_lacking = field is None or _is_unwritten(field)
     if is_lacking:
         # A file that is no longer written never gets it: then there is no mask, as DIALS takes it.
-        fault = in_the_making(holder, f"has nothing yet for {name} of {tree.master}")
+        fault = in_the_making(holder, f"has nothing for {name} of {tree.master}")
         if isinstance(fault, NotReady):
             raise fault
 

@@ -27,7 +27,9 @@ watcher learns in the end why nothing more comes.
 FileVersion = tuple[int, ...]
 """What changes when a file is replaced or written; empty while it isn't seen."""
 
-_OTHER_WAY = re.compile("file is already open for write|(SWMR read access flag|locking flag values).* (not the same|don't match)")
+_OTHER_WAY = re.compile(
+    "file is already open for write|SWMR read access flag not the same|file locking flag values don't match"
+)
 _ERRNO = re.compile(r"errno = (\d+)")
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LARGEST_USER_BLOCK = 2**20  # bytes; the signature is at byte 0, or at 512, 1024, 2048, … behind a user block
@@ -114,18 +116,18 @@ def not_ready_or_unusable(error: Exception, path: str) -> NotReady | UnusableMas
         return NotReady(path, f"can't be read now ({error})")
     if isinstance(error, PermissionError) or not may_become_hdf5(path):
         return UnusableMaster(f"{path} can't be read: {error}", path)
-    return in_the_making(path, f"can't be read yet ({error})")
+    return in_the_making(path, "can't be read", f" ({error})")
 
 
-def in_the_making(path: str, lack: str) -> NotReady | UnusableMaster:
+def in_the_making(path: str, lack: str, detail: str = "") -> NotReady | UnusableMaster:
     """Return what it means that a file lacks something: a file that was written lately may get it."""
     version = file_version(path)
     if not version:
         return FileAbsent(path)
     age_s = time.time() - version[1] / 1e9
     if age_s < IN_THE_MAKING_S:
-        return NotReady(path, lack)
-    return UnusableMaster(f"{path} {lack}; nothing has been written to it for {_format_age(age_s)}", path)
+        return NotReady(path, f"{lack} yet{detail}")
+    return UnusableMaster(f"{path} {lack}{detail}; nothing has been written to it for {_format_age(age_s)}", path)
 
 
 @contextmanager

@@ -24,7 +24,8 @@ def is_stored(dataset: h5py.Dataset, frame: int | None) -> bool:
         return _is_space_there(dataset, (frame + 1) * math.prod(shape[1:]))
     # HDF5 reserves a chunk's place when it's written: of one that isn't, the size is 0.
     first = frame // dataset.chunks[0] * dataset.chunks[0]
-    corners = itertools.product(*(range(0, size, step) for size, step in zip(shape[1:], dataset.chunks[1:], strict=True)))
+    sizes = zip(shape[1:], dataset.chunks[1:], strict=True)
+    corners = itertools.product(*(range(0, size, step) for size, step in sizes))
     return all(dataset.id.get_chunk_info_by_coord((first, *corner)).size for corner in corners)
 
 
