@@ -140,7 +140,17 @@ def _open_master(file: str) -> DataSet:
         experiments = _read_experiments(file)
     except Exception as error:
         raise _unreadable_master(file, error, unknown or (images and images.layout.awaits)) from error
+    if images is not None:
+        # A fault of a file system in between would have been no mask to dxtbx, and no error.
+        _recheck(file)
     return replace(_read_frames_directly(file, experiments, images), read_from=read_from)
+
+
+def _recheck(file: str) -> None:
+    try:
+        require_metadata(file)
+    except NotReady as error:
+        raise _missing(file, error) from error
 
 
 def _read_experiments(file: str) -> Any:
@@ -165,6 +175,7 @@ def _unreadable_master(file: str, error: Exception, known: PlazaError | None) ->
     """Return what it means that dxtbx can't read a master of which something is known to lack, or nothing."""
     if isinstance(known, NotReady):
         return _missing(file, known)
+    _recheck(file)
     cause = error.__cause__ if isinstance(error, ImageUnreadable) and isinstance(error.__cause__, Exception) else error
     fault = not_ready_or_unusable(cause, file)
     if isinstance(fault, NotReady):

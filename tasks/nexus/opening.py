@@ -30,7 +30,7 @@ FileVersion = tuple[int, ...]
 _OTHER_WAY = re.compile(
     "file is already open for write|SWMR read access flag not the same|file locking flag values don't match"
 )
-_ERRNO = re.compile(r"errno = (\d+)")
+_ERRNO = re.compile(r"errno = (\d+)(?:, error message = '([^']*)')?")
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LARGEST_USER_BLOCK = 2**20  # bytes; the signature is at byte 0, or at 512, 1024, 2048, … behind a user block
 _NO_LOCKS = ("FALSE", "0")
@@ -113,10 +113,10 @@ def not_ready_or_unusable(error: Exception, path: str) -> NotReady | UnusableMas
     if isinstance(error, FileNotFoundError) or not os.path.exists(path):  # noqa: PTH110 - doesn't raise
         return FileAbsent(path)
     if may_pass(error):
-        return NotReady(path, f"can't be read now ({error})")
+        return NotReady(path, f"can't be read now ({_say(error)})")
     if isinstance(error, PermissionError) or not may_become_hdf5(path):
-        return UnusableMaster(f"{path} can't be read: {error}", path)
-    return in_the_making(path, "can't be read", f" ({error})")
+        return UnusableMaster(f"{path} can't be read: {_say(error)}", path)
+    return in_the_making(path, "can't be read", f" ({_say(error)})")
 
 
 def in_the_making(path: str, lack: str, detail: str = "") -> NotReady | UnusableMaster:
@@ -146,7 +146,7 @@ def may_pass(error: BaseException) -> bool:
 
     return any(
         USUAL_RETRIES.may_pass(each)
-        or any(USUAL_RETRIES.may_pass(OSError(int(number), "")) for number in _ERRNO.findall(str(each)))
+        or any(USUAL_RETRIES.may_pass(OSError(int(number), "")) for number, _ in _ERRNO.findall(str(each)))
         for each in _causes(error)
     )
 
@@ -160,6 +160,12 @@ def may_become_hdf5(path: str) -> bool:
         return True
     places = [0, *(2**power for power in range(9, _LARGEST_USER_BLOCK.bit_length()))]
     return any(start.startswith(_SIGNATURE, place) for place in places) or not any(start[:4096])
+
+
+def _say(error: Exception) -> str:
+    """Return what people need of an error: of HDF5's long texts about a file system's fault, the fault."""
+    fault = _ERRNO.search(str(error))
+    return fault[2] if fault and fault[2] else str(error) or type(error).__name__
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
