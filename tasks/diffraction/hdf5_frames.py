@@ -19,7 +19,7 @@ from dxtbx.format.FormatNXmx import FormatNXmx
 from blocks.errors import PassingFault
 from tasks.nexus.errors import FileAbsent, NotReady
 from tasks.nexus.images import MasterImages
-from tasks.nexus.layout import Layout
+from tasks.nexus.layout import ImageBlock, Layout
 from tasks.nexus.opening import faults_at, open_file
 
 
@@ -97,7 +97,7 @@ class FrameReader:
         block, frames = self._images.open(index)
         frame = block.frame_of(index)
         if not frames.count_stored(frame, 1):
-            raise _unwritten(self._images.layout, index)
+            raise _unwritten(self._images.layout, index, block)
         dataset, dtype = frames.dataset, self._images.layout.dtype
         with faults_at(dataset.file.filename):
             part = () if frame is None else frame
@@ -140,11 +140,11 @@ def require_stored(images: MasterImages, indices: Iterable[int]) -> None:
     with closing(images):  # before dxtbx opens the virtual dataset
         for index in indices:
             try:
-                there = images.is_stored(index)
+                unstored = images.find_unstored(index)
             except NotReady as error:
                 raise _not_ready(images.layout, index, error) from error
-            if not there:
-                raise _unwritten(images.layout, index)
+            if unstored is not None:
+                raise _unwritten(images.layout, index, unstored)
 
 
 def _not_ready(layout: Layout, index: int, error: NotReady) -> FrameMissing:
@@ -156,8 +156,7 @@ def _not_ready(layout: Layout, index: int, error: NotReady) -> FrameMissing:
     return FrameMissing(f"image {index + 1} of {layout.master} can't be read yet: it waits for {error}")
 
 
-def _unwritten(layout: Layout, index: int) -> FrameMissing:
-    block = layout.find(index)
+def _unwritten(layout: Layout, index: int, block: ImageBlock) -> FrameMissing:
     frame = block.frame_of(index)
     where = block.dataset if frame is None else f"frame {frame} of {block.dataset}"
     return FrameMissing(

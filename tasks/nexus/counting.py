@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tasks.nexus.errors import NotReady, UnusableMaster
 from tasks.nexus.links import LinkedFile
 from tasks.nexus.mapping import map_images
-from tasks.nexus.master import DATA_GROUP, find_data_group, find_images, find_series, opened
+from tasks.nexus.master import DATA_GROUP, IMAGE_AXES, find_data_group, find_images, find_series, opened
 from tasks.nexus.related import list_linked_files
 from tasks.nexus.storage import is_stored
 from tasks.nexus.tree import MasterTree
@@ -83,6 +83,8 @@ def _count_frames(dataset: h5py.Dataset) -> int | None:
     shape = dataset.shape
     if not shape:
         return None
+    if len(shape) <= IMAGE_AXES:  # a single image
+        return int(is_stored(dataset, None))
     return shape[0] if shape[0] == 0 or is_stored(dataset, shape[0] - 1) else 0
 
 

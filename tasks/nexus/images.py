@@ -128,16 +128,21 @@ class MasterImages:
         raise self._lead_in_a_circle()
 
     def is_stored(self, image: int) -> bool:
-        """Tell whether all parts of an image are stored; raises as `open` does.
+        """Tell whether all parts of an image are stored; raises as `open` does."""
+        return self.find_unstored(image) is None
+
+    def find_unstored(self, image: int) -> ImageBlock | None:
+        """Return a part of an image that isn't stored; None: all are. Raises as `open` does.
 
         The answer is that of when their files were opened: refreshing a dataset that another reader in this process
         has open, as dxtbx may have, crashes HDF5 1.10.
         """
         self.layout.find(image)
         for _ in range(LINKS_IN_A_ROW):
-            states = [self._is_part_stored(part, image) for part in self.layout.parts(image)]
-            if None not in states:
-                return all(states)
+            layout = self.layout
+            unstored = next((part for part in layout.parts(image) if not self._is_part_stored(part, image)), None)
+            if self.layout is layout:
+                return unstored
         raise self._lead_in_a_circle()
 
     def close(self) -> None:
@@ -145,10 +150,10 @@ class MasterImages:
         while self._open:
             self._open.popitem()[1][1].close()
 
-    def _is_part_stored(self, part: ImageBlock, image: int) -> bool | None:
+    def _is_part_stored(self, part: ImageBlock, image: int) -> bool:
         frames = self._open_block(part, image)
-        if frames is None:
-            return None
+        if frames is None:  # the layout has changed
+            return False
         with faults_at(frames.dataset.file.filename):
             return is_stored(frames.dataset, part.frame_of(image))
 

@@ -15,6 +15,9 @@ from tasks.nexus.links import LinkedFile
 if TYPE_CHECKING:
     import numpy as np
 
+SERIES = "data_"
+"""How names begin that Dectris gives to the links to its data files."""
+
 FAR = 2**62
 """Further than any image: the end of what has no end yet."""
 
@@ -125,6 +128,8 @@ class Layout:
         index = bisect_right(self.blocks, image, key=lambda block: block.first) - 1
         if index >= 0 and image < self.blocks[index].end:
             return self.blocks[index]
+        for part in self.parts(image):  # of an image of which only some parts are mapped
+            return part
         if image < self.end:
             raise NoSuchImage(f"{self.master} maps image {image + 1} to no file: {self.dataset} has a gap there")
         if self.awaits is not None:
@@ -139,6 +144,11 @@ class Layout:
     def end(self) -> int:
         """The image after the last one that is mapped."""
         return max((block.end for block in self.blocks), default=0)
+
+    @property
+    def is_series(self) -> bool:
+        """Whether the images are those of links `data_000001` …, one after the other."""
+        return not self.is_virtual and self.dataset.rpartition("/")[2].startswith(SERIES)
 
     @cached_property
     def is_by_frame(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasks.nexus.errors import FileAbsent, NoImages, NoImagesYet, NotReady, UnusableMaster
-from tasks.nexus.layout import ImageBlock, Layout
+from tasks.nexus.layout import SERIES, ImageBlock, Layout
 from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile, follow
 from tasks.nexus.mapping import map_images
 from tasks.nexus.opening import FileVersion, faults_at, file_version, in_the_making, open_file
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 DATA_GROUP, DATA = "/entry/data", "data"
 IMAGE_AXES = 2
-SERIES = "data_"
-"""How names begin that Dectris gives to the links to its data files."""
 
 
 @contextmanager
