@@ -109,7 +109,8 @@ def read_layout(master: str) -> Layout:
 
 def _lacks_images(tree: MasterTree) -> NotReady | UnusableMaster:
     wanted = f"a virtual dataset {DATA_GROUP}/{DATA}, or links data_000001, … to its data files"
-    if tree.get(find_entry(tree)) is None:
+    entry = tree.get(find_entry(tree))
+    if entry is None or not entry.is_group:
         return NoImages(f"{tree.master} should have {wanted}")
     fault = in_the_making(tree.master, "has no images", f": {wanted}")
     return NoImagesYet(fault.file, fault.reason) if isinstance(fault, NotReady) else NoImages(str(fault))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -34,6 +35,8 @@ _ERRNO = re.compile(r"errno = (\d+)(?:, error message = '([^']*)')?")
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LARGEST_USER_BLOCK = 2**20  # bytes; the signature is at byte 0, or at 512, 1024, 2048, … behind a user block
 _NO_LOCKS = ("FALSE", "0")
+_AS_HDF5_LOCKS: tuple[dict[str, bool], ...] = ({}, {"swmr": True})
+_UNLOCKED: tuple[dict[str, bool], ...] = ({"locking": False}, {"locking": False, "swmr": True})
 
 
 def open_file(path: str) -> h5py.File:
@@ -48,16 +51,16 @@ def open_file(path: str) -> h5py.File:
     UnusableMaster
         It can't be read.
     """
-    return _open(path, [{}, {"swmr": True}])
+    return _open(path, [*_UNLOCKED, *_AS_HDF5_LOCKS])
 
 
 def open_beside_dxtbx(path: str) -> h5py.File:
     """Do the same as dxtbx does in the same process, where it may read a file that is open here.
 
     HDF5 opens a file in one way only: where a virtual dataset leads to a file that is open in another way, HDF5 takes
-    it for missing, and reads zeros.
+    it for missing, and reads zeros. Whether it locks files belongs to the way.
     """
-    return _open(path, [{"swmr": True}, {}])
+    return _open(path, [*reversed(_AS_HDF5_LOCKS), *reversed(_UNLOCKED)])
 
 
 def is_swmr(file: h5py.File) -> bool:
@@ -71,16 +74,15 @@ def _open(path: str, ways: Iterable[dict[str, bool]]) -> h5py.File:
     with faults_at(path):
         if is_held_by_writer(path):
             raise NotReady(path, "is held by a writer (it has locked the file)")
-        unlocked = [way | {"locking": False} for way in ways]
-        file = _open_in_one_way(path, [*unlocked, *ways])
-        if os.environ.get("HDF5_USE_FILE_LOCKING", _NO_LOCKS[0]) not in _NO_LOCKS:  # it goes before `locking`
+        file = _open_in_one_way(path, ways)
+        if os.environ.get("HDF5_USE_FILE_LOCKING") not in _NO_LOCKS:  # else HDF5 may have locked it
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(file.id.get_vfd_handle(), fcntl.LOCK_UN)
         return file
 
 
 def _open_in_one_way(path: str, ways: Iterable[dict[str, bool]]) -> h5py.File:
-    """Open a file under SWMR if it's being written so, else without, if nobody in this process has it open otherwise.
+    """Open a file in the first way that does: as it's being written, and as others in this process have it open.
 
     Under SWMR a wrong checksum, as in a copy in the making, is read 100 times with pauses that double: that never ends.
     """
@@ -90,7 +92,7 @@ def _open_in_one_way(path: str, ways: Iterable[dict[str, bool]]) -> h5py.File:
     try:
         return h5py.File(path, "r", **way)
     except OSError as error:
-        if others and _OTHER_WAY.search(str(error)):
+        if others and (_OTHER_WAY.search(str(error)) or error.errno == errno.ENOLCK):
             return _open_in_one_way(path, others)
         raise
 
