@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,17 +18,10 @@ from dxtbx.model.experiment_list import ExperimentListFactory
 from blocks.errors import PassingFault, PlazaError
 from tasks.diffraction.hdf5_frames import FrameReader, read_panel_form, reads_plain_frames, require_stored
 from tasks.diffraction.requests import MASTER_SUFFIXES
-from tasks.nexus.errors import FileAbsent, NoImages, NoImagesYet, NotReady
+from tasks.nexus.errors import FileAbsent, NoImages, NoImagesYet, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
-from tasks.nexus.metadata import require_metadata
-from tasks.nexus.opening import (
-    FileVersion,
-    are_as_before,
-    file_version,
-    may_pass,
-    not_ready_or_unusable,
-    open_beside_dxtbx,
-)
+from tasks.nexus.metadata import Metadata, require_metadata
+from tasks.nexus.opening import are_as_before, file_version, may_pass, not_ready_or_unusable, open_beside_dxtbx
 
 
 class ImageUnreadable(PlazaError):
@@ -49,15 +42,15 @@ class DataSet:
         Those of a master whose layout Plaza knows.
     is_direct
         They are read from the data files, not by dxtbx.
-    read_from
-        The files from which the models, the mask and the images' places were read, as they were before.
+    metadata
+        What the models and the mask of a master were read from.
     """
 
     file: str
     experiments: Any
     images: MasterImages | None = None
     is_direct: bool = False
-    read_from: Mapping[str, FileVersion] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=lambda: Metadata({}, 0))
 
     @property
     def imageset(self) -> Any:
@@ -77,16 +70,22 @@ class DataSet:
         """
         return self.is_direct or self.images is None or not self.images.layout.is_virtual
 
-    @property
-    def is_outdated(self) -> bool:
-        """Whether a file has changed that the models, the mask or the images' places were read from, or has come since.
+    def as_of_now(self) -> DataSet | None:
+        """Return the data set, if what its models, its mask and its images' places were read from is as before.
 
-        What a count says may not depend on what this process has read before.
+        What is said of an image may not depend on what this process has read before.
         """
-        layout = self.images.layout if self.images else None
-        if layout and layout.awaits and Path(layout.awaits.file).exists():
-            return True
-        return not are_as_before({**self.read_from, **(layout.read_from if layout else {})})
+        if self.images is not None and not _are_in_place(self.images):
+            return None
+        if are_as_before(self.metadata.versions):
+            return self
+        if self.images is None:
+            return None
+        try:
+            metadata = require_metadata(self.file)
+        except (NotReady, UnusableMaster):
+            return None
+        return replace(self, metadata=metadata) if metadata.fingerprint == self.metadata.fingerprint else None
 
     def require(self, scan_range: tuple[int, int] | None = None) -> None:
         """Make sure that images (from 1, both ends included; all if None) are stored, if dxtbx is to read them.
@@ -105,6 +104,12 @@ class DataSet:
         """Close the files that are open."""
         if self.images is not None:
             self.images.close()
+
+
+def _are_in_place(images: MasterImages) -> bool:
+    """Tell whether the files are as before that say where the images are, and no further one has come."""
+    awaits = images.layout.awaits
+    return are_as_before(images.layout.read_from) and not (awaits and Path(awaits.file).exists())
 
 
 def open_data_set(file: str) -> DataSet:
@@ -126,12 +131,12 @@ def open_data_set(file: str) -> DataSet:
 def _open_master(file: str) -> DataSet:
     """Read the models of a master, once all is there that DIALS reads besides the images."""
     # Before dxtbx opens it in its own way, and before anything is read that may then change.
-    read_from = {file: file_version(file)}
+    metadata = Metadata({file: file_version(file)}, 0)
     images: MasterImages | None = None
     unknown: PlazaError | None = None
     try:
         images = MasterImages.of(file, open_beside_dxtbx)
-        read_from = require_metadata(file)
+        metadata = require_metadata(file)
     except (NoImages, NoImagesYet) as error:  # dxtbx may know such files, in which nothing is virtual
         unknown = error
     except NotReady as error:
@@ -139,11 +144,12 @@ def _open_master(file: str) -> DataSet:
     try:
         experiments = _read_experiments(file)
     except Exception as error:
-        raise _unreadable_master(file, error, unknown or (images and images.layout.awaits)) from error
+        known = unknown or (images.layout.awaits if images else None)
+        raise _unreadable_master(file, error, known) from error
     if images is not None:
         # A fault of a file system in between would have been no mask to dxtbx, and no error.
         _recheck(file)
-    return replace(_read_frames_directly(file, experiments, images), read_from=read_from)
+    return replace(_read_frames_directly(file, experiments, images), metadata=metadata)
 
 
 def _recheck(file: str) -> None:
@@ -222,7 +228,7 @@ def _forget_last_file() -> None:
 
 
 class DataSets:
-    """The data sets of a process: those of masters are kept, the last used ones, until a file changes that they were read from."""
+    """The data sets of a process: those of masters are kept, the last used ones, until their files change."""
 
     def __init__(self, limit: int = 4) -> None:
         self._limit = limit
@@ -238,9 +244,11 @@ class DataSets:
         """
         if not file.lower().endswith(MASTER_SUFFIXES):
             return open_data_set(file)
-        if file in self._kept and not self._kept[file].is_outdated:
+        kept = self._kept[file].as_of_now() if file in self._kept else None
+        if kept is not None:
+            self._kept[file] = kept
             self._kept.move_to_end(file)
-            return self._kept[file]
+            return kept
         self.forget(file)
         while len(self._kept) >= self._limit:
             self.forget(next(iter(self._kept)))

@@ -101,7 +101,10 @@ class FrameReader:
         dataset, dtype = frames.dataset, self._images.layout.dtype
         with faults_at(dataset.file.filename):
             part = () if frame is None else frame
-            return dataset[part] if _same_as_int32(dataset.dtype, dtype) else dataset.astype(dtype)[part]
+            pixels: np.ndarray[Any, Any] = (
+                dataset[part] if _same_as_int32(dataset.dtype, dtype) else dataset.astype(dtype)[part]
+            )
+            return pixels
 
     # What dxtbx's imagesets ask of a reader.
 

@@ -36,7 +36,9 @@ def count_images(master: str) -> dict[str, int | None]:
     counts = _count_in_data_files(master, _find_sources(master))
     files = _list_related(master)
     return (
-        {master: counts.pop(master, None) or 0} | counts | {file: files[file] for file in sorted(files) if file not in counts}
+        {master: counts.pop(master, None) or 0}
+        | counts
+        | {file: files[file] for file in sorted(files) if file not in counts}
     )
 
 

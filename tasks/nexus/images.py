@@ -161,7 +161,13 @@ class MasterImages:
         return UnusableMaster(f"the virtual datasets of {self.layout.master} lead back to themselves")
 
     def _open_block(self, block: ImageBlock, image: int | None = None) -> StackOfFrames | None:
-        """Open a block's dataset, for an image (its first one by default); None if it's no stack of frames: the layout has now got what it is."""
+        """Open a block's dataset, for an image, by default its first one.
+
+        Returns
+        -------
+        StackOfFrames | None
+            None if it's no stack of frames: the layout has now got what it is.
+        """
         place = block.file.find()
         if place is None:
             raise FileAbsent(block.file.expected)
@@ -170,7 +176,11 @@ class MasterImages:
             # A file that is replaced keeps its name; one that is written again in its place also its inode.
             version = file_version(place)
             known, frames = self._open.get(key, ((), None))
-            if frames and known == version and not frames.is_outdated(block.frame_of(block.first if image is None else image)):
+            if (
+                frames
+                and known == version
+                and not frames.is_outdated(block.frame_of(block.first if image is None else image))
+            ):
                 self._open.move_to_end(key)
                 return frames
             self._close_one(key)
@@ -206,6 +216,5 @@ class MasterImages:
         shape = dataset.shape if block.frame is None else dataset.shape[1:]
         if block.is_whole and shape != self.layout.frame_shape:
             raise UnusableMaster(
-                f"{self.layout.master} has images of {self.layout.frame_shape} pixels, "
-                f"{block.file.expected} of {shape}"
+                f"{self.layout.master} has images of {self.layout.frame_shape} pixels, {block.file.expected} of {shape}"
             )

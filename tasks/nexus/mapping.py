@@ -92,9 +92,7 @@ def _map_source(dataset: h5py.Dataset, holder: str, source: VDSmap) -> Iterator[
         yield ImageBlock(first, None if count >= FAR else count, file, path, frame, is_whole)
 
 
-def _map_numbered_files(
-    dataset: h5py.Dataset, holder: str, source: VDSmap
-) -> tuple[list[ImageBlock], NotReady | None]:
+def _map_numbered_files(dataset: h5py.Dataset, holder: str, source: VDSmap) -> tuple[list[ImageBlock], NotReady | None]:
     """Return the blocks of files without end, as far as they are there, and the file that is awaited next."""
     start, stride, _, block = (axis[0] for axis in source.vspace.get_regular_hyperslab())
     frames = _read_source_runs(source.src_space, dataset.shape)

@@ -1,4 +1,4 @@
-"""What DIALS reads of a master besides its images: is all of it there?
+"""What DIALS reads of a master besides its images, and whether all of it is there.
 
 Much of it stands in a file of its own, to which the master links, and which may come later: DIALS takes a mask whose
 file is missing for no mask, and unwritten counts for zeros.
@@ -6,13 +6,19 @@ file is missing for no mask, and unwritten counts for zeros.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tasks.nexus.errors import FileAbsent, NotReady
 from tasks.nexus.master import find_entry
 from tasks.nexus.opening import FileVersion, faults_at, in_the_making
 from tasks.nexus.storage import is_filled
 from tasks.nexus.tree import Found, MasterTree, text_of
+
+if TYPE_CHECKING:
+    import h5py
 
 INSTRUMENT = ("name",)
 DETECTOR = (
@@ -32,13 +38,24 @@ DECTRIS_DETECTOR = ("detectorSpecific/pixel_mask", "detectorSpecific/countrate_c
 """In masters of Dectris's own, which are no NXmx."""
 
 
-def require_metadata(master: str) -> dict[str, FileVersion]:
-    """Make sure that all is there that DIALS reads of a master besides its images.
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What DIALS reads of a master besides its images.
 
-    Returns
-    -------
-    dict[str, FileVersion]
+    Parameters
+    ----------
+    versions
         The files in which it stands, as they are.
+    fingerprint
+        Of what stands in other files than the master: such a file may change with each image, and this stays.
+    """
+
+    versions: Mapping[str, FileVersion]
+    fingerprint: int
+
+
+def require_metadata(master: str) -> Metadata:
+    """Make sure that all is there that DIALS reads of a master besides its images.
 
     Raises
     ------
@@ -47,10 +64,11 @@ def require_metadata(master: str) -> dict[str, FileVersion]:
     UnusableMaster
         A file can't be read.
     """
+    fingerprint = 0
     with MasterTree(master) as tree:
         for group, name in _fields(tree, find_entry(tree)):
-            _require(tree, group, name)
-        return tree.versions
+            fingerprint = zlib.crc32(_require(tree, group, name), fingerprint)
+        return Metadata(tree.versions, fingerprint)
 
 
 def _fields(tree: MasterTree, entry: str) -> Iterator[tuple[Found, str]]:
@@ -102,7 +120,8 @@ def _axes(tree: MasterTree, path: str | None, name: str) -> Iterator[tuple[Found
         beside, named = axis, text_of(axis.object.attrs.get("depends_on"))
 
 
-def _require(tree: MasterTree, group: Found, name: str) -> None:
+def _require(tree: MasterTree, group: Found, name: str) -> bytes:
+    """Make sure that a field is there, and return what it holds if that stands in another file than the master."""
     try:
         holder, _ = tree.locate(name, group)
         field = tree.get(name, group)
@@ -110,18 +129,28 @@ def _require(tree: MasterTree, group: Found, name: str) -> None:
         raise NotReady(error.file, f"isn't there: {name} of {tree.master} is a link to it") from error
     # What the master has itself is as it should be; what it links in another file may not be written yet.
     if holder == tree.master:
-        return
+        return b""
     with faults_at(holder):
-        is_lacking = field is None or _is_unwritten(field)
-    if is_lacking:
-        # A file that is no longer written never gets it: then there is no mask, as DIALS takes it.
-        fault = in_the_making(holder, f"has nothing for {name} of {tree.master}")
-        if isinstance(fault, NotReady):
-            raise fault
+        if field is not None and (field.is_group or _is_written(field.object)):
+            return b"" if field.is_group else _content(field.object)
+    # A file that is no longer written never gets it: then there is no mask, as DIALS takes it.
+    fault = in_the_making(holder, f"has nothing for {name} of {tree.master}")
+    if isinstance(fault, NotReady):
+        raise fault
+    return b""
 
 
-def _is_unwritten(field: Found) -> bool:
-    if field.is_group:
-        return False
-    dataset = field.object
-    return not dataset.is_virtual and dataset.shape is not None and not is_filled(dataset)
+def _is_written(dataset: h5py.Dataset) -> bool:
+    return dataset.is_virtual or dataset.shape is None or is_filled(dataset)
+
+
+def _content(dataset: h5py.Dataset) -> bytes:
+    """Return what a dataset holds, as it's stored: a mask of 16 million pixels is a hundred times smaller so."""
+    import numpy as np
+
+    said = repr((dataset.dtype, dataset.shape, sorted(dataset.attrs.items(), key=str))).encode()
+    if dataset.chunks is None or dataset.is_virtual:
+        value = dataset[()]
+        return said + (value.tobytes() if isinstance(value, np.ndarray | np.generic) else repr(value).encode())
+    corners = (dataset.id.get_chunk_info(number).chunk_offset for number in range(dataset.id.get_num_chunks()))
+    return said + b"".join(dataset.id.read_direct_chunk(corner)[1] for corner in corners)

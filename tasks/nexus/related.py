@@ -54,4 +54,3 @@ def _files_named_in(group: h5py.Group, holder: str) -> Iterator[LinkedFile]:
             yield from (LinkedFile.raw(name, holder) for name, *_ in dataset.external or ())
             if dataset.is_virtual:
                 yield from list_sources(dataset, holder)
-

@@ -46,20 +46,20 @@ def _is_space_there(dataset: h5py.Dataset, values: int) -> bool:
     import h5py
 
     if dataset.external:
-        return _external_bytes(dataset) >= values * dataset.dtype.itemsize
+        return _external_bytes(dataset) >= values * int(dataset.dtype.itemsize)
     is_compact = dataset.id.get_create_plist().get_layout() == h5py.h5d.COMPACT
     return bool(is_compact) or dataset.id.get_offset() is not None
 
 
 def _external_bytes(dataset: h5py.Dataset) -> int:
     """Return how many bytes of a dataset are there in its external files; HDF5 reads zeros behind their end."""
-    there = 0
+    there: int = 0
     for name, offset, length in dataset.external:
         try:
             size = os.stat(LinkedFile.raw(name, dataset.file.filename).expected).st_size  # noqa: PTH116
         except OSError:
             return there
-        there += max(0, min(length, size - offset))
+        there += max(0, min(int(length), size - int(offset)))
         if size - offset < length:
             return there
     return there

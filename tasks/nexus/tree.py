@@ -94,7 +94,7 @@ class MasterTree:
             with faults_at(holder):
                 target = follow(self._file_at(holder), holder, path)
             if target is None or target.file is None:
-                return holder, target and target.path
+                return holder, target.path if target else None
             holder, path = _place_of(target), target.path
         raise UnusableMaster(f"{self.master}: {path} is a link that leads back to itself")
 

@@ -133,7 +133,7 @@ def test_metadata_are_waited_for(master):
         require_metadata(str(master))
     with h5py.File(meta, "r+") as writer:
         writer["mask"][:] = 0
-    assert list(require_metadata(str(master))) == [str(master), str(meta)]
+    assert list(require_metadata(str(master)).versions) == [str(master), str(meta)]
     meta.write_text("something else")
     with pytest.raises(UnusableMaster):
         require_metadata(str(master))
