@@ -32,6 +32,7 @@ _OTHER_WAY = re.compile(
     "file is already open for write|SWMR read access flag not the same|file locking flag values don't match"
 )
 _ERRNO = re.compile(r"errno = (\d+)(?:, error message = '([^']*)')?")
+_DENIED = frozenset({errno.EACCES, errno.EPERM})
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LARGEST_USER_BLOCK = 2**20  # bytes; the signature is at byte 0, or at 512, 1024, 2048, … behind a user block
 _NO_LOCKS = ("FALSE", "0")
@@ -116,7 +117,7 @@ def not_ready_or_unusable(error: Exception, path: str) -> NotReady | UnusableMas
         return FileAbsent(path)
     if may_pass(error):
         return NotReady(path, f"can't be read now ({_say(error)})")
-    if isinstance(error, PermissionError) or not may_become_hdf5(path):
+    if not _DENIED.isdisjoint(_errnos(error)) or not may_become_hdf5(path):
         return UnusableMaster(f"{path} can't be read: {_say(error)}", path)
     return in_the_making(path, "can't be read", f" ({_say(error)})")
 
@@ -146,10 +147,8 @@ def may_pass(error: BaseException) -> bool:
     # Only when it's needed: a program that looks for images should start quickly.
     from tasks.step.retries import USUAL_RETRIES
 
-    return any(
-        USUAL_RETRIES.may_pass(each)
-        or any(USUAL_RETRIES.may_pass(OSError(int(number), "")) for number, _ in _ERRNO.findall(str(each)))
-        for each in _causes(error)
+    return any(USUAL_RETRIES.may_pass(each) for each in _causes(error)) or any(
+        USUAL_RETRIES.may_pass(OSError(number, "")) for number in _errnos(error)
     )
 
 
@@ -168,6 +167,13 @@ def _say(error: Exception) -> str:
     """Return what people need of an error: of HDF5's long texts about a file system's fault, the fault."""
     fault = _ERRNO.search(str(error))
     return fault[2] if fault and fault[2] else str(error) or type(error).__name__
+
+
+def _errnos(error: BaseException) -> Iterator[int]:
+    for each in _causes(error):
+        if isinstance(each, OSError) and each.errno is not None:
+            yield each.errno
+        yield from (int(number) for number, _ in _ERRNO.findall(str(each)))
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
