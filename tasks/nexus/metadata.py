@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 INSTRUMENT = ("name",)
 DETECTOR = (
     "bit_depth_readout",
-    "depends_on",
     "frame_time",
     "pixel_mask",
     "saturation_value",
@@ -79,7 +78,6 @@ def _fields(tree: MasterTree, entry: str) -> Iterator[tuple[Found, str]]:
         detector = tree.first_of(instrument, "NXdetector")
         if detector is not None:
             yield from _in_group(tree, detector, (*DETECTOR, *DECTRIS_DETECTOR))
-            yield from _axes(tree, detector, "depends_on")
             for module in tree.all_of(detector, "NXdetector_module"):
                 yield from _in_group(tree, module, MODULE)
                 yield from _axes(tree, module, "fast_pixel_direction")

@@ -55,6 +55,7 @@ def place_frames(sweep: ImageSet, destination: Path) -> Generator[Landing, None,
     import h5py
     import hdf5plugin  # noqa: F401 - registers bitshuffle, without which such a dataset can't be made
 
+    from tasks.nexus.opening import open_file
     from tasks.simulation.recorded_frames import list_recorded
 
     parts = list_recorded(sweep.folder / sweep.template)
@@ -64,7 +65,7 @@ def place_frames(sweep: ImageSet, destination: Path) -> Generator[Landing, None,
         if remaining <= 0:
             return
         with (
-            h5py.File(sweep.folder / part.name, "r") as source,
+            open_file(str(sweep.folder / part.name)) as source,
             h5py.File(destination / part.name, "w", libver=("v110", "v110")) as target,  # the oldest with SWMR
         ):
             data = prepare_dataset(source, target, part.dataset)

@@ -17,7 +17,7 @@ def write_frames(path, first, count, stored=None, dataset="data", chunk=1):
 
 
 def write_virtual(path, size, mappings, dataset="entry/data/data", shape=SHAPE):
-    """Write a virtual dataset of mappings (images, file name, dataset, its length or None if it's one image, frames)."""
+    """Write a virtual dataset of mappings (images, file name, dataset, its length or None for one image, frames)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     layout = h5py.VirtualLayout((size, *shape), "u4")
     for images, name, source, length, frames in mappings:
