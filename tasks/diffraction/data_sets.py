@@ -15,21 +15,24 @@ from dxtbx.format.Format import Format
 from dxtbx.format.image import ImageBool  # noqa: F401 - registers the type of external masks
 from dxtbx.model.experiment_list import ExperimentListFactory
 
-from blocks.errors import PassingFault, PlazaError
+from blocks.errors import PlazaError
+from tasks.diffraction.errors import ImageAwaited, ImageMissing, ImageUnreadable
 from tasks.diffraction.hdf5_frames import FrameReader, read_panel_form, reads_plain_frames, require_stored
+from tasks.diffraction.image_files.ccd import tells_no_length
+from tasks.diffraction.image_files.completeness import (
+    may_be_in_the_making,
+    require_complete,
+    require_file,
+    unreachable,
+)
+from tasks.diffraction.image_files.content import ImageContent
+from tasks.diffraction.image_files.explaining import explain
 from tasks.diffraction.requests import MASTER_SUFFIXES
 from tasks.nexus.errors import FileAbsent, NoImages, NoImagesYet, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
 from tasks.nexus.metadata import Metadata, require_metadata
-from tasks.nexus.opening import are_as_before, file_version, may_pass, not_ready_or_unusable, open_beside_dxtbx
-
-
-class ImageUnreadable(PlazaError):
-    """An image file is missing, incomplete or in no format that DIALS knows."""
-
-
-class ImageMissing(ImageUnreadable, PassingFault):
-    """An image file isn't there, or isn't seen on this machine yet."""
+from tasks.nexus.opening import are_as_before, file_version, not_ready_or_unusable, open_beside_dxtbx
+from tasks.step import USUAL_RETRIES
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class DataSet:
         They are read from the data files, not by dxtbx.
     metadata
         What the models and the mask of a master were read from.
+    content
+        What a file that isn't a master held when it was read.
     """
 
     file: str
@@ -51,16 +56,23 @@ class DataSet:
     images: MasterImages | None = None
     is_direct: bool = False
     metadata: Metadata = field(default_factory=lambda: Metadata({}, 0))
+    content: ImageContent | None = None
 
     @property
     def imageset(self) -> Any:
         """All images of the file."""
         return self.experiments[0].imageset
 
+    @property
+    def is_single_image(self) -> bool:
+        """Whether the file is one image, which needs no number."""
+        return self.content is not None and len(self.imageset) == 1
+
     @cached_property
     def static_mask(self) -> Any:
         """Which pixels are usable in any image, a flex.bool for each panel; None: all are."""
-        return self.imageset.get_format_class().get_instance(self.file).get_static_mask()
+        file = self.content.plain_name if self.content else self.file
+        return self.imageset.get_format_class().get_instance(file).get_static_mask()
 
     @property
     def may_be_kept(self) -> bool:
@@ -121,11 +133,8 @@ def open_data_set(file: str) -> DataSet:
         It's missing or no format of dxtbx's reads it.
     """
     _forget_last_file()
-    if Path(file).is_dir():  # DIALS would search it and take whatever image it finds first
-        raise ImageUnreadable(f"{file} is a folder; expected the path of an image file")
-    if not file.lower().endswith(MASTER_SUFFIXES):
-        return DataSet(file, _read_experiments(file))
-    return _open_master(file)
+    require_file(file)  # in a folder DIALS would take whatever image it finds first; a pipe has no end
+    return _open_master(file) if file.lower().endswith(MASTER_SUFFIXES) else _open_single_image(file)
 
 
 def _open_master(file: str) -> DataSet:
@@ -160,12 +169,9 @@ def _recheck(file: str) -> None:
 
 
 def _read_experiments(file: str) -> Any:
-    try:
-        experiments: Any = ExperimentListFactory.from_filenames([file])
-        if not experiments:
-            raise ValueError("no format of dxtbx's knows it")
-    except Exception as error:
-        raise _unreadable(file, error) from error
+    experiments: Any = ExperimentListFactory.from_filenames([file])
+    if not experiments:
+        raise ValueError("no format of dxtbx's knows it")
     return experiments
 
 
@@ -177,26 +183,58 @@ def _missing(file: str, error: NotReady) -> ImageMissing:
     return ImageMissing(f"{file} can't be read yet: it waits for {error}")
 
 
+def _open_single_image(file: str) -> DataSet:
+    try:
+        content = ImageContent(file)
+    except OSError as error:
+        raise unreachable(file, error) from error
+    require_complete(content)
+    content.release()
+    try:
+        experiments = _read_experiments(content.plain_name)
+    except Exception as error:
+        raise explain_failure(error, f"read {file}", content) from error
+    return DataSet(file, experiments, content=content)
+
+
+def explain_failure(error: Exception, doing: str, content: ImageContent | None = None) -> ImageUnreadable:
+    """Return the error for what DIALS couldn't do with an image file: it may pass, or the file is to blame.
+
+    Parameters
+    ----------
+    doing
+        What it was to do, in words.
+    content
+        What the file held when it was read; None for a master.
+    """
+    reason = explain(content, error)
+    if USUAL_RETRIES.may_pass(error):
+        return ImageAwaited(f"DIALS can't {doing} now: {reason}")
+    if content is not None and _may_be_unfinished(content):
+        return ImageAwaited(f"DIALS can't {doing} yet: {reason}; the file has just been written to")
+    return ImageUnreadable(f"DIALS can't {doing}: {reason}")
+
+
+def _may_be_unfinished(content: ImageContent) -> bool:
+    if tells_no_length(content.start):
+        return may_be_in_the_making(content)
+    try:
+        return content.has_changed
+    except OSError:  # it was removed or replaced while DIALS read it
+        return True
+
+
 def _unreadable_master(file: str, error: Exception, known: PlazaError | None) -> ImageUnreadable:
     """Return what it means that dxtbx can't read a master of which something is known to lack, or nothing."""
     if isinstance(known, NotReady):
         return _missing(file, known)
     _recheck(file)
-    cause = error.__cause__ if isinstance(error, ImageUnreadable) and isinstance(error.__cause__, Exception) else error
-    fault = not_ready_or_unusable(cause, file)
+    fault = not_ready_or_unusable(error, file)
     if isinstance(fault, NotReady):
         return _missing(file, fault)
-    return ImageUnreadable(f"DIALS can't read {file}: {known or fault}")
-
-
-def _unreadable(file: str, error: Exception) -> ImageUnreadable:
-    if not Path(file).exists():
-        return ImageMissing(f"the image file {file} does not exist")
-    size = Path(file).stat().st_size
-    return ImageUnreadable(
-        f"DIALS can't read {file} ({size} bytes): {error or type(error).__name__}. It may be incomplete, "
-        "or not an image at all; `dxtbx.print_header FILE` tells more"
-    )
+    if known is not None:
+        return ImageUnreadable(f"DIALS can't read {file}: {known}")
+    return explain_failure(error, f"read {file}")
 
 
 def _read_frames_directly(file: str, experiments: Any, images: MasterImages | None) -> DataSet:
@@ -266,11 +304,9 @@ class DataSets:
             if not data_set.is_direct:
                 self.forget(file)
             raise
-        except Exception as error:
+        except Exception:
             # Models of a file that is being replaced may be wrong for ever: the next image reads them anew.
             self.forget(file)
-            if may_pass(error):
-                raise ImageMissing(f"{file} can't be read now: {error}") from error
             raise
         if not data_set.may_be_kept:
             self.forget(file)

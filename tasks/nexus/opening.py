@@ -143,13 +143,11 @@ def faults_at(path: str) -> Iterator[None]:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Tell whether a fault of the file system may pass: HDF5 says which one in its text, dxtbx in what it wraps."""
+    """Tell whether a fault of the file system may pass."""
     # Only when it's needed: a program that looks for images should start quickly.
     from tasks.step.retries import USUAL_RETRIES
 
-    return any(USUAL_RETRIES.may_pass(each) for each in _causes(error)) or any(
-        USUAL_RETRIES.may_pass(OSError(number, "")) for number in _errnos(error)
-    )
+    return USUAL_RETRIES.may_pass(error)
 
 
 def may_become_hdf5(path: str) -> bool:
