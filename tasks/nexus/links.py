@@ -70,6 +70,12 @@ class LinkedFile:
         """
         return cls.named(name.replace("%%", "%"), holder, "virtual")
 
+    @classmethod
+    def raw(cls, name: str, holder: str) -> LinkedFile:
+        """Return the file of no format in which a dataset has its values; here HDF5 looks in the current folder."""
+        folder = os.environ.get("HDF5_EXTFILE_PREFIX", "").replace("${ORIGIN}", os.path.dirname(holder))  # noqa: PTH120
+        return cls.itself(os.path.join(folder, name))  # noqa: PTH118 - an absolute name stays as it is
+
     def find(self) -> str | None:
         """Return the file's path if it's there."""
         found = self._find_seen()

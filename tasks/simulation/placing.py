@@ -87,8 +87,10 @@ class CopiedFile:
         import h5py
         import hdf5plugin  # noqa: F401 - registers bitshuffle, without which such a dataset can't be made
 
+        from tasks.nexus.opening import open_file
+
         with ExitStack() as stack:
-            original = stack.enter_context(h5py.File(source, "r"))
+            original = stack.enter_context(open_file(str(source)))
             copy = stack.enter_context(h5py.File(target, "w", libver=("v110", "v110")))  # the oldest with SWMR
             self._images = original[dataset]
             self._copied = prepare_dataset(original, copy, dataset)

@@ -61,6 +61,7 @@ def _recorded_frames(master: Path, block: ImageBlock, dataset: Any) -> RecordedF
         raise UnusableMaster(
             f"{file}: {dataset.name} of shape {dataset.shape} has chunks of {dataset.chunks}; expected one an image"
         )
+    assert block.frame is not None, "each image is one frame"
     return RecordedFrames(file.name, dataset.name, block.frame, length if block.count is None else block.count)
 
 
@@ -75,7 +76,7 @@ def _resolve(images: MasterImages) -> tuple[ImageBlock, ...]:
         raise UnusableMaster(
             f"{master.name} names the data file {file.name}, which isn't in {file.parent}: add it there"
         ) from error
-    if not images.layout.is_by_frame:
+    if not images.layout.is_by_frame or any(block.frame is None for block in images.layout.blocks):
         raise UnusableMaster(
             f"{images.layout.master} maps parts of frames, or several to an image; expected each image to be one frame"
         )
