@@ -12,7 +12,7 @@ from tasks.nexus.layout import SERIES, ImageBlock, Layout
 from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile, follow
 from tasks.nexus.mapping import map_images
 from tasks.nexus.opening import FileVersion, faults_at, file_version, in_the_making, open_file
-from tasks.nexus.tree import MasterTree, text_of
+from tasks.nexus.tree import MasterTree
 
 if TYPE_CHECKING:
     import h5py
@@ -165,7 +165,7 @@ def find_images(tree: MasterTree) -> tuple[str, ...]:
         return ()
     names = group.members
     series = tuple(f"{path}/{name}" for name in sorted(names) if name.startswith(SERIES))
-    signal = text_of(group.object.attrs.get("signal"))
+    signal = group.attribute("signal")
     if signal in names:
         return (f"{path}/{signal}",)
     if not names or names[0].startswith(SERIES):
@@ -215,6 +215,6 @@ def find_entry(tree: MasterTree) -> str:
         entries = []
     for entry in entries:
         definition = tree.get(f"{entry}/definition")
-        if definition and not definition.is_group and text_of(definition.object[()]) == "NXmx":
+        if definition and definition.text == "NXmx":
             return entry
     return entries[0] if entries else "/entry"
