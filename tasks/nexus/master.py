@@ -124,6 +124,8 @@ def _read_blocks(master: str, names: tuple[str, ...], versions: dict[str, FileVe
         try:
             with faults_at(master), opened(LinkedFile.itself(master), name, versions) as (dataset, place):
                 part = _describe(master, name, dataset, place, first)
+                if part.is_series:  # how many images one has numbers those of the next
+                    versions[place] = file_version(place)
                 # A dataset that may grow has no last image, unless others follow it.
                 if len(names) == 1 and not part.is_virtual and dataset.maxshape[0] is None:
                     part = replace(part, blocks=(replace(part.blocks[0], count=None),))
@@ -131,9 +133,6 @@ def _read_blocks(master: str, names: tuple[str, ...], versions: dict[str, FileVe
             if layout is None:
                 raise
             return replace(layout, awaits=error, read_from=versions)
-        if len(names) > 1:
-            # How many images one has numbers those of the next.
-            versions[place] = file_version(place)
         layout = replace(layout, blocks=layout.blocks + part.blocks) if layout else part
     assert layout is not None
     if not layout.blocks and not layout.awaits:
