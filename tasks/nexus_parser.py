@@ -57,7 +57,7 @@ def find_related_files(parameters: RelatedFilesParameters, message: Message, con
     MessageRefused
         No file is named, or it isn't a NeXus master.
     NotReady
-        The master is in the making.
+        The master is in the making, or a file of it can't be read for the moment.
     """
     master = parameters.file or (message.payload.get("file") if isinstance(message.payload, Mapping) else None)
     if not master or not isinstance(master, str):

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from tasks.nexus.errors import NotReady, UnusableMaster
+from tasks.nexus.errors import FileBusy, NotReady, UnusableMaster
 from tasks.nexus.links import LinkedFile
 from tasks.nexus.mapping import map_images
 from tasks.nexus.master import DATA_GROUP, IMAGE_AXES, find_data_group, find_images, find_series, opened
@@ -28,7 +28,7 @@ def count_images(master: str) -> dict[str, int | None]:
     Raises
     ------
     NotReady
-        The master is in the making.
+        The master is in the making, or a file of it can't be read for the moment.
     UnusableMaster
         It's no NeXus master, or has two datasets of images in one data file.
     """
@@ -68,6 +68,8 @@ def _count_in_data_files(master: str, sources: Iterable[tuple[LinkedFile, str]])
                     pending.extendleft((block.file, block.dataset) for block in map_images(dataset, place).blocks[::-1])
                     continue
                 place, name, count = tidy(place), dataset.name, _count_frames(dataset)
+        except FileBusy:  # it may well be whole
+            raise
         except (NotReady, UnusableMaster) as error:
             place, name, count = tidy(error.file or source[0].expected), "/" + source[1].strip("/"), None
         if (place, name) in counted:
@@ -97,6 +99,8 @@ def _list_related(master: str) -> dict[str, int | None]:
     while pending:
         try:
             linked_files = list_linked_files(pending.pop())
+        except FileBusy:
+            raise
         except (NotReady, UnusableMaster):
             continue
         for linked in linked_files:

@@ -19,6 +19,10 @@ class FileAbsent(NotReady):
         super().__init__(file, "isn't there")
 
 
+class FileBusy(NotReady):
+    """A writer holds a file, or its file system fails for the moment."""
+
+
 class NoImagesYet(NotReady):
     """A master has no images where NeXus has them, and may get them."""
 

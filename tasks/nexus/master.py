@@ -12,7 +12,7 @@ from tasks.nexus.layout import SERIES, ImageBlock, Layout
 from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile, follow
 from tasks.nexus.mapping import map_images
 from tasks.nexus.opening import FileVersion, faults_at, file_version, in_the_making, open_file
-from tasks.nexus.tree import MasterTree, text_of
+from tasks.nexus.tree import MasterTree
 
 if TYPE_CHECKING:
     import h5py
@@ -124,6 +124,8 @@ def _read_blocks(master: str, names: tuple[str, ...], versions: dict[str, FileVe
         try:
             with faults_at(master), opened(LinkedFile.itself(master), name, versions) as (dataset, place):
                 part = _describe(master, name, dataset, place, first)
+                if part.is_series:  # how many images one has numbers those of the next
+                    versions[place] = file_version(place)
                 # A dataset that may grow has no last image, unless others follow it.
                 if len(names) == 1 and not part.is_virtual and dataset.maxshape[0] is None:
                     part = replace(part, blocks=(replace(part.blocks[0], count=None),))
@@ -131,9 +133,6 @@ def _read_blocks(master: str, names: tuple[str, ...], versions: dict[str, FileVe
             if layout is None:
                 raise
             return replace(layout, awaits=error, read_from=versions)
-        if len(names) > 1:
-            # How many images one has numbers those of the next.
-            versions[place] = file_version(place)
         layout = replace(layout, blocks=layout.blocks + part.blocks) if layout else part
     assert layout is not None
     if not layout.blocks and not layout.awaits:
@@ -165,7 +164,7 @@ def find_images(tree: MasterTree) -> tuple[str, ...]:
         return ()
     names = group.members
     series = tuple(f"{path}/{name}" for name in sorted(names) if name.startswith(SERIES))
-    signal = text_of(group.object.attrs.get("signal"))
+    signal = group.attribute("signal")
     if signal in names:
         return (f"{path}/{signal}",)
     if not names or names[0].startswith(SERIES):
@@ -215,6 +214,6 @@ def find_entry(tree: MasterTree) -> str:
         entries = []
     for entry in entries:
         definition = tree.get(f"{entry}/definition")
-        if definition and not definition.is_group and text_of(definition.object[()]) == "NXmx":
+        if definition and definition.text == "NXmx":
             return entry
     return entries[0] if entries else "/entry"

@@ -15,7 +15,7 @@ from tasks.nexus.errors import FileAbsent, NotReady
 from tasks.nexus.master import find_entry
 from tasks.nexus.opening import FileVersion, faults_at, in_the_making
 from tasks.nexus.storage import is_filled
-from tasks.nexus.tree import Found, MasterTree, text_of
+from tasks.nexus.tree import Found, MasterTree
 
 if TYPE_CHECKING:
     import h5py
@@ -101,8 +101,7 @@ def _axes(tree: MasterTree, path: str | None, name: str) -> Iterator[tuple[Found
     axis = tree.get(name, place) if place else None
     if place is None or axis is None or axis.is_group:
         return
-    with faults_at(axis.holder):
-        named = text_of(axis.object[()]) if name == "depends_on" else text_of(axis.object.attrs.get("depends_on"))
+    named = axis.text if name == "depends_on" else axis.attribute("depends_on")
     seen: set[str] = set()
     # `depends_on` is read from its group, an axis's attribute from the axis.
     beside = place if name == "depends_on" else axis
@@ -113,9 +112,11 @@ def _axes(tree: MasterTree, path: str | None, name: str) -> Iterator[tuple[Found
         if axis is None or axis.is_group:
             return
         end = f"{axis.object.name}_end"
-        if axis.object.parent.get(end, getlink=True) is not None:  # DIALS does without
+        with faults_at(axis.holder):
+            has_end = axis.object.parent.get(end, getlink=True) is not None
+        if has_end:  # DIALS does without
             yield axis, end
-        beside, named = axis, text_of(axis.object.attrs.get("depends_on"))
+        beside, named = axis, axis.attribute("depends_on")
 
 
 def _require(tree: MasterTree, group: Found, name: str) -> bytes:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
+from tasks.nexus.errors import FileAbsent, FileBusy, NotReady, UnusableMaster
 from tasks.nexus.locks import is_held_by_writer
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ IN_THE_MAKING_S = 600.0
 A writer or a copy that is alive writes more often; who waits for its step's retries gives up sooner anyway, and a file
 watcher learns in the end why nothing more comes.
 """
+
+HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+"""What h5py makes of HDF5's own errors, by their minor numbers."""
 
 FileVersion = tuple[int, ...]
 """What changes when a file is replaced or written; empty while it isn't seen."""
@@ -74,7 +77,7 @@ def is_swmr(file: h5py.File) -> bool:
 def _open(path: str, ways: Iterable[dict[str, bool]]) -> h5py.File:
     with faults_at(path):
         if is_held_by_writer(path):
-            raise NotReady(path, "is held by a writer (it has locked the file)")
+            raise FileBusy(path, "is held by a writer (it has locked the file)")
         file = _open_in_one_way(path, ways)
         if os.environ.get("HDF5_USE_FILE_LOCKING") not in _NO_LOCKS:  # else HDF5 may have locked it
             with suppress(OSError):  # a file system without locks
@@ -116,7 +119,7 @@ def not_ready_or_unusable(error: Exception, path: str) -> NotReady | UnusableMas
     if isinstance(error, FileNotFoundError) or not os.path.exists(path):  # noqa: PTH110 - doesn't raise
         return FileAbsent(path)
     if may_pass(error):
-        return NotReady(path, f"can't be read now ({_say(error)})")
+        return FileBusy(path, f"can't be read now ({_say(error)})")
     if not _DENIED.isdisjoint(_errnos(error)) or not may_become_hdf5(path):
         return UnusableMaster(f"{path} can't be read: {_say(error)}", path)
     return in_the_making(path, "can't be read", f" ({_say(error)})")
@@ -138,7 +141,7 @@ def faults_at(path: str) -> Iterator[None]:
     """Raise what errors of HDF5 mean at a file: `NotReady` or `UnusableMaster`."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError) as error:
+    except HDF5_ERRORS as error:
         raise not_ready_or_unusable(error, path) from error
 
 

@@ -32,12 +32,24 @@ class Found:
     @property
     def nx_class(self) -> str | None:
         """Its NeXus class."""
-        return text_of(self.object.attrs.get("NX_class"))
+        return self.attribute("NX_class")
 
     @property
     def members(self) -> list[str]:
         """The names in a group, in the order in which h5py, and thus DIALS, goes through them."""
-        return list(self.object) if self.is_group else []
+        with faults_at(self.holder):
+            return list(self.object) if self.is_group else []
+
+    @property
+    def text(self) -> str | None:
+        """The text that a dataset holds; None if it's something else."""
+        with faults_at(self.holder):
+            return None if self.is_group else text_of(self.object[()])
+
+    def attribute(self, name: str) -> str | None:
+        """Return an attribute's text; None if it's something else, or isn't there."""
+        with faults_at(self.holder):
+            return text_of(self.object.attrs.get(name))
 
 
 class MasterTree:

@@ -440,3 +440,13 @@ def test_no_lock_is_kept(scan):
         inode = os.stat(scan / "scan_1.h5").st_ino  # noqa: PTH116
         with open("/proc/locks") as locks:  # noqa: PTH123
             assert f":{inode} " not in locks.read()
+
+
+def test_a_layout_of_links_knows_its_data_files(scan):
+    """Their lengths number the images."""
+    write_link(scan / "scan_master.h5", "entry/data/data_000001", "scan_1.h5")
+    with closing(MasterImages.of(str(scan / "scan_master.h5"))) as images:
+        assert images.is_current
+        write_frames(scan / "new.h5", 1, 2)
+        (scan / "new.h5").replace(scan / "scan_1.h5")
+        assert not images.is_current

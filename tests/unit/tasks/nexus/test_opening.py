@@ -14,6 +14,7 @@ from tasks.nexus import opening
 from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
 from tasks.nexus.locks import is_held_by_writer
+from tasks.nexus.metadata import require_metadata
 from tasks.nexus.opening import IN_THE_MAKING_S, may_pass, not_ready_or_unusable, open_file
 from tests.support.masters import write_frames, write_virtual
 
@@ -43,6 +44,7 @@ def test_a_copy_is_waited_for_however_far_it_is(tmp_path, libver, which):
     with h5py.File(tmp_path / "scan_1.h5", "w", libver=libver) as file:
         file.create_dataset("some/where/data", data=np.ones((3, 3, 2), "u4"), chunks=(1, 3, 2))
     write_virtual(tmp_path / "scan.nxs", 3, [(slice(0, 3), "scan_1.h5", "some/where/data", 3, slice(0, 3))])
+    label(tmp_path / "scan.nxs")
     file = tmp_path / which
     whole = file.read_bytes()
     for end in range(0, len(whole), 512):
@@ -67,11 +69,33 @@ def test_a_copy_that_ends_where_a_global_heap_begins_is_waited_for(tmp_path, byt
     assert look(tmp_path) == 3
 
 
+def label(master):
+    """Make a NXmx master of it, of which DIALS would read axes and a wavelength."""
+    groups = {
+        "entry": "NXentry",
+        "entry/data": "NXdata",
+        "entry/instrument": "NXinstrument",
+        "entry/instrument/beam": "NXbeam",
+        "entry/instrument/detector": "NXdetector",
+        "entry/sample": "NXsample",
+    }
+    with h5py.File(master, "r+") as file:
+        for name, nx_class in groups.items():
+            file.require_group(name).attrs["NX_class"] = np.bytes_(nx_class)
+        file["entry/data"].attrs["signal"] = np.bytes_("data")
+        file["entry/definition"] = np.bytes_("NXmx")
+        file["entry/sample/depends_on"] = np.bytes_("omega")
+        file["entry/sample/omega"] = np.arange(3)
+        file["entry/sample/omega"].attrs["depends_on"] = np.bytes_(".")
+        file["entry/instrument/detector/pixel_mask"] = np.zeros((3, 2))
+
+
 def look(folder):
     """Return how many images are stored; 0 while a file isn't ready."""
     images = None
     try:
         images = MasterImages.of(f"{folder}/scan.nxs")
+        require_metadata(f"{folder}/scan.nxs")
         return images.open(0)[1].count_stored(0, 3)
     except NotReady:
         return 0

@@ -102,3 +102,13 @@ def test_a_source_that_the_master_lacks_hides_no_other_file(scan):
     missing = (slice(4, 8), ".", "entry/data/nowhere", 4, slice(0, 4))
     write_virtual(scan / "raw/scan.nxs", 8, [HALVES[0], missing])
     assert count(scan / "raw/scan.nxs") == {"scan.nxs": 0, "scan_1.h5": 4}
+
+
+@pytest.mark.parametrize("name", ["raw/scan_2.h5", "raw/meta.h5"])
+def test_a_file_that_its_writer_holds_is_not_taken_for_missing(scan, name):
+    """The operators would be told of a loss."""
+    write_virtual(scan / "raw/scan.nxs", 8, HALVES)
+    write_link(scan / "raw/scan.nxs", "entry/mask", "meta.h5", "mask")
+    with h5py.File(scan / name, "a"), pytest.raises(NotReady, match=f"{name}, which is held by a writer"):
+        count_images(f"{scan}/raw/scan.nxs")
+    assert count(scan / "raw/scan.nxs")["scan_1.h5"] == 4
