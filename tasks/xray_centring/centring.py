@@ -4,29 +4,32 @@ Two-dimensional scans only. The messages of three-dimensional ones (parameter `d
 are refused with the reason: a centre found from one of their grids alone would be wrong.
 
 Differences from Zocalo, on purpose: an image that comes twice counts once; an incomplete grid is given up when the
-inbox ends, not after a quarter of an hour of silence.
+inbox ends, not after a quarter of an hour of silence, and its images aren't done then: they come again when the run is
+taken up, with those that were missing.
 """
 
 import asyncio
+import itertools
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from blocks.errors import MessageRefused
+from blocks.errors import MessageRefused, NodeRefused
 from blocks.retrying import retry
 from blocks.validation_faults import describe
-from tasks.step import USUAL_RETRIES, Message, NodePlan, Send, StepContext, stream_step
+from tasks.step import ABORT, USUAL_RETRIES, Message, NodePlan, Send, StepContext, stream_step
 from tasks.step.atomic_file import link_atomically, write_atomically
 from tasks.xray_centring.mathematics import CentringResult, draw_grid, find_centre
 from tasks.xray_centring.models import CentringParameters, GatheredImages, GridInfo, ImageResult
 
 SINGLE_IMAGE_COMMENT = "Diffraction grid scan of 1 by 1 images"  # has no grid information, and needs none
-NUMBERS_IN_LOG = 10
+NUMBERS_NAMED = 10
 WRITE_TRIES = 3  # seconds, not minutes: somebody waits for what comes after
 WRITE_PAUSES = USUAL_RETRIES.pauses
 
@@ -44,7 +47,7 @@ def check_centring(parameters: CentringParameters, plan: NodePlan) -> None:
 @stream_step(
     queue="reduce.xray_centering",
     parameters=CentringParameters,
-    outputs=("success", "abort"),
+    outputs=("success", ABORT),
     default_output="success",
     check=check_centring,
 )
@@ -53,11 +56,12 @@ async def centre_crystal(
 ) -> AsyncIterator[Send]:
     """Send where the crystal is once all images of the grid are there; `abort` if the inbox ends before.
 
-    The images are done together, with what is sent: a run that is killed before gathers them anew.
+    The images are done together, with what is sent: a run that is killed before gathers them anew, as does one that is
+    taken up after the inbox ended too early, or after the result couldn't be written.
     """
     try:
         info = read_grid_info(parameters, context.node)
-    except MessageRefused as error:
+    except NodeRefused as error:
         async for message in inbox:
             context.refuse(message, error)
         return
@@ -67,28 +71,39 @@ async def centre_crystal(
         return
     images = GatheredImages(info.steps_x * info.steps_y)
     gathered: list[Message] = []
-    # A run that is taken up again knows nothing of the images before; those that come late change no result.
+    # Told by an earlier process: what is gathered now came late, or the result couldn't be written then
     was_told = bool(context.sent_before.get("success"))
     async for message in inbox:
         image = _read(message, context)
         if image is None:
             continue
-        if was_told or not _is_new(image, images, context):
+        if not _is_new(image, images, context):
             context.done(message)
             continue
         gathered.append(message)
         context.progress(len(images.counts), images.expected)
         if images.is_complete:
             result, report = await asyncio.to_thread(_find_sample, parameters, info, images)
-            if fault := await _write_patiently(parameters, result, report):  # ISPyB shall have the result even so
+            fault = await _write_patiently(parameters, result, report, context)
+            if not was_told:
+                _log_latency(parameters, result, time.time() - images.last_seen_at, context)
+                payload = {"results": [asdict(result)], "status": "success", "type": "2d"}
+                # ISPyB shall have the result even if GDA can't
+                yield Send(payload, "success", follows=message, completes=() if fault else tuple(gathered))
+            if fault:
                 reason = f"GDA can't read where the crystal is, as the result can't be written: {fault}"
-                context.refuse(message, MessageRefused(reason))
-            _log_latency(parameters, result, time.time() - images.last_seen_at, context)
-            payload = {"results": [asdict(result)], "status": "success", "type": "2d"}
-            yield Send(payload, "success", follows=message, completes=tuple(gathered))
-    if gathered and not images.is_complete:
-        _log_incomplete(parameters, images, context)
-        yield Send({}, "abort", follows=gathered[-1], completes=tuple(gathered))
+                context.leave_undone(gathered, reason)
+            elif was_told:
+                _finish(gathered, context)
+    if images.is_complete:
+        return
+    if was_told:
+        _finish(gathered, context)
+    elif gathered:
+        reason = _describe_gaps(parameters, images)
+        context.logger.error("%s", reason)
+        yield Send({}, ABORT, follows=gathered[0])  # the first, which is the same when all come again: it's told once
+        context.leave_undone(gathered, reason)
 
 
 def read_grid_info(parameters: CentringParameters, node: Mapping[str, Any]) -> GridInfo | None:
@@ -96,11 +111,11 @@ def read_grid_info(parameters: CentringParameters, node: Mapping[str, Any]) -> G
 
     Raises
     ------
-    MessageRefused
+    NodeRefused
         None of the node's messages can be used.
     """
     if parameters.is_3d:
-        raise MessageRefused(
+        raise NodeRefused(
             f"data collection {parameters.dcid} is part of a three-dimensional grid scan (experiment type "
             f"{parameters.experiment_type}, with data collections {parameters.dcg_dcids}); only two-dimensional "
             "centring is offered: for it a recipe gives neither dcg_dcids nor the type Mesh3D"
@@ -109,14 +124,14 @@ def read_grid_info(parameters: CentringParameters, node: Mapping[str, Any]) -> G
     if not info:
         if SINGLE_IMAGE_COMMENT in str(node.get("comment")):
             return None
-        raise MessageRefused(
+        raise NodeRefused(
             f"data collection {parameters.dcid} has no grid information: expected `gridinfo` in the recipe's node, "
             "from ISPyB's table GridInfo"
         )
     try:
         return GridInfo.model_validate(info)
     except ValidationError as error:
-        raise MessageRefused(
+        raise NodeRefused(
             f"the grid information of data collection {parameters.dcid} is wrong: {describe(error)}; "
             "correct its row of ISPyB's table GridInfo"
         ) from error
@@ -159,7 +174,14 @@ def _find_sample(parameters: CentringParameters, info: GridInfo, images: Gathere
     return result, "\n".join(lines) + "\n"
 
 
-async def _write_patiently(parameters: CentringParameters, result: CentringResult, report: str) -> OSError | None:
+def _finish(messages: Sequence[Message], context: StepContext) -> None:
+    for message in messages:
+        context.done(message)
+
+
+async def _write_patiently(
+    parameters: CentringParameters, result: CentringResult, report: str, context: StepContext
+) -> OSError | None:
     """Write the results, again after a pause for a fault that may pass; return what is in the way for good."""
     try:
         await retry(
@@ -170,18 +192,30 @@ async def _write_patiently(parameters: CentringParameters, result: CentringResul
         )
     except OSError as error:
         return error
+    if parameters.output and parameters.results_symlink:
+        await asyncio.to_thread(_link_results, parameters.output, parameters, context)
     return None
 
 
 def _write_results(parameters: CentringParameters, result: CentringResult, report: str) -> None:
-    """Leave the result where GDA reads it, the report, and a link to their folder beside that folder's parent."""
-    if parameters.log:
-        write_atomically(parameters.log, report.encode())
+    """Leave the result where GDA reads it, and the report beside it for people."""
     if parameters.output:
         write_atomically(parameters.output, json.dumps(asdict(result), sort_keys=True).encode())
-    if parameters.output and parameters.results_symlink:
-        folder = parameters.output.parent
-        link_atomically(folder.parent.parent / parameters.results_symlink, f"{folder.parent.name}/{folder.name}")
+    if parameters.log:
+        write_atomically(parameters.log, report.encode())
+
+
+def _link_results(output: Path, parameters: CentringParameters, context: StepContext) -> None:
+    """Link the result's folder beside that folder's parent: a convenience, without which there's a result as well."""
+    folder = output.parent
+    link, target = folder.parent.parent / str(parameters.results_symlink), f"{folder.parent.name}/{folder.name}"
+    try:
+        if not link_atomically(link, target, overwrite=parameters.overwrite_symlink):
+            context.logger.warning(
+                "%s is there already and is left alone: it doesn't lead to %s (see overwrite_symlink)", link, folder
+            )
+    except OSError as error:
+        context.logger.warning("the link %s to %s can't be made: %s", link, folder, error)
 
 
 def _log_latency(
@@ -204,13 +238,10 @@ def _log_latency(
     )
 
 
-def _log_incomplete(parameters: CentringParameters, images: GatheredImages, context: StepContext) -> None:
-    missing = images.missing()
-    context.logger.error(
-        "data collection %d isn't centred: %d of %d images didn't come: %s%s",
-        parameters.dcid,
-        len(missing),
-        images.expected,
-        ", ".join(map(str, missing[:NUMBERS_IN_LOG])),
-        " …" if len(missing) > NUMBERS_IN_LOG else "",
+def _describe_gaps(parameters: CentringParameters, images: GatheredImages) -> str:
+    count = images.expected - len(images.counts)
+    numbers = ", ".join(map(str, itertools.islice(images.missing(), NUMBERS_NAMED)))
+    return (
+        f"data collection {parameters.dcid} isn't centred: {count} of {images.expected} images didn't come: {numbers}"
+        + (" …" if count > NUMBERS_NAMED else "")
     )
