@@ -10,9 +10,9 @@ What it never speaks of stays undone, and its node has failed. A message that co
 by which a step can tell what it has done for it already (`context.key(message)`).
 
 A *fan-in* gathers messages for one answer. Where its inbox ends before it can give that, the messages aren't done: it
-says why by `context.leave_undone(messages, reason)`. They come again, with what was missing, when the run is taken up
-again. Who is to know of it in the recipe hears it on an output named `abort`; where that leads nowhere the node has
-failed, so that no run is called completed whose answer is missing. `tasks.xray_centring` is an example.
+says why by `context.leave_undone(messages, reason, ABORT)`. They come again, with what was missing, when the run is
+taken up again. Who is to know of it in the recipe hears it on an output named `abort`; where that leads nowhere the
+node has failed, so that no run is called completed whose answer is missing. `tasks.xray_centring` is an example.
 
 A step that can't use any message of its node refuses them by `NodeRefused`: one dead letter stands for all.
 """
@@ -106,7 +106,15 @@ def _nothing_to_keep(message: Message) -> None:
     """Ignore that a message is done: a step that is run by hand isn't taken up again."""
 
 
-def _nothing_to_leave(messages: Iterable[Message], reason: str) -> None:
+class LeaveUndone(Protocol):
+    """Has messages wait until the run is taken up again."""
+
+    def __call__(self, messages: Iterable[Message], reason: str, told_on: str | None = None, /) -> None:
+        """Say which and why, and the output on which the recipe was told of it."""
+        ...
+
+
+def _nothing_to_leave(messages: Iterable[Message], reason: str, told_on: str | None = None) -> None:
     """Ignore that messages aren't done: nobody takes up what is run by hand."""
 
 
@@ -133,8 +141,9 @@ class StepContext:
         How many times the step had sent on each output when the run was taken up again: a fan-in that has told its
         result doesn't begin anew with messages that come late.
     leave_undone
-        Called as `leave_undone(messages, reason)` by stream steps for messages that nothing will come of in this
-        process: something is missing that only an operator can bring. They wait until the run is taken up again.
+        Called as `leave_undone(messages, reason, told_on)` by stream steps for messages that nothing will come of in
+        this process: something is missing that only an operator can bring. They wait until the run is taken up again.
+        The node has failed, unless it has told of it on an output, and that leads somewhere.
     """
 
     node: Mapping[str, Any]
@@ -145,7 +154,7 @@ class StepContext:
     done: Callable[[Message], None] = _nothing_to_keep
     sent_before: Mapping[str, int] = field(default_factory=dict)
     logger: logging.Logger | logging.LoggerAdapter[Any] = field(default_factory=lambda: logging.getLogger("tasks"))
-    leave_undone: Callable[[Iterable[Message], str], None] = _nothing_to_leave
+    leave_undone: LeaveUndone = _nothing_to_leave
 
     def key(self, message: Message) -> str:
         """Return what names a message among all of all recipe runs, the same when it comes again after a crash."""

@@ -14,7 +14,7 @@ from typing import Any, cast
 import msgspec
 from pydantic import ValidationError
 
-from blocks.errors import MessageRefused, NodeRefused
+from blocks.errors import NodeRefused
 from blocks.validation_faults import describe
 from tasks.step.contract import BY_HAND, Message, MessageFunction, Send, Step, StepContext, StepParameters
 from tasks.step.resources import Resources
@@ -128,7 +128,7 @@ class StepOutcome:
         else:
             self.refused.append((message, error))
 
-    def leave_undone(self, messages: Iterable[Message], reason: str) -> None:
+    def leave_undone(self, messages: Iterable[Message], reason: str, told_on: str | None = None) -> None:
         """Note messages that the step isn't done with."""
         self.undone += [(message, reason) for message in messages]
 

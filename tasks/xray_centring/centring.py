@@ -103,7 +103,7 @@ async def centre_crystal(
         reason = _describe_gaps(parameters, images)
         context.logger.error("%s", reason)
         yield Send({}, ABORT, follows=gathered[0])  # the first, which is the same when all come again: it's told once
-        context.leave_undone(gathered, reason)
+        context.leave_undone(gathered, reason, ABORT)
 
 
 def read_grid_info(parameters: CentringParameters, node: Mapping[str, Any]) -> GridInfo | None:

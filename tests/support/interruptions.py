@@ -97,7 +97,8 @@ class InterruptedRun:
             nonlocal stands_for_all
             if isinstance(error, NodeRefused):
                 if stands_for_all:
-                    return leave_undone([message], str(error))
+                    leave_undone([message], str(error))
+                    return
                 stands_for_all = message
             if self._is_held(message):
                 write_journal()
@@ -109,7 +110,7 @@ class InterruptedRun:
                 write_journal()
                 self._done.add(message.number)
 
-        def leave_undone(messages: Iterable[Message], reason: str) -> None:
+        def leave_undone(messages: Iterable[Message], reason: str, told_on: str | None = None) -> None:
             write_journal()
             self.left |= {message.number: reason for message in messages if self._is_held(message)}
 

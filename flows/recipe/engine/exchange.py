@@ -106,18 +106,18 @@ class Exchange:
         at, outputs, gathered, answers = time.time(), self._destinations[node], self._gathered, self._answers
         sent: list[SentMessage] = []
         full, gathered_before = None, len(gathered)
+        number = 0 if cause is None else cause.number
         try:
             for send in sends:
                 output = send.output
                 # A message that comes again is answered again: what was sent the first time is dropped
                 destinations = outputs.get(output, ())
-                if (
-                    destinations
-                    and not done
-                    and send.follows is not None
-                    and not answers.is_new(send.follows.number, output)
-                ):
-                    continue
+                if destinations and cause is not None:
+                    if done:  # with the last of its answers: there's no need to know them any more
+                        if number in answers and answers.was_sent(number, output):
+                            continue
+                    elif not answers.is_new(number, output):
+                        continue
                 count[output or ""] += 1
                 if destinations:
                     sent.append(self._address(send, destinations, at, cause))
@@ -134,9 +134,9 @@ class Exchange:
             raise
         if done and not sent:
             self._done[node] += done
-        for number in done:
-            if number in answers:
-                answers.forget(number)
+        for finished in done:
+            if finished in answers:
+                answers.forget(finished)
         if self._flushing is None:
             self._flush_soon()
         if len(gathered) >= GATHERED:

@@ -13,11 +13,10 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import msgspec
-
 from blocks.errors import NodeRefused
 from flows.recipe.engine.channel import Channel
 from flows.recipe.engine.exchange import Exchange
+from flows.recipe.engine.routing import Routes
 from flows.recipe.run_record.entries import HistoryEntry
 from flows.recipe.run_record.progress import NodeProgress
 from tasks.step import ABORT, Message, Send, Step, StepContext
@@ -63,8 +62,8 @@ class NodeRun:
         Nodes that receive a report of each message that this one refuses.
     keep_dead_letter
         Keeps such a message, before the journal says that it's refused.
-    abort_leads_on
-        Another node hears what this one sends on `abort`.
+    routes
+        Where its outputs lead.
     """
 
     def __init__(
@@ -77,13 +76,12 @@ class NodeRun:
         exchange: Exchange,
         error_targets: Sequence[int],
         keep_dead_letter: KeepDeadLetter,
-        *,
-        abort_leads_on: bool,
+        routes: Routes,
     ) -> None:
         self.number, self.node, self.step, self.progress = number, node, step, progress
         self._channel, self._exchange = channel, exchange
         self._error_targets, self._keep_dead_letter = error_targets, keep_dead_letter
-        self._abort_leads_on = abort_leads_on
+        self._routes = routes
         self._stands_for_all: RefusedMessage | None = None
         self._others: list[int] = []
         self._held: dict[int, Message] = {}
@@ -139,7 +137,7 @@ class NodeRun:
             sends, cause, completed = (result,), result.follows, result.completes
         else:
             sends, cause, completed = result.sends, result.message, (result.message,)
-        if not self._abort_leads_on and completed and any(send.output == ABORT for send in sends):
+        if completed and not self._routes[ABORT] and any(send.output == ABORT for send in sends):
             return self._give_up(sends, cause, completed)
         held, done = self._held, []
         for message in completed:
@@ -150,12 +148,8 @@ class NodeRun:
             held.pop(number, None)
         return full
 
-    def _give_up(
-        self, sends: Sequence[Send], cause: Message | None, unfinished: Sequence[Message]
-    ) -> Channel | None:
+    def _give_up(self, sends: Sequence[Send], cause: Message | None, unfinished: Sequence[Message]) -> Channel | None:
         """Pass on what else a step sends that gives messages up, which nobody hears, and leave these undone."""
-        # As answers to what isn't done, or they would be sent once more when it comes again
-        sends = [msgspec.structs.replace(send, follows=send.follows or cause) for send in sends]
         full = self._exchange.send(self.number, sends, cause, (), self.progress.sent)
         self._leave_undone(unfinished, f"the step {self.step.name} has given up, and its output {ABORT} leads nowhere")
         return full
@@ -165,14 +159,13 @@ class NodeRun:
         if done:
             self._exchange.note_done(self.number, done)
 
-    def _leave_undone(self, messages: Iterable[Message], reason: str) -> None:
+    def _leave_undone(self, messages: Iterable[Message], reason: str, told_on: str | None = None) -> None:
         """Have messages wait until the run is taken up again."""
         left = [message.number for message in messages if self._held.pop(message.number, None) is not None]
         if left:
-            self._note_left(left, reason)
+            self._note_left(left, reason, is_heard=told_on is not None and bool(self._routes[told_on]))
 
-    def _note_left(self, numbers: Sequence[int], reason: str) -> None:
-        is_heard = self._abort_leads_on and self.progress.sent[ABORT] > 0
+    def _note_left(self, numbers: Sequence[int], reason: str, *, is_heard: bool = False) -> None:
         logger.log(
             *(logging.INFO if is_heard else logging.ERROR, "%d messages are left undone: %s", len(numbers), reason)
         )

@@ -25,7 +25,6 @@ from flows.recipe.language.recipe import Recipe
 from flows.recipe.run_record.journal import Journal
 from flows.recipe.run_record.progress import NodeProgress
 from flows.recipe.run_record.run_state import RunState
-from tasks.step.contract import ABORT
 from tasks.step.identity import StepIdentity, acting_for, current_identity
 from tasks.step.registry import load_step, queue_of
 from tasks.step.resources import Resources
@@ -108,7 +107,7 @@ class RecipeRun:
                 self._exchange,
                 self._error_targets[number],
                 keep_dead_letter,
-                abort_leads_on=bool(self._routes[number][ABORT]),
+                self._routes[number],
             )
             for number, node in recipe.nodes.items()
         }

@@ -1,10 +1,12 @@
 """Grids whose processes are killed anywhere, whose images are refused, and that operators take up again and again.
 
-Each ends with its centre told once, or as a failed run which says what is missing and which one more taking up completes.
+Each ends with its centre told once, or as a failed run that says what is missing, and that is completed when it's taken
+up once more.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import random
@@ -24,7 +26,9 @@ from flows.recipe.run_record.folder import RunFolder
 from flows.recipe.run_record.manifest import Manifest
 from flows.recipe.run_record.resumption import repeat_from, take_up
 from tasks.step import Send, StepParameters, message_step, registry, stream_step
+from tasks.step.atomic_file import write_atomically
 from tasks.xray_centring.centring import centre_crystal
+from tests.support.interruptions import Killed
 from tests.support.trial_world import RUN, SOON, MortalJournal, World, run_trial
 
 IMAGES = 12
@@ -32,6 +36,10 @@ GRID = {
     **{"steps_x": 4, "steps_y": 3, "dx_mm": 0.02, "dy_mm": 0.02, "micronsPerPixelX": 1, "micronsPerPixelY": 1},
     **{"snapshot_offsetXPixel": 0, "snapshot_offsetYPixel": 0, "snaked": 0, "orientation": "horizontal"},
 }
+
+
+def end_process() -> None:
+    raise Killed
 
 
 class Grid:
@@ -103,17 +111,27 @@ class Grid:
             "abort": hear("abort")
         }
 
+    def write(self, path: Path, content: bytes) -> None:
+        if not self.is_calm and self.dice.random() < 0.3:
+            raise OSError(errno.EROFS, "it can't be written now")
+        write_atomically(path, content)
+
     def process(self, bytes_left: float) -> bool | None:
         """Take the run up, to its end or until its process is killed; tell whether it has failed, None if killed."""
         self.world.is_alive = True
         with MortalJournal(self.folder.journal, self.world, int(bytes_left)) as journal:
-            state = take_up(self.folder, journal, self.letters)
+            journal.kill = end_process
+            try:
+                state = take_up(self.folder, journal, self.letters)
+            except Killed:
+                return None
             journal.record(Began.now())
             with pytest.MonkeyPatch.context() as patch:
                 steps = self.steps()
                 patch.setattr(registry, "STEPS", dict.fromkeys(steps, ""))
                 patch.setattr("flows.recipe.engine.run.load_step", steps.__getitem__)
                 patch.setattr(self.world, "keep_dead_letter", self.keep)
+                patch.setattr("tasks.xray_centring.centring.write_atomically", self.write)
                 records = run_trial(self.document, self.world, journal, state)
             if records is None:
                 return None
