@@ -1,5 +1,6 @@
 """Messages that a node isn't done with when its inbox ends: they wait, the run says why, and they come again."""
 
+import re
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from flows.recipe.run_record.journal import Journal
 from flows.recipe.run_record.manifest import Manifest
 from flows.recipe.run_record.resumption import repeat_from, take_up
 from tasks.step import ABORT, Send, StepParameters, message_step, stream_step
+from tests.support.checkout import CHECKOUT
 from tests.support.engine_runs import Engine
 
 TWO_OF_THREE = {
@@ -285,6 +287,30 @@ class TestANodeThatCanUseNoMessage:
                 run.letters.purge(run.letters.file_of(letter))
 
         return keep_and_purge
+
+
+async def test_the_fan_in_of_the_how_to_gives_its_answer_when_all_have_come(make_run):
+    """Once, whatever comes late."""
+    text = (CHECKOUT / "docs/how-to/add-a-step.md").read_text()
+    [code] = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "leave_undone" in block]
+
+    class MeanParameters(StepParameters):
+        expected: int = 3
+
+    names = {"stream_step": stream_step, "Send": Send, "ABORT": ABORT, "MeanParameters": MeanParameters}
+    exec(code, names)
+
+    @message_step(queue="dose", parameters=StepParameters, outputs=("next",), default_output="next")
+    async def dose(parameters, message, context):
+        return [Send({"dose": message.payload})]
+
+    nodes = {3: {"queue": "dose", "output": 4}, 4: {"queue": "i99.mean", "output": {"mean": 5}}, 5: {"queue": "keep"}}
+    run = make_run({**TWO_OF_THREE, **nodes})
+    state, message = await run.go(dose, names["average_doses"])
+    assert (state, "1 doses didn't come" in message) == ("Failed", True)
+    run.bad.clear()
+    assert (await run.go(dose, names["average_doses"]))[0] == "Completed"
+    assert run.kept.payloads == [1.0]
 
 
 async def test_a_run_whose_fan_in_had_given_up_before_messages_could_be_left_says_how_it_is_completed(make_run):
