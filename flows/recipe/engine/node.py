@@ -81,7 +81,7 @@ class NodeRun:
         self.number, self.node, self.step, self.progress = number, node, step, progress
         self._channel, self._exchange = channel, exchange
         self._error_targets, self._keep_dead_letter = error_targets, keep_dead_letter
-        self._routes = routes
+        self._routes, self._aborts_in_vain = routes, ABORT in step.outputs and not routes[ABORT]
         self._stands_for_all: RefusedMessage | None = None
         self._others: list[int] = []
         self._held: dict[int, Message] = {}
@@ -137,7 +137,7 @@ class NodeRun:
             sends, cause, completed = (result,), result.follows, result.completes
         else:
             sends, cause, completed = result.sends, result.message, (result.message,)
-        if completed and not self._routes[ABORT] and any(send.output == ABORT for send in sends):
+        if self._aborts_in_vain and completed and any(send.output == ABORT for send in sends):
             return self._give_up(sends, cause, completed)
         held, done = self._held, []
         for message in completed:
@@ -166,9 +166,8 @@ class NodeRun:
             self._note_left(left, reason, is_heard=told_on is not None and bool(self._routes[told_on]))
 
     def _note_left(self, numbers: Sequence[int], reason: str, *, is_heard: bool = False) -> None:
-        logger.log(
-            *(logging.INFO if is_heard else logging.ERROR, "%d messages are left undone: %s", len(numbers), reason)
-        )
+        level = logging.INFO if is_heard else logging.ERROR
+        logger.log(level, "%d messages are left undone: %s", len(numbers), reason)
         self.progress.leave_undone(len(numbers), reason, is_heard=is_heard)
         self._exchange.leave_undone(self.number, numbers, reason, is_heard=is_heard)
 

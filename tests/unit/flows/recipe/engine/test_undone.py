@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from blocks.errors import MessageRefused, NodeRefused
+from flows.cli.runs.output import HistoryPrinter, as_document
 from flows.recipe import run as recipe_run
+from flows.recipe.drawing.run_drawing import counts
+from flows.recipe.drawing.run_page import RunPage
 from flows.recipe.run_record.dead_letters.store import DeadLetters
 from flows.recipe.run_record.entries import Began, Ended
 from flows.recipe.run_record.folder import RunFolder
@@ -136,6 +139,22 @@ async def test_a_fan_in_that_gives_up_fails_and_completes_when_what_was_missing_
     assert await run.go(join) == ("Completed", "4 steps done")
     assert run.kept.payloads == [[0, 1, 2]]
     assert set(run.statuses(3)) == {"done"}
+
+
+async def test_it_is_shown_what_was_left_undone_and_why(make_run, capsys):
+    run = make_run()
+    await run.go(join_of(leave))
+    history = read_history(run.folder)
+    HistoryPrinter(history, is_cut=True).print([3], 5, only_messages=True)
+    printed = capsys.readouterr().out
+    assert "3 · join: 2 undone, waits for the run to be taken up again" in printed
+    assert "left undone: one didn't come" in printed
+    [step] = [step for step in as_document(history, [], None)["steps"] if step["node"] == 3]
+    assert (step["state"], step["received"], step["left_undone"]) == ("failed", 2, 2)
+    assert step["fault"] == "2 of 2 messages left undone: one didn't come"
+    assert counts(history.progress[3]) == "2 in, 0 out, 2 undone"
+    page = RunPage(run.manifest, run.folder, history.recipe).write(history.progress)
+    assert re.search(r"3 · join \| failed \| 2 \|.*\| 0 \| 2 \| one didn't come \|", page)
 
 
 @pytest.mark.parametrize("end", [abort_and_leave, abort_all])
