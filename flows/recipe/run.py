@@ -40,6 +40,7 @@ from flows.recipe.run_record.progress import NodeProgress
 from flows.recipe.run_record.resumption import take_up
 from flows.resources import SiteResources
 from tasks.logs.run_log import run_log
+from tasks.step import ABORT
 from tasks.step.identity import StepIdentity
 from tasks.step.resources import Resources
 
@@ -174,10 +175,10 @@ def _ways_on(nodes: Collection[NodeProgress], run: str) -> Iterator[str]:
     """Say what an operator can do about messages that were refused or left undone."""
     if any(node.refused for node in nodes):
         yield f"see `plaza dlq list --run {run}`"
-    if any(node.left for node in nodes):
-        yield f"what is undone is done when the run is taken up: `plaza resume {run}`"
+    if any(node.left and not node.refused for node in nodes):
+        yield f"what is left undone comes again when the run is taken up: `plaza resume {run}`"
     for node in nodes:
-        if node.left and node.done_before:
+        if node.left and node.done_before and not node.sent.keys() - {ABORT}:
             again = f"`plaza resume {run} --from {node.node}` has them come again"
             yield f"step {node.label} was done with {node.done_before} messages before: {again}"
 

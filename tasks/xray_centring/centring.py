@@ -13,7 +13,7 @@ import itertools
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -69,41 +69,12 @@ async def centre_crystal(
         async for message in inbox:
             context.done(message)
         return
-    images = GatheredImages(info.steps_x * info.steps_y)
-    gathered: list[Message] = []
-    # Told by an earlier process: what is gathered now came late, or the result couldn't be written then
-    was_told = bool(context.sent_before.get("success"))
+    grid = _Grid(parameters, info, context)
     async for message in inbox:
-        image = _read(message, context)
-        if image is None:
-            continue
-        if not _is_new(image, images, context):
-            context.done(message)
-            continue
-        gathered.append(message)
-        context.progress(len(images.counts), images.expected)
-        if images.is_complete:
-            result, report = await asyncio.to_thread(_find_sample, parameters, info, images)
-            fault = await _write_patiently(parameters, result, report, context)
-            if not was_told:
-                _log_latency(parameters, result, time.time() - images.last_seen_at, context)
-                payload = {"results": [asdict(result)], "status": "success", "type": "2d"}
-                # ISPyB shall have the result even if GDA can't
-                yield Send(payload, "success", follows=message, completes=() if fault else tuple(gathered))
-            if fault:
-                reason = f"GDA can't read where the crystal is, as the result can't be written: {fault}"
-                context.leave_undone(gathered, reason)
-            elif was_told:
-                _finish(gathered, context)
-    if images.is_complete:
-        return
-    if was_told:
-        _finish(gathered, context)
-    elif gathered:
-        reason = _describe_gaps(parameters, images)
-        context.logger.error("%s", reason)
-        yield Send({}, ABORT, follows=gathered[0])  # the first, which is the same when all come again: it's told once
-        context.leave_undone(gathered, reason, ABORT)
+        if grid.is_completed_by(message) and (answer := await grid.centre(message)):
+            yield answer
+    if answer := grid.end():
+        yield answer
 
 
 def read_grid_info(parameters: CentringParameters, node: Mapping[str, Any]) -> GridInfo | None:
@@ -135,6 +106,63 @@ def read_grid_info(parameters: CentringParameters, node: Mapping[str, Any]) -> G
             f"the grid information of data collection {parameters.dcid} is wrong: {describe(error)}; "
             "correct its row of ISPyB's table GridInfo"
         ) from error
+
+
+class _Grid:
+    """The images of a grid as they are gathered, and what becomes of them."""
+
+    def __init__(self, parameters: CentringParameters, info: GridInfo, context: StepContext) -> None:
+        self._parameters, self._info, self._context = parameters, info, context
+        self._images = GatheredImages(info.steps_x * info.steps_y)
+        self._gathered: list[Message] = []
+        # By an earlier process: what is gathered now came late, or the result couldn't be written then
+        self._was_told = bool(context.sent_before.get("success"))
+
+    def is_completed_by(self, message: Message) -> bool:
+        """Take an image, and tell whether it's the last of the grid."""
+        image = _read(message, self._context)
+        if image is None:
+            return False
+        if not _is_new(image, self._images, self._context):
+            self._context.done(message)
+            return False
+        self._gathered.append(message)
+        self._context.progress(len(self._images.counts), self._images.expected)
+        return self._images.is_complete
+
+    async def centre(self, last: Message) -> Send | None:
+        """Write where the crystal is, and return what is to be told of it, unless it was told."""
+        parameters, context, gathered = self._parameters, self._context, tuple(self._gathered)
+        result, report = await asyncio.to_thread(_find_sample, parameters, self._info, self._images)
+        fault = await _write_patiently(parameters, result, report, context)
+        if fault:
+            reason = f"GDA can't read where the crystal is, as the result can't be written: {fault}"
+            context.leave_undone(gathered, reason)
+        elif self._was_told:
+            self._finish()
+        if self._was_told:
+            return None
+        _log_latency(parameters, result, time.time() - self._images.last_seen_at, context)
+        payload = {"results": [asdict(result)], "status": "success", "type": "2d"}
+        # ISPyB shall have the result even if GDA can't
+        return Send(payload, "success", follows=last, completes=() if fault else gathered)
+
+    def end(self) -> Send | None:
+        """Be done with what came late; leave an incomplete grid undone, and return what is told of that."""
+        if self._images.is_complete or not self._gathered:
+            return None
+        if self._was_told:
+            self._finish()
+            return None
+        reason = _describe_gaps(self._parameters, self._images)
+        self._context.logger.error("%s", reason)
+        self._context.leave_undone(self._gathered, reason, ABORT)
+        # The answer to the first, which is the same when all come again: it's told once
+        return Send({}, ABORT, follows=self._gathered[0])
+
+    def _finish(self) -> None:
+        for message in self._gathered:
+            self._context.done(message)
 
 
 def _read(message: Message, context: StepContext) -> ImageResult | None:
@@ -174,14 +202,9 @@ def _find_sample(parameters: CentringParameters, info: GridInfo, images: Gathere
     return result, "\n".join(lines) + "\n"
 
 
-def _finish(messages: Sequence[Message], context: StepContext) -> None:
-    for message in messages:
-        context.done(message)
-
-
 async def _write_patiently(
     parameters: CentringParameters, result: CentringResult, report: str, context: StepContext
-) -> OSError | None:
+) -> OSError | ValueError | None:
     """Write the results, again after a pause for a fault that may pass; return what is in the way for good."""
     try:
         await retry(
@@ -190,7 +213,7 @@ async def _write_patiently(
             WRITE_PAUSES,
             tries=WRITE_TRIES,
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: no path at all, with a NUL in it
         return error
     if parameters.output and parameters.results_symlink:
         await asyncio.to_thread(_link_results, parameters.output, parameters, context)
@@ -214,7 +237,7 @@ def _link_results(output: Path, parameters: CentringParameters, context: StepCon
             context.logger.warning(
                 "%s is there already and is left alone: it doesn't lead to %s (see overwrite_symlink)", link, folder
             )
-    except OSError as error:
+    except (OSError, ValueError) as error:
         context.logger.warning("the link %s to %s can't be made: %s", link, folder, error)
 
 

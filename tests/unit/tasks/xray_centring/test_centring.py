@@ -288,12 +288,22 @@ async def test_what_is_there_by_the_link_s_name_is_left_alone_unless_a_link_is_t
     assert (f"{link} is there already and is left alone" in caplog.text) != is_right
 
 
-async def test_a_link_that_can_not_be_made_costs_a_warning_only(node, resources, tmp_path, caplog):
+async def test_a_path_that_is_none_costs_the_file_only(node, resources):
+    node["parameters"]["output"] = "/tmp/\0/centre.json"
+    outcome = await try_step(centre_crystal, node, images(), resources)
+    assert [send.output for send in outcome.sent] == ["success"]
+    assert {reason for _, reason in outcome.undone} == {
+        "GDA can't read where the crystal is, as the result can't be written: embedded null byte"
+    }
+
+
+@pytest.mark.parametrize("name", ["no/such/folder", "nul\0"])
+async def test_a_link_that_can_not_be_made_costs_a_warning_only(name, node, resources, tmp_path, caplog):
     output = tmp_path / "processed" / "uuid" / "xray-centering" / "centre.json"
-    node["parameters"] |= {"output": str(output), "results_symlink": "no/such/folder"}
+    node["parameters"] |= {"output": str(output), "results_symlink": name}
     outcome = await try_step(centre_crystal, node, images(), resources)
     assert (len(outcome.sent), outcome.undone) == (1, [])
-    assert "no/such/folder" in caplog.text
+    assert f"processed/{name} to" in caplog.text
 
 
 async def test_result_that_cannot_be_written_still_goes_out_and_is_written_when_that_is_mended(

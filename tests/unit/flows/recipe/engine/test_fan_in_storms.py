@@ -176,10 +176,9 @@ class Grid:
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("flows.recipe", "flows.recipe.engine.node", "tasks.centre_crystal"):
-            patch.setattr(logging.getLogger(name), "disabled", True)
-        yield
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("seed", range(60))
