@@ -45,6 +45,13 @@ class MessageRefused(PlazaError):
     """A step can't use a message or its parameters: Zocalo's `nack`. The rest of the stream goes on."""
 
 
+class NodeRefused(MessageRefused):
+    """A step can't use any message of its node, whatever it says: wrong parameters, say, or a grid that isn't one.
+
+    The first message becomes a dead letter that stands for all; the others wait with it, undone.
+    """
+
+
 class UnknownRecipeRun(PlazaError):
     """There is no record of this recipe run, or its id is ambiguous."""
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from blocks.errors import MessageRefused, PassingFault
+from blocks.errors import MessageRefused, NodeRefused, PassingFault
 from blocks.identifiers import Dcid
 from blocks.validation_faults import describe
 from tasks.step import Message, Retries, Send, StepContext, StepParameters, message_step
@@ -49,7 +49,7 @@ def notify_gda(parameters: GdaParameters, message: Message, context: StepContext
     """Send an image's quality indicators to GDA."""
     # Unknown placeholders stay in a recipe as they are.
     if "{" in parameters.host:
-        raise MessageRefused(f"GDA's host is a placeholder that wasn't filled in: {parameters.host!r}")
+        raise NodeRefused(f"GDA's host is a placeholder that wasn't filled in: {parameters.host!r}")
     datagram = _read(message).datagram(parameters.dcid)
     if parameters.host == SILENT_HOST:
         return []

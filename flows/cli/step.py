@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,7 +32,7 @@ def run(
 ) -> None:
     """Run one node of a recipe on some messages and print what it sends, one JSON object a line.
 
-    Exits with 0 when all messages were handled, with 1 when one was refused (why: on standard error).
+    Exits with 0 when all messages were handled, with 1 when one was refused or left undone (why: on standard error).
     """
     try:
         handled = asyncio.run(_run(_read_node(node), _read_payloads(messages)))
@@ -74,22 +75,26 @@ async def _run(node: dict[str, Any], payloads: Iterable[Any]) -> bool:
     from flows.resources import SiteResources
     from tasks.step import BY_HAND, Message, StepContext
     from tasks.step.registry import load_step, queue_of
-    from tasks.step.runner import run_step, sends_of
+    from tasks.step.runner import StepOutcome, run_step, sends_of
 
-    step = load_step(queue_of(1, node))
-    refused: list[Exception] = []
+    step, outcome = load_step(queue_of(1, node)), StepOutcome()
 
     def refuse(message: Message, error: Exception) -> None:
-        refused.append(error)
-        typer.echo(f"refused {json.dumps(message.payload)}: {type(error).__name__}: {error}", err=True)
+        told = len(outcome.refused)
+        outcome.refuse(message, error)
+        if len(outcome.refused) > told:
+            typer.echo(f"refused {json.dumps(message.payload)}: {type(error).__name__}: {error}", err=True)
 
     async def inbox() -> AsyncIterator[Message]:
         for number, payload in enumerate(payloads, 1):
             yield Message(payload, {"ID": BY_HAND}, number, time.time())
 
     async with SiteResources() as resources:
-        async for result in run_step(step, inbox(), StepContext(node, BY_HAND, resources, refuse)):
+        context = StepContext(node, BY_HAND, resources, refuse, leave_undone=outcome.leave_undone)
+        async for result in run_step(step, inbox(), context):
             for send in sends_of(result):
                 sys.stdout.write(json.dumps({"output": send.output, "payload": send.payload}) + "\n")
             sys.stdout.flush()
-    return not refused
+    for reason, count in Counter(reason for _, reason in outcome.undone).items():
+        typer.echo(f"left undone {count} message{'s' * (count != 1)}: {reason}", err=True)
+    return not (outcome.refused or outcome.undone)

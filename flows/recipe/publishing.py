@@ -171,7 +171,7 @@ def _copied(progress: Mapping[int, NodeProgress]) -> dict[int, NodeProgress]:
 
 
 def _what_happened(progress: Mapping[int, NodeProgress]) -> list[tuple[object, ...]]:
-    return [(node.state, node.received, node.sent.total(), node.retried) for node in progress.values()]
+    return [(node.state, node.received, node.sent.total(), node.retried, node.left) for node in progress.values()]
 
 
 async def _publish_steps(progress: Mapping[int, NodeProgress]) -> None:
@@ -217,6 +217,7 @@ def _step_table(progress: Mapping[int, NodeProgress]) -> list[dict[str, Any]]:
             "messages out": ", ".join(f"{name or 'unnamed'} {count}" for name, count in node.sent.items()),
             "tried again": node.retried,
             "refused": node.refused,
+            "left undone": node.left,
             "seconds": round(node.finished - node.started, 2) if node.started and node.finished else "",
         }
         for node in progress.values()

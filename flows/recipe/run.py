@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +41,7 @@ from flows.recipe.run_record.progress import NodeProgress
 from flows.recipe.run_record.resumption import take_up
 from flows.resources import SiteResources
 from tasks.logs.run_log import run_log
+from tasks.step import ABORT
 from tasks.step.identity import StepIdentity
 from tasks.step.resources import Resources
 
@@ -169,11 +170,25 @@ def _tags(manifest: Manifest) -> list[str]:
 
 
 def _final_state(progress: Mapping[int, NodeProgress], folder: RunFolder) -> State[Any]:
-    faults = [f"step {node.label}: {node.fault}" for node in progress.values() if node.fault]
+    run, nodes = folder.recipe_run, progress.values()
+    faults = [f"step {node.label}: {node.fault}" for node in nodes if node.fault]
     if faults:
-        return Failed(message=state_message("; ".join(faults)) + f" (see `plaza dlq list --run {folder.recipe_run}`)")
-    done = sum(node.received > 0 for node in progress.values())
-    return Completed(message=f"{done} step{'s' * (done != 1)} done")
+        return Failed(message=f"{state_message('; '.join(faults))} ({'; '.join(_ways_on(nodes, run))})")
+    done = sum(node.received > 0 for node in nodes)
+    left = [f"; step {node.label} left {node.left} messages undone: {node.first_left}" for node in nodes if node.left]
+    return Completed(message=state_message(f"{done} step{'s' * (done != 1)} done{''.join(left)}"))
+
+
+def _ways_on(nodes: Collection[NodeProgress], run: str) -> Iterator[str]:
+    """Say what an operator can do about messages that were refused or left undone."""
+    if any(node.refused for node in nodes):
+        yield f"see `plaza dlq list --run {run}`"
+    if any(node.left and not node.refused for node in nodes):
+        yield f"what is left undone comes again when the run is taken up: `plaza resume {run}`"
+    for node in nodes:
+        if node.left and node.done_before and not node.sent.keys() - {ABORT}:
+            again = f"`plaza resume {run} --from {node.node}` has them come again"
+            yield f"step {node.label} was done with {node.done_before} messages before: {again}"
 
 
 def _note_failure(folder: RunFolder, failure: State[Any]) -> None:
@@ -206,9 +221,13 @@ def _dead_letter_keeper(
             traceback=refused.traceback,
             history=list(refused.history),
             at=time.time(),
+            others=refused.others,
         )
         try:
-            dead_letters.put(dead_letter)
+            if refused.others:  # it's kept already
+                dead_letters.note_others(dead_letter.name, refused.others)
+            else:
+                dead_letters.put(dead_letter)
         except OSError as error:
             logger.error("the dead letter %s can't be kept (%s); %s has it", dead_letter.name, error, folder.journal)
 

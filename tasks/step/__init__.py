@@ -2,6 +2,7 @@
 
 from tasks.step.checking import Chooses, Fills, NodePlan, SpeltFreely
 from tasks.step.contract import (
+    ABORT,
     BY_HAND,
     Message,
     MessageFunction,
@@ -17,6 +18,7 @@ from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 from tasks.step.retries import USUAL_RETRIES, Retries
 
 __all__ = [
+    "ABORT",
     "BY_HAND",
     "USUAL_RETRIES",
     "Chooses",

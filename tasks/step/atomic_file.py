@@ -27,16 +27,32 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
-def link_atomically(link: Path, target: str) -> bool:
-    """Make a symbolic link, or turn an existing one; a real file or folder of that name is left alone.
+def link_atomically(link: Path, target: str, *, overwrite: bool = False) -> bool:
+    """Make a symbolic link; what is there of that name is left alone.
+
+    Parameters
+    ----------
+    overwrite
+        A link that leads elsewhere is turned; a real file or folder is left alone even so.
 
     Returns
     -------
     bool
-        Whether the link is there.
+        Whether the link is there, and leads to the target.
+
+    Raises
+    ------
+    OSError
+        It can't be made.
     """
-    if link.exists() and not link.is_symlink():
-        return False
+    try:
+        link.symlink_to(target)
+    except FileExistsError:
+        is_right = link.is_symlink() and os.path.realpath(link) == os.path.realpath(link.parent / target)
+        if is_right or not (overwrite and link.is_symlink()):
+            return is_right
+    else:
+        return True
     # There's no call that turns a link in place: unlink and symlink would leave a moment without one.
     temporary = link.with_name(f".{link.name}.{uuid4().hex[:8]}")
     temporary.symlink_to(target)

@@ -6,8 +6,15 @@ the engine (`flows.recipe.engine.run`) and `plaza step run` call them.
 
 A recipe run that was killed goes on with the messages that were not done. A message step's message is done when the
 function returns. A stream step says when: by a send that `completes` messages, or by `context.done(message)`.
-What it doesn't speak of is done when it returns. A message that comes again has the same number as before,
+What it never speaks of stays undone, and its node has failed. A message that comes again has the same number as before,
 by which a step can tell what it has done for it already (`context.key(message)`).
+
+A *fan-in* gathers messages for one answer. Where its inbox ends before it can give that, the messages aren't done: it
+says why by `context.leave_undone(messages, reason, ABORT)`. They come again, with what was missing, when the run is
+taken up again. Who is to know of it in the recipe hears it on an output named `abort`; where that leads nowhere the
+node has failed, so that no run is called completed whose answer is missing. `tasks.xray_centring` is an example.
+
+A step that can't use any message of its node refuses them by `NodeRefused`: one dead letter stands for all.
 """
 
 from __future__ import annotations
@@ -25,6 +32,9 @@ from tasks.step.retries import USUAL_RETRIES, Retries
 if TYPE_CHECKING:
     from tasks.step.checking import NodePlan
     from tasks.step.resources import Resources
+
+ABORT: Final = "abort"
+"""An output by which a step says that it gives up: what it says so of isn't done, unless a node hears it."""
 
 BY_HAND: Final = "by-hand"
 """The recipe run of steps that are run by hand: its messages are numbered anew each time, with nothing kept."""
@@ -96,6 +106,18 @@ def _nothing_to_keep(message: Message) -> None:
     """Ignore that a message is done: a step that is run by hand isn't taken up again."""
 
 
+class LeaveUndone(Protocol):
+    """Has messages wait until the run is taken up again."""
+
+    def __call__(self, messages: Iterable[Message], reason: str, told_on: str | None = None, /) -> None:
+        """Say which and why, and the output on which the recipe was told of it."""
+        ...
+
+
+def _nothing_to_leave(messages: Iterable[Message], reason: str, told_on: str | None = None) -> None:
+    """Ignore that messages aren't done: nobody takes up what is run by hand."""
+
+
 @dataclass(frozen=True)
 class StepContext:
     """The surroundings of a running step.
@@ -110,6 +132,7 @@ class StepContext:
         Ports to the world beyond: ISPyB, the analysis cluster, mail, other recipes' runs, cluster jobs.
     refuse
         Called as `refuse(message, error)` by stream steps for a message that they can't use; a message step raises.
+        After a `NodeRefused`, all that are refused so wait with the first one, which is the only dead letter.
     progress
         Called as `progress(done, expected)` by stream steps; cheap, call it as often as you like.
     done
@@ -117,6 +140,10 @@ class StepContext:
     sent_before
         How many times the step had sent on each output when the run was taken up again: a fan-in that has told its
         result doesn't begin anew with messages that come late.
+    leave_undone
+        Called as `leave_undone(messages, reason, told_on)` by stream steps for messages that nothing will come of in
+        this process: something is missing that only an operator can bring. They wait until the run is taken up again.
+        The node has failed, unless it has told of it on an output, and that leads somewhere.
     """
 
     node: Mapping[str, Any]
@@ -127,6 +154,7 @@ class StepContext:
     done: Callable[[Message], None] = _nothing_to_keep
     sent_before: Mapping[str, int] = field(default_factory=dict)
     logger: logging.Logger | logging.LoggerAdapter[Any] = field(default_factory=lambda: logging.getLogger("tasks"))
+    leave_undone: LeaveUndone = _nothing_to_leave
 
     def key(self, message: Message) -> str:
         """Return what names a message among all of all recipe runs, the same when it comes again after a crash."""

@@ -14,7 +14,7 @@ from typing import Any, cast
 import msgspec
 from pydantic import ValidationError
 
-from blocks.errors import MessageRefused
+from blocks.errors import NodeRefused
 from blocks.validation_faults import describe
 from tasks.step.contract import BY_HAND, Message, MessageFunction, Send, Step, StepContext, StepParameters
 from tasks.step.resources import Resources
@@ -25,13 +25,13 @@ def read_parameters(step: Step, node: Mapping[str, Any]) -> StepParameters:
 
     Raises
     ------
-    MessageRefused
+    NodeRefused
         One is missing or has the wrong type; the message names each.
     """
     try:
         return step.parameters.model_validate(node.get("parameters") or {})
     except ValidationError as error:
-        raise MessageRefused(f"the parameters of {step.queue} are wrong: {describe(error)}") from error
+        raise NodeRefused(f"the parameters of {step.queue} are wrong: {describe(error)}") from error
 
 
 class Handled(msgspec.Struct, frozen=True):
@@ -45,11 +45,11 @@ def run_step(step: Step, inbox: AsyncIterator[Message], context: StepContext) ->
     """Feed an inbox to a step and return what comes of it: the sends of a stream step, or messages handled.
 
     A message that a message step refuses goes to `context.refuse`, and the next one is taken.
-    Wrong parameters refuse every message: none is lost and none is half done.
+    Wrong parameters refuse every message, as one: none is lost and none is half done.
     """
     try:
         parameters = read_parameters(step, context.node)
-    except MessageRefused as error:
+    except NodeRefused as error:
         return _refuse_all(inbox, context, error)
     if step.stream_function is not None:
         return cast("AsyncGenerator[Send | Handled, None]", step.stream_function(parameters, inbox, context))
@@ -65,7 +65,7 @@ def sends_of(result: Send | Handled) -> list[Send]:
 
 
 async def _refuse_all(
-    inbox: AsyncIterator[Message], context: StepContext, error: MessageRefused
+    inbox: AsyncIterator[Message], context: StepContext, error: NodeRefused
 ) -> AsyncGenerator[Handled, None]:
     async for message in inbox:
         context.refuse(message, error)
@@ -115,10 +115,22 @@ def _call(function: MessageFunction, parameters: StepParameters, message: Messag
 
 @dataclass
 class StepOutcome:
-    """What a step did with some messages: what it sent, in order, and what it refused."""
+    """What a step did with some messages: what it sent, in order, what it refused, and what it left undone, and why."""
 
     sent: list[Send] = field(default_factory=list)
     refused: list[tuple[Message, Exception]] = field(default_factory=list)
+    undone: list[tuple[Message, str]] = field(default_factory=list)
+
+    def refuse(self, message: Message, error: Exception) -> None:
+        """Note a message that is refused, or that waits with the first one where all of the node are."""
+        if isinstance(error, NodeRefused) and any(isinstance(other, NodeRefused) for _, other in self.refused):
+            self.undone.append((message, str(error)))
+        else:
+            self.refused.append((message, error))
+
+    def leave_undone(self, messages: Iterable[Message], reason: str, told_on: str | None = None) -> None:
+        """Note messages that the step isn't done with."""
+        self.undone += [(message, reason) for message in messages]
 
 
 async def try_step(
@@ -126,9 +138,7 @@ async def try_step(
 ) -> StepOutcome:
     """Run a step by itself on some payloads, to its end."""
     outcome = StepOutcome()
-    context = StepContext(
-        node, recipe_run, resources, refuse=lambda message, error: outcome.refused.append((message, error))
-    )
+    context = StepContext(node, recipe_run, resources, refuse=outcome.refuse, leave_undone=outcome.leave_undone)
 
     async def inbox() -> AsyncIterator[Message]:
         for number, payload in enumerate(payloads, 1):

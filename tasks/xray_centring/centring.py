@@ -4,29 +4,32 @@ Two-dimensional scans only. The messages of three-dimensional ones (parameter `d
 are refused with the reason: a centre found from one of their grids alone would be wrong.
 
 Differences from Zocalo, on purpose: an image that comes twice counts once; an incomplete grid is given up when the
-inbox ends, not after a quarter of an hour of silence.
+inbox ends, not after a quarter of an hour of silence, and its images aren't done then: they come again when the run is
+taken up, with those that were missing.
 """
 
 import asyncio
+import itertools
 import json
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from blocks.errors import MessageRefused
+from blocks.errors import MessageRefused, NodeRefused
 from blocks.retrying import retry
 from blocks.validation_faults import describe
-from tasks.step import USUAL_RETRIES, Message, NodePlan, Send, StepContext, stream_step
+from tasks.step import ABORT, USUAL_RETRIES, Message, NodePlan, Send, StepContext, stream_step
 from tasks.step.atomic_file import link_atomically, write_atomically
 from tasks.xray_centring.mathematics import CentringResult, draw_grid, find_centre
 from tasks.xray_centring.models import CentringParameters, GatheredImages, GridInfo, ImageResult
 
 SINGLE_IMAGE_COMMENT = "Diffraction grid scan of 1 by 1 images"  # has no grid information, and needs none
-NUMBERS_IN_LOG = 10
+NUMBERS_NAMED = 10
 WRITE_TRIES = 3  # seconds, not minutes: somebody waits for what comes after
 WRITE_PAUSES = USUAL_RETRIES.pauses
 
@@ -44,7 +47,7 @@ def check_centring(parameters: CentringParameters, plan: NodePlan) -> None:
 @stream_step(
     queue="reduce.xray_centering",
     parameters=CentringParameters,
-    outputs=("success", "abort"),
+    outputs=("success", ABORT),
     default_output="success",
     check=check_centring,
 )
@@ -53,11 +56,12 @@ async def centre_crystal(
 ) -> AsyncIterator[Send]:
     """Send where the crystal is once all images of the grid are there; `abort` if the inbox ends before.
 
-    The images are done together, with what is sent: a run that is killed before gathers them anew.
+    The images are done together, with what is sent: a run that is killed before gathers them anew, as does one that is
+    taken up after the inbox ended too early, or after the result couldn't be written.
     """
     try:
         info = read_grid_info(parameters, context.node)
-    except MessageRefused as error:
+    except NodeRefused as error:
         async for message in inbox:
             context.refuse(message, error)
         return
@@ -65,30 +69,12 @@ async def centre_crystal(
         async for message in inbox:
             context.done(message)
         return
-    images = GatheredImages(info.steps_x * info.steps_y)
-    gathered: list[Message] = []
-    # A run that is taken up again knows nothing of the images before; those that come late change no result.
-    was_told = bool(context.sent_before.get("success"))
+    grid = _Grid(parameters, info, context)
     async for message in inbox:
-        image = _read(message, context)
-        if image is None:
-            continue
-        if was_told or not _is_new(image, images, context):
-            context.done(message)
-            continue
-        gathered.append(message)
-        context.progress(len(images.counts), images.expected)
-        if images.is_complete:
-            result, report = await asyncio.to_thread(_find_sample, parameters, info, images)
-            if fault := await _write_patiently(parameters, result, report):  # ISPyB shall have the result even so
-                reason = f"GDA can't read where the crystal is, as the result can't be written: {fault}"
-                context.refuse(message, MessageRefused(reason))
-            _log_latency(parameters, result, time.time() - images.last_seen_at, context)
-            payload = {"results": [asdict(result)], "status": "success", "type": "2d"}
-            yield Send(payload, "success", follows=message, completes=tuple(gathered))
-    if gathered and not images.is_complete:
-        _log_incomplete(parameters, images, context)
-        yield Send({}, "abort", follows=gathered[-1], completes=tuple(gathered))
+        if grid.is_completed_by(message) and (answer := await grid.centre(message)):
+            yield answer
+    if answer := grid.end():
+        yield answer
 
 
 def read_grid_info(parameters: CentringParameters, node: Mapping[str, Any]) -> GridInfo | None:
@@ -96,11 +82,11 @@ def read_grid_info(parameters: CentringParameters, node: Mapping[str, Any]) -> G
 
     Raises
     ------
-    MessageRefused
+    NodeRefused
         None of the node's messages can be used.
     """
     if parameters.is_3d:
-        raise MessageRefused(
+        raise NodeRefused(
             f"data collection {parameters.dcid} is part of a three-dimensional grid scan (experiment type "
             f"{parameters.experiment_type}, with data collections {parameters.dcg_dcids}); only two-dimensional "
             "centring is offered: for it a recipe gives neither dcg_dcids nor the type Mesh3D"
@@ -109,17 +95,74 @@ def read_grid_info(parameters: CentringParameters, node: Mapping[str, Any]) -> G
     if not info:
         if SINGLE_IMAGE_COMMENT in str(node.get("comment")):
             return None
-        raise MessageRefused(
+        raise NodeRefused(
             f"data collection {parameters.dcid} has no grid information: expected `gridinfo` in the recipe's node, "
             "from ISPyB's table GridInfo"
         )
     try:
         return GridInfo.model_validate(info)
     except ValidationError as error:
-        raise MessageRefused(
+        raise NodeRefused(
             f"the grid information of data collection {parameters.dcid} is wrong: {describe(error)}; "
             "correct its row of ISPyB's table GridInfo"
         ) from error
+
+
+class _Grid:
+    """The images of a grid as they are gathered, and what becomes of them."""
+
+    def __init__(self, parameters: CentringParameters, info: GridInfo, context: StepContext) -> None:
+        self._parameters, self._info, self._context = parameters, info, context
+        self._images = GatheredImages(info.steps_x * info.steps_y)
+        self._gathered: list[Message] = []
+        # By an earlier process: what is gathered now came late, or the result couldn't be written then
+        self._was_told = bool(context.sent_before.get("success"))
+
+    def is_completed_by(self, message: Message) -> bool:
+        """Take an image, and tell whether it's the last of the grid."""
+        image = _read(message, self._context)
+        if image is None:
+            return False
+        if not _is_new(image, self._images, self._context):
+            self._context.done(message)
+            return False
+        self._gathered.append(message)
+        self._context.progress(len(self._images.counts), self._images.expected)
+        return self._images.is_complete
+
+    async def centre(self, last: Message) -> Send | None:
+        """Write where the crystal is, and return what is to be told of it, unless it was told."""
+        parameters, context, gathered = self._parameters, self._context, tuple(self._gathered)
+        result, report = await asyncio.to_thread(_find_sample, parameters, self._info, self._images)
+        fault = await _write_patiently(parameters, result, report, context)
+        if fault:
+            reason = f"GDA can't read where the crystal is, as the result can't be written: {fault}"
+            context.leave_undone(gathered, reason)
+        elif self._was_told:
+            self._finish()
+        if self._was_told:
+            return None
+        _log_latency(parameters, result, time.time() - self._images.last_seen_at, context)
+        payload = {"results": [asdict(result)], "status": "success", "type": "2d"}
+        # ISPyB shall have the result even if GDA can't
+        return Send(payload, "success", follows=last, completes=() if fault else gathered)
+
+    def end(self) -> Send | None:
+        """Be done with what came late; leave an incomplete grid undone, and return what is told of that."""
+        if self._images.is_complete or not self._gathered:
+            return None
+        if self._was_told:
+            self._finish()
+            return None
+        reason = _describe_gaps(self._parameters, self._images)
+        self._context.logger.error("%s", reason)
+        self._context.leave_undone(self._gathered, reason, ABORT)
+        # The answer to the first, which is the same when all come again: it's told once
+        return Send({}, ABORT, follows=self._gathered[0])
+
+    def _finish(self) -> None:
+        for message in self._gathered:
+            self._context.done(message)
 
 
 def _read(message: Message, context: StepContext) -> ImageResult | None:
@@ -159,7 +202,9 @@ def _find_sample(parameters: CentringParameters, info: GridInfo, images: Gathere
     return result, "\n".join(lines) + "\n"
 
 
-async def _write_patiently(parameters: CentringParameters, result: CentringResult, report: str) -> OSError | None:
+async def _write_patiently(
+    parameters: CentringParameters, result: CentringResult, report: str, context: StepContext
+) -> OSError | ValueError | None:
     """Write the results, again after a pause for a fault that may pass; return what is in the way for good."""
     try:
         await retry(
@@ -168,20 +213,32 @@ async def _write_patiently(parameters: CentringParameters, result: CentringResul
             WRITE_PAUSES,
             tries=WRITE_TRIES,
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: no path at all, with a NUL in it
         return error
+    if parameters.output and parameters.results_symlink:
+        await asyncio.to_thread(_link_results, parameters.output, parameters, context)
     return None
 
 
 def _write_results(parameters: CentringParameters, result: CentringResult, report: str) -> None:
-    """Leave the result where GDA reads it, the report, and a link to their folder beside that folder's parent."""
-    if parameters.log:
-        write_atomically(parameters.log, report.encode())
+    """Leave the result where GDA reads it, and the report beside it for people."""
     if parameters.output:
         write_atomically(parameters.output, json.dumps(asdict(result), sort_keys=True).encode())
-    if parameters.output and parameters.results_symlink:
-        folder = parameters.output.parent
-        link_atomically(folder.parent.parent / parameters.results_symlink, f"{folder.parent.name}/{folder.name}")
+    if parameters.log:
+        write_atomically(parameters.log, report.encode())
+
+
+def _link_results(output: Path, parameters: CentringParameters, context: StepContext) -> None:
+    """Link the result's folder beside that folder's parent: a convenience, without which there's a result as well."""
+    folder = output.parent
+    link, target = folder.parent.parent / str(parameters.results_symlink), f"{folder.parent.name}/{folder.name}"
+    try:
+        if not link_atomically(link, target, overwrite=parameters.overwrite_symlink):
+            context.logger.warning(
+                "%s is there already and is left alone: it doesn't lead to %s (see overwrite_symlink)", link, folder
+            )
+    except (OSError, ValueError) as error:
+        context.logger.warning("the link %s to %s can't be made: %s", link, folder, error)
 
 
 def _log_latency(
@@ -204,13 +261,10 @@ def _log_latency(
     )
 
 
-def _log_incomplete(parameters: CentringParameters, images: GatheredImages, context: StepContext) -> None:
-    missing = images.missing()
-    context.logger.error(
-        "data collection %d isn't centred: %d of %d images didn't come: %s%s",
-        parameters.dcid,
-        len(missing),
-        images.expected,
-        ", ".join(map(str, missing[:NUMBERS_IN_LOG])),
-        " …" if len(missing) > NUMBERS_IN_LOG else "",
+def _describe_gaps(parameters: CentringParameters, images: GatheredImages) -> str:
+    count = images.expected - len(images.counts)
+    numbers = ", ".join(map(str, itertools.islice(images.missing(), NUMBERS_NAMED)))
+    return (
+        f"data collection {parameters.dcid} isn't centred: {count} of {images.expected} images didn't come: {numbers}"
+        + (" …" if count > NUMBERS_NAMED else "")
     )

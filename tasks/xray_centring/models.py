@@ -1,5 +1,6 @@
 """What X-ray centring reads: the node's parameters, the grid from ISPyB, and images as their results come."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -21,6 +22,8 @@ from blocks.identifiers import Dcid
 from tasks.step import StepParameters
 from tasks.xray_centring.mathematics import Grid, Orientation, well_at, well_limits
 
+MOST_SPOTS = 2**31  # more can't be, and would be no number for the array
+
 Value = TypeVar("Value")
 
 
@@ -34,7 +37,15 @@ IfKnown = Annotated[Value | None, BeforeValidator(_unless_unknown)]
 
 
 class CentringParameters(StepParameters):
-    """The node's parameters that two-dimensional centring uses, with Zocalo's defaults; latencies in seconds."""
+    """The node's parameters that two-dimensional centring uses, with Zocalo's defaults; latencies in seconds.
+
+    Parameters
+    ----------
+    results_symlink
+        Name of a link to the results' folder, two folders further up.
+    overwrite_symlink
+        A link of that name which leads elsewhere is turned; otherwise it's left alone. A file or folder always is.
+    """
 
     dcid: Annotated[Dcid, Field(gt=0)]
     beamline: Annotated[str, Field(min_length=1)]
@@ -43,6 +54,7 @@ class CentringParameters(StepParameters):
     output: IfKnown[Path] = None
     log: IfKnown[Path] = None
     results_symlink: IfKnown[str] = None
+    overwrite_symlink: bool = False
     latency_log_warning: NonNegativeFloat = 30
     latency_log_error: NonNegativeFloat = 300
     sample_id: IfKnown[int] = None
@@ -105,7 +117,7 @@ class ImageResult(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
     number: PositiveInt = Field(alias="file-number")
-    n_spots_total: NonNegativeInt
+    n_spots_total: Annotated[NonNegativeInt, Field(le=MOST_SPOTS)]
     seen_at: NonNegativeFloat = Field(alias="file-seen-at")
 
 
@@ -151,6 +163,6 @@ class GatheredImages:
         """Return the complete grid's spot counts in the order of collection, (steps_x * steps_y,)."""
         return np.array([self.counts[number] for number in range(1, self.expected + 1)], dtype=np.int64)
 
-    def missing(self) -> list[int]:
-        """Return the numbers of the images that haven't come."""
-        return [number for number in range(1, self.expected + 1) if number not in self.counts]
+    def missing(self) -> Iterator[int]:
+        """Yield the numbers of the images that haven't come; a grid may be said to have any number of them."""
+        return (number for number in range(1, self.expected + 1) if number not in self.counts)

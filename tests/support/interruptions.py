@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+from blocks.errors import NodeRefused
 from tasks.step import Message, Send, Step, StepContext
 from tasks.step.resources import Resources
 from tasks.step.runner import Handled, run_step, sends_of
@@ -33,8 +34,10 @@ class InterruptedRun:
         Those of what was sent.
     refused
         The refused messages' payloads.
+    left
+        Why messages were left undone by the last process, by number.
     not_spoken_of
-        Numbers of the messages that were done only because the step came to its end.
+        Numbers of the messages of which the step had said nothing when it came to its end.
     """
 
     step: Step
@@ -47,6 +50,7 @@ class InterruptedRun:
     environments: list[Mapping[str, Any]] = field(default_factory=list)
     refused: list[Any] = field(default_factory=list)
     progress: list[tuple[int, int | None]] = field(default_factory=list)
+    left: dict[int, str] = field(default_factory=dict)
     not_spoken_of: list[int] = field(default_factory=list)
     _done: set[int] = field(default_factory=set)
     _sent_for: Counter[tuple[int, str | None]] = field(default_factory=Counter)
@@ -62,6 +66,11 @@ class InterruptedRun:
         """No message is left."""
         return len(self._done) == len(self.messages)
 
+    @property
+    def is_over(self) -> bool:
+        """Every message is done, or was left undone by the last process."""
+        return len(self._done) + len(self.left) == len(self.messages)
+
     async def process(self, kill_at: int | None = None, look_on: Callable[[], object] = lambda: None) -> None:
         """Let a process work on what is left: to its end, or until it's killed.
 
@@ -73,6 +82,8 @@ class InterruptedRun:
             Called at each of these moments.
         """
         heard, moments_left = self._sent_for.copy(), kill_at
+        stands_for_all: Message | None = None
+        self.left.clear()
 
         def write_journal() -> None:
             nonlocal moments_left
@@ -83,6 +94,12 @@ class InterruptedRun:
                     raise Killed
 
         def refuse(message: Message, error: Exception) -> None:
+            nonlocal stands_for_all
+            if isinstance(error, NodeRefused):
+                if stands_for_all:
+                    leave_undone([message], str(error))
+                    return
+                stands_for_all = message
             if self._is_held(message):
                 write_journal()
                 self.refused.append(message.payload)
@@ -92,6 +109,10 @@ class InterruptedRun:
             if self._is_held(message):
                 write_journal()
                 self._done.add(message.number)
+
+        def leave_undone(messages: Iterable[Message], reason: str, told_on: str | None = None) -> None:
+            write_journal()
+            self.left |= {message.number: reason for message in messages if self._is_held(message)}
 
         async def inbox() -> AsyncIterator[Message]:
             for message in self.messages:
@@ -106,6 +127,7 @@ class InterruptedRun:
             lambda *progress: self.progress.append(progress),
             finish,
             Counter(output for output, _ in self.sent),
+            leave_undone=leave_undone,
         )
         try:
             async with aclosing(run_step(self.step, inbox(), context)) as results:
@@ -119,10 +141,10 @@ class InterruptedRun:
         except Killed:
             return
         self.not_spoken_of = [message.number for message in self.messages if self._is_held(message)]
-        self._done.update(self.not_spoken_of)
+        self.left |= dict.fromkeys(self.not_spoken_of, "the step said nothing of it")
 
     def _is_held(self, message: Message) -> bool:
-        return message.number not in self._done
+        return message.number not in self._done and message.number not in self.left
 
     def _was_heard(self, send: Send, heard: Counter[tuple[int, str | None]]) -> bool:
         if send.follows is None or not heard[send.follows.number, send.output]:

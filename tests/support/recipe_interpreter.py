@@ -96,7 +96,7 @@ def _work(
     for payload, environment in inbox:
         judged = verdict(doings, payload)
         event = happening(number, payload, environment)
-        if kind == "produce" and doings.tells and judged == "hopeless":  # the fault comes in the midst of the answers
+        if kind == "produce" and judged == "hopeless":  # the fault comes in the midst of the answers
             told = answers(doings, payload)
             yield from _answers(doings, payload, environment, len(told) // 2)
         if judged in FAULTS:

@@ -46,8 +46,6 @@ class Doings(StepParameters):
         How many times a source does so.
     verdicts
         What becomes of a message, by a digest of its payload.
-    tells
-        A source says when a message is done.
     tags
         The environment of what is sent has one entry more.
     """
@@ -55,7 +53,6 @@ class Doings(StepParameters):
     sends: tuple[str | None, ...] = ()
     rounds: int = 1
     verdicts: tuple[Verdict, ...] = ("fine",)
-    tells: bool = True
     tags: bool = False
 
 
@@ -166,11 +163,11 @@ async def forward(doings, inbox, context):
 
 
 async def produce(doings, inbox, context):
-    """Answer much to each message; a fault comes in the midst of it, unless the step keeps silent about what's done."""
+    """Answer much to each message; a fault comes in the midst of it."""
     async for message in inbox:
         sends = _sends(doings, message)
         error = context.resources.judge(doings, message, context)
-        if error and (not doings.tells or isinstance(error, MessageRefused)):
+        if isinstance(error, MessageRefused):
             context.refuse(message, error)
             continue
         for send in sends[: len(sends) // 2]:
@@ -182,8 +179,7 @@ async def produce(doings, inbox, context):
             continue
         for send in sends[len(sends) // 2 :]:
             yield send
-        if doings.tells:
-            context.done(message)
+        context.done(message)
 
 
 async def gather(doings, inbox, context):
@@ -250,7 +246,6 @@ def trial_recipes(draw: st.DrawFn) -> dict[str, Any]:
             "sends": draw(st.lists(st.sampled_from(["every", None, "first", "lost"]), min_size=1, max_size=4)),
             "rounds": draw(st.integers(0, 5)) if kind == "produce" else 1,
             "verdicts": draw(st.lists(st.sampled_from(VERDICTS), min_size=1, max_size=5)),
-            "tells": draw(st.booleans()),
             "tags": draw(st.booleans()),
         }
         if draw(st.integers(0, 9)) == 0:

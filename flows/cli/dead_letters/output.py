@@ -27,11 +27,17 @@ def dead_letter_table(dead_letters: Sequence[DeadLetter]) -> None:
             dead_letter.recipe,
             "" if dead_letter.dcid is None else str(dead_letter.dcid),
             f"{dead_letter.node} · {dead_letter.step}",
-            dead_letter.error.partition("\n")[0],
+            _cause(dead_letter),
         )
         for dead_letter in dead_letters
     ]
     print_table(TITLES, rows, is_cut=True)
+
+
+def _cause(dead_letter: DeadLetter) -> str:
+    """Return the error in a line, after what else waits with it: a table cuts what is long."""
+    first_line = dead_letter.error.partition("\n")[0]
+    return f"({dead_letter.stands_for}) {first_line}" if dead_letter.stands_for else first_line
 
 
 def dead_letter_text(dead_letter: DeadLetter) -> None:
@@ -47,6 +53,8 @@ def dead_letter_text(dead_letter: DeadLetter) -> None:
         "given up": f"{moment(dead_letter.at)} on {dead_letter.host}",
         "cause": dead_letter.error,
     }
+    if dead_letter.stands_for:
+        facts["stands for"] = f"others too: {dead_letter.stands_for}"
     for name, value in facts.items():
         console.print(Text.assemble((f"{name:<12}", "bold"), printable(str(value))))
     for title, content in (("payload", dead_letter.payload), ("environment", dict(dead_letter.environment))):

@@ -62,6 +62,8 @@ def as_document(history: RunHistory, nodes: Sequence[int], count: int | None) ->
                 "received": progress.received,
                 "sent": progress.sent,
                 "refused": progress.refused,
+                "left_undone": progress.left,
+                "fault": progress.fault,
             }
             for number, progress in history.progress.items()
         ],
@@ -133,9 +135,11 @@ class HistoryPrinter:
         messages = self._history.messages_of(node)
         # "sent again as 12" is one kind, whatever the number
         states = Counter(message_status(message).words.partition(" as ")[0] for message in messages)
-        label = self._history.progress[node].label
+        progress = self._history.progress[node]
         summary = ", ".join(f"{number} {words}" for words, number in states.items()) or "no messages"
-        self._title(f"{label}: {summary}")
+        self._title(f"{progress.label}: {summary}")
+        for reason in dict.fromkeys(entry.reason for entry in self._history.state.left[node].values()):
+            self._line(Text(f"  left undone: {self._value(reason)}", "red"))
         chosen = messages if count is None else self._choose(messages, count)
         width = max([5, *(len(str(message.number)) for message in chosen)])
         for message in chosen:

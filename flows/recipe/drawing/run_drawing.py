@@ -71,7 +71,8 @@ def counts(progress: NodeProgress) -> str:
     if not progress.received:
         return ""
     refused = f", {progress.refused} refused" if progress.refused else ""
-    return f"{progress.received} in, {progress.sent.total()} out{refused}"
+    left = f", {progress.left} undone" if progress.left else ""
+    return f"{progress.received} in, {progress.sent.total()} out{refused}{left}"
 
 
 def _without_parameters(node: Mapping[str, object]) -> dict[str, object]:

@@ -17,6 +17,7 @@ from flows.recipe.run_record.progress import NodeProgress
 
 VALUE_CHARACTERS: Final = 160
 ROWS: Final = 100  # of parameters; `plaza show` has them all
+STEP_TITLES: Final = ("step", "state", "in", "out", "tried again", "refused", "left undone", "the first reason")
 
 
 class RunPage:
@@ -43,7 +44,7 @@ class RunPage:
             [
                 f"# {markdown_text(manifest.recipe)} · dcid {'none' if manifest.dcid is None else manifest.dcid}",
                 self._drawing.markdown(progress),
-                _table(("step", "state", "in", "out", "tried again", "refused", "the first refusal"), _steps(progress)),
+                _table(STEP_TITLES, _steps(progress)),
                 "## Where it comes from",
                 _table(("what", ""), _provenance(manifest, self._folder)),
                 f"All of it, with every message: `plaza show {run}`; what the steps say: `plaza logs {run}`",
@@ -73,8 +74,8 @@ def _paths(parameters: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any
 def _steps(progress: Mapping[int, NodeProgress]) -> Iterator[Sequence[object]]:
     for node in progress.values():
         sent = ", ".join(f"{name or 'unnamed'} {count}" for name, count in node.sent.items())
-        refusal = (node.first_refusal or "").partition("\n")[0]
-        yield node.label, node.state, node.received, sent, node.retried, node.refused, refusal
+        reason = (node.first_refusal or node.first_left or "").partition("\n")[0]
+        yield node.label, node.state, node.received, sent, node.retried, node.refused, node.left, reason
 
 
 def _read(manifest: Manifest) -> dict[str, Any]:

@@ -17,11 +17,17 @@ class Answers(defaultdict[int, Counter[str | None]]):
 
     def is_new(self, number: int, output: str | None) -> bool:
         """Tell whether a step hasn't sent this before, when it had the message of this number for the last time."""
-        if (to_drop := self._to_drop.get(number)) and to_drop[output]:
-            to_drop[output] -= 1
+        if self.was_sent(number, output):
             return False
         self[number][output] += 1
         return True
+
+    def was_sent(self, number: int, output: str | None) -> bool:
+        """Tell whether a step had sent this before; so often is it told so."""
+        if (to_drop := self._to_drop.get(number)) and to_drop[output]:
+            to_drop[output] -= 1
+            return True
+        return False
 
     def begin_anew(self, number: int) -> None:
         """Expect a step to send again what it has sent in answer to a message that it wasn't done with."""

@@ -20,7 +20,7 @@ from typing import Any, Final
 from flows.recipe.engine.answers import Answers
 from flows.recipe.engine.channel import Channel
 from flows.recipe.engine.routing import Routes
-from flows.recipe.run_record.entries import Done, Entry, Failed, Receiver, Refused, Sent, SentMessage
+from flows.recipe.run_record.entries import Done, Entry, Failed, LeftUndone, Receiver, Refused, Sent, SentMessage
 from flows.recipe.run_record.journal import Journal
 from flows.recipe.run_record.run_state import RunState
 from tasks.step import Message, Send
@@ -66,6 +66,7 @@ class Exchange:
         self._answers = Answers()
         self._gathered: list[tuple[Channel, Message, float]] = []
         self._done: defaultdict[int, list[int]] = defaultdict(list)
+        self._unheard: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self._flushing: asyncio.Handle | None = None
 
     def restore(self, state: RunState) -> None:
@@ -105,24 +106,26 @@ class Exchange:
         at, outputs, gathered, answers = time.time(), self._destinations[node], self._gathered, self._answers
         sent: list[SentMessage] = []
         full, gathered_before = None, len(gathered)
+        number = 0 if cause is None else cause.number
         try:
             for send in sends:
                 output = send.output
                 # A message that comes again is answered again: what was sent the first time is dropped
                 destinations = outputs.get(output, ())
-                if (
-                    destinations
-                    and not done
-                    and send.follows is not None
-                    and not answers.is_new(send.follows.number, output)
-                ):
-                    continue
+                if destinations and cause is not None:
+                    if done:  # with the last of its answers: there's no need to know them any more
+                        if number in answers and answers.was_sent(number, output):
+                            continue
+                    elif not answers.is_new(number, output):
+                        continue
                 count[output or ""] += 1
                 if destinations:
                     sent.append(self._address(send, destinations, at, cause))
                     for _, channel, _ in destinations:
                         if channel.is_full:
                             full = channel
+                else:
+                    self._unheard[node][output or ""] += 1
             if sent and self._journal:
                 # In one line of the journal: a crash can't part answers from the messages that are done with them
                 self._journal.record(Sent(at, node, sent, done))
@@ -131,14 +134,18 @@ class Exchange:
             raise
         if done and not sent:
             self._done[node] += done
-        for number in done:
-            if number in answers:
-                answers.forget(number)
+        for finished in done:
+            if finished in answers:
+                answers.forget(finished)
         if self._flushing is None:
             self._flush_soon()
         if len(gathered) >= GATHERED:
             self.flush()
         return full
+
+    def leave_undone(self, node: int, numbers: Sequence[int], reason: str, *, is_heard: bool) -> None:
+        """Note messages that nothing more will come of before the run is taken up again."""
+        self._record(LeftUndone(time.time(), node, numbers, reason, is_heard))
 
     def note_done(self, node: int, done: Sequence[int]) -> None:
         """Note messages that are done without an answer."""
@@ -172,10 +179,11 @@ class Exchange:
             self._flushing.cancel()
             self._flushing = None
         if self._journal:
-            for node, done in self._done.items():
-                self._journal.record(Done(time.time(), node, done))
+            for node in self._done.keys() | self._unheard.keys():
+                self._journal.record(Done(time.time(), node, self._done[node], dict(self._unheard[node])))
             self._journal.flush()
         self._done.clear()
+        self._unheard.clear()
         gathered, self._gathered = self._gathered, []
         for channel, message, delay in gathered:
             channel.post(message, delay)

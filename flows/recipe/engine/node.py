@@ -10,14 +10,16 @@ import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from blocks.errors import NodeRefused
 from flows.recipe.engine.channel import Channel
 from flows.recipe.engine.exchange import Exchange
+from flows.recipe.engine.routing import Routes
 from flows.recipe.run_record.entries import HistoryEntry
 from flows.recipe.run_record.progress import NodeProgress
-from tasks.step import Message, Send, Step, StepContext
+from tasks.step import ABORT, Message, Send, Step, StepContext
 from tasks.step.resources import Resources
 from tasks.step.runner import Handled, run_step
 
@@ -28,7 +30,13 @@ TRACEBACK_CHARACTERS: Final = 20_000  # of the end, where the fault is
 
 @dataclass(frozen=True)
 class RefusedMessage:
-    """A message that is refused for good: by whom, why, and its failures before."""
+    """A message that is refused for good: by whom, why, and its failures before.
+
+    Parameters
+    ----------
+    others
+        How many more of its node wait with it, if it stands for all; None: it's refused by itself.
+    """
 
     node: int
     step: Step
@@ -36,9 +44,11 @@ class RefusedMessage:
     error: str
     traceback: str
     history: Sequence[HistoryEntry]
+    others: int | None = None
 
 
 KeepDeadLetter = Callable[[RefusedMessage], None]
+"""Keeps a refused message; one that stands for others once more, when it's known for how many."""
 
 
 class NodeRun:
@@ -52,6 +62,8 @@ class NodeRun:
         Nodes that receive a report of each message that this one refuses.
     keep_dead_letter
         Keeps such a message, before the journal says that it's refused.
+    routes
+        Where its outputs lead.
     """
 
     def __init__(
@@ -64,10 +76,14 @@ class NodeRun:
         exchange: Exchange,
         error_targets: Sequence[int],
         keep_dead_letter: KeepDeadLetter,
+        routes: Routes,
     ) -> None:
         self.number, self.node, self.step, self.progress = number, node, step, progress
         self._channel, self._exchange = channel, exchange
         self._error_targets, self._keep_dead_letter = error_targets, keep_dead_letter
+        self._routes, self._aborts_in_vain = routes, ABORT in step.outputs and not routes[ABORT]
+        self._stands_for_all: RefusedMessage | None = None
+        self._others: list[int] = []
         self._held: dict[int, Message] = {}
         self._failures: Counter[int] = Counter()
         self.history: defaultdict[int, list[HistoryEntry]] = defaultdict(list)
@@ -80,6 +96,7 @@ class NodeRun:
         """Feed the step all messages of the inbox, to the inbox's end.
 
         A step that breaks loses what it holds to its retries or to the dead letters, and is started again for the rest.
+        What it doesn't speak of is left undone.
         """
         while await self._channel.has_more():
             context = self._context(recipe_run, resources)
@@ -104,7 +121,9 @@ class NodeRun:
                 for message in [*self._held.values()]:
                     self._refuse(message, error)
             else:
-                self._finish([*self._held.values()])
+                silent = f"the step {self.step.name} has ended without saying what became of them"
+                self._leave_undone([*self._held.values()], silent)
+        self._leave_with_refused()
 
     def _take(self, message: Message) -> None:
         self._taken += 1
@@ -119,6 +138,8 @@ class NodeRun:
             sends, cause, completed = (result,), result.follows, result.completes
         else:
             sends, cause, completed = result.sends, result.message, (result.message,)
+        if self._aborts_in_vain and completed and any(send.output == ABORT for send in sends):
+            return self._give_up(sends, cause, completed)
         held, done = self._held, []
         for message in completed:
             if message.number in held:
@@ -128,15 +149,43 @@ class NodeRun:
             held.pop(number, None)
         return full
 
+    def _give_up(self, sends: Sequence[Send], cause: Message | None, unfinished: Sequence[Message]) -> Channel | None:
+        """Pass on what else a step sends that gives messages up, which nobody hears, and leave these undone."""
+        full = self._exchange.send(self.number, sends, cause, (), self.progress.sent)
+        self._leave_undone(unfinished, f"the step {self.step.name} has given up, and its output {ABORT} leads nowhere")
+        return full
+
     def _finish(self, messages: Iterable[Message]) -> None:
         done = [message.number for message in messages if self._held.pop(message.number, None) is not None]
         if done:
             self._exchange.note_done(self.number, done)
 
+    def _leave_undone(self, messages: Iterable[Message], reason: str, told_on: str | None = None) -> None:
+        """Have messages wait until the run is taken up again."""
+        left = [message.number for message in messages if self._held.pop(message.number, None) is not None]
+        if left:
+            self._note_left(left, reason, is_heard=told_on is not None and bool(self._routes[told_on]))
+
+    def _note_left(self, numbers: Sequence[int], reason: str, *, is_heard: bool = False) -> None:
+        level = logging.INFO if is_heard else logging.ERROR
+        logger.log(level, "%d messages are left undone: %s", len(numbers), reason)
+        self.progress.leave_undone(len(numbers), reason, is_heard=is_heard)
+        self._exchange.leave_undone(self.number, numbers, reason, is_heard=is_heard)
+
+    def _leave_with_refused(self) -> None:
+        """Leave undone what waits with the message that was refused for all, and have its dead letter say how many."""
+        if self._stands_for_all is not None and self._others:
+            self._keep(replace(self._stands_for_all, others=len(self._others)))
+            self._note_left(self._others, f"they wait with message {self._stands_for_all.message.number}")
+            self._others = []
+
     def _refuse(self, message: Message, error: BaseException) -> None:
         """Try a message again later, or refuse it for good."""
         if self._held.pop(message.number, None) is None:
             return  # done, or refused already
+        if isinstance(error, NodeRefused) and self._stands_for_all is not None:
+            self._others.append(message.number)
+            return
         fault = f"{type(error).__name__}: {error}"
         history = self.history[message.number]
         history.append(HistoryEntry(time.time(), fault))
@@ -157,14 +206,20 @@ class NodeRun:
         self._last_refusal = fault
         self.progress.refuse(fault)
         trace = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
-        try:
-            self._keep_dead_letter(RefusedMessage(self.number, self.step, message, fault, trace, history))
-        except Exception:  # it's in the journal all the same, and the rest must go on
-            logger.exception("message %d can't be kept as a dead letter", message.number)
+        refused = RefusedMessage(self.number, self.step, message, fault, trace, history)
+        if isinstance(error, NodeRefused):
+            self._stands_for_all = refused = replace(refused, others=0)
+        self._keep(refused)
         if self._error_targets:
             self.progress.sent["error"] += 1
         report = {"payload": message.payload, "error": fault, "node": self.number, "step": self.step.name}
         self._exchange.refuse(self.number, message, fault, report, self._error_targets)
+
+    def _keep(self, refused: RefusedMessage) -> None:
+        try:
+            self._keep_dead_letter(refused)
+        except Exception:  # it's in the journal all the same, and the rest must go on
+            logger.exception("message %d can't be kept as a dead letter", refused.message.number)
 
     def _context(self, recipe_run: str, resources: Resources) -> StepContext:
         progress, done_before = self.progress, self.progress.done
@@ -181,6 +236,7 @@ class NodeRun:
             done=_in_this_thread(lambda message: self._finish([message])),
             sent_before=dict(progress.sent),
             logger=logging.getLogger(f"tasks.{self.step.name}"),
+            leave_undone=_in_this_thread(self._leave_undone),
         )
 
 

@@ -107,6 +107,7 @@ class RecipeRun:
                 self._exchange,
                 self._error_targets[number],
                 keep_dead_letter,
+                self._routes[number],
             )
             for number, node in recipe.nodes.items()
         }

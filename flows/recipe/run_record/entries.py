@@ -97,10 +97,11 @@ class Sent(_Entry, frozen=True, tag="sent"):
 
 
 class Done(_Entry, frozen=True, tag="done"):
-    """A node was done with messages that need no answer."""
+    """A node was done with messages whose answers went to nobody; how many these were, by output."""
 
     node: int
     done: Sequence[int]
+    unheard: Mapping[str, int] = {}
 
 
 class Failed(_Entry, frozen=True, tag="failed"):
@@ -120,6 +121,21 @@ class Refused(_Entry, frozen=True, tag="refused"):
     sends: Sequence[SentMessage] = ()
 
 
+class LeftUndone(_Entry, frozen=True, tag="left-undone"):
+    """A node isn't done with messages, and nothing more will come of them before the run is taken up again.
+
+    Parameters
+    ----------
+    is_heard
+        Another node heard of it, so that it's no fault of the run.
+    """
+
+    node: int
+    left: Sequence[int]
+    reason: str
+    is_heard: bool = False
+
+
 class Repeated(_Entry, frozen=True, tag="repeated"):
     """Nodes begin anew: what they did doesn't count, and what waits for them is sent again, by this entry."""
 
@@ -127,7 +143,7 @@ class Repeated(_Entry, frozen=True, tag="repeated"):
     sends: Sequence[SentMessage] = ()
 
 
-Entry = Began | Ended | Sent | Done | Failed | Refused | Repeated
+Entry = Began | Ended | Sent | Done | Failed | Refused | LeftUndone | Repeated
 
 _TYPED: Final = b'{"type"'  # msgspec writes the tag first; Plaza 0.1 had none
 _DECODER: Final = msgspec.json.Decoder(Entry)

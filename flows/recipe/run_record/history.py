@@ -72,6 +72,9 @@ class RunHistory:
     def _progress(self, node: int, label: str) -> NodeProgress:
         progress = NodeProgress(node, label)
         progress.restore(self.state)
+        for entry in self.state.left[node].values():
+            progress.received += 1
+            progress.leave_undone(1, entry.reason, is_heard=entry.is_heard)
         # The journal doesn't say when; that they're set is what the node's state goes by
         if progress.received or any(delivery.node == node for delivery in self.state.waiting.values()):
             progress.started = 0.0

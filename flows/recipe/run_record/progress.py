@@ -14,6 +14,15 @@ class NodeProgress:
 
     `done` and `expected` are what its step says of its progress (images, files …); `sent` counts by output name;
     `started` and `finished` are seconds since the epoch.
+
+    Parameters
+    ----------
+    left
+        Messages that it left undone, in this process; `first_left` says why.
+    is_heard
+        Another node heard that these are left undone: it's no fault.
+    done_before
+        Messages that earlier processes were done with: they don't come again.
     """
 
     node: int
@@ -23,7 +32,11 @@ class NodeProgress:
     refused: int = 0
     retried: int = 0
     first_refusal: str | None = None
+    left: int = 0
+    first_left: str | None = None
+    is_heard: bool = True
     done: int = 0
+    done_before: int = 0
     expected: int | None = None
     started: float | None = None
     finished: float | None = None
@@ -33,25 +46,35 @@ class NodeProgress:
         """One word for it: waiting, running, done, failed, or not needed."""
         if self.finished is None:
             return "waiting" if self.started is None else "running"
-        if self.refused:
+        if self.fault:
             return "failed"
         return "done" if self.received else "not needed"
 
     @property
     def fault(self) -> str | None:
         """Why the node has failed, in a line; None if it hasn't."""
-        if not self.refused:
-            return None
-        return f"{self.refused} of {self.received} messages refused; the first: {self.first_refusal}"
+        faults = []
+        if self.refused:
+            faults.append(f"{self.refused} of {self.received} messages refused; the first: {self.first_refusal}")
+        if self.left and not self.is_heard:
+            faults.append(f"{self.left} of {self.received} messages left undone: {self.first_left}")
+        return "; ".join(faults) or None
 
     def refuse(self, reason: str) -> None:
         """Count a message that is refused."""
         self.refused += 1
         self.first_refusal = self.first_refusal or reason
 
+    def leave_undone(self, count: int, reason: str, *, is_heard: bool) -> None:
+        """Count messages that are left undone."""
+        self.left += count
+        self.is_heard &= is_heard
+        self.first_left = self.first_left or reason
+
     def restore(self, state: RunState) -> None:
-        """Count what earlier processes did."""
+        """Count what earlier processes did; what they left undone comes again."""
         self.received, self.done = state.received(self.node), state.done[self.node]
+        self.done_before = self.done
         self.retried = state.retried[self.node]
         self.sent.update(state.sent[self.node])
         for reason in state.refused[self.node].values():

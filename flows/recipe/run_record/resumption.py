@@ -23,18 +23,20 @@ from flows.recipe.run_record.run_state import Delivery, RunState, replay
 def take_up(folder: RunFolder, journal: Journal, dead_letters: DeadLetters) -> RunState | None:
     """Return how far a run has come, with what is to be handled once more sent again; None for a run that is new.
 
-    That is what operators have re-injected or else, if the run had come to its end, what was refused in it. A
-    dead letter whose message was sent once more already is left by a process that was killed before it could remove it.
+    That is what operators have re-injected or else, if the run had come to its end, what was refused in it; and always
+    a message that was refused for others too, since these wait and are delivered. A dead letter whose message was sent
+    once more already is left by a process that was killed before it could remove it.
     """
     state = replay(read_journal(folder.journal))
     if not state.all:
         return None
     reinjected = read_reinjected(folder)
     refused = list(dead_letters.all(folder.recipe_run))
-    if reinjected:
-        chosen = [dead_letter for dead_letter in reinjected.values() if _is_open(state, dead_letter)]
-    else:
-        chosen = [dead_letter for dead_letter in refused if state.ended and _is_open(state, dead_letter)]
+    is_every_one_tried = state.ended and not reinjected
+    wanted = [letter for letter in refused if is_every_one_tried or letter.others is not None]
+    # By number: one that an operator re-injects, killed before it could be removed, stands in both places
+    numbered = {letter.number: letter for letter in [*wanted, *reinjected.values()]}
+    chosen = [letter for letter in numbered.values() if _is_open(state, letter)]
     if chosen:
         sends = send_again(state, [_delivery(state, dead_letter) for dead_letter in chosen])
         journal.record(Sent(time.time(), 0, sends))

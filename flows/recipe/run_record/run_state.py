@@ -20,6 +20,7 @@ from flows.recipe.run_record.entries import (
     Entry,
     Failed,
     HistoryEntry,
+    LeftUndone,
     Refused,
     Repeated,
     Sent,
@@ -36,6 +37,7 @@ class MessageState(Enum):
     FAILED = "failed, will be tried again"
     DONE = "done"
     REFUSED = "refused"
+    LEFT_UNDONE = "undone, waits for the run to be taken up again"
     SENT_AGAIN = "sent again"
     FORGOTTEN = "forgotten: its node began anew"
 
@@ -97,7 +99,8 @@ class RunState:
     Parameters
     ----------
     waiting
-        Messages that were neither done nor refused, by number, in the order in which they were sent.
+        Messages that were neither done nor refused, by number, in the order in which they were sent; those that were
+        left undone, too.
     all
         All messages that were ever sent, by number.
     answers
@@ -108,6 +111,8 @@ class RunState:
         one again.
     refused
         The errors of messages that each node refused, by number.
+    left
+        What each node said of the messages that it left undone, by number, unless the run was taken up since.
     attempts
         The processes that had the run, in order.
     ended
@@ -121,6 +126,7 @@ class RunState:
     done: Counter[int] = field(default_factory=Counter)
     retried: Counter[int] = field(default_factory=Counter)
     refused: defaultdict[int, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
+    left: defaultdict[int, dict[int, LeftUndone]] = field(default_factory=lambda: defaultdict(dict))
     attempts: list[Attempt] = field(default_factory=list)
     ended: Ended | None = None
 
@@ -145,17 +151,22 @@ class RunState:
                 self._finish(entry.node, entry.at, entry.done)
             case Done():
                 self._finish(entry.node, entry.at, entry.done)
+                if entry.unheard:
+                    self.sent[entry.node].update(entry.unheard)
             case Failed():
                 self._fail(entry)
             case Refused():
                 self._send(entry.node, entry.at, entry.sends)
                 self._refuse(entry)
+            case LeftUndone():
+                self._leave(entry)
             case Repeated():
                 self._repeat(entry)
                 self._send(0, entry.at, entry.sends)
             case Began():
                 self.attempts.append(Attempt(entry))
                 self.ended = None
+                self._bring_back(entry.at)
             case Ended():
                 if self.attempts:  # the line in which it began may be spoilt
                     self.attempts[-1] = Attempt(self.attempts[-1].began, entry)
@@ -218,6 +229,20 @@ class RunState:
             delivery.history.append(HistoryEntry(entry.at, entry.error))
             self.refused[entry.node][entry.number] = entry.error
 
+    def _leave(self, entry: LeftUndone) -> None:
+        for number in entry.left:
+            if delivery := self.waiting.get(number):
+                delivery.becomes(MessageState.LEFT_UNDONE, entry.at)
+                self.left[entry.node][number] = entry
+
+    def _bring_back(self, at: float) -> None:
+        """Note that what was left undone is delivered again."""
+        for numbers in self.left.values():
+            for number in numbers:
+                if delivery := self.waiting.get(number):
+                    delivery.becomes(MessageState.WAITING, at)
+        self.left.clear()
+
     def _repeat(self, entry: Repeated) -> None:
         """Forget what some nodes did: all of it comes again."""
         nodes = set(entry.nodes)
@@ -225,6 +250,7 @@ class RunState:
         for node in nodes:
             self.sent.pop(node, None)
             self.refused.pop(node, None)
+            self.left.pop(node, None)
             del self.done[node], self.retried[node]
         for delivery in self.all.values():
             delivery.is_void |= delivery.source in nodes

@@ -79,6 +79,19 @@ async def send_many(parameters, inbox, context):
         context.done(message)
 
 
+@stream_step(queue="trial.analyse", parameters=Trial, outputs=("result",), default_output="result")
+async def analyse(parameters, inbox, context):
+    """Say what images have, whose numbers come from 0; those that a file `bad` names can't be analysed."""
+    async for message in inbox:
+        number = message.payload + 1
+        bad = parameters.folder / "bad"
+        if bad.exists() and str(number) in bad.read_text().split():
+            context.refuse(message, MessageRefused(f"image {number} can't be read"))
+        else:
+            result = {"file-number": number, "n_spots_total": number, "file-seen-at": time.time()}
+            yield Send(result, follows=message, completes=(message,))
+
+
 @message_step(queue="trial.pass", parameters=StepParameters, outputs=("next",), default_output="next")
 async def pass_on(parameters, message, context):
     """Send what comes."""

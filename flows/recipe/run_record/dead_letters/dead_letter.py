@@ -33,6 +33,9 @@ class DeadLetter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Its failures, the last one included, and what operators did about it.
     at, host
         When it was refused (seconds since the epoch), and on which machine.
+    others
+        How many messages more it stands for, as its node can't use any: they wait in their run, and come again when
+        it does. 0 while that isn't known; None: it stands for itself alone.
     """
 
     recipe_run: str
@@ -49,11 +52,19 @@ class DeadLetter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     history: Sequence[HistoryEntry]
     at: float
     host: str = msgspec.field(default_factory=socket.gethostname)
+    others: int | None = None
 
     @property
     def name(self) -> str:
         """What it's called on the command line, and its file."""
         return f"{self.recipe_run}-{self.number}"
+
+    @property
+    def stands_for(self) -> str:
+        """What else waits with it, in words; empty if it stands for itself alone."""
+        if self.others is None:
+            return ""
+        return f"{self.others} more messages of its node wait with it" if self.others else "its node can't use any"
 
     def noting(self, action: str) -> DeadLetter:
         """Return the dead letter with what the user of this process did about it in its history."""

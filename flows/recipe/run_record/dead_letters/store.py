@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from msgspec import structs
+
 from blocks.errors import DamagedDeadLetter, UnknownDeadLetter
 from blocks.settings import get_settings
 from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter, read_dead_letter
@@ -39,6 +41,11 @@ class DeadLetters:
     def put(self, dead_letter: DeadLetter) -> None:
         """Keep a dead letter; the same one again replaces itself."""
         dead_letter.write(self._file(dead_letter.name))
+
+    def note_others(self, name: str, others: int) -> None:
+        """Note how many more messages a dead letter stands for, unless somebody has dealt with it."""
+        with self.held(), suppress(FileNotFoundError, DamagedDeadLetter):
+            self.put(structs.replace(read_dead_letter(self._file(name)), others=others))
 
     def all(
         self, recipe_run: str | None = None, on_damage: Callable[[DamagedDeadLetter], None] = _warn

@@ -52,6 +52,29 @@ def test_sent_messages_are_printed_in_order(run_node, tmp_path):
     assert sent[-1]["payload"] == {"files-expected": 2, "files-seen": 2, "success": True}
 
 
+GRID = {
+    **{"steps_x": 2, "steps_y": 2, "dx_mm": 0.02, "dy_mm": 0.02, "micronsPerPixelX": 1, "micronsPerPixelY": 1},
+    **{"snapshot_offsetXPixel": 0, "snapshot_offsetYPixel": 0, "snaked": 0, "orientation": "horizontal"},
+}
+
+
+@pytest.mark.parametrize(
+    ("gridinfo", "sent", "told"),
+    [
+        (GRID, ["abort"], ["left undone 3 messages: data collection 1 isn't centred: 1 of 4 images didn't come: 4"]),
+        ({}, [], ["refused {", "has no grid information", "left undone 2 messages: data collection 1 has no grid"]),
+    ],
+)
+def test_what_a_step_leaves_undone_is_told_once(run_node, gridinfo, sent, told):
+    parameters = {"dcid": 1, "beamline": "i03"}
+    node = {"queue": "reduce.xray_centering", "parameters": parameters, "gridinfo": gridinfo, "output": {"success": 2}}
+    images = [{"file-number": number, "n_spots_total": 5, "file-seen-at": 1.0} for number in (1, 2, 3)]
+    status, lines, errors = run_node(node, *images)
+    assert (status, [line["output"] for line in lines]) == (1, sent)
+    assert all(errors.count(words) >= 1 for words in told)
+    assert errors.count("\nrefused ") + errors.startswith("refused ") <= 1
+
+
 def test_a_refused_message_is_told_and_the_others_are_handled(run_node):
     node = {"service": "DLS Notify GDA", "parameters": {"dcid": 1, "host": "mx-control", "port": 9}}
     status, sent, errors = run_node(node, {"file-number": 1, "n_spots_total": 5}, {"no": "number"})

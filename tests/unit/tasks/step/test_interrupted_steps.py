@@ -195,7 +195,7 @@ async def take_to_its_end(run, kills):
     for kill_at in kills:
         await run.process(kill_at)
     await run.process()
-    assert run.is_done
+    assert run.is_over
     return run
 
 

@@ -2,6 +2,7 @@ import errno
 import json
 import logging
 import time
+from pathlib import Path
 
 import pytest
 
@@ -112,6 +113,26 @@ async def test_incomplete_grid_aborts_and_names_missing_images(node, resources, 
         outcome = await try_step(centre_crystal, node, [images()[0], images()[3]], resources)
     assert [(send.output, send.payload) for send in outcome.sent] == [("abort", {})]
     assert "4 of 6 images didn't come: 2, 3, 5, 6" in caplog.text
+    assert [message.payload["file-number"] for message, _ in outcome.undone] == [1, 4]
+
+
+async def test_a_grid_of_impossible_size_is_left_undone_at_once(node, resources):
+    """Its missing images are too many to be listed."""
+    node["gridinfo"]["steps_x"] = 10**12
+    outcome = await try_step(centre_crystal, node, images(), resources)
+    assert "images didn't come: 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 …" in outcome.undone[0][1]
+
+
+async def test_an_incomplete_grid_is_centred_when_the_missing_image_comes_and_aborts_once(node, resources):
+    run = InterruptedRun(centre_crystal, node, images()[:5], resources)
+    for _ in range(2):
+        await run.process()
+        assert [output for output, _ in run.sent] == ["abort"]
+        assert len(run.left) == 5
+    run.messages.append(Message(images()[5], {}, 6, 0.0))
+    await run.process()
+    assert [output for output, _ in run.sent] == ["abort", "success"]
+    assert run.is_done
 
 
 async def test_image_outside_the_grid_is_ignored(node, resources, caplog):
@@ -162,9 +183,14 @@ async def test_grid_without_spots_is_told_as_failed_result(node, resources):
 async def test_scan_that_cannot_be_centred_refuses_all_its_images(parameters, reason, node, resources):
     node["parameters"].update(parameters)
     outcome = await try_step(centre_crystal, node, images(), resources)
+    assert_refused_as_a_whole(outcome, reason)
+
+
+def assert_refused_as_a_whole(outcome, reason):
     assert outcome.sent == []
-    assert len(outcome.refused) == 6
-    assert reason in str(outcome.refused[0][1])
+    ((_, error),) = outcome.refused
+    assert reason in str(error)
+    assert len(outcome.undone) == 5
 
 
 @pytest.mark.parametrize(
@@ -179,19 +205,16 @@ async def test_scan_that_cannot_be_centred_refuses_all_its_images(parameters, re
 async def test_wrong_grid_information_is_refused(change, reason, node, resources):
     node["gridinfo"].update(change)
     outcome = await try_step(centre_crystal, node, images(), resources)
-    assert len(outcome.refused) == 6
-    assert reason in str(outcome.refused[0][1])
+    assert_refused_as_a_whole(outcome, reason)
 
 
-@pytest.mark.parametrize(
-    ("comment", "n_refused"),
-    [("Diffraction grid scan of 1 by 1 images, top", 0), ("Diffraction grid scan of 3 by 2 images", 6), (None, 6)],
-)
-async def test_only_a_single_image_may_lack_grid_information(comment, n_refused, node, resources):
+@pytest.mark.parametrize("comment", ["Diffraction grid scan of 3 by 2 images", None])
+async def test_only_a_single_image_may_lack_grid_information(comment, node, resources):
     node.update(gridinfo={}, comment=comment)
+    assert_refused_as_a_whole(await try_step(centre_crystal, node, images(), resources), "no grid information")
+    node["comment"] = "Diffraction grid scan of 1 by 1 images, top"
     outcome = await try_step(centre_crystal, node, images(), resources)
-    assert outcome.sent == []
-    assert len(outcome.refused) == n_refused
+    assert (outcome.sent, outcome.refused, outcome.undone) == ([], [], [])
 
 
 async def test_unknown_values_count_as_not_given(node, resources, tmp_path):
@@ -235,13 +258,78 @@ async def test_results_are_written_for_gda_and_people(node, resources, tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == ["Dials5AResults.json", "log.txt"]
 
 
-async def test_result_that_cannot_be_written_still_goes_out(node, resources, tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    node["parameters"]["output"] = str(tmp_path / "file" / "Dials5AResults.json")
+def link_to(target):
+    return lambda link: link.symlink_to(target)
+
+
+@pytest.mark.parametrize(
+    ("make", "overwrite", "leads_to"),
+    [
+        (link_to("elsewhere"), False, "elsewhere"),
+        (link_to("elsewhere"), "true", "uuid/xray-centering"),
+        (link_to("latest"), False, "latest"),  # to itself
+        (link_to("uuid/xray-centering"), False, "uuid/xray-centering"),
+        (Path.mkdir, True, None),
+        (Path.touch, True, None),
+    ],
+)
+async def test_what_is_there_by_the_link_s_name_is_left_alone_unless_a_link_is_to_be_overwritten(
+    make, overwrite, leads_to, node, resources, tmp_path, caplog
+):
+    output, link = tmp_path / "processed" / "uuid" / "xray-centering" / "centre.json", tmp_path / "processed" / "latest"
+    output.parent.mkdir(parents=True)
+    make(link)
+    node["parameters"] |= {"output": str(output), "results_symlink": "latest", "overwrite_symlink": overwrite}
     outcome = await try_step(centre_crystal, node, images(), resources)
     assert [send.output for send in outcome.sent] == ["success"]
-    ((_, error),) = outcome.refused
-    assert "GDA" in str(error)
+    assert output.exists()
+    assert (str(link.readlink()) if link.is_symlink() else None) == leads_to
+    is_right = leads_to == "uuid/xray-centering"
+    assert (f"{link} is there already and is left alone" in caplog.text) != is_right
+
+
+async def test_a_path_that_is_none_costs_the_file_only(node, resources):
+    node["parameters"]["output"] = "/tmp/\0/centre.json"
+    outcome = await try_step(centre_crystal, node, images(), resources)
+    assert [send.output for send in outcome.sent] == ["success"]
+    assert {reason for _, reason in outcome.undone} == {
+        "GDA can't read where the crystal is, as the result can't be written: embedded null byte"
+    }
+
+
+@pytest.mark.parametrize("name", ["no/such/folder", "nul\0"])
+async def test_a_link_that_can_not_be_made_costs_a_warning_only(name, node, resources, tmp_path, caplog):
+    output = tmp_path / "processed" / "uuid" / "xray-centering" / "centre.json"
+    node["parameters"] |= {"output": str(output), "results_symlink": name}
+    outcome = await try_step(centre_crystal, node, images(), resources)
+    assert (len(outcome.sent), outcome.undone) == (1, [])
+    assert f"processed/{name} to" in caplog.text
+
+
+async def test_result_that_cannot_be_written_still_goes_out_and_is_written_when_that_is_mended(
+    node, resources, tmp_path
+):
+    (tmp_path / "file").write_text("in the way")
+    output = tmp_path / "file" / "Dials5AResults.json"
+    node["parameters"]["output"] = str(output)
+    run = InterruptedRun(centre_crystal, node, images(), resources)
+    for _ in range(2):
+        await run.process()
+        assert [output for output, _ in run.sent] == ["success"]
+        assert len(run.left) == 6
+        assert "GDA" in run.left[1]
+    (tmp_path / "file").unlink()
+    await run.process()
+    assert [output for output, _ in run.sent] == ["success"]
+    assert json.loads(output.read_text())["status"] == "ok"
+    assert run.is_done
+
+
+async def test_result_is_written_for_gda_though_the_report_can_not_be(node, resources, tmp_path):
+    node["parameters"] |= {"output": str(tmp_path / "centre.json"), "log": str(tmp_path)}
+    outcome = await try_step(centre_crystal, node, images(), resources)
+    assert json.loads((tmp_path / "centre.json").read_text())["status"] == "ok"
+    assert len(outcome.undone) == 6
 
 
 @pytest.mark.parametrize(("latency_s", "level"), [(1, "INFO"), (40, "WARNING"), (400, "ERROR")])

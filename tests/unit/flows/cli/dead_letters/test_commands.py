@@ -70,6 +70,19 @@ def test_no_dead_letters_is_good(plaza):
     assert plaza("list", "--json") == (0, "", "")
 
 
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [(3599, "3599 more messages of its node wait with it"), (0, "its node can't use any"), (None, None)],
+)
+def test_what_a_dead_letter_stands_for_is_told(plaza, letters, others, words):
+    letters.put(letter(others=others))
+    for command in (["list"], ["show", "0b1c2d3e-3"]):
+        printed = " ".join(plaza(*command)[1].split())
+        assert (words or "ValueError") in printed
+        assert (" wait with it" in printed) == bool(others)
+    assert json.loads(plaza("list", "--json")[1])["others"] == others
+
+
 def test_any_dead_letter_is_listed_and_told_by_the_exit_status(plaza, letters):
     letters.put(letter())
     letters.put(letter(4, age_s=10.0, dcid=None, error="\x1b[31mred [bold]" + "x" * 300))

@@ -24,6 +24,7 @@ async def count(parameters, inbox, context):
     async for message in inbox:
         for number in range(message.payload):
             yield Send(number, "every", follows=message)
+        context.done(message)
 
 
 class Site:
@@ -209,7 +210,7 @@ async def test_messages_that_a_step_leaves_in_its_inbox_are_handled_all_the_same
     @stream_step(queue="one", parameters=StepParameters, outputs=("it",), default_output="it")
     async def take_one(parameters, inbox, context):
         async for message in inbox:
-            yield Send(message.payload, "it", follows=message)
+            yield Send(message.payload, "it", follows=message, completes=(message,))
             return
 
     document = {1: {"queue": "count", "output": 2}, 2: {"queue": "one", "output": 3}, 3: {"queue": "keep"}}

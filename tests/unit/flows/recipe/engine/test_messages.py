@@ -195,18 +195,21 @@ REFUSAL = MessageRefused("no")
 
 
 @pytest.mark.parametrize(
-    ("says", "refused", "done"),
+    ("says", "refused", "done", "left"),
     [
-        (lambda context, message: context.done(message), 0, 5),
-        (lambda context, message: (context.done(message), context.done(message)), 0, 5),
-        (lambda context, message: context.refuse(message, REFUSAL), 5, 0),
-        (lambda context, message: (context.refuse(message, REFUSAL), context.refuse(message, REFUSAL)), 5, 0),
-        (lambda context, message: (context.refuse(message, REFUSAL), context.done(message)), 5, 0),
-        (lambda context, message: (context.done(message), context.refuse(message, REFUSAL)), 0, 5),
-        (lambda context, message: None, 0, 5),
+        (lambda context, message: context.done(message), 0, 5, 0),
+        (lambda context, message: (context.done(message), context.done(message)), 0, 5, 0),
+        (lambda context, message: context.refuse(message, REFUSAL), 5, 0, 0),
+        (lambda context, message: (context.refuse(message, REFUSAL), context.refuse(message, REFUSAL)), 5, 0, 0),
+        (lambda context, message: (context.refuse(message, REFUSAL), context.done(message)), 5, 0, 0),
+        (lambda context, message: (context.done(message), context.refuse(message, REFUSAL)), 0, 5, 0),
+        (lambda context, message: context.leave_undone([message], "no"), 0, 0, 5),
+        (lambda context, message: (context.leave_undone([message], "no"), context.done(message)), 0, 0, 5),
+        (lambda context, message: (context.done(message), context.leave_undone([message], "no")), 0, 5, 0),
+        (lambda context, message: None, 0, 0, 5),
     ],
 )
-async def test_what_is_said_first_of_a_message_counts_also_from_a_thread(engine, tmp_path, says, refused, done):
+async def test_what_is_said_first_of_a_message_counts_also_from_a_thread(engine, tmp_path, says, refused, done, left):
     path = tmp_path / "journal.jsonl"
     with Journal(path) as journal:
         records = await engine.run(
@@ -216,7 +219,7 @@ async def test_what_is_said_first_of_a_message_counts_also_from_a_thread(engine,
         )
     assert records[2].refused == len(engine.refused) == len(engine.kept) == refused
     state = replay(read_journal(path))
-    assert (len(state.refused[2]), state.done[2], len(state.waiting)) == (refused, done, 0)
+    assert (len(state.refused[2]), state.done[2], len(state.left[2]), len(state.waiting)) == (refused, done, left, left)
 
 
 async def test_steps_that_are_stuck_hold_no_other_up(engine):
@@ -241,7 +244,7 @@ async def test_steps_that_are_stuck_hold_no_other_up(engine):
 
 
 async def test_a_thread_that_outlives_its_step_does_no_harm(engine, tmp_path):
-    """It speaks when the step has ended, which was to say that all is done."""
+    """It speaks when the step has ended and said nothing, so that its messages are left undone."""
     goes_on, threads = threading.Event(), []
 
     @stream_step(queue="leave", parameters=StepParameters)
@@ -264,7 +267,7 @@ async def test_a_thread_that_outlives_its_step_does_no_harm(engine, tmp_path):
     for thread in threads:
         await asyncio.to_thread(thread.join)
     await asyncio.sleep(0)
-    assert records[1].state == "done"
+    assert (records[1].left, records[1].refused) == (1, 0)
     assert path.stat().st_size == size
 
 

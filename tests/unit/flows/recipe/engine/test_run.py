@@ -22,7 +22,7 @@ async def count(parameters, inbox, context):
     async for message in inbox:
         for number in range(parameters.count):
             yield Send(number, "every", follows=message)
-        yield Send("end", "finally", follows=message)
+        yield Send("end", "finally", follows=message, completes=(message,))
 
 
 @message_step(queue="double", parameters=StepParameters, outputs=("result",), default_output="result")
@@ -34,8 +34,8 @@ def double(parameters, message, context):
 
 @stream_step(queue="gather", parameters=StepParameters, outputs=("all",), default_output="all")
 async def gather(parameters, inbox, context):
-    payloads = [message.payload async for message in inbox]
-    yield Send(payloads)
+    messages = [message async for message in inbox]
+    yield Send([message.payload for message in messages], completes=tuple(messages))
 
 
 @stream_step(queue="break", parameters=StepParameters)
