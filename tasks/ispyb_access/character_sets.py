@@ -54,12 +54,12 @@ def can_hold(connection: Connection, column: Column[Any], value: str) -> bool:
 
 def first_unknown(value: str, character_set: str) -> str | None:
     """Return the first character that a character set of MySQL's doesn't have; None if it has all."""
-    if character_set in THREE_BYTES:
-        return next((character for character in value if character > LAST_OF_THREE_BYTES), None)
     try:
         value.encode(NARROW.get(character_set, "utf-8"))
-    except UnicodeEncodeError as error:
+    except UnicodeEncodeError as error:  # of a lone surrogate in any of them
         return value[error.start]
+    if character_set in THREE_BYTES:
+        return next((character for character in value if character > LAST_OF_THREE_BYTES), None)
     return None
 
 

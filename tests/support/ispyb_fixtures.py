@@ -24,7 +24,6 @@ from tasks.ispyb_access.writing.commands import COMMANDS
 from tasks.step.resources import Resources
 from tests.support.dev_mariadb import DevMariaDB, dev_mariadb, empty
 
-
 # In ISPyB's public schema texts are latin1; other sites have utf8mb4.
 CHARACTER_SETS = {"mariadb": "latin1", "mariadb-utf8": "utf8mb4"}
 

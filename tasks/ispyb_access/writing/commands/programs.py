@@ -91,6 +91,11 @@ class UpdateProcessingStatus(RowParameters):
     update_time: Annotated[LocalTime | None, In("processingEndTime")] = Field(None, description="Now if it isn't given")
 
     @property
+    def status_code(self) -> int | None:
+        """ISPyB's code of the status; None: it runs."""
+        return STATUS_CODES.get((self.status or "").lower())
+
+    @property
     def news(self) -> str:
         """What it says, in words."""
         status = self.status or "that it runs"
@@ -146,7 +151,7 @@ def update_processing_status(connection: Connection, update_: UpdateProcessingSt
     MessageRefused
         There is no such program.
     """
-    status, now = STATUS_CODES.get((update_.status or "").lower()), datetime.now()
+    status, now = update_.status_code, datetime.now()
     times = {"processingStartTime": update_.start_time or now, "processingEndTime": update_.update_time or now}
     fitted = prepare_row(connection, PROGRAM, update_.row() | times)
     columns = PROGRAM.c

@@ -143,19 +143,23 @@ class Connector(ISPyBMySQLSPConnector):  # type: ignore[misc]  # ispyb has no ty
         )
         return replaced
 
+    def select_row(self, statement: str, *parameters: object) -> tuple[Any, ...] | None:
+        """Return the row that an SQL statement selects; None if there is none."""
+        cursor = self.create_cursor()
+        try:
+            cursor.execute(statement, parameters)
+            row: tuple[Any, ...] | None = cursor.fetchone()
+        finally:
+            cursor.close()
+        return row
+
     def _parameter(self, procedure: str, place: int) -> tuple[str, int | None]:
         """Return the name of a procedure's parameter and how many characters it holds; "" if we may not see it."""
-        cursor = self.conn.cursor()
-        cursor.execute(PARAMETER, (procedure, place))
-        found = cursor.fetchone()
-        cursor.close()
-        return found or ("", None)
+        name, length = self.select_row(PARAMETER, procedure, place) or ("", None)
+        return name, length
 
     def _ask_character_set(self) -> str:
-        cursor = self.conn.cursor()
-        cursor.execute("SELECT @@character_set_database")
-        (name,) = cursor.fetchone()
-        cursor.close()
+        (name,) = self.select_row("SELECT @@character_set_database") or ("",)
         return str(name)
 
 
