@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Date, DateTime, Dialect, Time
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import TIMESTAMP, Date, DateTime, Dialect, Time
+from sqlalchemy.types import TypeEngine
 
 
 def pymysql_conversions() -> dict[Any, Callable[..., Any]]:
@@ -25,7 +25,9 @@ def pymysql_conversions() -> dict[Any, Callable[..., Any]]:
 
 def read_sqlite_leniently(dialect: Dialect) -> None:
     """Have a dialect of SQLite read texts that are no times as None."""
-    dialect.colspecs = {**dialect.colspecs, DateTime: _LenientDateTime, Date: _LenientDate, Time: _LenientTime}
+    times: tuple[type[TypeEngine[Any]], ...] = (Date, DateTime, Time, TIMESTAMP)
+    lenient = {kind: _lenient(dialect.colspecs[kind]) for kind in times}
+    dialect.colspecs = {**dialect.colspecs, **lenient}
 
 
 def _none_for_text(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -34,6 +36,10 @@ def _none_for_text(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return None if isinstance(value, str) else value
 
     return read
+
+
+def _lenient(own: type[TypeEngine[Any]]) -> type[TypeEngine[Any]]:
+    return type(f"Lenient{own.__name__}", (_Lenient, own), {})
 
 
 class _Lenient:
@@ -49,15 +55,3 @@ class _Lenient:
                 return None
 
         return read_leniently
-
-
-class _LenientDateTime(_Lenient, sqlite.DATETIME):
-    pass
-
-
-class _LenientDate(_Lenient, sqlite.DATE):
-    pass
-
-
-class _LenientTime(_Lenient, sqlite.TIME):
-    pass

@@ -28,9 +28,18 @@ from tests.support.dev_mariadb import DevMariaDB, dev_mariadb, empty
 CHARACTER_SETS = {"mariadb": "latin1", "mariadb-utf8": "utf8mb4"}
 
 
-@pytest.fixture(params=["sqlite", *(pytest.param(name, marks=pytest.mark.mariadb) for name in CHARACTER_SETS)])
+LATIN1, UTF8 = (pytest.param(name, marks=pytest.mark.mariadb) for name in CHARACTER_SETS)
+
+
+@pytest.fixture(params=["sqlite", LATIN1])
 def database(request: pytest.FixtureRequest) -> str:
-    """Which database: tests that use it run on all, unless they are marked with `only_sqlite` or `only_mariadb`."""
+    """Which database: tests that use it run on both, unless they are marked with `only_sqlite` or `only_mariadb`."""
+    return request.param
+
+
+@pytest.fixture(params=["sqlite", LATIN1, UTF8])
+def every_database(request: pytest.FixtureRequest) -> str:
+    """The same with either character set: modules about texts and look-ups import it under the name `database`."""
     return request.param
 
 
