@@ -12,7 +12,6 @@ from tasks.ispyb_access.overviews.collections import find_by_path
 from tasks.ispyb_access.overviews.jobs import list_jobs, read_job
 from tasks.ispyb_access.reading.reader import complete_parameters
 from tasks.ispyb_access.writing.commands import COMMANDS
-from tests.support.ispyb_fixtures import every_database as database  # noqa: F401  # a fixture
 
 ZERO, PARTIAL = "0000-00-00 00:00:00", "2026-00-00 00:00:00"
 NO_ZERO_DATES = "SET sql_mode = 'STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE'"
