@@ -155,10 +155,11 @@ def update_processing_status(connection: Connection, update_: UpdateProcessingSt
     times = {"processingStartTime": update_.start_time or now, "processingEndTime": update_.update_time or now}
     fitted = prepare_row(connection, PROGRAM, update_.row() | times)
     columns = PROGRAM.c
+    message: str | None = fitted["processingMessage"]  # which names of Greek letters may have made longer
     started, heard_of = (real_time(connection, columns[name]) for name in ("processingStartTime", "processingEndTime"))
     values = {
         "processingStatus": status,
-        "processingMessage": func.coalesce(fitted["processingMessage"], columns.processingMessage),
+        "processingMessage": func.coalesce(message and message[:MESSAGE_LENGTH], columns.processingMessage),
         "processingStartTime": func.coalesce(started, fitted["processingStartTime"]),
         "processingEndTime": fitted["processingEndTime"],
     }

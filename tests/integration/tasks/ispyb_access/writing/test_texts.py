@@ -79,6 +79,8 @@ def test_texts_for_people_give_way(run, column, as_written, add_collection, faci
 
 
 def test_names_for_letters_do_not_make_a_text_too_long(run, program, column, as_written):
+    run("update_processing_status", program_id=program, message="σ" * 80)
+    assert column(models.AutoProcProgram.processingMessage) == [as_written("σ" * 80)[:80]]
     run("add_program_message", program_id=program, severity="INFO", message="σ" * 200)
     assert column(models.AutoProcProgramMessage.message) == [as_written("σ" * 200)[:200]]
 
