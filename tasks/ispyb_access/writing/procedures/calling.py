@@ -36,6 +36,11 @@ PARAMETER: Final = (
     "SELECT PARAMETER_NAME, CHARACTER_MAXIMUM_LENGTH FROM information_schema.PARAMETERS "
     "WHERE SPECIFIC_SCHEMA = DATABASE() AND SPECIFIC_NAME = %s AND ORDINAL_POSITION = %s"
 )
+NARROWEST: Final = (
+    "SELECT CHARACTER_SET_NAME FROM information_schema.COLUMNS "
+    "WHERE TABLE_SCHEMA = DATABASE() AND CHARACTER_SET_NAME IN ('latin1', 'utf8', 'utf8mb3') "
+    "ORDER BY CHARACTER_SET_NAME LIMIT 1"
+)
 
 
 class Procedures:
@@ -159,8 +164,14 @@ class Connector(ISPyBMySQLSPConnector):  # type: ignore[misc]  # ispyb has no ty
         return name, length
 
     def _ask_character_set(self) -> str:
-        (name,) = self.select_row("SELECT @@character_set_database") or ("",)
-        return str(name)
+        """Return the character set that the procedures' texts have to be of: their parameters' or the tables'.
+
+        Where a server's default is wider than the tables, parameters take what columns can't hold, and the procedures,
+        which aren't strict, write `?` for it.
+        """
+        (of_database,) = self.select_row("SELECT @@character_set_database") or ("",)
+        (of_tables,) = self.select_row(NARROWEST) or (None,)  # those that we may see
+        return str(of_tables or of_database)
 
 
 Procedure = Callable[[Connector, Any], Any]

@@ -71,6 +71,27 @@ def test_status_is_written_whatever_its_message(run, program, state, caplog):
     assert f"p_updateMessage of procedure {PROCEDURE} holds characters of latin1 only" in caplog.text
 
 
+@pytest.fixture
+def wide_parameters(engine):
+    """Have the procedure made where a database's default is utf8mb4, and only its tables are latin1."""
+    with engine.begin() as connection:
+        connection.execute(text("ALTER DATABASE CHARACTER SET utf8mb4"))
+    yield
+    with engine.begin() as connection:
+        connection.execute(text("ALTER DATABASE CHARACTER SET latin1"))
+
+
+@pytest.mark.usefixtures("wide_parameters")
+class TestNarrowTables:
+    def test_status_is_written_readably(self, run, program, state):
+        run("update_processing_status", program_id=program, status="failure", message="I/σ(I)")
+        assert state() == ("xia2 dials", 0, "I/sigma(I)")
+
+    def test_name_is_refused(self, run, program):
+        with pytest.raises(MessageRefused, match=r"expected characters of latin1, .* seen 'σ'"):
+            run("update_program_name", program_id=program, program="xia2 σ")
+
+
 def test_message_is_no_longer_than_its_parameter(run, program, state):
     run("update_processing_status", program_id=program, message="σ" * 80)
     assert state() == ("xia2 dials", None, ("sigma" * 80)[:80])
