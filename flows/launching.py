@@ -21,7 +21,7 @@ from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound, PrefectException
 
 from blocks.errors import PrefectUnavailable
-from flows.display_text import shortened
+from flows.display_text import one_line, shortened
 from flows.prefect_limits import ParametersRefused, check_parameters
 from flows.prefect_outages import is_outage
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
@@ -30,7 +30,16 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
 DEPLOYMENT: Final = "live"
+TAG_CHARACTERS: Final = 100  # visits and beamlines take 45 in ISPyB
 REASON_CHARACTERS: Final = 500  # a refusal of Prefect's API repeats all that it was sent
+
+
+def collection_tags(dcid: object, beamline: object, visit: object) -> list[str]:
+    """Return the tags by which all runs for a data collection, a beamline or a visit are found in the UI."""
+    named = [f"dcid:{dcid}" if dcid else None, beamline, visit]
+    # NUL, for one, Prefect's database can't take
+    texts = [shortened(one_line(str(tag)), TAG_CHARACTERS) for tag in named if tag]
+    return list(dict.fromkeys(texts))
 
 
 class PrefectLauncher:

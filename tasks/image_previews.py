@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, ValidationError
 
 from blocks.errors import MessageRefused
-from tasks.diffraction.fan_out import FanOut
-from tasks.diffraction.requests import AnalysisParameters, PreviewRequest
+from blocks.validation_faults import describe
+from tasks.diffraction.fan_out import IMAGE_RETRIES, FanOut
+from tasks.diffraction.requests import AnalysisParameters, PreviewRequest, holds_several_images, names_in_full
 from tasks.step import Message, NodePlan, Send, StepContext, StepParameters, stream_step
 
 COMMAND = "diffraction"
-ONE_IMAGE = re.compile(r"\.cbf(\.gz|\.bz2)?$")
+COMPRESSED_IMAGE = re.compile(r"\.[^./]+\.(gz|bz2)\Z")  # whose name has two extensions
 VISIT = re.compile(r"/[a-z]{2}[0-9]{4,}-[0-9]+/")  # Diamond's, as in /mx12345-6/; the first in a path counts
 
 
@@ -39,7 +41,7 @@ def check_preview(parameters: PreviewParameters, plan: NodePlan) -> None:
         read_request(payload, recipe)
 
 
-@stream_step(queue="images", parameters=PreviewParameters, check=check_preview)
+@stream_step(queue="images", parameters=PreviewParameters, retries=IMAGE_RETRIES, check=check_preview)
 async def make_preview(
     parameters: PreviewParameters, inbox: AsyncIterator[Message], context: StepContext
 ) -> AsyncIterator[Send]:
@@ -50,13 +52,48 @@ async def make_preview(
     """
     done = 0
     recipe = parameters.model_dump(exclude_none=True)
-    async for message, files in FanOut(context, lambda message: read_request(message.payload, recipe)).results(inbox):
+    names = PreviewNames()
+
+    def make_request(message: Message) -> PreviewRequest:
+        return names.claim(read_request(message.payload, recipe))
+
+    async for message, files in FanOut(context, make_request).results(inbox):
         done += 1
         context.progress(done, None)
         context.logger.info("Wrote the preview %s and its thumbnail", files[0])
         context.done(message)
     return
     yield  # a stream step is a generator, though this one sends nothing
+
+
+class PreviewNames:
+    """The previews of a run, each of one image; whose those of other runs are, their files say."""
+
+    def __init__(self) -> None:
+        self._images: dict[str, str] = {}
+
+    def claim(self, request: PreviewRequest) -> PreviewRequest:
+        """Return a request whose names no other image of the run has.
+
+        Raises
+        ------
+        MessageRefused
+            The recipe or the message names the preview as it has named another image's.
+        """
+        if (other := self._find_other(request)) and request.by_default:
+            output, thumbnail = names_in_full(request)
+            request = replace(request, output=output, thumbnail=thumbnail)
+            other = self._find_other(request)
+        if other:
+            raise MessageRefused(
+                f"{request.output} is the preview of {other}: give {request.shown_image} an `output` of its own"
+            )
+        self._images[request.output] = self._images[request.thumbnail] = request.shown_image
+        return request
+
+    def _find_other(self, request: PreviewRequest) -> str | None:
+        owners = {self._images.get(name) for name in (request.output, request.thumbnail)}
+        return next(iter(owners - {None, request.shown_image}), None)
 
 
 def read_request(payload: Any, recipe: Mapping[str, Any]) -> PreviewRequest:
@@ -73,8 +110,9 @@ def read_request(payload: Any, recipe: Mapping[str, Any]) -> PreviewRequest:
         wanted |= {key: value for key, value in payload.items() if value}
     _check_command(wanted.get("image_command"))
     file, index = _find_image(wanted)
-    output = wanted.get("output") or default_output(file, index)
-    return PreviewRequest(file, index, output, thumbnail_of(output))
+    own = wanted.get("output")
+    output = str(own) if own else default_output(file, index)
+    return PreviewRequest(file, index, output, thumbnail_of(output), by_default=not own)
 
 
 def _check_command(command: Any) -> None:
@@ -86,7 +124,7 @@ def _find_image(wanted: Mapping[str, Any]) -> tuple[str, int]:
     """Return the file and the index in it, from `file` and what the file watcher says of it, else from `input`."""
     file = wanted.get("file")
     if file and file != "None":
-        return str(file), 1 if ONE_IMAGE.search(str(file)) else _number_of(wanted)
+        return str(file), _number_of(wanted) if holds_several_images(str(file)) else 1
     source = wanted.get("input")
     if source and source != "None":
         return split_input(str(source))
@@ -96,28 +134,38 @@ def _find_image(wanted: Mapping[str, Any]) -> tuple[str, int]:
 def _number_of(wanted: Mapping[str, Any]) -> int:
     """Return the image's number in a master as the file watcher gives it with an item of a master; 1 by default."""
     own = wanted.get("parameters")
-    if isinstance(own, Mapping) and own.get("scan_range"):
-        scan_range = AnalysisParameters.model_validate({"scan_range": own["scan_range"]}).scan_range
-        if scan_range:
-            return scan_range[0]
-    # The watcher counts an item's place in a master from 0; DIALS and xia2 count images from 1.
-    return int(wanted["hdf5-index"]) + 1 if "hdf5-index" in wanted else 1
+    try:
+        if isinstance(own, Mapping) and own.get("scan_range"):
+            scan_range = AnalysisParameters.model_validate({"scan_range": own["scan_range"]}).scan_range
+            if scan_range:
+                return scan_range[0]
+        # The watcher counts an item's place in a master from 0; DIALS and xia2 count images from 1.
+        return int(wanted["hdf5-index"]) + 1 if "hdf5-index" in wanted else 1
+    except ValidationError as error:
+        raise MessageRefused(f"the image of a preview isn't told by {own!r}: {describe(error)}") from error
+    except (TypeError, ValueError) as error:
+        raise MessageRefused(f"`hdf5-index` is the place of an image, from 0; seen {wanted['hdf5-index']!r}") from error
 
 
 def split_input(source: str) -> tuple[str, int]:
-    """Split xia2's `path:index[:x]`; a CBF file has one image only.
+    """Split xia2's `path:index[:x]`; any file but a master or a stack has one image only.
 
     >>> split_input("/data/a_master.h5:7:9"), split_input("/data/a_0007.cbf:7"), split_input("/data/a_master.h5")
     (('/data/a_master.h5', 7), ('/data/a_0007.cbf', 1), ('/data/a_master.h5', 1))
+    >>> split_input("/data/a_0000.img:0:0")
+    ('/data/a_0000.img', 1)
     """
     match = re.fullmatch(r"(.*?)(?::(\d+)(?::\d+)?)?", source, re.DOTALL)
     assert match, "any text matches it"
     path, index = match.groups()
-    return path, 1 if ONE_IMAGE.search(path) else int(index or 1)
+    return path, int(index or 1) if holds_several_images(path) else 1
 
 
 def default_output(file: str, index: int = 1) -> str:
     """Return where an image's preview belongs: in `jpegs`, right below the visit's folder.
+
+    Zocalo's name, with the number of a later image of a file. It isn't one image's alone, since it lacks the extension:
+    where another's preview stands under it, this one gets a longer name when it's drawn.
 
     >>> default_output("/dls/i03/data/2026/cm1234-5/xtal/a_0001.cbf")
     '/dls/i03/data/2026/cm1234-5/jpegs/xtal/a_0001.jpeg'
@@ -131,7 +179,7 @@ def default_output(file: str, index: int = 1) -> str:
     if visit is None:
         raise MessageRefused(f"{file} is below no visit's folder, such as /cm1234-5/: name the preview by `output`")
     path = Path(f"{file[: visit.end()]}jpegs/{file[visit.end() :]}")
-    stem = ONE_IMAGE.sub("", path.name) if ONE_IMAGE.search(path.name) else path.stem
+    stem = COMPRESSED_IMAGE.sub("", path.name) if COMPRESSED_IMAGE.search(path.name) else path.stem
     return str(path.with_name(f"{stem}.jpeg" if index == 1 else f"{stem}_{index}.jpeg"))
 
 

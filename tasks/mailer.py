@@ -132,9 +132,8 @@ def compose(parameters: MailParameters, message: Message, recipe_run: str, defau
 
 
 def fill_in(content: str, payload: Any) -> str:
-    """Put a payload into a text for `{payload}` and, laid out for reading, for `{pprint_payload}`."""
-    is_names = isinstance(payload, list) and all(isinstance(item, str) for item in payload)
-    values = {"payload": str(payload), "pprint_payload": "\n".join(payload) if is_names else pprint.pformat(payload)}
+    """Put a payload into a text for `{payload}` and, as Python's `pprint` lays it out, for `{pprint_payload}`."""
+    values = {"payload": str(payload), "pprint_payload": pprint.pformat(payload)}
     return _FIELD.sub(lambda match: values[match[1]], content)
 
 

@@ -1,9 +1,9 @@
 """Find all files that belong to a NeXus master, and count the images that they hold."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from blocks.errors import MessageRefused
+from tasks.fresh_folders import is_there
 from tasks.nexus.counting import count_images
 from tasks.nexus.errors import UnusableMaster
 from tasks.step import Message, NodePlan, Send, StepContext, StepParameters, message_step
@@ -62,7 +62,7 @@ def find_related_files(parameters: RelatedFilesParameters, message: Message, con
     master = parameters.file or (message.payload.get("file") if isinstance(message.payload, Mapping) else None)
     if not master or not isinstance(master, str):
         raise MessageRefused(NO_FILE)
-    if not Path(master).exists():
+    if not is_there(master):
         yield from _complain(f"File {master} not found", parameters, context)
         return
     try:

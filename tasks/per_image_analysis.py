@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from blocks.errors import MessageRefused
 from blocks.validation_faults import describe
-from tasks.diffraction.fan_out import FanOut
+from tasks.diffraction.fan_out import IMAGE_RETRIES, FanOut
 from tasks.diffraction.requests import AnalysisParameters, ImageRequest, ImageStatistics
 from tasks.step import Message, NodePlan, Send, StepContext, stream_step
 
@@ -25,6 +25,7 @@ def check_analysis(parameters: AnalysisParameters, plan: NodePlan) -> None:
     parameters=AnalysisParameters,
     outputs=("result",),
     default_output="result",
+    retries=IMAGE_RETRIES,
     check=check_analysis,
     only_sends=True,
 )

@@ -8,6 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from flows.display_text import one_line
 from flows.monitoring.following import WatchedRun
 
 STATE_STYLES = {"Completed": "green", "Failed": "bold red", "Crashed": "bold red", "Running": "cyan"}
@@ -34,7 +35,7 @@ class Display:
 
     def print_line(self, text: str) -> None:
         """Print a line that stays."""
-        self._console.print(text, highlight=False)
+        self._console.print(Text(one_line(text)))  # no markup: names of folders may have brackets
 
     def images_taken(self, taken: int, expected: int, what: str) -> None:
         """Show how many images a data collection has by now."""

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from flows.demo.display import STATE_STYLES
 from flows.demo.gda import ControlComputer
 from flows.demo.pictures import picture_text, plot_file, plot_text
+from flows.display_text import one_line, printable
 from flows.monitoring.following import WatchedRun
 from tasks.simulation.collection import CollectionRecord
 from tasks.simulation.plan import CollectionKind
@@ -52,7 +54,9 @@ async def summarise(
         engine.dispose()
     failed = [run for run in runs if run.state != "Completed"]
     for run in failed:
-        console.print(f"[bold red]{run.name}[/bold red]: {run.state}: {run.message}", highlight=False)
+        console.print(
+            f"[bold red]{run.name}[/bold red]: {run.state}: {escape(printable(run.message))}", highlight=False
+        )
     return not failed
 
 
@@ -113,13 +117,13 @@ def _show_images(console: Console, settings: Settings, record: CollectionRecord,
         spots,
         quality.d_min_a.tolist(),
     )
-    console.print(f"both as a picture: {plot}", soft_wrap=True, highlight=False)
+    console.print(f"both as a picture: {escape(str(plot))}", soft_wrap=True, highlight=False)
     previews = sorted(_visit_folder(record).glob("jpegs/**/*.jpeg"))
     previews = [path for path in previews if path.with_name(f"{path.stem}t.jpeg").exists() and is_of(path, record)]
     if previews:
         if console.is_terminal:
             console.print(picture_text(previews[0].with_name(f"{previews[0].stem}t.jpeg")))
-        console.print(f"the preview: {previews[0]}", soft_wrap=True, highlight=False)
+        console.print(f"the preview: {escape(one_line(str(previews[0])))}", soft_wrap=True, highlight=False)
 
 
 def _visit_folder(record: CollectionRecord) -> Path:
@@ -149,7 +153,8 @@ def _show_centring(console: Console, record: CollectionRecord, rows: WrittenRows
     table.add_row("in ISPyB", f"{centring.centre_x}", f"{centring.centre_y}", "")
     console.print(table)
     console.print(
-        f"written {_modified(answers[-1]) - record.last_image_at:.2f} s after the last image: {answers[-1]}",
+        f"written {_modified(answers[-1]) - record.last_image_at:.2f} s after the last image: "
+        + escape(one_line(str(answers[-1]))),
         soft_wrap=True,
         highlight=False,
     )
@@ -162,8 +167,8 @@ def _modified(path: Path) -> float:
 def _show_rows(
     console: Console, settings: Settings, record: CollectionRecord, rows: WrittenRows, gda: ControlComputer
 ) -> None:
-    table = Table(title=f"In ISPyB ({'another database' if settings.ispyb_url else settings.home / 'ispyb.sqlite'})")
-    table.title_justify = "left"
+    where = "another database" if settings.ispyb_url else escape(str(settings.home / "ispyb.sqlite"))
+    table = Table(title=f"In ISPyB ({where})", title_justify="left")
     for column in ("table", "rows", "such as"):
         table.add_column(column, overflow="fold")
     quality = rows.image_quality

@@ -19,6 +19,7 @@ from prefect.client.schemas.sorting import ArtifactSort
 
 from blocks.identifiers import Dcid
 from flows.display_text import printable
+from flows.launching import collection_tags
 from flows.mimas.decision import Decision
 from flows.mimas.outcome import ARTIFACT_KEY, MimasOutcome, from_markdown, to_markdown
 from flows.mimas.scenario import Scenario
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 def tags(scenario: Scenario) -> list[str]:
     """Return the tags by which all runs for a data collection are found in the UI."""
-    return [_dcid_tag(scenario.dcid), scenario.beamline]
+    return collection_tags(scenario.dcid, scenario.beamline, scenario.visit)
 
 
 async def label_run(run: FlowRun, scenario: Scenario) -> None:
@@ -50,7 +51,7 @@ async def publish(outcome: MimasOutcome, decision: Decision) -> None:
 
 async def read_outcome(dcid: Dcid, event: Literal["start", "end"]) -> MimasOutcome | None:
     """Read the newest outcome of an event back; None if Mimas hasn't decided on it."""
-    pages = await _outcomes(FlowRunFilter(tags=FlowRunFilterTags(all_=[_dcid_tag(dcid)])))
+    pages = await _outcomes(FlowRunFilter(tags=FlowRunFilterTags(all_=collection_tags(dcid, None, None))))
     return next((outcome for outcome in pages if (outcome.dcid, outcome.event) == (dcid, event)), None)
 
 
@@ -68,7 +69,3 @@ async def _outcomes(runs: FlowRunFilter) -> Sequence[MimasOutcome]:
             sort=ArtifactSort.CREATED_DESC,
         )
     return [from_markdown(str(artifact.data)) for artifact in artifacts]
-
-
-def _dcid_tag(dcid: Dcid) -> str:
-    return f"dcid:{dcid}"

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
+import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from blocks.identifiers import Dcid
 from flows.recipe.ispyb_reading import read_ispyb_parameters
+from flows.recipe.language.placeholders import names_in
+from flows.recipe.language.recipe import Recipe
 from flows.recipe.mimas_reading import find_reading
-from tasks.ispyb_access.reading.asking import collection_to_read, job_to_read
+from tasks.ispyb_access.reading.asking import collection_to_read, is_collection_unread, job_to_read
+from tasks.ispyb_access.reading.parameters import parameter_names
 
 if TYPE_CHECKING:
     from tasks.step.resources import Resources
+
+logger = logging.getLogger(__name__)
+
+USED_BY_PLAZA: Final = frozenset(
+    {
+        *("guid", "ispyb_dcid", "ispyb_process", "ispyb_reprocessing_id", "ispyb_dc_info", "ispyb_processing_job"),
+        *("ispyb_beamline", "ispyb_visit"),  # tags of the run
+    }
+)
+LIKENESS: Final = 0.7  # from 0 to 1, of a name that may have been meant
 
 
 async def recipe_parameters(
@@ -54,6 +69,24 @@ async def recipe_parameters(
     site = resources.settings.recipe_parameters()
     # The settings give way to what was handed over; the run's id to nothing, since folders and messages have it too
     return {**site, **_for_recipe_run(given, recipe_run), "guid": recipe_run}
+
+
+def warn_of_unused(recipe: Recipe, parameters: Mapping[str, Any]) -> None:
+    """Warn of parameters that were handed over for nothing: the recipe has no placeholder of the name.
+
+    Those by which Plaza itself finds the data collection and the job are for something; so is all that ISPyB says, if
+    it was handed over as a whole.
+    """
+    names = set(names_in([*recipe.nodes.values(), [payload for _, payload in recipe.start]]))
+    used = names | USED_BY_PLAZA
+    if not is_collection_unread(parameters):
+        used |= set(parameter_names())
+    unused = [name for name in parameters if name not in used]
+    if not unused:
+        return
+    near = {name: difflib.get_close_matches(name, sorted(names), n=1, cutoff=LIKENESS) for name in unused}
+    shown = ", ".join(f"{name!r:.80}" + "".join(f" ({match!r}?)" for match in near[name]) for name in unused)
+    logger.warning("without effect, since the recipe has no placeholder for them: the parameters %s", shown)
 
 
 def _for_recipe_run(parameters: dict[str, Any], recipe_run: str) -> dict[str, Any]:

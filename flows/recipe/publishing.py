@@ -1,11 +1,11 @@
-"""What Prefect's UI shows of a recipe run beside its task runs: artifacts that say how far it has come."""
+"""What Prefect's UI shows of a recipe run beside its task runs: tags, and artifacts that say how far it has come."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final, Protocol
@@ -20,6 +20,8 @@ from prefect.artifacts import (
 )
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.context import FlowRunContext
+from prefect.exceptions import PrefectException
 
 from blocks.retrying import Pauses, retry
 from flows.display_text import printable
@@ -48,8 +50,10 @@ class Page(Protocol):
 
 
 @asynccontextmanager
-async def published(name: str, progress: Mapping[int, NodeProgress], page: Page) -> AsyncIterator[None]:
-    """Show in Prefect's UI how a run goes on and, when it's over, what each step did.
+async def published(
+    name: str, progress: Mapping[int, NodeProgress], page: Page, tags: Sequence[str] = ()
+) -> AsyncIterator[None]:
+    """Show in Prefect's UI what a run is for, how it goes on and, when it's over, what each step did.
 
     Waits at the end for Prefect's API if that is away: the work is done, but the run's end, which comes next, has to
     be told there.
@@ -62,11 +66,14 @@ async def published(name: str, progress: Mapping[int, NodeProgress], page: Page)
         Of each node by its number; it changes while the run goes on.
     page
         What is to be read of the run.
+    tags
+        By which people find it: those that who started it hasn't given it.
     """
     over = asyncio.Event()
     reporters = [
         asyncio.create_task(_report_progress(name, progress, over)),
         asyncio.create_task(_report_page(name, progress, page, over)),
+        asyncio.create_task(_tag_run(tags)),
     ]
     try:
         yield
@@ -77,6 +84,24 @@ async def published(name: str, progress: Mapping[int, NodeProgress], page: Page)
         for reporter in reporters:
             reporter.cancel()
         await asyncio.gather(*reporters, return_exceptions=True)
+
+
+async def _tag_run(tags: Sequence[str]) -> None:
+    """Give the run those of the tags that it lacks."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or set(tags) <= set(context.flow_run.tags):
+        return
+    run_id = context.flow_run.id
+
+    async def tag() -> None:
+        async with get_client() as client:
+            run = await client.read_flow_run(run_id)  # somebody may have given it tags meanwhile
+            await client.update_flow_run(run_id, tags=list(dict.fromkeys([*run.tags, *tags])))
+
+    try:
+        await _publish_patiently("the tags of the run", tag)
+    except PrefectException as error:  # such as that the run has been deleted
+        logger.warning("the run can't be given its tags %s: %s", ", ".join(tags), error)
 
 
 async def _report_progress(name: str, progress: Mapping[int, NodeProgress], over: asyncio.Event) -> None:

@@ -21,6 +21,7 @@ from blocks.errors import PlazaError, RecipeRunBusy, UnknownRecipeRun
 from blocks.identifiers import Dcid
 from blocks.retrying import Pauses, retry
 from blocks.settings import get_settings
+from flows.launching import collection_tags
 from flows.prefect_limits import state_message
 from flows.recipe.drawing.run_page import RunPage
 from flows.recipe.engine.node import RefusedMessage
@@ -28,7 +29,7 @@ from flows.recipe.engine.run import RecipeRun
 from flows.recipe.language.files import read_text
 from flows.recipe.language.substitution import fill_recipe
 from flows.recipe.language.validation import validated_recipe
-from flows.recipe.parameters import recipe_parameters
+from flows.recipe.parameters import recipe_parameters, warn_of_unused
 from flows.recipe.publishing import published
 from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter
 from flows.recipe.run_record.dead_letters.store import DeadLetters
@@ -138,7 +139,7 @@ async def _run_once(
         keep_dead_letter=_dead_letter_keeper(dead_letters, manifest, folder),
     )
     journal.record(Began.now())
-    async with published(name, run.progress, RunPage(manifest, folder, run.recipe)):
+    async with published(name, run.progress, RunPage(manifest, folder, run.recipe), _tags(manifest)):
         progress = await run.run(state)
     final_state = _final_state(progress, folder)
     ended = _end(final_state)
@@ -151,6 +152,8 @@ async def _begin(path: Path, arguments: RunArguments, folder: RunFolder, resourc
     """Read the recipe and what fills it."""
     text = read_text(path)
     recipe = validated_recipe(text, path)
+    if arguments.read_by is None:  # what comes from Mimas is meant for several recipes
+        warn_of_unused(recipe, arguments.parameters)
     known = await recipe_parameters(
         arguments.dcid, arguments.parameters, folder.recipe_run, resources, arguments.read_by
     )
@@ -158,6 +161,11 @@ async def _begin(path: Path, arguments: RunArguments, folder: RunFolder, resourc
     # Without one of its own, the run is for the collection of the job that it was started for
     dcid = known.get("ispyb_dcid") if arguments.dcid is None else arguments.dcid
     return Manifest(path.stem, str(path), digest_of(text), dcid, dict(arguments.parameters), known, filled)
+
+
+def _tags(manifest: Manifest) -> list[str]:
+    known = manifest.parameters
+    return collection_tags(manifest.dcid, known.get("ispyb_beamline"), known.get("ispyb_visit"))
 
 
 def _final_state(progress: Mapping[int, NodeProgress], folder: RunFolder) -> State[Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from blocks.errors import MessageRefused, PassingFault
-from tasks.archiver.files import FileStatus, expand_pattern, file_status, is_missing_within, split_into_parts
+from tasks.archiver.files import FileStatus, expand_pattern, file_statuses, is_missing_within, split_into_parts
 from tasks.archiver.icat_drop_file import dataset_name, format_dropfile
 from tasks.archiver.parameters import (
     ArchiverParameters,
@@ -50,7 +50,7 @@ def archive_pattern(parameters: PatternParameters, message: Message, context: St
     resumed = message.payload if isinstance(message.payload, Mapping) else {}
     start = _read_number(resumed, "archive-pattern-start", parameters.pattern_start)
     label = _read_number(resumed, "archive-multipart", 0)
-    statuses = [file_status(path) for path in expand_pattern(parameters.pattern, start, parameters.pattern_end)]
+    statuses = file_statuses(expand_pattern(parameters.pattern, start, parameters.pattern_end))
     dropfiles = _register(parameters, statuses, parameters.pattern, label, message, context)
     return [*_missing_files(statuses, context), *dropfiles]
 
@@ -72,7 +72,7 @@ def archive_filelist(parameters: FileListParameters, message: Message, context: 
     paths = payload.get("filelist", parameters.filelist)
     check_list(paths)
     label = _read_number(payload, "archive-multipart", 1)
-    return _register(parameters, [file_status(path) for path in paths], paths[0], label, message, context)
+    return _register(parameters, file_statuses(paths), paths[0], label, message, context)
 
 
 def _missing_files(statuses: Sequence[FileStatus], context: StepContext) -> Iterator[Send]:

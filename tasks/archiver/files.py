@@ -1,12 +1,15 @@
 """The files that are to be archived: what is seen of them, and how many go into one drop file."""
 
 import itertools
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from blocks.errors import MessageRefused
 from tasks.archiver.icat_drop_file import DataFile
+from tasks.file_pattern import FilePattern
+from tasks.fresh_folders import FreshFolders
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +35,34 @@ def expand_pattern(pattern: str, start: int, end: int) -> list[str]:
         The pattern hasn't exactly one field for a number.
     """
     try:
-        pattern % 0  # even when no image is asked for
-        return [pattern % number for number in range(start, end + 1)]
-    except (TypeError, ValueError) as error:
+        files = FilePattern.parse(pattern).settled()
+        return [files.path(number) for number in range(start, end + 1)]
+    except ValueError as error:
         raise MessageRefused(
             f"expected a pattern with one field for the image number, such as x_%04d.cbf; seen {pattern!r}: {error}"
         ) from error
 
 
-def file_status(path: str) -> FileStatus:
-    """See what there is to archive of a file."""
+def file_statuses(paths: Iterable[str]) -> list[FileStatus]:
+    """See what there is to archive of files."""
+    folders = FreshFolders()
+    return [_file_status(path, folders) for path in paths]
+
+
+def _file_status(path: str, folders: FreshFolders) -> FileStatus:
     try:
-        stat = Path(path).stat()
+        stat = _stat(path, folders)
         return FileStatus(path, DataFile(path, stat.st_size, stat.st_mtime))
     except (OSError, ValueError) as error:
         return FileStatus(path, error=error)
+
+
+def _stat(path: str, folders: FreshFolders) -> os.stat_result:
+    try:
+        return Path(path).stat()
+    except FileNotFoundError:
+        folders.ask_again(path)
+        return Path(path).stat()
 
 
 def split_into_parts(statuses: Iterable[FileStatus], limit: int) -> list[list[FileStatus]]:

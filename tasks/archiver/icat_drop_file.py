@@ -86,8 +86,9 @@ def format_dropfile(visit: str, beamline: str, dataset: str, files: Iterable[Dat
     for file in files:
         _add_file(element, file)
     ET.indent(root)
-    # Without an encoding: ElementTree writes ASCII, and other characters as numbers.
-    return b'<?xml version="1.0" ?>\n' + ET.tostring(root) + b"\n"
+    # Without an encoding: ElementTree writes ASCII, and other characters as numbers. A carriage return as it is would
+    # be read as the end of a line, whatever XML's reader.
+    return b'<?xml version="1.0" ?>\n' + ET.tostring(root).replace(b"\r", b"&#13;") + b"\n"
 
 
 def _add_file(dataset: ET.Element, file: DataFile) -> None:

@@ -1,5 +1,6 @@
 """What the archiver is asked for, and whether it can be had."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,8 +15,11 @@ INDUSTRIAL_CODES = ("ic", "il", "in", "sw")  # of industry's proposals, which ar
 UNSET_DROPFILE = "{dropfile_override}"  # what stands in a recipe when nobody asked for another place
 
 DROPFILE_FIELDS = ("visit_id", "beamline", "timestamp", "multipart")
+_KNOWN_FIELD = re.compile(rf"\{{(?:{'|'.join(DROPFILE_FIELDS)})(?:![rsa])?(?::[^{{}}]*)?\}}")
 
 FilledIn = Annotated[str, Field(pattern=r"^[^{}]+$")]  # no placeholder left
+# ISPyB's folders may have braces in their names, but a path doesn't begin with one
+FilledInPath = Annotated[str, Field(pattern=r"^[^{]")]
 Template = Annotated[str | None, Fills(*DROPFILE_FIELDS)]
 
 
@@ -35,6 +39,8 @@ class ArchiverParameters(StepParameters):
     def dropfile_path(self, timestamp: str, multipart: str) -> Path | None:
         """Fill in where a part's drop file goes; None if nobody wants it on disk.
 
+        In its folder, which may come from ISPyB, braces around anything but a known field are part of the name.
+
         Raises
         ------
         MessageRefused
@@ -47,7 +53,9 @@ class ArchiverParameters(StepParameters):
             return None
         fields = dict(zip(DROPFILE_FIELDS, (self.visit, self.beamline, timestamp, multipart), strict=True))
         try:
-            return Path(template.format(**fields))
+            folder, slash, name = template.rpartition("/")
+            folder = _KNOWN_FIELD.sub(lambda field: field[0].format(**fields), folder)
+            return Path(folder + slash + name.format(**fields))
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise MessageRefused(
                 f"the drop file's path {template!r} can't be filled in ({error!r}); known fields: {', '.join(fields)}"
@@ -57,7 +65,7 @@ class ArchiverParameters(StepParameters):
 class PatternParameters(ArchiverParameters):
     """Parameters of `archive.pattern`."""
 
-    pattern: FilledIn
+    pattern: FilledInPath
     pattern_start: int = Field(alias="pattern-start")
     pattern_end: int = Field(alias="pattern-end")
 

@@ -17,7 +17,8 @@ from dials.array_family import flex
 from dials.command_line.find_spots import phil_scope
 
 from blocks.errors import PlazaError
-from tasks.diffraction.data_sets import DataSet, DataSets, ImageUnreadable
+from tasks.diffraction.data_sets import DataSet, DataSets, explain_failure
+from tasks.diffraction.errors import ImageUnreadable
 from tasks.diffraction.requests import ImageStatistics, SpotFindingOptions
 
 
@@ -47,14 +48,16 @@ class Analyser:
         ImageUnreadable
             The file is missing or incomplete, or has no such image.
         """
+        content = None
         try:
             with self._data_sets.using(file) as data_set:
+                content = data_set.content
                 return self._statistics(data_set, scan_range)
         except PlazaError:
             raise
         except Exception as error:  # DIALS raises whatever its many parts do: RuntimeError, IndexError, Sorry
             where = file if scan_range is None else f"images {scan_range[0]} to {scan_range[1]} of {file}"
-            raise ImageUnreadable(f"DIALS can't analyse {where}: {error or type(error).__name__}") from error
+            raise explain_failure(error, f"analyse {where}", content) from error
 
     def _statistics(self, data_set: DataSet, scan_range: tuple[int, int] | None) -> ImageStatistics:
         experiments = _select(data_set, scan_range)

@@ -16,15 +16,16 @@ from dxtbx import flumpy
 from PIL import Image
 
 from blocks.errors import PassingFault, PlazaError
-from tasks.diffraction.data_sets import DataSet, DataSets, ImageUnreadable
-from tasks.diffraction.requests import PreviewRequest
+from tasks.diffraction.data_sets import DataSet, DataSets, explain_failure
+from tasks.diffraction.errors import ImageUnreadable
+from tasks.diffraction.requests import PreviewRequest, names_in_full
 from tasks.step import USUAL_RETRIES
 from tasks.step.atomic_file import write_atomically
 
 THUMBNAIL_SIZE = 256  # pixels along the longer side, at most
 SMALLEST_PREVIEW = 400  # pixels along the longer side
 GAP_SHADE = 176
-"""Pixels without a sensor or without trust: a grey that no background has."""
+"""Pixels without a sensor or without trust (masked, saturated): a grey that no background has."""
 
 _MASKED = -1
 
@@ -52,23 +53,49 @@ def draw_preview(request: PreviewRequest, data_sets: DataSets) -> tuple[str, str
     """
     with data_sets.using(request.file) as data_set:
         counts = read_counts(data_set, request.index)
+    shown = request.shown_image
+    output, thumbnail = _choose_names(request, shown)
     correction = correction_of(counts, request.brightness)
-    for output, binning in (
-        (request.output, preview_binning(max(counts.shape), request.binning)),
-        (request.thumbnail, -(-max(counts.shape) // THUMBNAIL_SIZE)),
+    for path, binning in (
+        (output, preview_binning(max(counts.shape), request.binning)),
+        (thumbnail, -(-max(counts.shape) // THUMBNAIL_SIZE)),
     ):
         picture = Image.fromarray(shade(bin_by_maximum(counts, binning), correction), mode="L")
         # In memory: the file is whole when it gets its name.
         buffer = io.BytesIO()
-        picture.save(buffer, format="JPEG", quality=request.quality)
+        picture.save(buffer, format="JPEG", quality=request.quality, comment=shown.encode(errors="surrogateescape"))
         try:
-            write_atomically(Path(output), buffer.getvalue())
+            write_atomically(Path(path), buffer.getvalue())
         except OSError as error:
             if USUAL_RETRIES.may_pass(error):
-                raise PassingFault(f"the preview {output} can't be written now: {error}") from error
-            reason = f"the preview {output} can't be written: {error}; make {Path(output).parent} writable"
+                raise PassingFault(f"the preview {path} can't be written now: {error}") from error
+            reason = f"the preview {path} can't be written: {error}; make {Path(path).parent} writable"
             raise PreviewUnwritable(reason) from error
-    return request.output, request.thumbnail
+    return output, thumbnail
+
+
+def _choose_names(request: PreviewRequest, shown: str) -> tuple[str, str]:
+    """Return where preview and thumbnail belong: under a longer name if other images' stand under the usual one.
+
+    The usual one drops the file's extension (`a.cbf` and `a.img`, image 2 of `a.nxs` and `a_2.cbf` share one).
+    """
+    usual = request.output, request.thumbnail
+    if not request.by_default or not any(_shows_another(path, shown) for path in usual):
+        return usual
+    longer = names_in_full(request)
+    if any(_shows_another(path, shown) for path in longer):
+        raise PreviewUnwritable(f"{usual[0]} and {longer[0]} are previews of other images: name this one by `output`")
+    return longer
+
+
+def _shows_another(path: str, shown: str) -> bool:
+    """Tell whether a picture is there that says it shows another image; those of older versions don't say."""
+    try:
+        with Image.open(path) as picture:
+            comment = picture.info.get("comment")
+    except OSError:  # there's none, or it can't be read: then it's written anew
+        return False
+    return bool(comment) and comment.decode(errors="surrogateescape") != shown
 
 
 def preview_binning(longest_side: int, binning: int) -> int:
@@ -152,6 +179,8 @@ def read_counts(data_set: DataSet, index: int) -> np.ndarray[Any, Any]:
         Counts, (height, width) along the slow and the fast axis; -1 in pixels that aren't trusted.
     """
     imageset = data_set.imageset
+    if data_set.is_single_image:
+        index = 1
     data_set.require((index, index))
     if not 1 <= index <= len(imageset):
         raise ImageUnreadable(f"{data_set.file} has images 1 to {len(imageset)}; asked for was {index}")
@@ -161,9 +190,7 @@ def read_counts(data_set: DataSet, index: int) -> np.ndarray[Any, Any]:
     except PlazaError:
         raise
     except Exception as error:
-        raise ImageUnreadable(
-            f"DIALS can't read image {index} of {data_set.file}: {error or type(error).__name__}"
-        ) from error
+        raise explain_failure(error, f"read image {index} of {data_set.file}", data_set.content) from error
     detector, usable = imageset.get_detector(), data_set.static_mask
     images = [
         _mask_counts(counts, mask, panel.get_trusted_range()[1], usable[number] if usable else None)
@@ -180,7 +207,7 @@ def _mask_counts(panel: Any, trusted: Any, saturation: float, usable: Any | None
     panel, trusted, usable
         shape (slow, fast): counts; whether a count is one; whether its pixel is (None: all are).
     saturation
-        From this count on a pixel is black.
+        From this count on a pixel is saturated: where a detector counts no further, DIALS still trusts it.
 
     Returns
     -------
@@ -188,8 +215,8 @@ def _mask_counts(panel: Any, trusted: Any, saturation: float, usable: Any | None
         The same shape.
     """
     counts = flumpy.to_numpy(panel)
-    # A saturated pixel isn't trusted either, but it is black, not a gap; a masked one is a gap, whatever it counts.
-    shown = flumpy.to_numpy(trusted) | (counts >= saturation)
+    # Of a saturated pixel no more is known than of a masked one, and an overload isn't to be taken for a strong spot.
+    shown = flumpy.to_numpy(trusted) & (counts < saturation)
     if usable is not None:
         shown &= flumpy.to_numpy(usable)
     return np.where(shown, counts, _MASKED)

@@ -8,21 +8,26 @@ program at the end of a pipe, that ends by itself when its parent is gone.
 from __future__ import annotations
 
 import atexit
+import itertools
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import Pipe
 from typing import Any
 
 from blocks.errors import PlazaError
-from tasks.diffraction.requests import DiffractionOutcome, DiffractionRequest, Failure
+from tasks.diffraction.deaths import PoisonRecord
+from tasks.diffraction.errors import DialsNotYet, DialsUnavailable
+from tasks.diffraction.requests import DiffractionOutcome, DiffractionRequest, Failure, FileVersion
 from tasks.logs.process_output import ProcessOutput
 from tasks.processes.child import how_it_ended
+from tasks.step import USUAL_RETRIES
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +36,9 @@ PROGRAM = ("-m", NAME)
 START_LIMIT_S = 120.0  # 1 to 2 s from a local disk, 4 s when several start at once; shared file systems are slower
 TRIES = 2
 """Times that an image is tried which ends its process: some processes are killed by no fault of their image."""
+
+_FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU})
+"""What no image sends: an operator does, a batch system, the kernel when memory is short."""
 
 
 class ChildDied(PlazaError):
@@ -41,8 +49,8 @@ class ChildHung(ChildDied):
     """The DIALS process was ended because it gave no answer for too long."""
 
 
-class DialsUnavailable(PlazaError):
-    """No DIALS process can be started."""
+class ChildKilled(ChildDied):
+    """The DIALS process was ended from outside: the same work may succeed later."""
 
 
 class Child:
@@ -60,14 +68,19 @@ class Child:
         # words of a process that crashes are out by then.
         command = [sys.executable, "-uP", *program, str(theirs.fileno())]
         self._output = ProcessOutput(NAME)
-        with theirs:
-            self._process = subprocess.Popen(
-                command,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=self._output.fileno(),
-                stderr=self._output.fileno(),
-            )
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    command,
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._output.fileno(),
+                    stderr=self._output.fileno(),
+                )
+        except OSError as error:
+            self._connection.close()
+            self._output.close()
+            raise _unavailable(f"the DIALS process did not start: {error}", USUAL_RETRIES.may_pass(error)) from error
         self._ready = False
 
     @property
@@ -95,10 +108,12 @@ class Child:
         except ChildDied as error:
             words = self._output.last_words(self.pid)
             said = f". It said: {words}" if words else ""
-            raise DialsUnavailable(f"the DIALS process did not start: {error}{said}") from error
+            # A file system that is away makes it hang.
+            may_pass = isinstance(error, ChildKilled | ChildHung)
+            raise _unavailable(f"the DIALS process did not start: {error}{said}", may_pass) from error
         self._log_output("its start")
         if isinstance(answer, Failure):
-            raise DialsUnavailable(answer.reason)
+            raise _unavailable(answer.reason, answer.may_pass)
         self._ready = True
 
     def answer(self, requests: Sequence[DiffractionRequest]) -> Iterator[DiffractionOutcome]:
@@ -113,7 +128,7 @@ class Child:
         try:
             self._connection.send(tuple(requests))
         except OSError as error:
-            raise ChildDied(self._how_it_ended()) from error
+            raise self._death() from error
         for request in requests:
             try:
                 outcome, said = self._receive(request.time_limit_s)
@@ -134,18 +149,19 @@ class Child:
             if self._connection.poll(limit_s):
                 return self._connection.recv()
         except (EOFError, OSError) as error:
-            raise ChildDied(self._how_it_ended()) from error
+            raise self._death() from error
         self._end()
         raise ChildHung(f"it gave no answer for {limit_s:g} s and was ended")
 
-    def _how_it_ended(self) -> str:
+    def _death(self) -> ChildDied:
+        """Return how the process has ended, as an error."""
         self._connection.close()
         try:
             code = self._process.wait(timeout=5)  # s; a process's files are closed a moment before it has ended
         except subprocess.TimeoutExpired:
             self._end()
-            return "it closed its connection"
-        return how_it_ended(code)
+            return ChildDied("it closed its connection")
+        return (ChildKilled if -code in _FROM_OUTSIDE else ChildDied)(how_it_ended(code))
 
     def kill(self) -> None:
         """End the process at once."""
@@ -167,6 +183,10 @@ class Child:
         self._output.close()
 
 
+def _unavailable(reason: str, may_pass: bool) -> DialsUnavailable:
+    return (DialsNotYet if may_pass else DialsUnavailable)(reason)
+
+
 class ChildPool:
     """The DIALS processes of this process: as many as threads ask for at the same time."""
 
@@ -180,31 +200,63 @@ class ChildPool:
         """Have no processes: those of a parent from which this process was forked are not its own."""
         self._idle = []
         self._lock = threading.Lock()
+        self._record = PoisonRecord()
 
-    def meet(self, requests: Sequence[DiffractionRequest]) -> list[DiffractionOutcome]:
+    def meet(
+        self, requests: Sequence[DiffractionRequest], poison: Iterable[FileVersion] = ()
+    ) -> list[DiffractionOutcome]:
         """Have requests met, in order, by one DIALS process (by several, if it dies).
+
+        Parameters
+        ----------
+        poison
+            Files that are known to end DIALS processes.
 
         Raises
         ------
         DialsUnavailable
-            No DIALS process can be started.
+            No DIALS process can be started, and none has met a request.
         """
+        self._record.learn(poison)
         outcomes: list[DiffractionOutcome] = []
         tries = 0
         while len(outcomes) < len(requests):
             started = len(outcomes)
+            if refusal := self._record.refusal(requests[started]):
+                outcomes.append(refusal)
+                continue
             try:
-                with self._borrow() as child:
-                    for outcome in child.answer(requests[started:]):
-                        outcomes.append(outcome)
+                self._meet_until_refused(requests[started:], outcomes)
+            except DialsUnavailable as error:
+                if not outcomes:
+                    raise
+                failure = Failure(str(error), USUAL_RETRIES.may_pass(error), ended_process=True)
+                return [*outcomes, *[failure] * (len(requests) - len(outcomes))]
             except ChildDied as death:
                 tries = tries + 1 if len(outcomes) == started else 1
-                request = requests[len(outcomes)]
-                logger.warning("The DIALS process died at %s (try %d of %d): %s", request.file, tries, TRIES, death)
-                if tries >= TRIES or isinstance(death, ChildHung):
-                    outcomes.append(Failure(f"the DIALS process died while it worked on {request.file}: {death}"))
+                if failed := self._give_up(requests[len(outcomes)], death, tries):
+                    outcomes.append(failed)
                     tries = 0
         return outcomes
+
+    def _meet_until_refused(self, requests: Sequence[DiffractionRequest], outcomes: list[DiffractionOutcome]) -> None:
+        """Add the outcomes of requests, up to the first one that isn't to be tried."""
+        wanted = [*itertools.takewhile(lambda request: self._record.refusal(request) is None, requests)]
+        with self._borrow() as child:
+            for request, outcome in zip(wanted, child.answer(wanted), strict=True):
+                self._record.note_life(request)
+                outcomes.append(outcome)
+
+    def _give_up(self, request: DiffractionRequest, death: ChildDied, tries: int) -> Failure | None:
+        """Return the outcome of an image that has ended its process; None if it's to be tried again."""
+        logger.warning("The DIALS process died at %s (try %d of %d): %s", request.image, tries, TRIES, death)
+        if isinstance(death, ChildKilled):
+            reason = f"the DIALS process was killed while it worked on {request.file}: {death}"
+            return Failure(reason, may_pass=True, ended_process=True) if tries >= TRIES else None
+        # A hang has cost minutes; and after another image of the same file no second try is needed to tell.
+        if tries >= TRIES or isinstance(death, ChildHung) or self._record.has_just_killed(request):
+            return self._record.note_death(request, str(death))
+        return None
 
     @contextmanager
     def _borrow(self) -> Iterator[Child]:
@@ -223,9 +275,13 @@ class ChildPool:
             self._idle.append(child)
 
     def prestart(self, count: int = 1) -> None:
-        """Start processes, without waiting until they are ready."""
+        """Start processes, without waiting until they are ready; what can't be started is left to the first image."""
         with self._lock:
-            self._idle.extend(Child(self._program) for _ in range(count))
+            try:
+                for _ in range(count):
+                    self._idle.append(Child(self._program))
+            except DialsUnavailable as error:
+                logger.warning("%s", error)
 
     def close(self) -> None:
         """End the idle processes."""

@@ -44,8 +44,9 @@ def main() -> None:
     with Connection(int(sys.argv[1])) as connection:
         try:
             handler = RequestHandler()
-        except Exception:
-            connection.send(Failure(f"DIALS can't be imported by {sys.executable}:\n{traceback.format_exc()}"))
+        except Exception as error:
+            reason = f"DIALS can't be imported by {sys.executable}:\n{traceback.format_exc()}"
+            connection.send(Failure(reason, USUAL_RETRIES.may_pass(error)))
             return
         gc.freeze()  # all that DIALS's import has made stays: the collector needn't go through it again and again
         serve(connection, handler)

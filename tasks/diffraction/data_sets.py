@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,24 @@ from dxtbx.format.Format import Format
 from dxtbx.format.image import ImageBool  # noqa: F401 - registers the type of external masks
 from dxtbx.model.experiment_list import ExperimentListFactory
 
-from blocks.errors import PassingFault, PlazaError
+from blocks.errors import PlazaError
+from tasks.diffraction.errors import ImageAwaited, ImageMissing, ImageUnreadable
 from tasks.diffraction.hdf5_frames import FrameReader, read_panel_form, reads_plain_frames, require_stored
+from tasks.diffraction.image_files.ccd import tells_no_length
+from tasks.diffraction.image_files.completeness import (
+    may_be_in_the_making,
+    require_complete,
+    require_file,
+    unreachable,
+)
+from tasks.diffraction.image_files.content import ImageContent
+from tasks.diffraction.image_files.explaining import explain
 from tasks.diffraction.requests import MASTER_SUFFIXES
-from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
+from tasks.nexus.errors import FileAbsent, NoImages, NoImagesYet, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
-from tasks.nexus.opening import file_version, not_ready_or_unusable, open_beside_dxtbx
-from tasks.nexus.related import require_metadata
-
-
-class ImageUnreadable(PlazaError):
-    """An image file is missing, incomplete or in no format that DIALS knows."""
-
-
-class ImageMissing(ImageUnreadable, PassingFault):
-    """An image file isn't there, or isn't seen on this machine yet."""
+from tasks.nexus.metadata import Metadata, require_metadata
+from tasks.nexus.opening import are_as_before, file_version, not_ready_or_unusable, open_beside_dxtbx
+from tasks.step import USUAL_RETRIES
 
 
 @dataclass(frozen=True)
@@ -42,22 +45,34 @@ class DataSet:
         Those of a master whose layout Plaza knows.
     is_direct
         They are read from the data files, not by dxtbx.
+    metadata
+        What the models and the mask of a master were read from.
+    content
+        What a file that isn't a master held when it was read.
     """
 
     file: str
     experiments: Any
     images: MasterImages | None = None
     is_direct: bool = False
+    metadata: Metadata = field(default_factory=lambda: Metadata({}, 0))
+    content: ImageContent | None = None
 
     @property
     def imageset(self) -> Any:
         """All images of the file."""
         return self.experiments[0].imageset
 
+    @property
+    def is_single_image(self) -> bool:
+        """Whether the file is one image, which needs no number."""
+        return self.content is not None and len(self.imageset) == 1
+
     @cached_property
     def static_mask(self) -> Any:
         """Which pixels are usable in any image, a flex.bool for each panel; None: all are."""
-        return self.imageset.get_format_class().get_instance(self.file).get_static_mask()
+        file = self.content.plain_name if self.content else self.file
+        return self.imageset.get_format_class().get_instance(file).get_static_mask()
 
     @property
     def may_be_kept(self) -> bool:
@@ -67,11 +82,22 @@ class DataSet:
         """
         return self.is_direct or self.images is None or not self.images.layout.is_virtual
 
-    @property
-    def is_outdated(self) -> bool:
-        """Whether a data file has come since, by which there are more images than the models know of."""
-        awaits = self.images.layout.awaits if self.images else None
-        return awaits is not None and Path(awaits.file).exists()
+    def as_of_now(self) -> DataSet | None:
+        """Return the data set, if what its models, its mask and its images' places were read from is as before.
+
+        What is said of an image may not depend on what this process has read before.
+        """
+        if self.images is not None and not _are_in_place(self.images):
+            return None
+        if are_as_before(self.metadata.versions):
+            return self
+        if self.images is None:
+            return None
+        try:
+            metadata = require_metadata(self.file)
+        except (NotReady, UnusableMaster):
+            return None
+        return replace(self, metadata=metadata) if metadata.fingerprint == self.metadata.fingerprint else None
 
     def require(self, scan_range: tuple[int, int] | None = None) -> None:
         """Make sure that images (from 1, both ends included; all if None) are stored, if dxtbx is to read them.
@@ -92,6 +118,12 @@ class DataSet:
             self.images.close()
 
 
+def _are_in_place(images: MasterImages) -> bool:
+    """Tell whether the files are as before that say where the images are, and no further one has come."""
+    awaits = images.layout.awaits
+    return are_as_before(images.layout.read_from) and not (awaits and Path(awaits.file).exists())
+
+
 def open_data_set(file: str) -> DataSet:
     """Read the models of an image file.
 
@@ -101,53 +133,108 @@ def open_data_set(file: str) -> DataSet:
         It's missing or no format of dxtbx's reads it.
     """
     _forget_last_file()
-    if Path(file).is_dir():  # DIALS would search it and take whatever image it finds first
-        raise ImageUnreadable(f"{file} is a folder; expected the path of an image file")
-    images = _find_images(file) if file.lower().endswith(MASTER_SUFFIXES) else None
+    require_file(file)  # in a folder DIALS would take whatever image it finds first; a pipe has no end
+    return _open_master(file) if file.lower().endswith(MASTER_SUFFIXES) else _open_single_image(file)
+
+
+def _open_master(file: str) -> DataSet:
+    """Read the models of a master, once all is there that DIALS reads besides the images."""
+    # Before dxtbx opens it in its own way, and before anything is read that may then change.
+    metadata = Metadata({file: file_version(file)}, 0)
+    images: MasterImages | None = None
+    unknown: PlazaError | None = None
     try:
-        experiments: Any = ExperimentListFactory.from_filenames([file])
-        if not experiments:
-            raise ValueError("no format of dxtbx's knows it")
+        images = MasterImages.of(file, open_beside_dxtbx)
+        metadata = require_metadata(file)
+    except (NoImages, NoImagesYet) as error:  # dxtbx may know such files, in which nothing is virtual
+        unknown = error
+    except NotReady as error:
+        raise _missing(file, error) from error
+    try:
+        experiments = _read_experiments(file)
     except Exception as error:
-        if images is not None and images.layout.awaits is not None:
-            raise ImageMissing(f"DIALS can't read {file} yet: it waits for {images.layout.awaits}") from error
-        raise _unreadable(file, error) from error
-    return _read_frames_directly(file, experiments, images)
+        known = unknown or (images.layout.awaits if images else None)
+        raise _unreadable_master(file, error, known) from error
+    if images is not None:
+        # A fault of a file system in between would have been no mask to dxtbx, and no error.
+        _recheck(file)
+    return replace(_read_frames_directly(file, experiments, images), metadata=metadata)
 
 
-def _find_images(file: str) -> MasterImages | None:
-    """Read a master's layout, before dxtbx opens it in its own way; None if Plaza doesn't know such files.
-
-    Raises
-    ------
-    ImageMissing
-        The master or a file that it needs isn't there, or is in the making.
-    UnusableMaster
-        A file of its metadata can't be read.
-    """
+def _recheck(file: str) -> None:
     try:
-        try:
-            images = MasterImages.of(file, open_beside_dxtbx)
-        except UnusableMaster:
-            return None
         require_metadata(file)
     except NotReady as error:
-        if isinstance(error, FileAbsent) and error.file == file:
-            raise ImageMissing(f"the image file {file} does not exist") from error
-        raise ImageMissing(f"{file} can't be read yet: it waits for {error}") from error
-    return images
+        raise _missing(file, error) from error
 
 
-def _unreadable(file: str, error: Exception) -> ImageUnreadable:
-    if not Path(file).exists():
+def _read_experiments(file: str) -> Any:
+    experiments: Any = ExperimentListFactory.from_filenames([file])
+    if not experiments:
+        raise ValueError("no format of dxtbx's knows it")
+    return experiments
+
+
+def _missing(file: str, error: NotReady) -> ImageMissing:
+    if isinstance(error, FileAbsent) and error.file == file:
         return ImageMissing(f"the image file {file} does not exist")
-    if file.lower().endswith(MASTER_SUFFIXES) and isinstance(not_ready_or_unusable(error, file), NotReady):
-        return ImageMissing(f"DIALS can't read {file} yet: {error}")
-    size = Path(file).stat().st_size
-    return ImageUnreadable(
-        f"DIALS can't read {file} ({size} bytes): {error or type(error).__name__}. It may be incomplete, "
-        "or not an image at all; `dxtbx.print_header FILE` tells more"
-    )
+    if error.file == file:
+        return ImageMissing(f"the image file {error}")
+    return ImageMissing(f"{file} can't be read yet: it waits for {error}")
+
+
+def _open_single_image(file: str) -> DataSet:
+    try:
+        content = ImageContent(file)
+    except OSError as error:
+        raise unreachable(file, error) from error
+    require_complete(content)
+    content.release()
+    try:
+        experiments = _read_experiments(content.plain_name)
+    except Exception as error:
+        raise explain_failure(error, f"read {file}", content) from error
+    return DataSet(file, experiments, content=content)
+
+
+def explain_failure(error: Exception, doing: str, content: ImageContent | None = None) -> ImageUnreadable:
+    """Return the error for what DIALS couldn't do with an image file: it may pass, or the file is to blame.
+
+    Parameters
+    ----------
+    doing
+        What it was to do, in words.
+    content
+        What the file held when it was read; None for a master.
+    """
+    reason = explain(content, error)
+    if USUAL_RETRIES.may_pass(error):
+        return ImageAwaited(f"DIALS can't {doing} now: {reason}")
+    if content is not None and _may_be_unfinished(content):
+        return ImageAwaited(f"DIALS can't {doing} yet: {reason}; the file has just been written to")
+    return ImageUnreadable(f"DIALS can't {doing}: {reason}")
+
+
+def _may_be_unfinished(content: ImageContent) -> bool:
+    if tells_no_length(content.start):
+        return may_be_in_the_making(content)
+    try:
+        return content.has_changed
+    except OSError:  # it was removed or replaced while DIALS read it
+        return True
+
+
+def _unreadable_master(file: str, error: Exception, known: PlazaError | None) -> ImageUnreadable:
+    """Return what it means that dxtbx can't read a master of which something is known to lack, or nothing."""
+    if isinstance(known, NotReady):
+        return _missing(file, known)
+    _recheck(file)
+    fault = not_ready_or_unusable(error, file)
+    if isinstance(fault, NotReady):
+        return _missing(file, fault)
+    if known is not None:
+        return ImageUnreadable(f"DIALS can't read {file}: {known}")
+    return explain_failure(error, f"read {file}")
 
 
 def _read_frames_directly(file: str, experiments: Any, images: MasterImages | None) -> DataSet:
@@ -179,11 +266,11 @@ def _forget_last_file() -> None:
 
 
 class DataSets:
-    """The data sets of a process: those of masters are kept, the last used ones, until the master changes."""
+    """The data sets of a process: those of masters are kept, the last used ones, until their files change."""
 
     def __init__(self, limit: int = 4) -> None:
         self._limit = limit
-        self._kept: OrderedDict[str, tuple[tuple[int, ...], DataSet]] = OrderedDict()
+        self._kept: OrderedDict[str, DataSet] = OrderedDict()
 
     def open(self, file: str) -> DataSet:
         """Return the data set of a file.
@@ -195,16 +282,16 @@ class DataSets:
         """
         if not file.lower().endswith(MASTER_SUFFIXES):
             return open_data_set(file)
-        version = file_version(file)
-        if file in self._kept and self._kept[file][0] == version and not self._kept[file][1].is_outdated:
+        kept = self._kept[file].as_of_now() if file in self._kept else None
+        if kept is not None:
+            self._kept[file] = kept
             self._kept.move_to_end(file)
-            return self._kept[file][1]
+            return kept
         self.forget(file)
         while len(self._kept) >= self._limit:
             self.forget(next(iter(self._kept)))
-        data_set = open_data_set(file)
-        self._kept[file] = (version, data_set)
-        return data_set
+        self._kept[file] = open_data_set(file)
+        return self._kept[file]
 
     @contextmanager
     def using(self, file: str) -> Iterator[DataSet]:
@@ -227,4 +314,4 @@ class DataSets:
     def forget(self, file: str) -> None:
         """Close and drop a file's data set, if it's kept."""
         if file in self._kept:
-            self._kept.pop(file)[1].close()
+            self._kept.pop(file).close()

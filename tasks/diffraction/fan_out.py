@@ -20,9 +20,19 @@ from uuid import uuid4
 from blocks.analysis_cluster import AnalysisClusterUnavailable
 from blocks.errors import PassingFault, PlazaError
 from blocks.retrying import Pauses, retry
-from tasks.diffraction.requests import Chunk, ChunkAnswer, DiffractionOutcome, DiffractionRequest, Failure, Success
+from tasks.diffraction.deaths import DeathsInARow
+from tasks.diffraction.errors import DialsUnavailable
+from tasks.diffraction.requests import (
+    Chunk,
+    ChunkAnswer,
+    DiffractionOutcome,
+    DiffractionRequest,
+    Failure,
+    FileVersion,
+    Success,
+)
 from tasks.logs.relay import relay
-from tasks.step import Message, StepContext
+from tasks.step import USUAL_RETRIES, Message, Retries, StepContext
 from tasks.step.identity import current_identity
 
 if TYPE_CHECKING:
@@ -32,6 +42,13 @@ CHUNK_S = 0.25  # a Dask task costs 2 ms, or 15 ms if it's waited for: little of
 LARGEST_CHUNK = 16  # what is analysed again if its worker is lost
 CHUNKS_PER_WORKER = 2
 """Chunks in flight for each worker: one at work, and the next at hand when it's done."""
+IMAGE_RETRIES = Retries(tries=8, longest_pause_s=16.0)
+"""How an image is tried again that can't be read now: for 32 to 63 s.
+
+As long as a file that is written slowly may need, and as an NFS client may go without asking its server: 30 s for a
+file, 60 s for a folder.
+"""
+
 TRIES = 6
 PAUSES = Pauses(first_s=1.0, longest_s=16.0)  # half a minute in all: a scheduler that was started again is back by then
 WORKER_COUNT_INTERVAL_S = 5.0  # it asks the scheduler: not for each chunk
@@ -99,6 +116,8 @@ class FanOut:
         self._waiting: deque[MessageRequest] = deque()
         self._running: dict[asyncio.Task[list[DiffractionOutcome]], tuple[MessageRequest, ...]] = {}
         self._seconds_per_image: float | None = None
+        self._poison: frozenset[FileVersion] = frozenset()
+        self._deaths = DeathsInARow()
         # Dask keeps a record for ever of each group of tasks, and a key that is a plain string is a group of its own.
         self._name = f"images-{uuid4().hex}"
         self._workers = 1
@@ -142,11 +161,19 @@ class FanOut:
     async def _start_chunks(self) -> None:
         if self._waiting:
             await self._count_workers()
-        while self._waiting and len(self._running) < CHUNKS_PER_WORKER * self._workers:
+        while self._waiting and self._deaths.is_resting:
+            self._refuse_for(self._waiting.popleft(), self._deaths.last)
+        while self._waiting and len(self._running) < self._most_running:
             size = chunk_size(len(self._waiting), self._workers, self._seconds_per_image)
+            if self._deaths.are_too_many:
+                size = 1
             items = tuple(self._waiting.popleft() for _ in range(size))
-            task = asyncio.create_task(self._meet(Chunk(tuple(item.request for item in items), current_identity())))
-            self._running[task] = items
+            chunk = Chunk(tuple(item.request for item in items), current_identity(), self._poison)
+            self._running[asyncio.create_task(self._meet(chunk))] = items
+
+    @property
+    def _most_running(self) -> int:
+        return 1 if self._deaths.are_too_many else CHUNKS_PER_WORKER * self._workers
 
     async def _count_workers(self) -> None:
         """Learn now and then how many workers there are: a cluster may grow. If none, two chunks wait for the first."""
@@ -166,20 +193,48 @@ class FanOut:
         try:
             outcomes = task.result()
         except Exception as error:
+            if isinstance(error, DialsUnavailable):
+                self._note_death(Failure(str(error), USUAL_RETRIES.may_pass(error)))
             for item in items:
                 self._context.refuse(item.message, error)
             return []
         results = []
         for item, outcome in zip(items, outcomes, strict=True):
             if isinstance(outcome, Failure):
-                fault = ImageNotReady if outcome.may_pass else AnalysisFailed
-                self._context.refuse(item.message, fault(outcome.reason))
+                self._fail(item, outcome)
             else:
                 self._learn(outcome)
                 results.append((item.message, outcome.value))
         return results
 
+    def _fail(self, item: MessageRequest, failure: Failure) -> None:
+        if failure.poison is not None and failure.poison not in self._poison:
+            self._poison |= {failure.poison}
+            self._context.logger.warning(
+                "Images of %s end their DIALS process one after another: none is tried again until it's replaced",
+                failure.poison.file,
+            )
+        if failure.ended_process:
+            # A bad file counts once, whatever of it is tried; one whose processes are killed isn't bad.
+            self._note_death(failure, None if failure.may_pass else item.request.file)
+        elif failure.poison is None:
+            self._deaths.clear()
+        self._refuse_for(item, failure)
+
+    def _note_death(self, failure: Failure, file: str | None = None) -> None:
+        if self._deaths.note(failure, file):
+            self._context.logger.error(
+                "DIALS processes end at whatever they work on: images are refused, but for one at times. Lastly: %s",
+                failure.reason,
+            )
+
+    def _refuse_for(self, item: MessageRequest, failure: Failure | None) -> None:
+        assert failure is not None, "it's what was noted last"
+        fault = ImageNotReady if failure.may_pass else AnalysisFailed
+        self._context.refuse(item.message, fault(failure.reason))
+
     def _learn(self, outcome: Success) -> None:
+        self._deaths.clear()
         last = self._seconds_per_image
         # A running mean over about five images: one that waited for its file system doesn't shrink all chunks.
         self._seconds_per_image = outcome.seconds if last is None else 0.8 * last + 0.2 * outcome.seconds

@@ -18,9 +18,9 @@ from dxtbx.format.FormatNXmx import FormatNXmx
 
 from blocks.errors import PassingFault
 from tasks.nexus.errors import FileAbsent, NotReady
-from tasks.nexus.images import MasterImages, StackOfFrames, is_stored
+from tasks.nexus.images import MasterImages
 from tasks.nexus.layout import ImageBlock, Layout
-from tasks.nexus.opening import open_file
+from tasks.nexus.opening import faults_at, open_file
 
 
 class FrameMissing(PassingFault):
@@ -86,15 +86,25 @@ class FrameReader:
         FrameMissing
             It has not been written.
         """
-        block, frames = _open(self._images, index)
-        frame = block.frame + index - block.first
-        if not is_stored(frames.dataset, frame):
-            frames.refresh()
-            if not is_stored(frames.dataset, frame):
-                raise _unwritten(self._images.layout, index)
-        dataset, dtype = frames.dataset, self._images.layout.dtype
-        pixels = dataset[frame] if _same_as_int32(dataset.dtype, dtype) else dataset.astype(dtype)[frame]
+        try:
+            pixels = self._read_pixels(index)
+        except NotReady as error:
+            raise _not_ready(self._images.layout, index, error) from error
         return tuple(_as_flex(pixels[panel], self._form.bit_depth) for panel in self._form.panels)
+
+    def _read_pixels(self, index: int) -> np.ndarray[Any, Any]:
+        """Return a frame as it's stored, (slow, fast)."""
+        block, frames = self._images.open(index)
+        frame = block.frame_of(index)
+        if not frames.count_stored(frame, 1):
+            raise _unwritten(self._images.layout, index, block)
+        dataset, dtype = frames.dataset, self._images.layout.dtype
+        with faults_at(dataset.file.filename):
+            part = () if frame is None else frame
+            pixels: np.ndarray[Any, Any] = (
+                dataset[part] if _same_as_int32(dataset.dtype, dtype) else dataset.astype(dtype)[part]
+            )
+            return pixels
 
     # What dxtbx's imagesets ask of a reader.
 
@@ -133,18 +143,11 @@ def require_stored(images: MasterImages, indices: Iterable[int]) -> None:
     with closing(images):  # before dxtbx opens the virtual dataset
         for index in indices:
             try:
-                there = images.is_stored(index)
+                unstored = images.find_unstored(index)
             except NotReady as error:
                 raise _not_ready(images.layout, index, error) from error
-            if not there:
-                raise _unwritten(images.layout, index)
-
-
-def _open(images: MasterImages, index: int) -> tuple[ImageBlock, StackOfFrames]:
-    try:
-        return images.open(index)
-    except NotReady as error:
-        raise _not_ready(images.layout, index, error) from error
+            if unstored is not None:
+                raise _unwritten(images.layout, index, unstored)
 
 
 def _not_ready(layout: Layout, index: int, error: NotReady) -> FrameMissing:
@@ -156,12 +159,12 @@ def _not_ready(layout: Layout, index: int, error: NotReady) -> FrameMissing:
     return FrameMissing(f"image {index + 1} of {layout.master} can't be read yet: it waits for {error}")
 
 
-def _unwritten(layout: Layout, index: int) -> FrameMissing:
-    block = layout.find(index)
+def _unwritten(layout: Layout, index: int, block: ImageBlock) -> FrameMissing:
+    frame = block.frame_of(index)
+    where = block.dataset if frame is None else f"frame {frame} of {block.dataset}"
     return FrameMissing(
-        f"image {index + 1} of {layout.master} is not in {block.file.find() or block.file.expected} "
-        f"(frame {block.frame + index - block.first} of {block.dataset}); it has not been written, "
-        "or the writer has not flushed it"
+        f"image {index + 1} of {layout.master} is not in {block.file.find() or block.file.expected} ({where}); "
+        "it has not been written, or the writer has not flushed it"
     )
 
 

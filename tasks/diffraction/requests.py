@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import PurePath
 from typing import Any, Literal, TypeAlias
 
 from pydantic import field_validator
@@ -12,6 +13,12 @@ from tasks.step import StepParameters
 from tasks.step.identity import StepIdentity
 
 MASTER_SUFFIXES = (".h5", ".nxs", ".hdf5", ".cxi")
+
+# Files of several images that aren't HDF5 masters: electron microscopes'
+STACK_SUFFIXES = (".mrc", ".mrcs", ".ser", ".dm4")
+
+LAST_IMAGE = 10_000_000
+"""More images than any collection has. DIALS counts them in 32 bits, and a time limit grows with their number."""
 
 # What a recipe's placeholder leaves behind when nothing is known.
 _UNSET = ("", "None")
@@ -55,6 +62,13 @@ class AnalysisParameters(SpotFindingOptions):
     def _read_range(cls, value: Any) -> Any:
         if isinstance(value, str):
             return None if value in _UNSET else tuple(value.split(","))
+        return value
+
+    @field_validator("scan_range")
+    @classmethod
+    def _must_be_images(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value is not None and not 1 <= value[0] <= value[1] <= LAST_IMAGE:
+            raise ValueError(f"expected the first and the last image, from 1 to {LAST_IMAGE:,}; seen {value}")
         return value
 
     @property
@@ -127,6 +141,9 @@ class ImageRequest:
 class PreviewRequest:
     """Draw an image, given by its 1-based index in the file, as a JPEG and a thumbnail beside it.
 
+    The only image of a file that holds one is drawn whatever the index: xia2 and ISPyB give it that of the file.
+    The preview is drawn under its name in full where another image's stands under the usual one, if `by_default`.
+
     Brightness (%), binning (pixels) and quality (of the JPEG) are what Zocalo gives to `dials.export_bitmaps`.
     """
 
@@ -137,12 +154,36 @@ class PreviewRequest:
     brightness: float = 60.0
     binning: int = 4
     quality: int = 95
+    by_default: bool = False
     time_limit_s: float = 120.0
 
     @property
     def image(self) -> str:
         """The image, as people say it."""
         return f"{self.file}, image {self.index}"
+
+    @property
+    def shown_image(self) -> str:
+        """What names the image in its picture, however it was asked for: the only one of a file needs no number."""
+        return f"{self.file}:{self.index}" if holds_several_images(self.file) else self.file
+
+
+def holds_several_images(file: str) -> bool:
+    """Tell by its name whether a file may hold more than one image."""
+    return file.lower().endswith((*MASTER_SUFFIXES, *STACK_SUFFIXES))
+
+
+def names_in_full(request: PreviewRequest) -> tuple[str, str]:
+    """Return a preview's and a thumbnail's name with the file's extension and the image's number.
+
+    >>> names_in_full(PreviewRequest("/x/a.nxs", 2, "/jpegs/a_2.jpeg", "/jpegs/a_2t.jpeg"))
+    ('/jpegs/a.nxs_2.jpeg', '/jpegs/a.nxs_2.t.jpeg')
+    """
+    number = f"_{request.index}" if holds_several_images(request.file) else ""
+    stem = f"{PurePath(request.file).name}{number}"
+    folder = PurePath(request.output).parent
+    # A point before the t: no other image's preview in full is called so.
+    return str(folder / f"{stem}.jpeg"), str(folder / f"{stem}.t.jpeg")
 
 
 DiffractionRequest: TypeAlias = ImageRequest | PreviewRequest
@@ -157,11 +198,31 @@ class Success:
 
 
 @dataclass(frozen=True, slots=True)
+class FileVersion:
+    """A file, and what differs once it's replaced or written to."""
+
+    file: str
+    inode: int
+    modified_ns: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
-    """A request that can't be met, why, and whether it may be met later."""
+    """A request that can't be met, why, and whether it may be met later.
+
+    Parameters
+    ----------
+    ended_process
+        It has ended the DIALS process that worked on it.
+    poison
+        The file, if none of its images is tried any more because so many have ended their process.
+    """
 
     reason: str
     may_pass: bool = False
+    ended_process: bool = False
+    poison: FileVersion | None = None
 
 
 DiffractionOutcome: TypeAlias = Success | Failure
@@ -169,10 +230,17 @@ DiffractionOutcome: TypeAlias = Success | Failure
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Requests that one Dask task meets, and for whom. A class, so that Dask doesn't look into it for futures."""
+    """Requests that one Dask task meets, and for whom. A class, so that Dask doesn't look into it for futures.
+
+    Parameters
+    ----------
+    poison
+        Files that are known, from other workers, to end DIALS processes.
+    """
 
     requests: tuple[DiffractionRequest, ...]
     identity: StepIdentity | None = None
+    poison: frozenset[FileVersion] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from tasks.logs.run_log import IdentityPrefix
 def meet_requests(chunk: Chunk) -> ChunkAnswer:
     """Meet a chunk's requests in a DIALS process of this worker."""
     with collected_lines(chunk.identity) as log:
-        return ChunkAnswer(CHILDREN.meet(chunk.requests), log)
+        return ChunkAnswer(CHILDREN.meet(chunk.requests, chunk.poison), log)
 
 
 def dask_setup(worker: Any) -> None:

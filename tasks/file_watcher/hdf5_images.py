@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from blocks.errors import MessageRefused
 from tasks.file_watcher.sources import is_written
+from tasks.fresh_folders import FreshFolders
 from tasks.nexus.image_counter import Answer, nth_image
 from tasks.nexus.layout import MappedRange
 from tasks.processes.child import ChildProcess
@@ -49,6 +50,7 @@ class Hdf5Images:
         self._master = master
         self._mapped: tuple[MappedRange, ...] = ()
         self._reader: ChildProcess | None = None
+        self._folders = FreshFolders()
 
     def is_barred(self, number: int) -> bool:
         """No image is barred."""
@@ -81,7 +83,7 @@ class Hdf5Images:
         MessageRefused
             The master or a data file is not what it should be, and waiting won't help.
         """
-        if self._reader is None and not await asyncio.to_thread(is_written, self._master):
+        if self._reader is None and not await asyncio.to_thread(self._is_written):
             self.waiting_for = f"{self._master}, which isn't there"
             return 0
         started = time.perf_counter()
@@ -94,6 +96,9 @@ class Hdf5Images:
         self.slowest_look_s = max(self.slowest_look_s, time.perf_counter() - started)
         self.expected, self.waiting_for, self._mapped = answer.expected, answer.waiting_for, answer.mapped
         return answer.found
+
+    def _is_written(self) -> bool:
+        return is_written(self._master) or (self._folders.ask_again(self._master) and is_written(self._master))
 
     async def close(self) -> None:
         """Stop the child process, which ends when it has nothing to answer."""

@@ -1,17 +1,15 @@
 """The file watcher's parameters, and the source that they name: a pattern, a list or an HDF5 master."""
 
-import re
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ConfigDict, Field, model_validator
 
 from blocks.errors import MessageRefused
+from tasks.file_pattern import FilePattern
 from tasks.file_watcher.hdf5_images import Hdf5Images
 from tasks.file_watcher.sources import ListedFiles, NumberedFiles, Source
 from tasks.step import StepParameters
-
-# The width is bounded: a hostile "%999999999d" would ask for a gigabyte of zeros.
-_FIELD = re.compile(r"%(?:%|[-+ 0]*\d{0,3}(?:\.\d{1,3})?(?P<conversion>[A-Za-z]))")
 
 
 class WatchParameters(StepParameters):
@@ -60,7 +58,7 @@ def open_source(parameters: WatchParameters) -> Source:
     if parameters.pattern:
         first = _whole_number("pattern-start", parameters.pattern_start)
         last = _whole_number("pattern-end", parameters.pattern_end)
-        return NumberedFiles(_checked_pattern(parameters.pattern), first, last - first + 1)
+        return NumberedFiles(_read_pattern(parameters.pattern), first, last - first + 1)
     if parameters.list_ is not None:
         return ListedFiles(_checked_list(parameters.list_))
     if parameters.hdf5 is not None:
@@ -81,12 +79,10 @@ def _whole_number(name: str, value: Any) -> int:
         ) from None
 
 
-def _checked_pattern(pattern: Any) -> str:
-    """Return a printf pattern that is known to have exactly one integer field."""
+def _read_pattern(pattern: Any) -> FilePattern:
     if isinstance(pattern, str) and pattern != "None":
-        conversions = [match["conversion"] for match in _FIELD.finditer(pattern) if match["conversion"]]
-        if len(conversions) == 1 and conversions[0] in "diu" and "%" not in _FIELD.sub("", pattern):
-            return pattern
+        with suppress(ValueError):
+            return FilePattern.parse(pattern)
     raise MessageRefused(
         "the file watcher's parameter pattern should be a path with exactly one integer field, such as image_%05d.cbf, "
         f"seen {pattern!r}"

@@ -7,6 +7,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Protocol
 
+from tasks.file_pattern import FilePattern
+from tasks.fresh_folders import FreshFolders
+
 # A writer that creates a file and then fills it is given this long. An older empty file is passed on, as Zocalo
 # does: its analysis fails, which costs one image; waiting for it would hold back all that follow.
 EMPTY_FILE_GRACE_S = 1.0
@@ -65,6 +68,7 @@ class _Files(ABC):
         self.waiting_for: str | None = None
         self.slowest_look_s = 0.0
         self._count = count
+        self._folders = FreshFolders()
 
     @abstractmethod
     def path(self, number: int) -> str | None:
@@ -102,7 +106,7 @@ class _Files(ABC):
 
     def _is_written(self, path: str) -> bool:
         started = time.perf_counter()
-        written = is_written(path)
+        written = is_written(path) or (self._folders.ask_again(path) and is_written(path))
         self.slowest_look_s = max(self.slowest_look_s, time.perf_counter() - started)
         return written
 
@@ -110,14 +114,18 @@ class _Files(ABC):
 class NumberedFiles(_Files):
     """Files that a printf pattern names by consecutive numbers. A negative count never completes, as in Zocalo."""
 
-    def __init__(self, pattern: str, first: int, count: int) -> None:
+    def __init__(self, pattern: FilePattern, first: int, count: int) -> None:
         super().__init__(count)
         self._pattern = pattern
         self._first = first
 
     def path(self, number: int) -> str:
         """Return the path of a file."""
-        return self._pattern % (self._first + number - 1)
+        return self._pattern.path(self._first + number - 1)
+
+    def _count_written(self, seen: int, limit: int) -> int:
+        self._pattern = self._pattern.settled()
+        return super()._count_written(seen, limit)
 
     def item(self, number: int) -> dict[str, Any]:
         """Return the payload of a file, but for the time."""

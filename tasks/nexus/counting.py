@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tasks.nexus.errors import NotReady, UnusableMaster
-from tasks.nexus.images import is_stored
-from tasks.nexus.links import LinkedFile, follow
+from tasks.nexus.links import LinkedFile
 from tasks.nexus.mapping import map_images
-from tasks.nexus.master import DATA_GROUP, find_data_group, find_images, find_series, opened
-from tasks.nexus.opening import not_ready_or_unusable, open_file
+from tasks.nexus.master import DATA_GROUP, IMAGE_AXES, find_data_group, find_images, find_series, opened
 from tasks.nexus.related import list_linked_files
+from tasks.nexus.storage import is_stored
+from tasks.nexus.tree import MasterTree
 
 if TYPE_CHECKING:
     import h5py
@@ -36,20 +36,18 @@ def count_images(master: str) -> dict[str, int | None]:
     counts = _count_in_data_files(master, _find_sources(master))
     files = _list_related(master)
     return (
-        {master: counts.pop(master, 0)} | counts | {file: files[file] for file in sorted(files) if file not in counts}
+        {master: counts.pop(master, None) or 0}
+        | counts
+        | {file: files[file] for file in sorted(files) if file not in counts}
     )
 
 
 def _find_sources(master: str) -> list[tuple[LinkedFile, str]]:
     """Return the datasets that stand for images in a master: file, and path in it."""
-    with open_file(master) as file:
-        try:
-            if find_data_group(file, master) is None:
-                raise UnusableMaster(f"{master} should be a NeXus file with a group {DATA_GROUP}, and has none")
-            names = dict.fromkeys([*find_images(file, master), *find_series(file, master)])
-            targets = [follow(file, master, name) for name in names]
-        except (OSError, RuntimeError, KeyError) as error:
-            raise not_ready_or_unusable(error, master) from error
+    with MasterTree(master) as tree:
+        if find_data_group(tree) is None:
+            raise UnusableMaster(f"{master} should be a NeXus file with a group {DATA_GROUP}, and has none")
+        targets = [tree.follow(name) for name in dict.fromkeys([*find_images(tree), *find_series(tree)])]
     return [(target.file or LinkedFile.itself(master), target.path) for target in targets if target]
 
 
@@ -67,7 +65,7 @@ def _count_in_data_files(master: str, sources: Iterable[tuple[LinkedFile, str]])
         try:
             with opened(*source) as (dataset, place):
                 if dataset.is_virtual:
-                    pending.extendleft((block.file, block.dataset) for block in map_images(dataset, place)[::-1])
+                    pending.extendleft((block.file, block.dataset) for block in map_images(dataset, place).blocks[::-1])
                     continue
                 place, name, count = tidy(place), dataset.name, _count_frames(dataset)
         except (NotReady, UnusableMaster) as error:
@@ -87,6 +85,8 @@ def _count_frames(dataset: h5py.Dataset) -> int | None:
     shape = dataset.shape
     if not shape:
         return None
+    if len(shape) <= IMAGE_AXES:  # a single image
+        return int(is_stored(dataset, None))
     return shape[0] if shape[0] == 0 or is_stored(dataset, shape[0] - 1) else 0
 
 

@@ -19,6 +19,10 @@ class FileAbsent(NotReady):
         super().__init__(file, "isn't there")
 
 
+class NoImagesYet(NotReady):
+    """A master has no images where NeXus has them, and may get them."""
+
+
 class UnusableMaster(PlazaError):
     """A master or one of its files isn't what it should be, and waiting won't help; `file`, if that one is to blame."""
 
@@ -29,3 +33,7 @@ class UnusableMaster(PlazaError):
 
 class NoSuchImage(UnusableMaster):
     """A master has no image of this number, or maps it to no file."""
+
+
+class NoImages(UnusableMaster):
+    """A file has no images where NeXus has them."""

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from tasks.nexus.errors import NoSuchImage, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages, StackOfFrames
 from tasks.nexus.layout import FAR, ImageBlock, MappedRange
-from tasks.nexus.opening import file_version
 from tasks.processes.parent import lines_to_parent
 
 
@@ -46,7 +45,6 @@ class ImageCounter:
     def __init__(self, master: str) -> None:
         self._master = master
         self._images: MasterImages | None = None
-        self._version: tuple[int, ...] = ()
 
     def look(self, seen: int, limit: int) -> Answer:
         """Return how many of the mapped images are stored, in order, besides those seen; at most `limit`.
@@ -62,15 +60,15 @@ class ImageCounter:
             while found < limit and (nth := open_nth(images, seen + found)) is not None:
                 image, block, frames = nth
                 # A contiguous one gets all its space with its first image: nothing tells which are written.
-                if frames.dataset.chunks is None:
+                if frames.dataset.chunks is None and block.frame is not None:
                     raise UnusableMaster(
                         f"{block.file.find()}: the dataset {block.dataset} should be chunked, one image to a chunk"
                     )
-                wanted = min(limit - found, block.end - image)
-                there = frames.count_stored(block.frame + image - block.first, wanted)
+                wanted = min(limit - found, block.end - image) if images.layout.is_by_frame else 1
+                there = _count_stored(images, image, wanted, block, frames)
                 found += there
                 if there < wanted:
-                    waiting_for = f"image {image + there + 1} in {block.file.find()}"
+                    waiting_for = f"image {image + there + 1} in {_place_of_next(images, image + there, block)}"
                     break
         except NotReady as error:
             waiting_for = str(error)
@@ -79,13 +77,11 @@ class ImageCounter:
         return Answer(found, sum(each.end - each.first for each in mapped) or None, waiting_for, mapped)
 
     def _open_master(self, seen: int) -> MasterImages:
-        """Return the master's images: by its layout as read before, unless the master has changed since."""
-        version = file_version(self._master)
-        # One that isn't seen for a while, as on a file system that is away, may still be the same.
-        if self._images is None or (version and version != self._version):
+        """Return the master's images: by its layout as read before, unless a file that says it has changed since."""
+        if self._images is None or not self._images.is_current:
             self.close()
             self._images = None  # the old layout holds no longer, even if the new one can't be read yet
-            self._images, self._version = open_virtual(self._master, seen), version
+            self._images = open_mapped(self._master, seen)
         return self._images
 
     def close(self) -> None:
@@ -94,8 +90,8 @@ class ImageCounter:
             self._images.close()
 
 
-def open_virtual(master: str, seen: int) -> MasterImages:
-    """Read the layout of a master whose virtual dataset says how many images there will be.
+def open_mapped(master: str, seen: int) -> MasterImages:
+    """Read the layout of a master whose virtual dataset, or links to data files, say how many images there will be.
 
     The files of the images that were seen are opened once: which images follow them isn't known before.
 
@@ -104,14 +100,16 @@ def open_virtual(master: str, seen: int) -> MasterImages:
     NotReady
         The master, or the file of an image that was seen, isn't there, or is in the making.
     UnusableMaster
-        It has no virtual dataset, or one that maps something else than images to frames.
+        It has none, or one without end.
     """
     images = MasterImages.of(master)
     layout = images.layout
-    if not layout.is_virtual:
+    if not layout.is_virtual and not layout.is_series:
         raise UnusableMaster(f"{master} should have a virtual dataset {layout.dataset}, as NXmx masters have")
-    if not layout.is_by_frame or layout.end >= FAR:
-        raise UnusableMaster(f"{master}: {layout.dataset} should map each image to one frame of one file")
+    if layout.end >= FAR or (layout.is_virtual and layout.awaits):
+        raise UnusableMaster(f"{master}: {layout.dataset} should map a known number of images; this one has no end")
+    if layout.awaits:
+        raise layout.awaits
     try:
         number = 0
         while number < seen and (nth := open_nth(images, number)) is not None:
@@ -149,6 +147,19 @@ def open_nth(images: MasterImages, number: int) -> tuple[int, ImageBlock, StackO
         else:
             if images.layout is layout:
                 return image, block, frames
+
+
+def _count_stored(images: MasterImages, image: int, wanted: int, block: ImageBlock, frames: StackOfFrames) -> int:
+    """Return how many images are stored without a gap, from one on, at most `wanted`."""
+    if images.layout.is_by_frame:
+        return frames.count_stored(block.frame_of(image), wanted)
+    return int(images.is_stored(image))
+
+
+def _place_of_next(images: MasterImages, image: int, block: ImageBlock) -> str | None:
+    """Return the file of the image that isn't stored, or of its part."""
+    unstored = block if images.layout.is_by_frame else images.find_unstored(image) or block
+    return unstored.file.find()
 
 
 def nth_image(mapped: tuple[MappedRange, ...], number: int) -> int | None:

@@ -7,17 +7,18 @@ process that has both a virtual dataset and one of its data files open can read 
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasks.nexus.errors import FileAbsent, UnusableMaster
 from tasks.nexus.layout import ImageBlock, Layout
 from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile
 from tasks.nexus.mapping import map_images
-from tasks.nexus.master import open_dataset, read_layout
-from tasks.nexus.opening import is_swmr, not_ready_or_unusable, open_file
+from tasks.nexus.master import closed_at_fault, open_dataset, read_layout
+from tasks.nexus.opening import FileVersion, faults_at, file_version, is_swmr, open_file
+from tasks.nexus.storage import is_filled, is_stored
 
 if TYPE_CHECKING:
     import h5py
@@ -32,52 +33,40 @@ class StackOfFrames:
     Parameters
     ----------
     dataset
-        shape (frames, slow, fast); it isn't virtual.
+        shape (frames, slow, fast), or (slow, fast) of a single one; it isn't virtual.
     """
 
     def __init__(self, dataset: h5py.Dataset) -> None:
         self.dataset = dataset
         self._is_swmr = is_swmr(dataset.file)
         # Asking for a chunk costs as much as there are chunks (0.5 ms at 3600). A finished file needs one question.
-        shape, chunks = dataset.shape, dataset.chunks
-        is_filled = chunks == (1, *shape[1:]) and dataset.id.get_num_chunks() == shape[0]
-        self._filled = shape[0] if is_filled else 0
+        self._filled = 0 if not is_filled(dataset) else dataset.shape[0] if dataset.shape else 1
 
-    def is_outdated(self, frame: int) -> bool:
-        """Tell whether a frame may have been stored since, unseen until the file is opened anew."""
-        return frame >= self._filled and not self._is_swmr
+    def is_outdated(self, frame: int | None) -> bool:
+        """Tell whether a frame (None: any) may have been stored since, unseen until the file is opened anew."""
+        return not self._is_swmr and not self._is_known_stored(frame, 1)
 
     def refresh(self) -> None:
         """Take in what a SWMR writer has flushed since; without this an open file stays as it was first seen."""
         if self._is_swmr:
             self.dataset.refresh()
 
-    def count_stored(self, frame: int, wanted: int) -> int:
-        """Return how many frames are stored without a gap, from one on, at most `wanted`."""
-        if frame + wanted <= self._filled:
+    def count_stored(self, frame: int | None, wanted: int) -> int:
+        """Return how many frames are stored without a gap, from one on, at most `wanted`; None: all of the dataset."""
+        if self._is_known_stored(frame, wanted):
             return wanted
-        self.refresh()
-        return next((there for there in range(wanted) if not is_stored(self.dataset, frame + there)), wanted)
+        with faults_at(self.dataset.file.filename):
+            self.refresh()
+            if frame is None:
+                return wanted if is_stored(self.dataset, None) else 0
+            return next((there for there in range(wanted) if not is_stored(self.dataset, frame + there)), wanted)
+
+    def _is_known_stored(self, frame: int | None, count: int) -> bool:
+        return self._filled > 0 if frame is None else frame + count <= self._filled
 
     def close(self) -> None:
         """Close its file."""
         self.dataset.file.close()
-
-
-def is_stored(dataset: h5py.Dataset, frame: int) -> bool:
-    """Tell whether a frame is stored: the shape may be full from the start, and what isn't written reads as zeros."""
-    import h5py
-
-    shape = dataset.id.shape
-    if not shape or frame >= shape[0]:
-        return False
-    if dataset.chunks is not None:
-        # HDF5 reserves a chunk's place when it's written: of one that isn't, the size is 0.
-        corner = (frame // dataset.chunks[0] * dataset.chunks[0], *(0,) * (len(shape) - 1))
-        return bool(dataset.id.get_chunk_info_by_coord(corner).size)
-    # Not chunked: with its header (compact), in files of no format (external), or at an offset once there's anything.
-    is_elsewhere = dataset.id.get_create_plist().get_layout() == h5py.h5d.COMPACT or dataset.external
-    return bool(is_elsewhere) or dataset.id.get_offset() is not None
 
 
 class MasterImages:
@@ -92,12 +81,21 @@ class MasterImages:
     def __init__(self, layout: Layout, open_file: Callable[[str], h5py.File] = open_file) -> None:
         self.layout = layout
         self._open_file = open_file
-        self._open: OrderedDict[tuple[LinkedFile, str], tuple[int, StackOfFrames]] = OrderedDict()
+        self._open: OrderedDict[tuple[LinkedFile, str], tuple[FileVersion, StackOfFrames]] = OrderedDict()
 
     @classmethod
     def of(cls, master: str, open_file: Callable[[str], h5py.File] = open_file) -> MasterImages:
         """Return the images of a master; see `read_layout` for what can be wrong with it."""
         return cls(read_layout(master), open_file)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the files that say where the images are haven't changed since they were read.
+
+        One that isn't seen for a while, as on a file system that is away, may still be the same.
+        """
+        versions = ((file_version(file), version) for file, version in self.layout.read_from.items())
+        return all(now in ((), version) for now, version in versions)
 
     def open(self, image: int) -> tuple[ImageBlock, StackOfFrames]:
         """Return the block that holds an image (from 0), and its dataset.
@@ -114,7 +112,7 @@ class MasterImages:
         # Each round opens one virtual dataset more, whose mapping then stands in its place.
         for _ in range(LINKS_IN_A_ROW):
             block = self.layout.find(image)
-            frames = self._open_block(block, block.frame + image - block.first)
+            frames = self._open_block(block, image)
             if frames is not None:
                 return block, frames
         raise self._lead_in_a_circle()
@@ -130,16 +128,21 @@ class MasterImages:
         raise self._lead_in_a_circle()
 
     def is_stored(self, image: int) -> bool:
-        """Tell whether all parts of an image are stored; raises as `open` does.
+        """Tell whether all parts of an image are stored; raises as `open` does."""
+        return self.find_unstored(image) is None
+
+    def find_unstored(self, image: int) -> ImageBlock | None:
+        """Return a part of an image that isn't stored; None: all are. Raises as `open` does.
 
         The answer is that of when their files were opened: refreshing a dataset that another reader in this process
         has open, as dxtbx may have, crashes HDF5 1.10.
         """
         self.layout.find(image)
         for _ in range(LINKS_IN_A_ROW):
-            states = [self._is_part_stored(part, image) for part in self.layout.parts(image)]
-            if None not in states:
-                return all(states)
+            layout = self.layout
+            unstored = next((part for part in layout.parts(image) if not self._is_part_stored(part, image)), None)
+            if self.layout is layout:
+                return unstored
         raise self._lead_in_a_circle()
 
     def close(self) -> None:
@@ -147,48 +150,71 @@ class MasterImages:
         while self._open:
             self._open.popitem()[1][1].close()
 
-    def _is_part_stored(self, part: ImageBlock, image: int) -> bool | None:
-        frames = self._open_block(part, part.frame + image - part.first)
-        return None if frames is None else is_stored(frames.dataset, part.frame + image - part.first)
+    def _is_part_stored(self, part: ImageBlock, image: int) -> bool:
+        frames = self._open_block(part, image)
+        if frames is None:  # the layout has changed
+            return False
+        with faults_at(frames.dataset.file.filename):
+            return is_stored(frames.dataset, part.frame_of(image))
 
     def _lead_in_a_circle(self) -> UnusableMaster:
         return UnusableMaster(f"the virtual datasets of {self.layout.master} lead back to themselves")
 
-    def _open_block(self, block: ImageBlock, frame: int = 0) -> StackOfFrames | None:
-        """Open a block's dataset, for a frame; None if it's virtual, and the layout has now got what it maps."""
+    def _open_block(self, block: ImageBlock, image: int | None = None) -> StackOfFrames | None:
+        """Open a block's dataset, for an image, by default its first one.
+
+        Returns
+        -------
+        StackOfFrames | None
+            None if it's no stack of frames: the layout has now got what it is.
+        """
         place = block.file.find()
         if place is None:
             raise FileAbsent(block.file.expected)
         key = (block.file, block.dataset)
-        try:
-            # By the inode, since a file that is replaced keeps its name, and an open handle the old one's content.
-            inode = os.stat(place).st_ino  # noqa: PTH116 - once an image
-            known, frames = self._open.get(key, (0, None))
-            if frames and known == inode and not frames.is_outdated(frame):  # else the file was replaced
+        with faults_at(place):
+            # A file that is replaced keeps its name; one that is written again in its place also its inode.
+            version = file_version(place)
+            known, frames = self._open.get(key, ((), None))
+            if (
+                frames
+                and known == version
+                and not frames.is_outdated(block.frame_of(block.first if image is None else image))
+            ):
                 self._open.move_to_end(key)
                 return frames
             self._close_one(key)
-            dataset, holder = open_dataset(block.file, block.dataset, self._open_file)
-            if dataset.is_virtual:
-                with dataset.file:
-                    self.layout = self.layout.with_blocks(block, block.through(map_images(dataset, holder)))
+            versions: dict[str, FileVersion] = {}
+            dataset, holder = open_dataset(block.file, block.dataset, self._open_file, versions)
+            found = self._describe(block, dataset, holder)
+            if found is not None:
+                dataset.file.close()
+                self.layout = replace(
+                    self.layout.with_blocks(block, found), read_from={**self.layout.read_from, **versions}
+                )
                 return None
-            self._check_shape(block, dataset)
-            self._open[key] = inode, StackOfFrames(dataset)
-        except (OSError, RuntimeError, KeyError) as error:
-            raise not_ready_or_unusable(error, place) from error
+            self._open[key] = version, StackOfFrames(dataset)
         while len(self._open) > OPEN_FILES:
             self._close_one(next(iter(self._open)))
         return self._open[key][1]
+
+    def _describe(self, block: ImageBlock, dataset: h5py.Dataset, holder: str) -> list[ImageBlock] | None:
+        """Return what a block is if not the frames of a dataset: of a virtual dataset, or one image alone."""
+        with closed_at_fault(dataset.file):
+            if dataset.is_virtual:
+                return list(block.through(map_images(dataset, holder).blocks))
+            if block.is_whole and block.frame is not None and dataset.shape == self.layout.frame_shape:
+                return [replace(block, frame=None)]
+            self._check_shape(block, dataset)
+        return None
 
     def _close_one(self, key: tuple[LinkedFile, str]) -> None:
         if key in self._open:
             self._open.pop(key)[1].close()
 
     def _check_shape(self, block: ImageBlock, dataset: h5py.Dataset) -> None:
-        if block.is_whole and dataset.shape[1:] != self.layout.frame_shape:
-            with dataset.file:
-                raise UnusableMaster(
-                    f"{self.layout.master} has images of {self.layout.frame_shape} pixels, "
-                    f"{block.file.expected} of {dataset.shape[1:]}"
-                )
+        shape = dataset.shape if block.frame is None else dataset.shape[1:]
+        if block.is_whole and shape != self.layout.frame_shape:
+            raise UnusableMaster(
+                f"{self.layout.master} has images of {self.layout.frame_shape} pixels, {block.file.expected} of {shape}"
+            )

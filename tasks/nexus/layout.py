@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,9 @@ from tasks.nexus.links import LinkedFile
 
 if TYPE_CHECKING:
     import numpy as np
+
+SERIES = "data_"
+"""How names begin that Dectris gives to the links to its data files."""
 
 FAR = 2**62
 """Further than any image: the end of what has no end yet."""
@@ -40,7 +43,7 @@ class ImageBlock:
     file, dataset
         Where they are: as the link or the virtual dataset says, so the dataset may itself be a link or virtual.
     frame
-        The first image's place along the dataset's first axis.
+        The first image's place along the dataset's first axis; None: each image needs the whole dataset.
     is_whole
         Each image is a whole frame, not a part of one, nor one of several that make an image.
     """
@@ -49,7 +52,7 @@ class ImageBlock:
     count: int | None
     file: LinkedFile
     dataset: str
-    frame: int = 0
+    frame: int | None = 0
     is_whole: bool = True
 
     @property
@@ -57,8 +60,15 @@ class ImageBlock:
         """The image after the last one."""
         return FAR if self.count is None else self.first + self.count
 
+    def frame_of(self, image: int) -> int | None:
+        """Return an image's place along the dataset's first axis; None: it needs the whole dataset."""
+        return None if self.frame is None else self.frame + image - self.first
+
     def through(self, inner: Iterable[ImageBlock]) -> Iterator[ImageBlock]:
         """Yield what these images are if the dataset is itself virtual and maps `inner`."""
+        if self.frame is None:
+            yield from (replace(self, file=each.file, dataset=each.dataset) for each in inner)
+            return
         shift = self.first - self.frame
         for block in inner:
             first, end = max(block.first + shift, self.first), min(block.end + shift, self.end)
@@ -67,7 +77,7 @@ class ImageBlock:
                     block,
                     first=first,
                     count=None if end >= FAR else end - first,
-                    frame=block.frame + first - shift - block.first,
+                    frame=block.frame_of(first - shift),
                     is_whole=block.is_whole and self.is_whole,
                 )
 
@@ -92,6 +102,8 @@ class Layout:
         The images are mapped by a virtual dataset.
     awaits
         The file without which further images can't be numbered: a data file among several that isn't ready.
+    read_from
+        The files that say all this, as they were when they were read.
     """
 
     master: str
@@ -101,6 +113,7 @@ class Layout:
     dtype: np.dtype[Any] | None = None
     is_virtual: bool = True
     awaits: NotReady | None = None
+    read_from: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def find(self, image: int) -> ImageBlock:
         """Return the block of an image.
@@ -115,6 +128,8 @@ class Layout:
         index = bisect_right(self.blocks, image, key=lambda block: block.first) - 1
         if index >= 0 and image < self.blocks[index].end:
             return self.blocks[index]
+        for part in self.parts(image):  # of an image of which only some parts are mapped
+            return part
         if image < self.end:
             raise NoSuchImage(f"{self.master} maps image {image + 1} to no file: {self.dataset} has a gap there")
         if self.awaits is not None:
@@ -129,6 +144,11 @@ class Layout:
     def end(self) -> int:
         """The image after the last one that is mapped."""
         return max((block.end for block in self.blocks), default=0)
+
+    @property
+    def is_series(self) -> bool:
+        """Whether the images are those of links `data_000001` …, one after the other."""
+        return not self.is_virtual and self.dataset.rpartition("/")[2].startswith(SERIES)
 
     @cached_property
     def is_by_frame(self) -> bool:

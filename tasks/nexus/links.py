@@ -10,12 +10,15 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from tasks.fresh_folders import FreshFolders
+
 if TYPE_CHECKING:
     import h5py
 
 LINKS_IN_A_ROW = 16
 """HDF5 follows no more (H5L_NUM_LINKS): they go in a circle."""
 
+_FOLDERS = FreshFolders()
 _PREFIXES = {"link": "HDF5_EXT_PREFIX", "virtual": "HDF5_VDS_PREFIX"}
 
 
@@ -67,8 +70,22 @@ class LinkedFile:
         """
         return cls.named(name.replace("%%", "%"), holder, "virtual")
 
+    @classmethod
+    def raw(cls, name: str, holder: str) -> LinkedFile:
+        """Return the file of no format in which a dataset has its values; here HDF5 looks in the current folder."""
+        folder = os.environ.get("HDF5_EXTFILE_PREFIX", "").replace("${ORIGIN}", os.path.dirname(holder))  # noqa: PTH120
+        return cls.itself(os.path.join(folder, name))  # noqa: PTH118 - an absolute name stays as it is
+
     def find(self) -> str | None:
         """Return the file's path if it's there."""
+        found = self._find_seen()
+        if found is None:
+            asked = [_FOLDERS.ask_again(place) for place in self.places]
+            if any(asked):
+                found = self._find_seen()
+        return found
+
+    def _find_seen(self) -> str | None:
         return next((place for place in self.places if os.path.isfile(place)), None)  # noqa: PTH113 - once an image
 
 

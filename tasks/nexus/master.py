@@ -7,20 +7,24 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
-from tasks.nexus.layout import ImageBlock, Layout
-from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile, Target, follow
+from tasks.nexus.errors import FileAbsent, NoImages, NoImagesYet, NotReady, UnusableMaster
+from tasks.nexus.layout import SERIES, ImageBlock, Layout
+from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile, follow
 from tasks.nexus.mapping import map_images
-from tasks.nexus.opening import not_ready_or_unusable, open_file
+from tasks.nexus.opening import FileVersion, faults_at, file_version, in_the_making, open_file
+from tasks.nexus.tree import MasterTree, text_of
 
 if TYPE_CHECKING:
     import h5py
 
 DATA_GROUP, DATA = "/entry/data", "data"
+IMAGE_AXES = 2
 
 
 @contextmanager
-def opened(file: LinkedFile, path: str) -> Iterator[tuple[h5py.Dataset, str]]:
+def opened(
+    file: LinkedFile, path: str, versions: dict[str, FileVersion] | None = None
+) -> Iterator[tuple[h5py.Dataset, str]]:
     """Open the dataset that a path in a file leads to, in whichever file that is; with it comes that file's path.
 
     Raises
@@ -30,43 +34,58 @@ def opened(file: LinkedFile, path: str) -> Iterator[tuple[h5py.Dataset, str]]:
     UnusableMaster
         A file can't be read, or has something else there.
     """
-    dataset, place = open_dataset(file, path)
+    dataset, place = open_dataset(file, path, versions=versions)
     with dataset.file:
         yield dataset, place
 
 
+@contextmanager
+def closed_at_fault(file: h5py.File) -> Iterator[None]:
+    """Close a file when something goes wrong: with one handle more, HDF5 can read the wrong image."""
+    try:
+        yield
+    except BaseException:
+        file.close()
+        raise
+
+
 def open_dataset(
-    file: LinkedFile, path: str, open_file: Callable[[str], h5py.File] = open_file
+    file: LinkedFile,
+    path: str,
+    open_file: Callable[[str], h5py.File] = open_file,
+    versions: dict[str, FileVersion] | None = None,
 ) -> tuple[h5py.Dataset, str]:
-    """Do the same as `opened`, without closing the dataset's file."""
+    """Do the same as `opened`, without closing the dataset's file.
+
+    Parameters
+    ----------
+    versions
+        Gets each file that says where images are, as it was before it was opened: not one that only holds them.
+    """
     import h5py
 
-    target: Target | None = Target(path, file)
     for _ in range(LINKS_IN_A_ROW):
-        assert target is not None
-        assert target.file is not None
-        place = target.file.find()
+        place = file.find()
         if place is None:
-            raise FileAbsent(target.file.expected)
-        path, opened_file = target.path, open_file(place)
-        try:
-            target = follow(opened_file, place, path)
+            raise FileAbsent(file.expected)
+        version, opened_file = file_version(place), open_file(place)
+        with closed_at_fault(opened_file):
+            with faults_at(place):
+                target = follow(opened_file, place, path)
+                found = opened_file[target.path] if target and target.file is None else None
             if target is None:
-                raise NotReady(place, f"can't be read yet (no dataset {path} yet)")
-            if target.file is None:
-                found = opened_file[target.path]
-                if not isinstance(found, h5py.Dataset):
-                    raise UnusableMaster(
-                        f"{place} should have a virtual dataset {path}, or a plain one; it has a group there"
-                    )
-                return found, place
-        except (OSError, RuntimeError, KeyError) as error:
-            opened_file.close()
-            raise not_ready_or_unusable(error, place) from error
-        except BaseException:  # no handle may stay: with one more open, HDF5 can read the wrong image
-            opened_file.close()
-            raise
+                raise in_the_making(place, f"has no dataset {path}")
+            if found is not None and not isinstance(found, h5py.Dataset):
+                raise UnusableMaster(
+                    f"{place} should have a virtual dataset {path}, or a plain one; it has a group there"
+                )
+        if versions is not None and (found is None or found.is_virtual):
+            versions[place] = version
+        if found is not None:
+            return found, place
         opened_file.close()
+        assert target.file is not None, "what isn't in this file is in another one"
+        file, path = target.file, target.path
     raise UnusableMaster(f"{file.expected}: {path} is a link that leads back to itself")
 
 
@@ -80,25 +99,30 @@ def read_layout(master: str) -> Layout:
     UnusableMaster
         It's no NXmx master, or its images aren't frames of datasets.
     """
-    with open_file(master) as file:
-        try:
-            names = find_images(file, master)
-        except (OSError, RuntimeError, KeyError) as error:
-            raise not_ready_or_unusable(error, master) from error
-    if not names:
-        raise UnusableMaster(
-            f"{master} should have a virtual dataset {DATA_GROUP}/{DATA}, or links data_000001, … to its data files"
-        )
-    return _read_blocks(master, names)
+    with MasterTree(master) as tree:
+        names = find_images(tree)
+        if not names:
+            raise _lacks_images(tree)
+        versions = tree.versions
+    return _read_blocks(master, names, versions)
 
 
-def _read_blocks(master: str, names: tuple[str, ...]) -> Layout:
+def _lacks_images(tree: MasterTree) -> NotReady | UnusableMaster:
+    wanted = f"a virtual dataset {DATA_GROUP}/{DATA}, or links data_000001, … to its data files"
+    entry = tree.get(find_entry(tree))
+    if entry is None or not entry.is_group:
+        return NoImages(f"{tree.master} should have {wanted}")
+    fault = in_the_making(tree.master, "has no images", f": {wanted}")
+    return NoImagesYet(fault.file, fault.reason) if isinstance(fault, NotReady) else NoImages(str(fault))
+
+
+def _read_blocks(master: str, names: tuple[str, ...], versions: dict[str, FileVersion]) -> Layout:
     """Read the layout of images that stand in one dataset, or in several, one after the other."""
     layout: Layout | None = None
     for name in names:
         first = layout.end if layout else 0
         try:
-            with opened(LinkedFile.itself(master), name) as (dataset, place):
+            with faults_at(master), opened(LinkedFile.itself(master), name, versions) as (dataset, place):
                 part = _describe(master, name, dataset, place, first)
                 # A dataset that may grow has no last image, unless others follow it.
                 if len(names) == 1 and not part.is_virtual and dataset.maxshape[0] is None:
@@ -106,87 +130,91 @@ def _read_blocks(master: str, names: tuple[str, ...]) -> Layout:
         except NotReady as error:
             if layout is None:
                 raise
-            return replace(layout, awaits=error)
-        except (OSError, RuntimeError, KeyError) as error:
-            raise not_ready_or_unusable(error, master) from error
+            return replace(layout, awaits=error, read_from=versions)
+        if len(names) > 1:
+            # How many images one has numbers those of the next.
+            versions[place] = file_version(place)
         layout = replace(layout, blocks=layout.blocks + part.blocks) if layout else part
     assert layout is not None
-    if not layout.blocks:
+    if not layout.blocks and not layout.awaits:
         raise UnusableMaster(f"{master}: {layout.dataset} maps no images")
-    return layout
+    return replace(layout, read_from=versions)
 
 
 def _describe(master: str, name: str, dataset: h5py.Dataset, place: str, first: int) -> Layout:
     if not dataset.shape:
         raise UnusableMaster(f"{master} should have images at {name}; it has a single number there")
     if dataset.is_virtual:
-        blocks = map_images(dataset, place)
-        dtype = dataset.dtype
-    else:
-        blocks = (ImageBlock(first, dataset.shape[0], LinkedFile.itself(place), dataset.name),)
-        dtype = dataset.dtype if place == master else None
-    return Layout(master, name, blocks, dataset.shape[1:], dtype, dataset.is_virtual)
+        mapping = map_images(dataset, place)
+        blocks = tuple(replace(block, first=first + block.first) for block in mapping.blocks)
+        return Layout(master, name, blocks, dataset.shape[1:], dataset.dtype, awaits=mapping.awaits)
+    blocks = (ImageBlock(first, dataset.shape[0], LinkedFile.itself(place), dataset.name),)
+    return Layout(master, name, blocks, dataset.shape[1:], dataset.dtype if place == master else None, is_virtual=False)
 
 
-def find_images(file: h5py.File, holder: str) -> tuple[str, ...]:
+def find_images(tree: MasterTree) -> tuple[str, ...]:
     """Find the dataset of a master's images, or its links to several, in order.
 
-    As NeXus and dxtbx do: the `signal` of the first NXdata in the first NXentry. Where no signal is named, it's called
-    `data`; where there is none of that name, links `data_000001` … stand for it, as in Dectris's own masters.
+    As NeXus and dxtbx do: the `signal` of the first NXdata in the first NXmx entry. Where no signal is named, or none
+    of that name is there, it's the first dataset, as dxtbx has it; where that holds no images, the one that is called
+    `data`. Links `data_000001` … stand for it, as in Dectris's own masters.
     """
-    path = find_data_group(file, holder)
-    if path is None:
+    path = find_data_group(tree)
+    group = tree.get(path) if path else None
+    if group is None:
         return ()
-    target = follow(file, holder, path)
-    if target is not None and target.file is not None:
+    names = group.members
+    series = tuple(f"{path}/{name}" for name in sorted(names) if name.startswith(SERIES))
+    signal = text_of(group.object.attrs.get("signal"))
+    if signal in names:
+        return (f"{path}/{signal}",)
+    if not names or names[0].startswith(SERIES):
+        return series
+    first = f"{path}/{names[0]}"
+    holds_images = _holds_images(tree, first)
+    if holds_images:
+        return (first,)
+    if DATA in names:
         return (f"{path}/{DATA}",)
-    group = file[path]
-    for name in (_text(group.attrs.get("signal")), DATA):
-        if name and group.get(name, getlink=True) is not None:
-            return (f"{path}/{name}",)
-    return find_series(file, holder)
+    return series or ((first,) if holds_images is None else ())
 
 
-def find_series(file: h5py.File, holder: str) -> tuple[str, ...]:
-    """Return a master's links `data_000001` … to data files, or datasets of such names, in order."""
-    path = find_data_group(file, holder)
-    target = follow(file, holder, path) if path else None
-    if target is None or target.file is not None:
-        return ()
-    return tuple(f"{path}/{name}" for name in sorted(file[target.path]) if name.startswith("data_"))
-
-
-def find_data_group(file: h5py.File, holder: str) -> str | None:
-    """Return the path of the group of a master's images: it's there, or a link to another file."""
-    import h5py
-
-    entry = _find_class(file, "NXentry") or "/entry"
-    target = follow(file, holder, entry)
-    if target is None:
+def _holds_images(tree: MasterTree, path: str) -> bool | None:
+    """Tell whether a path leads to a stack of images; None while the file isn't there that it leads to."""
+    try:
+        found = tree.get(path)
+    except NotReady:
         return None
-    path = f"{entry}/data"
-    if target.file is None and isinstance(file[target.path], h5py.Group):
-        path = _find_class(file[target.path], "NXdata") or path
-    target = follow(file, holder, path)
-    is_group = target is not None and (target.file is not None or isinstance(file[target.path], h5py.Group))
-    return path if is_group else None
+    return found is not None and not found.is_group and len(found.object.shape or ()) > IMAGE_AXES
 
 
-def _find_class(group: h5py.Group, nx_class: str) -> str | None:
-    """Return the path of the first group of a NeXus class that stands in a group; no other file is opened for it."""
-    import h5py
-
-    # Only what stands in the file itself: to ask a link for its class, HDF5 would open the file it leads to.
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            continue
-        child = group[name]
-        if isinstance(child, h5py.Group) and _text(child.attrs.get("NX_class")) == nx_class:
-            return str(child.name)
-    return None
+def find_series(tree: MasterTree) -> tuple[str, ...]:
+    """Return a master's links `data_000001` … to data files, or datasets of such names, in order."""
+    path = find_data_group(tree)
+    group = tree.get(path) if path else None
+    return tuple(f"{path}/{name}" for name in sorted(group.members) if name.startswith(SERIES)) if group else ()
 
 
-def _text(value: object) -> str | None:
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return value if isinstance(value, str) else None
+def find_data_group(tree: MasterTree) -> str | None:
+    """Return the path of the group of a master's images: it's there, or a link to another file that isn't."""
+    entry = find_entry(tree)
+    path = f"{entry}/{DATA}"
+    try:
+        labelled = tree.first_of(entry, "NXdata")
+        group = tree.get(path)
+    except NotReady:
+        return path
+    return labelled or (path if group and group.is_group else None)
+
+
+def find_entry(tree: MasterTree) -> str:
+    """Return the path of a master's entry: the first one that says it's NXmx, else the first."""
+    try:
+        entries = list(tree.all_of("/", "NXentry"))
+    except (NotReady, UnusableMaster):  # not all that the root links to is an entry
+        entries = []
+    for entry in entries:
+        definition = tree.get(f"{entry}/definition")
+        if definition and not definition.is_group and text_of(definition.object[()]) == "NXmx":
+            return entry
+    return entries[0] if entries else "/entry"

@@ -6,55 +6,62 @@ import errno
 import fcntl
 import os
 import re
-from contextlib import suppress
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
+from tasks.nexus.locks import is_held_by_writer
 
 if TYPE_CHECKING:
     import h5py
 
-# What HDF5 says of files that are being created, copied or opened by their writer.
-_PASSING = re.compile(
-    "address of object past end of allocation"
-    "|truncated file: eof ="
-    "|file is not already open for SWMR writing"
-    "|file is already open for write"
-    "|bad object header version number"
-    "|SWMR read access flag not the same"
-    # A copy that has its full length from the start holds zeros where it will hold these
-    "|(bad|wrong) [a-zA-Z -]*(signature|version)"
-    "|incorrect metadata checksum"
-    "|ring type mismatch"
-    "|len not positive after adjustment for EOA"
+IN_THE_MAKING_S = 600.0
+"""Since a file was last written, after which it isn't taken to be in the making.
+
+A writer or a copy that is alive writes more often; who waits for its step's retries gives up sooner anyway, and a file
+watcher learns in the end why nothing more comes.
+"""
+
+FileVersion = tuple[int, ...]
+"""What changes when a file is replaced or written; empty while it isn't seen."""
+
+_OTHER_WAY = re.compile(
+    "file is already open for write|SWMR read access flag not the same|file locking flag values don't match"
 )
-_OTHER_WAY = re.compile("file is already open for write|SWMR read access flag not the same")
-_START_BYTES = 4096  # HDF5's signature is at byte 0, or at 512, 1024, … behind a user block
+_ERRNO = re.compile(r"errno = (\d+)(?:, error message = '([^']*)')?")
+_DENIED = frozenset({errno.EACCES, errno.EPERM})
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_LARGEST_USER_BLOCK = 2**20  # bytes; the signature is at byte 0, or at 512, 1024, 2048, … behind a user block
+_NO_LOCKS = ("FALSE", "0")
+_AS_HDF5_LOCKS: tuple[dict[str, bool], ...] = ({}, {"swmr": True})
+_UNLOCKED: tuple[dict[str, bool], ...] = ({"locking": False}, {"locking": False, "swmr": True})
 
 
 def open_file(path: str) -> h5py.File:
-    """Open a file for reading, also while its writer writes it under SWMR, and without keeping a lock.
+    """Open a file for reading, also while its writer writes it under SWMR, and without a lock.
 
     A reader's lock would keep a detector from opening its own file again, and where no lock daemon runs there is none.
 
     Raises
     ------
     NotReady
-        It isn't there, or is in the making.
+        It isn't there, is in the making, or its file system fails for the moment.
     UnusableMaster
         It can't be read.
     """
-    return _open(path, [{}, {"swmr": True}])
+    return _open(path, [*_UNLOCKED, *_AS_HDF5_LOCKS])
 
 
 def open_beside_dxtbx(path: str) -> h5py.File:
     """Do the same as dxtbx does in the same process, where it may read a file that is open here.
 
     HDF5 opens a file in one way only: where a virtual dataset leads to a file that is open in another way, HDF5 takes
-    it for missing, and reads zeros.
+    it for missing, and reads zeros. Whether it locks files belongs to the way.
     """
-    return _open(path, [{"swmr": True}, {}])
+    return _open(path, [*reversed(_AS_HDF5_LOCKS), *reversed(_UNLOCKED)])
 
 
 def is_swmr(file: h5py.File) -> bool:
@@ -64,20 +71,19 @@ def is_swmr(file: h5py.File) -> bool:
     return bool(file.id.get_intent() & h5py.h5f.ACC_SWMR_READ)
 
 
-def _open(path: str, ways: list[dict[str, bool]]) -> h5py.File:
-    try:
-        _check_unlocked(path)
+def _open(path: str, ways: Iterable[dict[str, bool]]) -> h5py.File:
+    with faults_at(path):
+        if is_held_by_writer(path):
+            raise NotReady(path, "is held by a writer (it has locked the file)")
         file = _open_in_one_way(path, ways)
-        # HDF5 has locked it: it does so unless HDF5_USE_FILE_LOCKING says otherwise when it's loaded.
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(file.id.get_vfd_handle(), fcntl.LOCK_UN)
+        if os.environ.get("HDF5_USE_FILE_LOCKING") not in _NO_LOCKS:  # else HDF5 may have locked it
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(file.id.get_vfd_handle(), fcntl.LOCK_UN)
         return file
-    except (OSError, RuntimeError, KeyError) as error:
-        raise not_ready_or_unusable(error, path) from error
 
 
-def _open_in_one_way(path: str, ways: list[dict[str, bool]]) -> h5py.File:
-    """Open a file under SWMR if it's being written so, else without, if nobody in this process has it open otherwise.
+def _open_in_one_way(path: str, ways: Iterable[dict[str, bool]]) -> h5py.File:
+    """Open a file in the first way that does: as it's being written, and as others in this process have it open.
 
     Under SWMR a wrong checksum, as in a copy in the making, is read 100 times with pauses that double: that never ends.
     """
@@ -87,15 +93,12 @@ def _open_in_one_way(path: str, ways: list[dict[str, bool]]) -> h5py.File:
     try:
         return h5py.File(path, "r", **way)
     except OSError as error:
-        # No lock daemon runs for that file system: h5py's `locking` leaves the lock out, for this file only.
-        if error.errno == errno.ENOLCK:
-            return _open_in_one_way(path, [each | {"locking": False} for each in ways])
-        if others and _OTHER_WAY.search(str(error)):
+        if others and (_OTHER_WAY.search(str(error)) or error.errno == errno.ENOLCK):
             return _open_in_one_way(path, others)
         raise
 
 
-def file_version(path: str) -> tuple[int, ...]:
+def file_version(path: str) -> FileVersion:
     """Return what changes when a file is replaced or written; empty while it isn't seen."""
     with suppress(OSError):
         status = os.stat(path)  # noqa: PTH116 - once an image
@@ -103,37 +106,87 @@ def file_version(path: str) -> tuple[int, ...]:
     return ()
 
 
+def are_as_before(versions: Mapping[str, FileVersion]) -> bool:
+    """Tell whether files are what they were."""
+    return all(file_version(path) == version for path, version in versions.items())
+
+
 def not_ready_or_unusable(error: Exception, path: str) -> NotReady | UnusableMaster:
     """Return what an error of HDF5 at a file means: that it has to be waited for, or that waiting won't help."""
     if isinstance(error, FileNotFoundError) or not os.path.exists(path):  # noqa: PTH110 - doesn't raise
         return FileAbsent(path)
-    if _PASSING.search(str(error)) or _is_blank(Path(path)) or _may_pass(error):
-        return NotReady(path, f"can't be read yet ({error})")
-    return UnusableMaster(f"{path} can't be read: {error}", path)
+    if may_pass(error):
+        return NotReady(path, f"can't be read now ({_say(error)})")
+    if not _DENIED.isdisjoint(_errnos(error)) or not may_become_hdf5(path):
+        return UnusableMaster(f"{path} can't be read: {_say(error)}", path)
+    return in_the_making(path, "can't be read", f" ({_say(error)})")
 
 
-def _may_pass(error: Exception) -> bool:
+def in_the_making(path: str, lack: str, detail: str = "") -> NotReady | UnusableMaster:
+    """Return what it means that a file lacks something: a file that was written lately may get it."""
+    version = file_version(path)
+    if not version:
+        return FileAbsent(path)
+    age_s = time.time() - version[1] / 1e9
+    if age_s < IN_THE_MAKING_S:
+        return NotReady(path, f"{lack} yet{detail}")
+    return UnusableMaster(f"{path} {lack}{detail}; nothing has been written to it for {_format_age(age_s)}", path)
+
+
+@contextmanager
+def faults_at(path: str) -> Iterator[None]:
+    """Raise what errors of HDF5 mean at a file: `NotReady` or `UnusableMaster`."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError) as error:
+        raise not_ready_or_unusable(error, path) from error
+
+
+def may_pass(error: BaseException) -> bool:
+    """Tell whether a fault of the file system may pass."""
     # Only when it's needed: a program that looks for images should start quickly.
     from tasks.step.retries import USUAL_RETRIES
 
     return USUAL_RETRIES.may_pass(error)
 
 
-def _is_blank(file: Path) -> bool:
-    """Tell whether a file is empty or starts with nothing but zeros: a copy whose space was allocated beforehand."""
+def may_become_hdf5(path: str) -> bool:
+    """Tell whether a file is HDF5, or is empty or zeros where it would say so, as before its beginning is copied."""
     try:
-        with file.open("rb") as opened:
-            return not any(opened.read(_START_BYTES))
+        with Path(path).open("rb") as file:
+            start = file.read(_LARGEST_USER_BLOCK + len(_SIGNATURE))
     except OSError:
-        return False
+        return True
+    places = [0, *(2**power for power in range(9, _LARGEST_USER_BLOCK.bit_length()))]
+    return any(start.startswith(_SIGNATURE, place) for place in places) or not any(start[:4096])
 
 
-def _check_unlocked(path: str) -> None:
-    """Raise NotReady if a writer that doesn't use SWMR has the file open: it locks the file till it's done."""
-    with Path(path).open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise NotReady(path, "can't be read yet (its writer has locked it)") from None
-        except OSError:
-            return  # a file system without locks
+def _say(error: Exception) -> str:
+    """Return what people need of an error: of HDF5's long texts about a file system's fault, the fault."""
+    fault = _ERRNO.search(str(error))
+    return fault[2] if fault and fault[2] else str(error) or type(error).__name__
+
+
+def _errnos(error: BaseException) -> Iterator[int]:
+    for each in _causes(error):
+        if isinstance(each, OSError) and each.errno is not None:
+            yield each.errno
+        yield from (int(number) for number, _ in _ERRNO.findall(str(each)))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _format_age(age_s: float) -> str:
+    """Say how long ago something was, roughly.
+
+    >>> _format_age(660), _format_age(7300), _format_age(200_000)
+    ('11 minutes', '2 hours', '2 days')
+    """
+    for unit_s, unit in ((86400, "days"), (3600, "hours")):
+        if age_s >= 2 * unit_s:
+            return f"{age_s / unit_s:.0f} {unit}"
+    return f"{age_s / 60:.0f} minutes"

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tasks.nexus.errors import NotReady
-from tasks.nexus.links import LinkedFile, follow
-from tasks.nexus.opening import not_ready_or_unusable, open_file
+from tasks.nexus.links import LinkedFile
+from tasks.nexus.mapping import list_sources
+from tasks.nexus.opening import faults_at, open_file
 
 if TYPE_CHECKING:
     import h5py
-
-METADATA_CLASSES = ("NXdetector", "NXdetector_module")
-"""Whose fields DIALS needs for a right answer: it takes a mask whose file is missing for no mask."""
 
 
 def list_linked_files(path: str) -> list[LinkedFile]:
@@ -26,44 +23,8 @@ def list_linked_files(path: str) -> list[LinkedFile]:
     UnusableMaster
         It can't be read.
     """
-    with open_file(path) as file:
-        try:
-            return list(dict.fromkeys(named for group in _groups(file) for named in _files_named_in(group, path)))
-        except (OSError, RuntimeError, KeyError) as error:
-            raise not_ready_or_unusable(error, path) from error
-
-
-def require_metadata(master: str) -> None:
-    """Make sure that the files are there to which fields of the detector, such as the mask, are links.
-
-    Raises
-    ------
-    NotReady
-        One isn't there, or is in the making.
-    UnusableMaster
-        One can't be read.
-    """
-    for name, linked in _list_metadata(master):
-        place = linked.find()
-        if place is None:
-            raise NotReady(linked.expected, f"isn't there: {name} of {master} is a link to it")
-        open_file(place).close()
-
-
-def _list_metadata(master: str) -> list[tuple[str, LinkedFile]]:
-    """Return the links among the detector's fields, one a file."""
-    found: dict[LinkedFile, str] = {}
-    with open_file(master) as file:
-        try:
-            for group in _groups(file):
-                if _class_of(group) in METADATA_CLASSES:
-                    for name in group:
-                        target = follow(file, master, f"{group.name}/{name}")
-                        if target is not None and target.file is not None:
-                            found.setdefault(target.file, name)
-        except (OSError, RuntimeError, KeyError) as error:
-            raise not_ready_or_unusable(error, master) from error
-    return [(name, linked) for linked, name in found.items()]
+    with open_file(path) as file, faults_at(path):
+        return list(dict.fromkeys(named for group in _groups(file) for named in _files_named_in(group, path)))
 
 
 def _groups(group: h5py.Group, visited: set[object] | None = None) -> Iterator[h5py.Group]:
@@ -90,12 +51,6 @@ def _files_named_in(group: h5py.Group, holder: str) -> Iterator[LinkedFile]:
             yield LinkedFile.named(link.filename, holder)
         elif isinstance(link, h5py.HardLink) and group.get(name, getclass=True) is h5py.Dataset:
             dataset = group[name]
+            yield from (LinkedFile.raw(name, holder) for name, *_ in dataset.external or ())
             if dataset.is_virtual:
-                for source in dataset.virtual_sources():
-                    if source.file_name != ".":
-                        yield LinkedFile.mapped(source.file_name, holder)
-
-
-def _class_of(group: h5py.Group) -> str:
-    value = group.attrs.get("NX_class", "")
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+                yield from list_sources(dataset, holder)

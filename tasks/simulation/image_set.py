@@ -5,10 +5,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tasks.ispyb_access.reading.image_files import file_name
 from tasks.simulation.grid_scan import GridScan
 from tasks.simulation.plan import CollectionKind, CollectionPlan, ImageFormat
 
 TRUTH_SUFFIX = "_truth.json"
+SUFFIX = re.compile(r"\.(cbf(\.gz|\.bz2)?|nxs|h5)\Z")
 
 
 class ImageSet(BaseModel):
@@ -52,16 +54,17 @@ class ImageSet(BaseModel):
     @property
     def suffix(self) -> str:
         """File names' ending, with that of the compression."""
-        return re.sub(r"^.*?\.(?=(cbf|nxs|h5)\b)", "", self.template)
+        ending = SUFFIX.search(self.template)
+        return ending[0].removeprefix(".") if ending else ""
 
     def _name_parts(self) -> tuple[str, int]:
-        stem = re.sub(r"(_?#+)?\.(cbf|nxs|h5)\b.*$", "", self.template).removesuffix("_master")
-        numbered = re.fullmatch(r"(.+)_(\d+)", stem)
+        stem = re.sub(r"_?#+\Z", "", SUFFIX.sub("", self.template)).removesuffix("_master")
+        numbered = re.fullmatch(r"(.+)_([0-9]{1,9})", stem, re.DOTALL)
         return (numbered[1], int(numbered[2])) if numbered else (stem, 1)
 
     def file_name(self, number: int) -> str:
         """Return the name of the file that an image is in; the master's for NXmx."""
-        return re.sub("#+", lambda digits: f"{number:0{len(digits[0])}d}", self.template, count=1)
+        return file_name(self.template, number)
 
     def file_names(self) -> list[str]:
         """Return the files of the recorded CBF images, in order."""

@@ -4,10 +4,12 @@ CBFs appear by rename; NXmx as SWMR: companions and the closed master first, the
 compressed, each flushed by itself.
 """
 
+import hashlib
+import os
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -45,34 +47,64 @@ def place_files(sweep: ImageSet, destination: Path) -> Generator[Landing, None, 
 
 def place_file(source: Path, target: Path) -> Landing:
     """Copy a file beside its place; the landing puts it there at once and whole."""
-    unfinished = target.with_name(f".{target.name}.part")
+    # Under a short name: the file's own may be as long as a name can be
+    unfinished = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.part")
     shutil.copyfile(source, unfinished)
     return lambda: unfinished.replace(target)
 
 
 def place_frames(sweep: ImageSet, destination: Path) -> Generator[Landing, None, None]:
-    """Copy an NXmx master, then the frames of its data files one by one under SWMR."""
-    import h5py
-    import hdf5plugin  # noqa: F401 - registers bitshuffle, without which such a dataset can't be made
+    """Copy an NXmx master, then the frames of its data files one by one under SWMR.
 
+    Each data file is there from its first frame on, with room for all that it had, and closed after its last one.
+    """
     from tasks.simulation.recorded_frames import list_recorded
 
-    parts = list_recorded(sweep.folder / sweep.template)
+    places = list_recorded(sweep.folder / sweep.template)
     place_file(sweep.folder / sweep.template, destination / sweep.template)()
+    last_use = {(place.name, place.dataset): index for index, place in enumerate(places)}
     remaining = sweep.recorded
-    for part in parts:
-        if remaining <= 0:
-            return
-        with (
-            h5py.File(sweep.folder / part.name, "r") as source,
-            h5py.File(destination / part.name, "w", libver=("v110", "v110")) as target,  # the oldest with SWMR
-        ):
-            data = prepare_dataset(source, target, part.dataset)
+    with ExitStack() as stack:
+        copies: dict[tuple[str, str], CopiedFile] = {}
+        for index, part in enumerate(places):
+            if remaining <= 0:
+                return
+            key = (part.name, part.dataset)
+            if key not in copies:
+                copy = CopiedFile(sweep.folder / part.name, destination / part.name, part.dataset)
+                copies[key] = stack.enter_context(closing(copy))
+            for frame in range(part.first, part.first + min(part.count, remaining)):
+                yield copies[key].landing(frame)
+            remaining -= part.count
+            if last_use[key] == index:
+                copies[key].close()
+
+
+class CopiedFile:
+    """A data file that is copied frame by frame, under SWMR."""
+
+    def __init__(self, source: Path, target: Path, dataset: str) -> None:
+        import h5py
+        import hdf5plugin  # noqa: F401 - registers bitshuffle, without which such a dataset can't be made
+
+        from tasks.nexus.opening import open_file
+
+        with ExitStack() as stack:
+            original = stack.enter_context(open_file(str(source)))
+            copy = stack.enter_context(h5py.File(target, "w", libver=("v110", "v110")))  # the oldest with SWMR
+            self._images = original[dataset]
+            self._copied = prepare_dataset(original, copy, dataset)
             # From here on HDF5 takes no new objects or attributes in the file, and readers can open it.
-            target.swmr_mode = True
-            for frame in range(min(part.frames, remaining)):
-                yield _frame_landing(source[part.dataset], data, frame)
-        remaining -= part.frames
+            copy.swmr_mode = True
+            self._files = stack.pop_all()
+
+    def landing(self, frame: int) -> Landing:
+        """Read a frame; the landing writes it."""
+        return _frame_landing(self._images, self._copied, frame)
+
+    def close(self) -> None:
+        """Close both files."""
+        self._files.close()
 
 
 def _frame_landing(source: Any, target: Any, frame: int) -> Landing:

@@ -1,50 +1,42 @@
-"""The data files of an NXmx master that is to be replayed, and how many of its images are in them."""
+"""The data files of an NXmx master that is to be replayed, and which of its images are in them."""
 
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tasks.nexus.errors import FileAbsent, UnusableMaster
 from tasks.nexus.images import MasterImages
+from tasks.nexus.layout import ImageBlock
 
 
 @dataclass(frozen=True)
-class RecordedFile:
-    """Some of a master's images, in order: a file beside it, the dataset in it, and the frames that has room for."""
+class RecordedFrames:
+    """Consecutive images of a master: a file beside it, the dataset in it, and which of its frames they are."""
 
     name: str
     dataset: str
-    frames: int
+    first: int
+    count: int
 
 
-def list_recorded(master: Path) -> tuple[RecordedFile, ...]:
-    """Return a master's data files in the order of their images.
+def list_recorded(master: Path) -> tuple[RecordedFrames, ...]:
+    """Return where a master's images are, in their order. A file may have others too, and come more than once.
 
     Raises
     ------
     UnusableMaster
-        It has no images in data files beside it, one after the other, or one of these isn't there.
+        The images aren't whole frames in data files beside it, or one of these isn't there.
     """
     with closing(MasterImages.of(str(master))) as images:
-        files = []
-        for block in _resolve(images).layout.blocks:
-            dataset = images.open(block.first)[1].dataset
-            file = Path(dataset.file.filename)
-            if file == master:
-                raise UnusableMaster(f"{master} holds its images itself; expected them in data files beside it")
-            if file.parent != master.parent:
-                raise UnusableMaster(f"{master} has images in {file}; expected a file beside it")
-            files.append(RecordedFile(file.name, dataset.name, int(dataset.shape[0])))
-            if block.frame or files.count(files[-1]) > 1:
-                raise UnusableMaster(f"{master} deals its images out to files in turn; expected one after the other")
-    return tuple(files)
+        return tuple(_recorded_frames(master, block, _dataset(images, block)) for block in _resolve(images))
 
 
 def count_recorded(master: Path) -> int:
     """Count the images that are there, up to the first that isn't: an absent frame reads as zeros."""
     recorded = 0
     with closing(MasterImages.of(str(master))) as images:
-        for block in _resolve(images).layout.blocks:
+        for block in _resolve(images):
             frames = images.open(block.first)[1]
             wanted = int(frames.dataset.shape[0]) if block.count is None else block.count
             there = frames.count_stored(block.frame, wanted)
@@ -54,7 +46,27 @@ def count_recorded(master: Path) -> int:
     return recorded
 
 
-def _resolve(images: MasterImages) -> MasterImages:
+def _dataset(images: MasterImages, block: ImageBlock) -> Any:
+    return images.open(block.first)[1].dataset
+
+
+def _recorded_frames(master: Path, block: ImageBlock, dataset: Any) -> RecordedFrames:
+    file, length = Path(dataset.file.filename), int(dataset.shape[0])
+    if file == master:
+        raise UnusableMaster(f"{master} holds its images itself; expected them in data files beside it")
+    if file.parent != master.parent:
+        raise UnusableMaster(f"{master} has images in {file}; expected a file beside it")
+    # Frames are copied chunk by chunk
+    if dataset.chunks is None or dataset.chunks != (1, *dataset.shape[1:]):
+        raise UnusableMaster(
+            f"{file}: {dataset.name} of shape {dataset.shape} has chunks of {dataset.chunks}; expected one an image"
+        )
+    assert block.frame is not None, "each image is one frame"
+    return RecordedFrames(file.name, dataset.name, block.frame, length if block.count is None else block.count)
+
+
+def _resolve(images: MasterImages) -> tuple[ImageBlock, ...]:
+    """Return the blocks of the master's images, once all that they are mapped by has been read."""
     try:
         images.resolve()
         if images.layout.awaits:
@@ -64,4 +76,8 @@ def _resolve(images: MasterImages) -> MasterImages:
         raise UnusableMaster(
             f"{master.name} names the data file {file.name}, which isn't in {file.parent}: add it there"
         ) from error
-    return images
+    if not images.layout.is_by_frame or any(block.frame is None for block in images.layout.blocks):
+        raise UnusableMaster(
+            f"{images.layout.master} maps parts of frames, or several to an image; expected each image to be one frame"
+        )
+    return images.layout.blocks

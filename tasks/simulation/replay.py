@@ -1,19 +1,16 @@
 """Find the data collections in a folder of real images, and read from the images how they were taken."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from blocks.errors import PlazaError
+from tasks.ispyb_access.reading.image_files import file_name
+from tasks.simulation.file_groups import MASTER_NAME, Series, UnusableImages, group_files, stem_of_master
 from tasks.simulation.grid_scan import GridScan
 from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionKind, ImageFormat
 
-CBF_NAME = re.compile(r"(?P<stem>.+_)(?P<number>\d+)(?P<suffix>\.cbf(\.gz|\.bz2)?)")
-MASTER_NAME = re.compile(r"(?P<stem>.+?)(?P<suffix>\.nxs|_master\.h5)")
 # Start angles are written with four digits.
 SMALLEST_OVERLAP_DEG = 1e-3
 # By pixels along the fast and the slow axis
@@ -23,47 +20,6 @@ EIGERS = {
     (3108, 3262): "Eiger2 X 9M",
     (4148, 4362): "Eiger2 XE 16M",
 }
-
-
-class UnusableImages(PlazaError):
-    """A folder holds no images that can be replayed."""
-
-
-@dataclass(frozen=True)
-class Series:
-    """Names of one sweep's files: a template with # for digits, or a master's name; and the numbers seen."""
-
-    template: str
-    numbers: tuple[int, ...] = ()
-
-
-def group_files(names: Iterable[str]) -> list[Series]:
-    """Group the file names of a folder into sweeps.
-
-    Of a `.nxs` and a `_master.h5` with the same stem, the first is taken. Other files are left out.
-
-    Raises
-    ------
-    UnusableImages
-        A sweep has gaps in its numbers, or its numbers have different widths.
-    """
-    names = sorted(names)
-    numbers: dict[str, list[int]] = defaultdict(list)
-    masters: dict[str, str] = {}
-    for name in names:
-        if image := CBF_NAME.fullmatch(name):
-            numbers[image["stem"] + "#" * len(image["number"]) + image["suffix"]].append(int(image["number"]))
-        elif (master := MASTER_NAME.fullmatch(name)) and not masters.get(master["stem"], "").endswith(".nxs"):
-            masters[master["stem"]] = name
-    for template, seen in numbers.items():
-        missing = sorted(set(range(seen[0], seen[-1] + 1)) - set(seen))
-        if missing:
-            raise UnusableImages(
-                f"{template} has images {seen[0]} to {seen[-1]} but not {', '.join(map(str, missing[:10]))}: "
-                "expected each one; add them, or keep only an unbroken part in the folder"
-            )
-    cbf = [Series(template, tuple(seen)) for template, seen in numbers.items()]
-    return cbf + [Series(name) for name in sorted(masters.values())]
 
 
 def survey(folder: Path, grid: tuple[int, int] | None = None) -> list[ImageSet]:
@@ -86,67 +42,98 @@ def survey(folder: Path, grid: tuple[int, int] | None = None) -> list[ImageSet]:
     series = group_files(path.name for path in folder.iterdir() if path.is_file())
     if not series:
         raise UnusableImages(
-            f"{folder} has no images: expected .cbf, .cbf.gz or .cbf.bz2 with a number, or .nxs or _master.h5"
+            f"{folder} has no images: expected .cbf, .cbf.gz or .cbf.bz2 with a number after an underscore (x_1.cbf), "
+            "or .nxs or _master.h5"
         )
-    return [_read_files(folder, each, grid) if each.numbers else _read_master(folder, each, grid) for each in series]
+    masters = {each.template: _data_files(folder / each.template) for each in series if not each.numbers}
+    return [
+        _read_files(folder, each, grid)
+        if each.numbers
+        else _read_master(folder, each, grid, _companions(folder, each.template, masters))
+        for each in series
+    ]
 
 
 def _read_files(folder: Path, series: Series, grid: tuple[int, int] | None) -> ImageSet:
-    width = series.template.count("#")
     # The second image is read only for how far the crystal turned from one to the next.
-    names = [series.template.replace("#" * width, f"{number:0{width}d}") for number in series.numbers[:2]]
-    experiments = [_read_experiment(folder / name) for name in names]
-    start_deg, width_deg = experiments[0].scan.get_oscillation()
-    overlap_deg = 0.0
-    if len(experiments) > 1 and width_deg > 0:
-        overlap_deg = width_deg - (experiments[1].scan.get_oscillation()[0] - start_deg)
+    files = [folder / file_name(series.template, number) for number in series.numbers[:2]]
+    experiments = [_read_experiment(file) for file in files]
+    starts_deg = [experiment.scan.get_oscillation()[0] for experiment in experiments]
     return _describe(
         folder,
         series,
         experiments[0],
         grid,
+        step_deg=starts_deg[1] - starts_deg[0] if len(starts_deg) > 1 else None,
         image_format=ImageFormat.CBF,
         first=series.numbers[0],
         images=len(series.numbers),
         recorded=len(series.numbers),
-        overlap_deg=overlap_deg if abs(overlap_deg) > SMALLEST_OVERLAP_DEG else 0.0,
-        detector_model=_read_detector_name(folder / names[0]),
+        detector_model=_read_detector_name(files[0]),
     )
 
 
-def _read_master(folder: Path, series: Series, grid: tuple[int, int] | None) -> ImageSet:
-    from tasks.simulation.recorded_frames import count_recorded, list_recorded
+def _data_files(master: Path) -> frozenset[str]:
+    from tasks.simulation.recorded_frames import list_recorded
+
+    return frozenset(part.name for part in list_recorded(master))
+
+
+def _companions(folder: Path, template: str, masters: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
+    """Return the files that belong to a master beside its data files, by their names; other masters have their own."""
+    stem = stem_of_master(template)
+    longer = [other for other in map(stem_of_master, masters) if other.startswith(f"{stem}_")]
+    taken = {*masters, *(file for files in masters.values() for file in files)}
+    names = (path.name for path in folder.iterdir() if path.suffix == ".h5")
+    own = {name for name in names if name.startswith(f"{stem}_")} - taken
+    return tuple(sorted(name for name in own if not any(name.startswith(f"{other}_") for other in longer)))
+
+
+def _read_master(folder: Path, series: Series, grid: tuple[int, int] | None, companions: tuple[str, ...]) -> ImageSet:
+    from tasks.simulation.recorded_frames import count_recorded
+    from tasks.simulation.scan_angles import read_step
 
     master = folder / series.template
-    data_files = {part.name for part in list_recorded(master)}
     experiment = _read_experiment(master)
+    images = experiment.imageset.size()
     recorded = count_recorded(master)
     if not recorded:
         raise UnusableImages(f"the data files of {master} hold no image: not even the first one has been written")
-    stem = re.sub(r"(\.nxs|_master\.h5)$", "", master.name)
-    related = {path.name for path in folder.glob(f"{stem}_*.h5")} - data_files - {master.name}
     return _describe(
         folder,
         series,
         experiment,
         grid,
+        step_deg=read_step(master, images),
         image_format=ImageFormat.NXS,
-        images=experiment.imageset.size(),
+        images=images,
         recorded=recorded,
         detector_model=EIGERS.get(experiment.detector[0].get_image_size(), "Eiger"),
-        companions=tuple(sorted(related)),
+        companions=companions,
     )
 
 
-def _describe(folder: Path, series: Series, experiment: Any, grid: tuple[int, int] | None, **facts: Any) -> ImageSet:
+def _describe(
+    folder: Path,
+    series: Series,
+    experiment: Any,
+    grid: tuple[int, int] | None,
+    *,
+    step_deg: float | None,
+    **facts: Any,
+) -> ImageSet:
+    """Describe a sweep; `step_deg` is from the start of an image to that of the next one, None if nothing says it."""
     panel, beam, scan = experiment.detector[0], experiment.beam, experiment.scan
     start_deg, width_deg = scan.get_oscillation()
     pixel_mm = panel.get_pixel_size()[0]
     beam_x_px, beam_y_px = _find_beam(panel, beam)
     images = facts["images"]
-    # As beamlines collect: stills only over a grid, images that don't adjoin only to characterise a crystal.
-    is_grid = width_deg == 0 and images > 1
-    is_screening = not is_grid and (images == 1 or facts.get("overlap_deg", 0.0) != 0)
+    overlap_deg = 0.0 if step_deg is None else width_deg - step_deg
+    if abs(overlap_deg) < SMALLEST_OVERLAP_DEG:
+        overlap_deg = 0.0
+    # As beamlines collect: stills at one angle only over a grid, images that don't adjoin to characterise a crystal.
+    is_grid = width_deg == 0 and overlap_deg == 0 and images > 1
+    is_screening = not is_grid and (images == 1 or overlap_deg != 0)
     kinds = {is_grid: CollectionKind.GRID, is_screening: CollectionKind.SCREENING}
     return ImageSet(
         folder=folder,
@@ -154,6 +141,7 @@ def _describe(folder: Path, series: Series, experiment: Any, grid: tuple[int, in
         kind=kinds.get(True, CollectionKind.ROTATION),
         start_deg=start_deg,
         width_deg=width_deg,
+        overlap_deg=overlap_deg,
         exposure_s=scan.get_exposure_times()[0],
         wavelength_a=beam.get_wavelength(),
         distance_mm=panel.get_distance(),
@@ -189,10 +177,16 @@ def _find_beam(panel: Any, beam: Any) -> tuple[float, float]:
 def _read_experiment(path: Path) -> Any:
     from dxtbx.model.experiment_list import ExperimentListFactory
 
+    from tasks.diffraction.plain_names import plain_name
+
     try:
-        return ExperimentListFactory.from_filenames([str(path)])[0]
+        is_master = MASTER_NAME.fullmatch(path.name)
+        experiments = ExperimentListFactory.from_filenames([str(path) if is_master else plain_name(str(path))])
     except Exception as error:  # dxtbx raises whatever its many formats do
         raise UnusableImages(f"dxtbx can't read {path} ({type(error).__name__}: {error}); is it complete?") from error
+    if len(experiments) != 1:
+        raise UnusableImages(f"{path} has {len(experiments)} sweeps to dxtbx; expected one in a file")
+    return experiments[0]
 
 
 def _read_detector_name(path: Path) -> str:

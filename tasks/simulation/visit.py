@@ -63,7 +63,8 @@ class Visit(BaseModel):
 
     def make_folder(self, subfolder: str) -> Path:
         """Make a new folder for images, numbered by the first number that is free."""
-        parent = self.folder / subfolder
+        # Images may be called `..`, but their folder may not
+        parent = self.folder / (subfolder if subfolder.strip(".") else f"_{subfolder}")
         parent.mkdir(parents=True, exist_ok=True)
         # mkdir decides who gets a number: two collections may begin at once.
         number = 1

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from blocks.errors import PassingFault
+from blocks.errors import PassingFault, PlazaError
 from blocks.retrying import Pauses
 
 PASSING_FAULTS: tuple[type[Exception], ...] = (PassingFault, ConnectionError, TimeoutError)
@@ -34,6 +37,10 @@ PASSING_ERRNOS = frozenset(
     }
 )
 
+# What HDF5 and other native code make of a fault of the system: its words, in an error without its number
+_PASSING_WORDS = re.compile("|".join(re.escape(os.strerror(number)) for number in PASSING_ERRNOS), re.IGNORECASE)
+_ERRORS_OF_NATIVE_CODE = (OSError, RuntimeError, LookupError, ValueError)
+
 
 @dataclass(frozen=True)
 class Retries:
@@ -60,14 +67,38 @@ class Retries:
         return Pauses(self.first_pause_s, self.longest_pause_s)
 
     def may_pass(self, error: BaseException) -> bool:
-        """Tell whether the same message may succeed later."""
-        if isinstance(error, (*PASSING_FAULTS, *self.on)):
-            return True
-        return isinstance(error, OSError) and error.errno in PASSING_ERRNOS
+        """Tell whether the same message may succeed later: as the error says, or what it comes from.
+
+        An error of Plaza's own is a verdict: it says itself whether it may pass.
+        """
+        for cause in _causes(error):
+            if isinstance(cause, (*PASSING_FAULTS, *self.on)):
+                return True
+            if isinstance(cause, PlazaError):
+                return False
+            if _is_passing_fault_of_the_system(cause):
+                return True
+        return False
 
     def pause_s(self, failures: int) -> float:
         """Return how long to wait after so many failures, in seconds."""
         return self.pauses.after(failures)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, what it comes from, what that comes from, and so on."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:  # a chain may be closed by hand
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+
+
+def _is_passing_fault_of_the_system(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in PASSING_ERRNOS
+    return isinstance(error, _ERRORS_OF_NATIVE_CODE) and bool(_PASSING_WORDS.search(str(error)))
 
 
 USUAL_RETRIES: Final = Retries()

@@ -14,10 +14,17 @@ from tasks.diffraction.requests import Failure, Success
 
 class Obedient:
     def meet(self, request):
+        if (
+            " dies at " in request.file
+            and str(request.index) in request.file.removesuffix(".h5").split(" dies at ")[1].split()
+        ):
+            os.kill(os.getpid(), signal.SIGSEGV)
         match request.file.split("/")[0]:
             case "segfault":
                 os.write(2, b"terminate called\n")
                 os.kill(os.getpid(), signal.SIGSEGV)
+            case "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
             case "exit":
                 os._exit(3)
             case "hang":
@@ -40,6 +47,6 @@ if __name__ == "__main__":
     log_to_parent()
     with Connection(int(sys.argv[1])) as connection:
         if "unable" in sys.argv[0]:
-            connection.send(Failure("no DIALS here"))
+            connection.send(Failure("no DIALS here", may_pass="stale" in sys.argv[0]))
         else:
             serve(connection, Obedient())

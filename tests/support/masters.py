@@ -17,11 +17,11 @@ def write_frames(path, first, count, stored=None, dataset="data", chunk=1):
 
 
 def write_virtual(path, size, mappings, dataset="entry/data/data", shape=SHAPE):
-    """Write a virtual dataset of mappings (images, file name, dataset, its length, frames)."""
+    """Write a virtual dataset of mappings (images, file name, dataset, its length or None for one image, frames)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     layout = h5py.VirtualLayout((size, *shape), "u4")
     for images, name, source, length, frames in mappings:
-        layout[images] = h5py.VirtualSource(name, source, (length, *shape), "u4")[frames]
+        layout[images] = h5py.VirtualSource(name, source, shape if length is None else (length, *shape), "u4")[frames]
     with h5py.File(path, "a", libver=LIBVER) as file:
         file.create_virtual_dataset(dataset, layout, fillvalue=0)
 

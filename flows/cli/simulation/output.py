@@ -8,8 +8,10 @@ from typing import Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from blocks.identifiers import Dcid
+from flows.display_text import one_line
 from tasks.simulation.collection import CollectionRecord
 from tasks.simulation.image_set import ImageSet
 from tasks.simulation.plan import CollectionPlan
@@ -81,9 +83,8 @@ class Terminal(Output):
     def on_begin(self, sweep: ImageSet, dcid: Dcid, folder: Path) -> None:
         """Say what is collected and start a bar."""
         grid = f" of {sweep.grid.steps_x}×{sweep.grid.steps_y}" if sweep.grid else ""
-        self._print(
-            f"[bold]{sweep.kind.value}[/bold]{grid}, {sweep.images} images, {sweep.detector_model}: dcid {dcid}"
-        )
+        what = f"{grid}, {sweep.images} images, {sweep.detector_model}: dcid {dcid}"
+        self._print(Text.assemble((sweep.kind.value, "bold"), one_line(what)))
         self._print(f"  {folder}/{sweep.template}")
         self._start_bar(f"collecting {dcid}", sweep.images)
 
@@ -105,5 +106,6 @@ class Terminal(Output):
             self._progress.remove_task(self._task)
         self._task = self._progress.add_task(description, total=total)
 
-    def _print(self, text: str) -> None:
-        self._progress.console.print(text, soft_wrap=True, highlight=False)
+    def _print(self, text: str | Text) -> None:
+        shown = Text(one_line(text)) if isinstance(text, str) else text  # no markup: names may have brackets
+        self._progress.console.print(shown, soft_wrap=True, highlight=False)

@@ -74,6 +74,7 @@ class NodeRun:
         self._taken = 0
         channel.on_take = self._take
         self._last_breakdown: str | None = None
+        self._last_refusal: str | None = None
 
     async def work(self, recipe_run: str, resources: Resources) -> None:
         """Feed the step all messages of the inbox, to the inbox's end.
@@ -150,7 +151,10 @@ class NodeRun:
             )
             self._exchange.try_again(self.number, message, fault, pause_s)
             return
-        logger.error("message %d is refused: %s", message.number, fault)
+        # Thousands of images of one bad file are refused in the same words: one line says so, each has its dead letter
+        level = logging.DEBUG if fault == self._last_refusal else logging.ERROR
+        logger.log(level, "message %d is refused: %s", message.number, fault)
+        self._last_refusal = fault
         self.progress.refuse(fault)
         trace = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
         try:

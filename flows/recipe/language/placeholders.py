@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from string import Formatter
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from flows.recipe.language.values import copied, shown
 
 _REPLACE = re.compile(r"\{\$REPLACE:([^{}]+)\}")
 _FIELD = re.compile(r"(?P<name>[^.\[]*)(?P<accessors>(?:\[[^\]]+\]|\.[^.\[]+)*)")
+_NAME = re.compile(r"[^.\[]*")
 _ACCESSOR = re.compile(r"\[([^\]]+)\]|\.([^.\[]+)")
 _FORMATTED = re.compile(r"\{[^{}]*[:!]")
 _TOO_WIDE = re.compile(r"\d{5}")
@@ -45,6 +47,30 @@ class _Verbatim(str):
 
     def __getattribute__(self, name: str) -> Any:  # not __getattr__: a str has attributes that would be found
         raise AttributeError(f"an unknown name has no {name}")
+
+
+def names_in(value: Any) -> Iterator[str]:
+    """Yield the names of the parameters that fill the placeholders of a JSON value, in keys and values at any depth."""
+    if isinstance(value, str):
+        yield from _names_in_text(value)
+    elif isinstance(value, Mapping):
+        for key, below in value.items():
+            yield from names_in(key)
+            yield from names_in(below)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from names_in(item)
+
+
+def _names_in_text(text: str) -> Iterator[str]:
+    if "{" not in text:
+        return
+    with suppress(ValueError):  # it's malformed, which stops the run
+        for _, field, spec, _ in _FORMATTER.parse(text):
+            if field is None:
+                continue
+            yield _NAME.match(spec or "" if field == "$REPLACE" else field)[0]  # type: ignore[index]  # it may be empty
+            yield from _names_in_text(spec or "")
 
 
 def fill_text(text: str, parameters: Parameters) -> Any:

@@ -15,7 +15,7 @@ from blocks.identifiers import Dcid
 from blocks.ispyb_connection import safe_url, transaction
 from tasks.ispyb_access.character_sets import can_hold
 from tasks.ispyb_access.reading.classification import classify
-from tasks.ispyb_access.reading.image_files import image_number, last_image
+from tasks.ispyb_access.reading.image_files import LAST_HASHES, image_number, last_image
 from tasks.ispyb_access.reading.rows import COLLECTION, GRID, GROUP, SESSION, cell, labelled
 
 MASTER = "_master"  # of Eiger's files lys_1_master.h5, lys_1_000001.h5, …
@@ -130,7 +130,9 @@ def _has_image(summary: CollectionSummary, name: str) -> bool:
 
 def _length_of_match(template: str, name: str) -> int:
     """Return the length of a template's fixed part if the name goes on after it with something else than a letter."""
-    stem = PurePosixPath(template).stem.split("#")[0].removesuffix(MASTER).rstrip("_")
+    hashes = LAST_HASHES.search(template)
+    fixed = template[: hashes.start()] if hashes else PurePosixPath(template).stem
+    stem = fixed.removesuffix(MASTER).rstrip("_")
     is_continued = bool(stem) and name.startswith(stem) and not name[len(stem) :][:1].isalnum()
     return len(stem) if is_continued else 0
 

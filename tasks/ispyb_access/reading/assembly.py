@@ -118,9 +118,7 @@ def _places(collection: CollectionRow, guid: str) -> dict[str, Any]:
 
 def _images(collection: CollectionRow, kind: DataCollectionClass, of_group: Sequence[RelatedRow]) -> dict[str, str]:
     """Return its own images, and those of the group's other rotations, which xia2 may process together with them."""
-    images = {} if collection.sweep is None else {"image": str(collection.sweep)}
-    if kind.screen and not kind.grid:
-        return images | {"images": ""}
+    images = {"images": ""} if collection.sweep is None else {"images": "", "image": str(collection.sweep)}
     if not has_sweeps(kind):
         return images
     others = [some.sweep for some in of_group if some.sweep and some.is_rotation and some.dcid != collection.dcid]

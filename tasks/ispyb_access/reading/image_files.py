@@ -40,7 +40,12 @@ def image_pattern(template: str) -> str:
 
 def image_file(directory: str, template: str, number: int) -> str:
     """Return the path of an image, or of the one file that holds them all."""
-    return directory.rstrip("/") + "/" + LAST_HASHES.sub(lambda hashes: f"{number:0{len(hashes[0])}d}", template)
+    return directory.rstrip("/") + "/" + file_name(template, number)
+
+
+def file_name(template: str, number: int) -> str:
+    """Return the name of the file of an image, or of the one file that holds them all."""
+    return LAST_HASHES.sub(lambda hashes: f"{number:0{len(hashes[0])}d}", template)
 
 
 def image_number(template: str, name: str) -> int | None:

@@ -112,7 +112,7 @@ class DispatcherParameters(RecipeParameters):
     image: str | None = None
     """`<first file>:<first>:<last>`; absent if ISPyB doesn't say where they are."""
     images: str = ""
-    """The other rotations of the group in that form, with commas; a job's sweeps. Absent for grids and the like."""
+    """The other rotations of the group in that form, with commas; a job's sweeps. Empty for grids and the like."""
     related_sweeps: list[tuple[Dcid, int, int]]
     """(dcid, first, last) of all sweeps of the group."""
     related_images: list[tuple[Dcid, str]]

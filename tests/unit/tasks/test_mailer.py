@@ -128,11 +128,17 @@ async def test_message_may_bring_the_whole_mail(settings, postbox):
     assert postbox.handler.mails[0][1]["Subject"] == "by hand"
 
 
+PRINTED_LIST = f"['/data/{'a' * 40}',\n '/data/{'b' * 40}']"
+
+
 @pytest.mark.parametrize(
     ("content", "payload", "text"),
     [
         ("{payload}", ["a", "b"], "['a', 'b']"),
-        ("{pprint_payload}", ["a", "b"], "a\nb"),
+        ("{pprint_payload}", ["a", "b"], "['a', 'b']"),
+        ("{pprint_payload}", ["/data/" + "a" * 40, "/data/" + "b" * 40], PRINTED_LIST),
+        ("{pprint_payload}", [], "[]"),
+        ("{pprint_payload}", "one\ntwo", "'one\\ntwo'"),
         ("{pprint_payload}", {"b": 1, "a": [2]}, "{'a': [2], 'b': 1}"),
         ('{"json": {visit}} {payload}', 3, '{"json": {visit}} 3'),
         ("{payload}", "{pprint_payload}", "{pprint_payload}"),

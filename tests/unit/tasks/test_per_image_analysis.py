@@ -36,6 +36,14 @@ def test_message_goes_before_recipe(own, recipe, scan_range, changed):
         ({"file": 3}, "needs the path of an image as `file`"),
         ({"file": "a.cbf", "parameters": "x"}, "must be an object"),
         ({"file": "a.cbf", "parameters": {"scan_range": "x"}}, "scan_range"),
+        *(
+            ({"file": "a.nxs", "parameters": {"scan_range": scan_range}}, "from 1 to 10,000,000")
+            for scan_range in ("0,0", "-1,3", [3, 2], "1,99999999999999999999", [0, 1], "2,10000001")
+        ),
+        ({"file": "a.nxs", "parameters": {"scan_range": "1"}}, "scan_range"),
+        ({"file": "a.nxs", "parameters": {"scan_range": "1,2,3"}}, "scan_range"),
+        ({"file": "a.nxs", "parameters": {"scan_range": [1.5, 2]}}, "scan_range"),
+        ({"file": "a.nxs", "parameters": {"scan_range": {}}}, "scan_range"),
         ({"file": "a.cbf", "parameters": {"threshold_algorithm": "magic"}}, "threshold_algorithm"),
     ],
 )

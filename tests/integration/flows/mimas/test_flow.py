@@ -308,7 +308,7 @@ async def test_outcome_is_read_back_and_the_run_is_labelled(collection):
     async with get_client() as client:
         run = await client.read_flow_run(state.state_details.flow_run_id)
     assert run.name == f"mimas end · dcid {dcid} · i24"
-    assert set(run.tags) == {f"dcid:{dcid}", "i24"}
+    assert set(run.tags) == {f"dcid:{dcid}", "i24", "cm12345-1"}
 
 
 @pytest.mark.usefixtures("ispyb")

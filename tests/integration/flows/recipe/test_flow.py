@@ -8,8 +8,10 @@ from hashlib import sha256
 
 import httpx
 import pytest
-from prefect.client.orchestration import get_client
+from prefect import tags as prefect_tags
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
+from prefect.exceptions import ObjectNotFound
 
 from blocks.retrying import Pauses
 from blocks.settings import get_settings
@@ -191,6 +193,56 @@ async def test_the_work_is_done_and_told_though_prefect_s_api_is_away_for_a_whil
     assert state.is_completed(), state.message
     assert [control_computer.recv(200).decode("latin-1").split(":")[2] for _ in range(2)] == ["1", "2"]
     assert calls.count("recipe-steps") == 3
+
+
+WATCHED = {"1": {"queue": "filewatcher", "parameters": {"list": []}, "output": {"finally": 2}}}
+DONE_AT_ONCE = {**WATCHED, "2": {"queue": "filewatcher", "parameters": {"list": []}}, "start": [[1, []]]}
+OF_A_COLLECTION = {"ispyb_dc_info": {}, "ispyb_beamline": "i03", "ispyb_visit": "mx12345-1"}
+
+
+@pytest.mark.parametrize(
+    ("dcid", "parameters", "given", "tags"),
+    [
+        (7, OF_A_COLLECTION, [], {"dcid:7", "i03", "mx12345-1"}),
+        (7, OF_A_COLLECTION, ["mine", "i03"], {"mine", "dcid:7", "i03", "mx12345-1"}),
+        (None, {"ispyb_visit": "a\x1bb" + "c" * 500}, [], {"a bccc…"}),
+        (None, {}, [], set()),
+    ],
+)
+async def test_a_run_started_by_hand_gets_its_collection_beamline_and_visit_as_tags(
+    run_recipe, dcid, parameters, given, tags
+):
+    with prefect_tags(*given):
+        state, flow_run_id = await run_recipe(DONE_AT_ONCE, dcid=dcid, **parameters)
+    assert state.is_completed(), state.message
+    async with get_client() as client:
+        run = await client.read_flow_run(flow_run_id)
+    assert {tag if len(tag) < 50 else f"{tag[:6]}…" for tag in run.tags} == tags
+    assert len(run.tags) == len(tags)
+
+
+@pytest.mark.parametrize("fault", [httpx.ConnectError("All connection attempts failed"), ObjectNotFound(Exception())])
+async def test_a_run_that_can_not_be_tagged_is_none_the_worse(run_recipe, monkeypatch, fault):
+    calls = []
+
+    async def fail(client, *args, **options):
+        calls.append(options)
+        raise fault
+
+    monkeypatch.setattr(PrefectClient, "update_flow_run", fail)
+    monkeypatch.setattr(publishing, "API_PATIENCE_S", 0.05)
+    monkeypatch.setattr(publishing, "API_PAUSES", Pauses(0.02, 0.02))
+    state, _ = await run_recipe(DONE_AT_ONCE, dcid=7, **OF_A_COLLECTION)
+    assert state.is_completed(), state.message
+    assert [set(call["tags"]) for call in calls][:1] == [{"dcid:7", "i03", "mx12345-1"}]
+
+
+async def test_parameters_without_a_placeholder_are_warned_of_in_the_run_s_log(run_recipe):
+    recipe = DONE_AT_ONCE | {"2": {"queue": "filewatcher", "parameters": {"list": [], "timeout": "{timeout}"}}}
+    state, flow_run_id = await run_recipe(recipe, timout=3, timeout=4)
+    assert state.is_completed(), state.message
+    log = run_folder(str(flow_run_id)).log.read_text()
+    assert "no placeholder for them: the parameters 'timout' ('timeout'?)" in log
 
 
 async def page_of(flow_run_id):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.diffraction.requests import AnalysisParameters
+from tests.support.asking_dials import ask_dials
 
 pytestmark = pytest.mark.dials
 
@@ -31,23 +32,25 @@ def analyser(make_analyser):
     return make_analyser()
 
 
-def ask_dials(file, scan_range=None, **options):
-    """Return what DIALS's own server says, called as Zocalo's users would."""
-    from dials.command_line.find_spots_server import work
-
-    options = AnalysisParameters(**options).options
-    arguments = [
-        f"spotfinder.threshold.algorithm={options.threshold_algorithm}",
-        f"spotfinder.filter.disable_parallax_correction={options.disable_parallax_correction}",
-        f"ice_rings.filter={options.filter_ice}",
-        f"ice_rings.width={options.ice_rings_width}",
-    ]
-    arguments += [
-        f"spotfinder.filter.{name}={value}" for name in ("d_min", "d_max") if (value := getattr(options, name))
-    ]
-    if scan_range:
-        arguments.append("spotfinder.scan_range={},{}".format(*scan_range))
-    return work(str(file), arguments)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "25% DMSO/50%d_1.cbf",
+        "a#1/x_0001.cbf",
+        "a#1_0001.cbf",
+        "new\nline_1.cbf",
+        "{soak}/[x]*_1.cbf",
+        "ü/結晶_1.cbf",
+        "x.cbf",
+    ],
+)
+def test_an_image_has_dials_numbers_whatever_it_is_called(pictures, analyser, tmp_path, name):
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    shutil.copyfile(pictures.rotation_cbfs[0], file)
+    assert analyser.analyse(str(file)) == analyser.analyse(pictures.rotation_cbfs[0])
+    shutil.copyfile(pictures.rotation_cbfs[3], file)
+    assert analyser.analyse(str(file)) == analyser.analyse(pictures.rotation_cbfs[3]), "and written again"
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)

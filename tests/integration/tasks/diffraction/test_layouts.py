@@ -243,7 +243,7 @@ def test_file_that_its_writer_has_locked_is_waited_for(scan, analyse, expected):
         with h5py.File(file, "r+"):
             [locked] = analyse(scan.master, 1)
         assert locked.may_pass
-        assert f"{file}, which can't be read yet (its writer has locked it)" in locked.reason
+        assert f"{file}, which is held by a writer" in locked.reason
     assert analyse(scan.master, 1) == [expected[0]]
 
 

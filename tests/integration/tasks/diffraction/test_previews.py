@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tasks.diffraction.requests import PreviewRequest
+from tests.support.image_files import MINI_HEADER, make_cbf, make_smv
 
 pytestmark = pytest.mark.dials
 
@@ -69,7 +70,7 @@ def test_preview_and_thumbnail_of_a_master_and_of_a_cbf_are_alike(pictures, draw
     assert abs(sizes[0][2] - sizes[1][2]) <= 3
 
 
-def test_masked_pixels_are_grey_and_saturated_ones_black_whatever_they_count(pictures, tmp_path):
+def test_masked_and_saturated_pixels_are_grey_whatever_they_count(pictures, tmp_path):
     from tasks.diffraction import bitmaps
     from tasks.diffraction.data_sets import open_data_set
 
@@ -83,12 +84,70 @@ def test_masked_pixels_are_grey_and_saturated_ones_black_whatever_they_count(pic
         mask[row, column : column + 2] = 1
     with h5py.File(data_file, "r+") as file:
         image = file["data"][0]
-        image[row, column : column + 4] = 5000, 65100, 5000, 65100  # 65000 is saturated, 65535 a gap
+        image[row, column : column + 5] = 5000, 65100, 5000, 65000, 65100  # 65000 is saturated, 65535 a gap
         file["data"][0] = image
     counts = bitmaps.read_counts(open_data_set(str(master)), 1)
-    assert counts[row, column : column + 4].tolist() == [-1, -1, 5000, 65100]
-    shades = bitmaps.shade(counts, bitmaps.correction_of(counts, 60))[row, column : column + 4]
-    assert shades.tolist() == [bitmaps.GAP_SHADE, bitmaps.GAP_SHADE, 0, 0]
+    assert counts[row, column : column + 5].tolist() == [-1, -1, 5000, -1, -1]
+    shades = bitmaps.shade(counts, bitmaps.correction_of(counts, 60))[row, column : column + 5]
+    grey = bitmaps.GAP_SHADE
+    assert shades.tolist() == [grey, grey, 0, grey, grey]
+
+
+def test_overloads_of_a_cbf_and_of_a_ccd_are_grey(tmp_path):
+    from tasks.diffraction import bitmaps
+    from tasks.diffraction.data_sets import open_data_set
+
+    pixels = np.full((50, 60), 50, dtype=np.int32)
+    pixels[10, 20] = 65535  # where a pixel of 16 bits ends
+    lines = MINI_HEADER.replace("1048500", "60")
+    module = np.full((195, 487), 50, dtype=np.int32)
+    module[10, 20] = 60
+    for name, content in (("a_1.img", make_smv(pixels)), ("a_1.cbf", make_cbf(lines, module))):
+        (tmp_path / name).write_bytes(content)
+        counts = bitmaps.read_counts(open_data_set(str(tmp_path / name)), 1)
+        assert counts[10, 20] == -1
+        assert (counts == -1).sum() == 1
+
+
+@pytest.mark.parametrize(("name", "index"), [("a_005.img", 5), ("a_0000.img", 0), ("a_0000.cbf", 0), ("a_7.cbf", 7)])
+def test_only_image_of_a_file_is_drawn_whatever_its_number(name, index, draw, tmp_path):
+    (tmp_path / name).write_bytes(make_smv() if name.endswith(".img") else make_cbf())
+    assert draw(str(tmp_path / name), index)[0].size == ((60, 50) if name.endswith(".img") else (487, 195))
+
+
+@pytest.fixture
+def draw_by_default(tmp_path):
+    from tasks.diffraction.bitmaps import draw_preview
+    from tasks.diffraction.data_sets import DataSets
+    from tasks.image_previews import read_request
+
+    def draw(file, **payload):
+        request = read_request({"file": str(file), **payload}, {"image_command": "diffraction"})
+        return [Path(path).name for path in draw_preview(request, DataSets())]
+
+    return draw
+
+
+def test_previews_of_other_runs_are_left_to_the_images_that_they_show(draw_by_default, tmp_path):
+    visit = tmp_path / "cm1234-5"
+    visit.mkdir()
+    for name, content in (("a_2.cbf", make_cbf()), ("a_2.img", make_smv()), ("a_2t_1.cbf", make_cbf())):
+        (visit / name).write_bytes(content)
+    assert draw_by_default(visit / "a_2.cbf") == ["a_2.jpeg", "a_2t.jpeg"]
+    assert draw_by_default(visit / "a_2.img") == ["a_2.img.jpeg", "a_2.img.t.jpeg"]
+    assert draw_by_default(visit / "a_2.cbf") == ["a_2.jpeg", "a_2t.jpeg"]
+    (visit / "a_2.img").write_bytes(make_smv(DISTANCE="130"))  # a new image of the same name has its preview
+    assert draw_by_default(visit / "a_2.img") == ["a_2.img.jpeg", "a_2.img.t.jpeg"]
+    with Image.open(visit / "jpegs" / "a_2.jpeg") as picture:
+        assert picture.size == (487, 195)
+
+
+def test_preview_is_drawn_in_a_folder_of_any_name(draw_by_default, tmp_path):
+    folder = tmp_path / "cm1234-5" / "25% DMSO {x} a.b ß"
+    folder.mkdir(parents=True)
+    (folder / "50%_σ.x_1.cbf").write_bytes(make_cbf())
+    assert draw_by_default(folder / "50%_σ.x_1.cbf") == ["50%_σ.x_1.jpeg", "50%_σ.x_1t.jpeg"]
+    assert (tmp_path / "cm1234-5" / "jpegs" / folder.name / "50%_σ.x_1.jpeg").exists()
 
 
 def test_images_of_a_master_differ(pictures, draw):

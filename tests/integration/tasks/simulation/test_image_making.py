@@ -1,6 +1,7 @@
 """Synthetic images as DIALS sees them, in both formats, and real images collected again."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -142,11 +143,12 @@ async def test_screening_images_are_read_at_their_angles(store, tmp_path):
     "plan",
     [
         CollectionPlan.screening(),
+        CollectionPlan.screening(image_format=ImageFormat.NXS),
         CollectionPlan.rotation(2, seed=5),
         CollectionPlan.rotation(1, image_format=ImageFormat.NXS, seed=9),
         CollectionPlan.grid_scan(GridScan(steps_x=5, steps_y=4), centre=(2.8, 1.9)),
     ],
-    ids=["screening", "rotation", "one-nxs", "grid"],
+    ids=["screening", "screening-nxs", "rotation", "one-nxs", "grid"],
 )
 async def test_rendered_images_are_found_again_as_what_they_are(store, plan):
     rendered = await render(plan, store)
@@ -158,6 +160,51 @@ async def test_rendered_images_are_found_again_as_what_they_are(store, plan):
     assert found.model_dump(include=told) == pytest.approx(expected)
     assert found.distance_mm == pytest.approx(rendered.distance_mm)
     assert (found.beam_x_mm, found.beam_y_mm) == pytest.approx((rendered.beam_x_mm, rendered.beam_y_mm), abs=0.2)
+
+
+def write_master_of_part(path, master, frames):
+    """Write a master of some of another one's images, which lie in its only data file."""
+    import h5py
+
+    shutil.copyfile(master, path)
+    with h5py.File(path, "a", libver=("v110", "v110")) as file:
+        shape = file["entry/data/data"].shape
+        del file["entry/data"]
+        layout = h5py.VirtualLayout((frames.stop - frames.start, *shape[1:]), "u2")
+        layout[:] = h5py.VirtualSource("raw_000001.h5", "data", shape, "u2")[frames]
+        file.create_virtual_dataset("entry/data/data", layout, fillvalue=0)
+        file["entry/data"].attrs.update(NX_class=b"NXdata", signal=b"data")
+        axes = file["entry/sample/transformations"]
+        for name in ("omega", "omega_end"):
+            attributes, angles = dict(axes[name].attrs), axes[name][frames]
+            del axes[name]
+            axes.create_dataset(name, data=angles).attrs.update(attributes)
+
+
+async def test_masters_on_parts_of_a_file_are_data_collections_of_their_own(store, tmp_path):
+    rendered = await render(CollectionPlan.rotation(5, image_format=ImageFormat.NXS, seed=9), store)
+    ready = tmp_path / "ready"
+    ready.mkdir()
+    shutil.copyfile(rendered.folder / "lysozyme_1_000001.h5", ready / "raw_000001.h5")
+    for name, frames in (("lyso_1", slice(0, 3)), ("lyso_1_2", slice(3, 5))):
+        write_master_of_part(ready / f"{name}.nxs", rendered.folder / rendered.template, frames)
+        (ready / f"{name}_meta.h5").write_bytes(b"meta")
+    one, two = await find_sweeps(ready)
+    assert [(sweep.template, sweep.images, sweep.recorded, sweep.start_deg) for sweep in (one, two)] == [
+        ("lyso_1.nxs", 3, 3, 0),
+        ("lyso_1_2.nxs", 2, 2, 3),
+    ]
+    assert (one.companions, two.companions) == (("lyso_1_meta.h5",), ("lyso_1_2_meta.h5",))
+    await collect_images(two, tmp_path / "live", rate_hz=50)
+    pixels = [read_counts(master) for master in (rendered.folder / rendered.template, tmp_path / "live/lyso_1_2.nxs")]
+    assert (pixels[1] == pixels[0][3:]).all()
+
+
+def read_counts(master):
+    import h5py
+
+    with h5py.File(master) as file:
+        return file["entry/data/data"][:]
 
 
 @pytest.mark.real_data

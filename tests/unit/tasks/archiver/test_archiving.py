@@ -10,11 +10,12 @@ from blocks.errors import MessageRefused, PassingFault
 from blocks.settings import Settings
 from tasks.archiver import archiving as archiver
 from tasks.archiver.archiving import archive_filelist, archive_pattern
-from tasks.archiver.files import FileStatus, file_status, is_missing_within, split_into_parts
+from tasks.archiver.files import FileStatus, file_statuses, is_missing_within, split_into_parts
 from tasks.archiver.icat_drop_file import DataFile
 from tasks.archiver.parameters import is_confidential
 from tasks.step.runner import try_step
 from tests.support.fake_resources import FakeResources
+from tests.support.name_cache import NameCache
 
 
 @pytest.fixture
@@ -148,6 +149,36 @@ async def test_drop_files_never_take_each_others_place(visit, tmp_path):
         "cm1-1.xml": ["x_0001.cbf", "x_0002.cbf"],
         "cm1-1_2.xml": ["x_0003.cbf"],
     }
+
+
+@pytest.mark.parametrize(
+    "folder", ["25% DMSO", "50%glycerol", "100%%", "run%d", "{soak}", "{{", "<&>", "new\nline\r", "Größe", "\u202e結晶"]
+)
+async def test_folders_are_archived_whatever_they_are_called(folder, visit, tmp_path):
+    raw = visit / folder
+    raw.mkdir()
+    make_images(raw, [1, 2])
+    drop = {"dropfile-dir": f"{tmp_path}/drop/{folder}", "dropfile-filename": "{visit_id}-{beamline}{multipart}.xml"}
+    outcome = await archive(raw, end=2, **drop)
+    assert summary(outcome) == [("dropfile", (2, 0))]
+    xml = ET.fromstring((tmp_path / "drop" / folder / "cm1-1-i03.xml").read_bytes())
+    assert [element.text for element in xml.iterfind(".//location")] == [str(raw / f"x_000{n}.cbf") for n in (1, 2)]
+    assert xml.findtext(".//dataset/name") == f"raw/{folder}"
+
+
+async def test_known_fields_of_a_drop_folder_are_filled_in(visit, tmp_path):
+    make_images(visit, [1])
+    folder = f"{tmp_path}/{{visit_id}}/{{soak}}/{{beamline:>5}}"
+    await archive(visit, end=1, **{"dropfile-dir": folder, "dropfile-filename": "drop.xml"})
+    assert (tmp_path / "cm1-1" / "{soak}" / "  i03" / "drop.xml").exists()
+
+
+async def test_files_are_archived_though_their_absence_is_remembered(visit, tmp_path, monkeypatch):
+    """By a network file system's client."""
+    NameCache(tmp_path, monkeypatch)
+    assert not (visit / "x_0002.cbf").exists()
+    make_images(visit, [1, 2])
+    assert summary(await archive(visit, end=2)) == [("dropfile", (2, 0))]
 
 
 async def test_resumed_message_goes_on_where_it_says(visit, tmp_path):
@@ -306,9 +337,8 @@ def test_gap_is_a_file_after_a_missing_one(seen, within):
 
 def test_missing_is_told_from_unreadable(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
-    assert file_status(str(tmp_path / "nothing")).is_missing
-    assert not file_status(str(tmp_path / "loop")).is_missing
-    assert not file_status("nul\0").is_missing
+    seen = file_statuses([str(tmp_path / "nothing"), str(tmp_path / "loop"), "nul\0"])
+    assert [status.is_missing for status in seen] == [True, False, False]
 
 
 async def test_a_thousand_files_take_no_time(visit):

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import threading
@@ -6,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.diffraction.child import ChildPool, DialsUnavailable
+from tasks.diffraction import child, deaths
+from tasks.diffraction.child import ChildPool
 from tasks.diffraction.child_main import serve
+from tasks.diffraction.errors import DialsUnavailable
 from tasks.diffraction.requests import Failure, PreviewRequest, Success
+from tasks.step import USUAL_RETRIES
 from tests.support import dying_child
 
 PROGRAM = (dying_child.__file__,)
@@ -49,6 +53,88 @@ def test_several_dying_images_in_a_row_fail_each_for_itself(pool):
 def test_image_whose_process_is_killed_once_is_analysed_after_all(pool, tmp_path):
     [outcome] = meet(pool, f"once{tmp_path / 'killed'}")
     assert isinstance(outcome, Success)
+
+
+def images(pool, file, *numbers):
+    return pool.meet([PreviewRequest(str(file), number, "", "") for number in numbers])
+
+
+def count_deaths(caplog):
+    return sum("The DIALS process died" in record.getMessage() for record in caplog.records)
+
+
+def test_image_that_only_ever_sees_its_process_killed_may_pass_and_is_not_remembered(pool):
+    for _ in range(3):
+        [outcome] = meet(pool, "killed")
+        assert (outcome.may_pass, outcome.ended_process, outcome.poison) == (True, True, None)
+        assert "the DIALS process was killed while it worked on killed: it was ended by SIGKILL" in outcome.reason
+
+
+def test_master_whose_every_image_kills_costs_few_processes_whatever_its_length(pool, tmp_path, caplog):
+    master = tmp_path / "m dies at 1 2 3 4 5 6 7 8 9.h5"
+    master.touch()
+    outcomes = [*images(pool, master, *range(1, 5)), *images(pool, master, *range(5, 10))]
+    assert count_deaths(caplog) == 4  # two for the first image, one each for the next two
+    assert [outcome.ended_process for outcome in outcomes] == [True] * 3 + [False] * 6
+    assert not any(outcome.may_pass for outcome in outcomes)
+    assert len({outcome.reason for outcome in outcomes[3:]}) == 1
+    assert {outcome.poison.file for outcome in outcomes[2:]} == {str(master)}
+    assert meet(pool, "a")[0].value  # other files are analysed
+
+
+def test_master_that_was_replaced_is_tried_anew(pool, tmp_path):
+    master = tmp_path / "m dies at 1 2 3.h5"
+    master.touch()
+    images(pool, master, 1, 2, 3)
+    assert isinstance(images(pool, master, 4)[0], Failure)
+    (tmp_path / "new").write_text("new")
+    (tmp_path / "new").replace(master)
+    assert isinstance(images(pool, master, 4)[0], Success)
+
+
+def test_master_is_tried_anew_after_an_hour(pool, tmp_path, monkeypatch):
+    master = tmp_path / "m dies at 1 2 3.h5"
+    master.touch()
+    images(pool, master, 1, 2, 3)
+    monkeypatch.setattr(deaths, "REMEMBERED_S", 0.0)
+    assert isinstance(images(pool, master, 4)[0], Success)
+
+
+def test_bad_images_in_a_good_master_fail_alone(pool, tmp_path, caplog):
+    master = tmp_path / "m dies at 2 3 7 8.h5"
+    master.touch()
+    kinds = [type(outcome) for outcome in images(pool, master, *range(1, 11))]
+    assert [number for number, kind in enumerate(kinds, 1) if kind is Failure] == [2, 3, 7, 8]
+    assert count_deaths(caplog) == 6
+    assert isinstance(images(pool, master, 2)[0], Failure)
+    assert count_deaths(caplog) == 6  # not tried again
+    assert isinstance(images(pool, master, 1)[0], Success)
+
+
+def test_master_with_bad_images_everywhere_is_given_up_in_the_end(pool, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(deaths, "IMAGES_IN_ALL", 4)
+    master = tmp_path / "m dies at 2 4 6 8 10 12 14.h5"
+    master.touch()
+    outcomes = images(pool, master, *range(1, 15))
+    assert count_deaths(caplog) == 2 * 4
+    assert all(outcome.poison for outcome in outcomes[8:])
+
+
+def test_file_known_to_kill_from_another_worker_is_not_tried(pool, tmp_path, caplog):
+    master = tmp_path / "m dies at 1 2 3 4.h5"
+    master.touch()
+    other = ChildPool(PROGRAM)
+    poison = images(other, master, 1, 2, 3)[-1].poison
+    other.close()
+    caplog.clear()
+    requests = [PreviewRequest(str(master), number, "", "") for number in (1, 4)]
+    assert [type(outcome) for outcome in pool.meet(requests, {poison})] == [Failure, Failure]
+    assert count_deaths(caplog) == 0
+
+
+def test_hang_is_not_tried_twice(pool, caplog):
+    meet(pool, "hang", "hang")
+    assert count_deaths(caplog) == 1
 
 
 def test_failed_image_does_not_cost_the_process(pool):
@@ -102,6 +188,52 @@ def test_missing_dials_is_said(tmp_path):
     program.write_text(Path(PROGRAM[0]).read_text())
     with pytest.raises(DialsUnavailable, match="no DIALS here"):
         meet(ChildPool((str(program),)), "a")
+
+
+@pytest.mark.parametrize(("name", "may_pass"), [("unable.py", False), ("unable_stale.py", True)])
+def test_missing_dials_may_pass_if_its_cause_may(name, may_pass, tmp_path):
+    program = tmp_path / name
+    program.write_text(Path(PROGRAM[0]).read_text())
+    with pytest.raises(DialsUnavailable) as caught:
+        meet(ChildPool((str(program),)), "a")
+    assert USUAL_RETRIES.may_pass(caught.value) is may_pass
+
+
+@pytest.mark.parametrize(("name", "may_pass"), [("SIGKILL", True), ("SIGTERM", True), ("SIGSEGV", False)])
+def test_process_that_is_killed_at_its_start_may_be_started_later(name, may_pass, tmp_path):
+    program = tmp_path / "short.py"
+    program.write_text(f"import os, signal; os.kill(os.getpid(), signal.{name})")
+    with pytest.raises(DialsUnavailable, match=f"did not start: it was ended by {name}") as caught:
+        meet(ChildPool((str(program),)), "a")
+    assert USUAL_RETRIES.may_pass(caught.value) is may_pass
+
+
+@pytest.mark.parametrize(("number", "may_pass"), [(errno.EAGAIN, True), (errno.ENOMEM, True), (errno.ENOENT, False)])
+def test_process_that_can_not_be_forked_may_be_later_as_the_system_says(number, may_pass, monkeypatch):
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(child.subprocess, "Popen", fail)
+    with pytest.raises(DialsUnavailable, match=os.strerror(number)) as caught:
+        meet(ChildPool(PROGRAM), "a")
+    assert USUAL_RETRIES.may_pass(caught.value) is may_pass
+    assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_images_done_before_dials_was_gone_are_kept(tmp_path):
+    program = tmp_path / "once.py"
+    mark = tmp_path / "started"
+    program.write_text(
+        f"import sys; from pathlib import Path\nif Path({str(mark)!r}).exists(): raise SystemExit(4)\n"
+        f"Path({str(mark)!r}).touch()\n" + Path(PROGRAM[0]).read_text()
+    )
+    pool = ChildPool((str(program),))
+    done, *rest = meet(pool, "a", "segfault", "b")
+    pool.close()
+    assert isinstance(done, Success)
+    assert ["did not start" in outcome.reason for outcome in rest] == [True, True]
 
 
 def test_process_that_dies_at_its_start_is_said(tmp_path):

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from blocks.analysis_cluster import AnalysisClusterUnavailable
 from blocks.errors import MessageRefused
 from blocks.retrying import Pauses
-from tasks.diffraction import fan_out
+from tasks.diffraction import deaths, fan_out
+from tasks.diffraction.errors import DialsUnavailable
 from tasks.diffraction.fan_out import LARGEST_CHUNK, AnalysisFailed, FanOut, chunk_size
-from tasks.diffraction.requests import ChunkAnswer, Failure, Success
+from tasks.diffraction.requests import AnalysisParameters, ChunkAnswer, Failure, FileVersion, ImageRequest, Success
 from tasks.logs.line import LogLine
 from tasks.step import USUAL_RETRIES, Message, StepContext
 from tasks.step.identity import StepIdentity, acting_for
@@ -211,3 +212,79 @@ async def test_image_that_is_not_there_yet_is_told_from_one_that_never_will_be(r
 
     await run(LateImages(), ["late", "bad"], refused)
     assert {payload: USUAL_RETRIES.may_pass(error) for payload, error in refused} == {"late": True, "bad": False}
+
+
+class DyingCluster(Cluster):
+    """Meets requests as pools do whose DIALS processes die: at each image, until `healed`."""
+
+    def __init__(self, failure, **kwargs):
+        super().__init__(**kwargs)
+        self.failure, self.healed, self.deaths = failure, False, 0
+
+    async def submit(self, function, chunk, key, pure):
+        await asyncio.sleep(0)
+        outcomes = []
+        for request in chunk.requests:
+            if self.healed:
+                outcomes.append(Success(request.file, 0.001))
+            elif chunk.poison:
+                outcomes.append(Failure("it's known", poison=next(iter(chunk.poison))))
+            else:
+                self.deaths += 1
+                outcomes.append(self.failure)
+        return ChunkAnswer(outcomes, [])
+
+
+def image_requests(count, name="a_{}.cbf"):
+    return [ImageRequest(name.format(number), AnalysisParameters().options) for number in range(count)]
+
+
+async def test_file_that_a_worker_has_given_up_is_told_to_all_and_said_once(refused, caplog):
+    cluster = DyingCluster(Failure("it died", ended_process=True, poison=FileVersion("m.h5", 1, 2, 3)))
+    await run(cluster, image_requests(500, "m.h5"), refused)
+    assert len(refused) == 500
+    assert cluster.deaths <= 2 * fan_out.CHUNKS_PER_WORKER
+    assert sum("none is tried again until it's replaced" in record.getMessage() for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize("may_pass", [True, False])
+async def test_dials_that_dies_at_every_file_costs_few_processes_and_says_so_once(may_pass, refused, caplog):
+    cluster = DyingCluster(Failure("it died", may_pass, ended_process=True))
+    await run(cluster, image_requests(500), refused)
+    assert len(refused) == 500
+    assert {USUAL_RETRIES.may_pass(error) for _, error in refused} == {may_pass}
+    assert cluster.deaths <= deaths.FILES_IN_A_ROW + 2 * fan_out.CHUNKS_PER_WORKER
+    assert sum("DIALS processes end at whatever" in record.getMessage() for record in caplog.records) == 1
+
+
+async def test_dials_that_can_not_be_started_is_not_asked_for_every_image(refused):
+    class NoDials(Cluster):
+        async def submit(self, function, chunk, key, pure):
+            self.chunks.append(len(chunk.requests))
+            raise DialsUnavailable("no libtbx")
+
+    cluster = NoDials()
+    await run(cluster, image_requests(500), refused)
+    assert len(refused) == 500
+    assert len(cluster.chunks) <= deaths.FILES_IN_A_ROW + 2 * fan_out.CHUNKS_PER_WORKER
+
+
+async def test_images_are_analysed_again_after_a_rest(refused, monkeypatch):
+    monkeypatch.setattr(deaths, "REST", Pauses(0.02, 0.02))
+    cluster = DyingCluster(Failure("it was killed", may_pass=True, ended_process=True))
+
+    async def inbox():
+        for request in image_requests(50):
+            yield Message(request)
+        cluster.healed = True
+        while not results:
+            yield Message(image_requests(1)[0])
+            await asyncio.sleep(0.005)
+        for request in image_requests(50):
+            yield Message(request)
+
+    results = []
+    context = StepContext({}, "run", cluster, refuse=lambda message, error: refused.append(error))
+    async for _, result in FanOut(context, lambda message: message.payload).results(inbox()):
+        results.append(result)
+    assert len(results) >= 51

@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 
 from blocks.errors import MessageRefused
+from tasks.file_pattern import FilePattern
 from tasks.file_watcher import watch_files
 from tasks.file_watcher.parameters import WatchParameters, open_source
 from tasks.file_watcher.selection import NamedOutputs
 from tasks.file_watcher.sources import NumberedFiles
 from tasks.file_watcher.watching import SLOWEST_POLL_S, Clock, Watch
+from tasks.ispyb_access.reading.image_files import image_pattern
 from tasks.step import Message, StepContext
 from tasks.step.runner import run_step, sends_of, try_step
 from tests.support.fake_resources import FakeResources
+from tests.support.name_cache import NameCache
 
 ALL = dict.fromkeys(["first", "every", "last", "any", "finally", "timeout", "error"], 2)
 
@@ -314,7 +317,8 @@ async def test_a_slow_file_system_is_warned_about(images, context, caplog):
 
     images(5)()
     model = WatchParameters()
-    slow = Watch(SlowFiles(images.parameters["pattern"], 5, 1), NamedOutputs.of_output(ALL), model, context)
+    files = SlowFiles(FilePattern.parse(images.parameters["pattern"]), 5, 1)
+    slow = Watch(files, NamedOutputs.of_output(ALL), model, context)
     assert [notice.output async for notice in slow.notices()][-1] == "finally"
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
         "slow file system: it took 6.5 s to look for files"
@@ -333,6 +337,45 @@ async def test_a_slow_consumer_does_not_use_up_the_patience(images, context):
         if len(notices) == 3:
             images(7)()
     assert notices[-1].payload["success"]
+
+
+@pytest.mark.parametrize(
+    "folder", ["25% DMSO", "50%glycerol", "100%%", "run%d", "{soak}", "a b.", "new\nline", "Größe"]
+)
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_folders_are_watched_whatever_they_are_called(folder, is_late, tmp_path, context):
+    def write():
+        (tmp_path / folder).mkdir()
+        for number in (1, 2, 3):
+            (tmp_path / folder / f"soak_1_{number:04d}.cbf").write_text("pixels")
+
+    made_up = MadeUpTime((2, write)) if is_late else write()
+    pattern = {"pattern": f"{tmp_path}/{folder}/soak_1_%04d.cbf", "pattern-start": "1", "pattern-end": "3"}
+    notices = await watch(pattern, context, made_up)
+    assert notices[-1] == ("finally", {"files-expected": 3, "files-seen": 3, "success": True})
+    assert notices[0][1]["file"] == f"{tmp_path}/{folder}/soak_1_0001.cbf"
+
+
+async def test_unpadded_numbers_are_watched(tmp_path, context):
+    for number in range(8, 12):
+        (tmp_path / f"x_{number}.cbf").write_text("pixels")
+    pattern = {"pattern": f"{tmp_path}/" + image_pattern("x_#.cbf"), "pattern-start": "8", "pattern-end": "11"}
+    files = [payload["file"] async for payload in _every(pattern, context)]
+    assert files == [f"{tmp_path}/x_{number}.cbf" for number in range(8, 12)]
+
+
+@pytest.mark.parametrize("kind", ["pattern", "list"])
+async def test_images_are_seen_though_their_absence_is_remembered(kind, images, context, monkeypatch):
+    """A network file system's client remembers it; each folder is opened at most once in a second, of the clock's."""
+    made_up = MadeUpTime((30, lambda: [images(number)() for number in (5, 6, 7)]))
+    cache = NameCache(Path(images.path(5)).parent.parent, monkeypatch)
+    monkeypatch.setattr("tasks.fresh_folders.time.monotonic", lambda: made_up.now)
+    watched = images.parameters if kind == "pattern" else {"list": [images.path(number) for number in (5, 6, 7)]}
+    notices = await watch(watched, context, made_up)
+    seen_at = [payload["file-seen-at"] - 1e9 for output, payload in notices if output == "every"]
+    assert len(seen_at) == 3
+    assert 30 <= seen_at[0] <= seen_at[-1] <= 32
+    assert 10 < len(cache.opened) < 40
 
 
 # The step

@@ -3,6 +3,7 @@
 import os
 import time
 from contextlib import closing
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -29,8 +30,8 @@ def read_image(images, image):
         block, frames = images.open(image)
     except (NotReady, NoSuchImage):
         return 0
-    frame = block.frame + image - block.first
-    return int(frames.dataset[frame][0, 0]) if frames.count_stored(frame, 1) else 0
+    frame = block.frame_of(image)
+    return int(frames.dataset[() if frame is None else frame][0, 0]) if frames.count_stored(frame, 1) else 0
 
 
 def trim(numbers):
@@ -232,6 +233,147 @@ def test_parts_of_an_image_are_all_waited_for(tmp_path):
     with closing(MasterImages.of(str(tmp_path / "scan.nxs"))) as images:
         assert not images.layout.is_by_frame
         assert (images.is_stored(0), images.is_stored(1)) == (True, False)
+
+
+def test_a_part_of_an_image_of_which_another_is_mapped_nowhere_is_an_image(tmp_path):
+    write_frames(tmp_path / "top.h5", 1, 4)
+    write_frames(tmp_path / "bottom.h5", 1, 2)
+    layout = h5py.VirtualLayout((4, 6, 2), "u4")
+    layout[:, :3] = h5py.VirtualSource("top.h5", "data", (4, *SHAPE), "u4")
+    layout[:2, 3:] = h5py.VirtualSource("bottom.h5", "data", (2, *SHAPE), "u4")
+    with h5py.File(tmp_path / "scan.nxs", "w", libver=LIBVER) as file:
+        file.create_virtual_dataset("entry/data/data", layout)
+    with closing(MasterImages.of(str(tmp_path / "scan.nxs"))) as images:
+        assert [images.is_stored(image) for image in range(4)] == [True] * 4
+        (tmp_path / "top.h5").unlink()
+        with pytest.raises(FileAbsent):
+            images.is_stored(3)
+
+
+def test_files_of_one_image_each_are_followed(tmp_path):
+    for number in (1, 2, 3):
+        with h5py.File(tmp_path / f"image_{number}.h5", "w") as file:
+            file["data"] = np.full(SHAPE, number, "u4")
+    mappings = [(number - 1, f"image_{number}.h5", "data", None, slice(None)) for number in (1, 2, 3)]
+    write_virtual(tmp_path / "scan.nxs", 3, mappings)
+    (tmp_path / "image_2.h5").unlink()
+    assert read_directly(tmp_path / "scan.nxs") == read_through(tmp_path / "scan.nxs") == [1, 0, 3]
+
+
+def write_endless(path, *sources):
+    """Write a virtual dataset without end, of sources (file name, first image, stride, frames in a row)."""
+    endless = h5py.h5s.UNLIMITED
+    space = h5py.h5s.create_simple((6, *SHAPE), (endless, *SHAPE))
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    for name, first, stride, block in sources:
+        images = space.copy()
+        images.select_hyperslab((first, 0, 0), (endless, 1, 1), (stride, 1, 1), (block, *SHAPE))
+        frames = h5py.h5s.create_simple((block, *SHAPE))
+        if "%b" not in name:
+            frames = h5py.h5s.create_simple((3, *SHAPE), (endless, *SHAPE))
+            frames.select_hyperslab((0, 0, 0), (endless, 1, 1), (1, 1, 1), (1, *SHAPE))
+        properties.set_virtual(images, name.encode(), b"data", frames)
+    with h5py.File(path, "w", libver=LIBVER) as file:
+        file.create_group("entry/data")
+        h5py.h5d.create(file.id, b"entry/data/data", h5py.h5t.NATIVE_UINT32, space, properties)
+
+
+def test_files_without_end_are_followed_as_far_as_they_are_there(tmp_path):
+    for number in (0, 1, 2):
+        write_frames(tmp_path / f"100%_{number}.h5", 1 + 2 * number, 2)
+    write_endless(tmp_path / "scan.nxs", ("100%%_%b.h5", 0, 2, 2))
+    assert read_directly(tmp_path / "scan.nxs") == read_through(tmp_path / "scan.nxs") == [1, 2, 3, 4, 5, 6]
+    (tmp_path / "100%_1.h5").rename(tmp_path / "late.h5")
+    layout = read_layout(str(tmp_path / "scan.nxs"))
+    assert (layout.end, read_through(tmp_path / "scan.nxs")) == (2, [1, 2])
+    with pytest.raises(FileAbsent, match=r"100%_1\.h5, which isn't there"):
+        layout.find(2)
+
+
+def test_images_dealt_out_without_end_are_followed(tmp_path):
+    for number in (0, 1):
+        with h5py.File(tmp_path / f"scan_{number}.h5", "w", libver=LIBVER) as file:
+            data = file.create_dataset("data", (3, *SHAPE), "u4", maxshape=(None, *SHAPE), chunks=(1, *SHAPE))
+            for frame in range(3 - number):
+                data[frame] = 1 + 2 * frame + number
+    write_endless(tmp_path / "scan.nxs", ("scan_0.h5", 0, 2, 1), ("scan_1.h5", 1, 2, 1))
+    assert read_directly(tmp_path / "scan.nxs") == read_through(tmp_path / "scan.nxs") == [1, 2, 3, 4, 5, 0]
+    with pytest.raises(NotReady, match="maps 6 images yet"):
+        read_layout(str(tmp_path / "scan.nxs")).find(6)
+
+
+def test_an_image_in_several_chunks_is_stored_when_all_are(tmp_path):
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        data = file.create_dataset("entry/data/data", (3, *SHAPE), "u4", chunks=(1, 2, 1))
+        data[0] = 1
+        data[1, :2] = 1
+    with closing(MasterImages.of(str(tmp_path / "scan.h5"))) as images:
+        assert [images.is_stored(image) for image in range(3)] == [True, False, False]
+
+
+def test_an_external_file_holds_the_images_that_it_is_long_enough_for(tmp_path):
+    raw = tmp_path / "raw.bin"
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file.create_dataset("entry/data/data", (3, *SHAPE), "u4", external=[(str(raw), 0, 72)])[:] = 1
+    os.truncate(raw, 50)
+    with closing(MasterImages.of(str(tmp_path / "scan.h5"))) as images:
+        assert [images.is_stored(image) for image in range(3)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("others", "found"),
+    [
+        ({"counts": 3}, "counts"),  # dxtbx reads the first
+        ({"angles": 1}, "data"),  # of which dxtbx makes nothing
+        ({"data_000001": 3}, "data"),
+    ],
+)
+def test_without_a_signal_the_first_images_are_taken(scan, others, found):
+    write_virtual(scan / "scan.nxs", 8, HALVES)
+    with h5py.File(scan / "scan.nxs", "r+") as file:
+        for name, axes in others.items():
+            file[f"entry/data/{name}"] = np.ones((2, *SHAPE)[:axes])
+    assert read_layout(str(scan / "scan.nxs")).dataset == f"/entry/data/{found}"
+
+
+def test_the_first_nxmx_entry_counts_wherever_it_stands(scan):
+    """As in dxtbx: links count like what stands in the file."""
+    write_virtual(scan / "other.h5", 8, HALVES, "images/counts")
+    with h5py.File(scan / "other.h5", "r+") as file:
+        file["definition"] = np.bytes_("NXmx")
+        file.attrs["NX_class"] = np.bytes_("NXentry")
+        file["images"].attrs.update({"NX_class": np.bytes_("NXdata"), "signal": np.bytes_("counts")})
+    with h5py.File(scan / "scan.nxs", "w") as file:
+        for name in ("first", "second"):
+            file[f"{name}/data/data"] = np.zeros((8, *SHAPE))
+            file[name].attrs["NX_class"] = np.bytes_("NXentry")
+        file["third"] = h5py.ExternalLink("other.h5", "/")
+    assert read_directly(scan / "scan.nxs") == list(range(1, 9))
+
+
+def test_a_data_file_written_again_in_its_place_is_opened_anew(scan):
+    write_virtual(scan / "scan.nxs", 8, HALVES)
+    write_frames(scan / "new.h5", 51, 4)
+    with closing(MasterImages.of(str(scan / "scan.nxs"))) as images:
+        assert read_image(images, 0) == 1
+        (scan / "scan_1.h5").write_bytes((scan / "new.h5").read_bytes())
+        assert read_image(images, 0) == 51
+
+
+def test_a_layout_knows_the_files_that_say_it(scan):
+    write_virtual(scan / "inner.h5", 8, HALVES, "data")
+    write_virtual(scan / "scan_vds.h5", 8, [(slice(0, 8), "inner.h5", "data", 8, slice(0, 8))], "data")
+    write_link(scan / "scan.nxs", "entry/data/data", "scan_vds.h5")
+    with closing(MasterImages.of(str(scan / "scan.nxs"))) as images:
+        images.resolve()
+        names = {Path(file).name for file in images.layout.read_from}
+        assert names == {"scan.nxs", "scan_vds.h5", "inner.h5"}
+        assert images.is_current
+        images.close()
+        write_frames(scan / "scan_1.h5", 1, 1, dataset="more")
+        assert images.is_current
+        write_frames(scan / "inner.h5", 1, 1, dataset="more")
+        assert not images.is_current
 
 
 def test_links_that_go_in_a_circle_are_refused(tmp_path):

@@ -1,6 +1,10 @@
 """A file in the making is waited for; one that will never do isn't."""
 
 import errno
+import os
+import subprocess
+import sys
+import time
 
 import h5py
 import numpy as np
@@ -9,7 +13,8 @@ import pytest
 from tasks.nexus import opening
 from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
-from tasks.nexus.opening import open_file
+from tasks.nexus.locks import is_held_by_writer
+from tasks.nexus.opening import IN_THE_MAKING_S, may_pass, not_ready_or_unusable, open_file
 from tests.support.masters import write_frames, write_virtual
 
 
@@ -79,7 +84,7 @@ def look(folder):
 def test_a_file_that_its_writer_has_open_is_not_ready(tmp_path, libver):
     with h5py.File(tmp_path / "scan.h5", "w", libver=libver) as writer:
         writer.flush()
-        with pytest.raises(NotReady, match="its writer has locked it"):
+        with pytest.raises(NotReady, match="is held by a writer"):
             open_file(f"{tmp_path}/scan.h5")
     open_file(f"{tmp_path}/scan.h5").close()
 
@@ -108,3 +113,77 @@ def test_a_file_that_another_reader_has_open_is_read(tmp_path):
     write_frames(tmp_path / "scan.h5", 1, 2)
     with h5py.File(tmp_path / "scan.h5", "r"), open_file(f"{tmp_path}/scan.h5") as file:
         assert file["data"][1, 0, 0] == 2
+
+
+@pytest.mark.parametrize("content", [b"", bytes(100), b"\x89HDF\r\n\x1a\n" + bytes(100)])
+def test_an_old_file_is_not_in_the_making(tmp_path, content):
+    (tmp_path / "scan.h5").write_bytes(content)
+    age = time.time() - 2 * IN_THE_MAKING_S
+    os.utime(tmp_path / "scan.h5", (age, age))
+    with pytest.raises(UnusableMaster, match=r"can't be read .*; nothing has been written to it for 20 minutes"):
+        open_file(f"{tmp_path}/scan.h5")
+
+
+@pytest.mark.parametrize("libver", ["earliest", "v110"])
+def test_nothing_is_locked_to_read(tmp_path, libver, monkeypatch):
+    """Not for a moment: a detector that opens its file just then would fail."""
+    write_frames(tmp_path / "scan.h5", 1, 2)
+    asked = []
+    monkeypatch.setenv("HDF5_USE_FILE_LOCKING", "FALSE")
+    monkeypatch.setattr(opening.fcntl, "flock", lambda *args: asked.append(args))
+    with open_file(f"{tmp_path}/scan.h5"):
+        program = f"import h5py; h5py.File('{tmp_path}/scan.h5', 'r+').close()"
+        subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"HDF5_USE_FILE_LOCKING": "TRUE"})
+    assert not asked
+
+
+def test_what_another_process_holds_is_known_without_a_lock(tmp_path):
+    for name in ("scan.h5", "other.h5"):
+        write_frames(tmp_path / name, 1, 2)
+    program = f"import h5py, sys; f = h5py.File('{tmp_path}/scan.h5', 'r+'); print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        writer.stdout.readline()
+        assert is_held_by_writer(f"{tmp_path}/scan.h5")
+        assert not is_held_by_writer(f"{tmp_path}/other.h5")
+        writer.stdin.close()
+    assert not is_held_by_writer(f"{tmp_path}/scan.h5")
+
+
+def test_a_lock_that_a_file_system_knows_of_is_a_writers(tmp_path):
+    """As NFS makes HDF5's locks known: as POSIX locks."""
+    write_frames(tmp_path / "scan.h5", 1, 2)
+    program = (
+        f"import fcntl, sys; f = open('{tmp_path}/scan.h5', 'r+b'); fcntl.lockf(f, fcntl.LOCK_EX); "
+        "print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        writer.stdout.readline()
+        assert is_held_by_writer(f"{tmp_path}/scan.h5")
+        writer.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "passes"),
+    [(errno.ESTALE, True), (errno.EAGAIN, True), (errno.EIO, True), (errno.ENOLCK, True), (errno.EACCES, False)],
+)
+@pytest.mark.parametrize("kind", [OSError, KeyError, RuntimeError, ValueError])
+def test_a_fault_of_the_file_system_is_known_through_what_wraps_it(tmp_path, number, passes, kind):
+    write_frames(tmp_path / "scan.h5", 1, 2)
+    words = os.strerror(number)
+    error = kind(
+        f"Unable to open file (file read failed: time = Sat\n, errno = {number}, error message = '{words}', buf)"
+    )
+    wrapped = RuntimeError("no format knows it")
+    wrapped.__cause__ = error
+    assert may_pass(wrapped) == passes
+    fault = not_ready_or_unusable(error, f"{tmp_path}/scan.h5")
+    assert isinstance(fault, NotReady) == passes
+    assert words in str(fault)
+    assert "errno" not in str(fault)
+
+
+def test_permission_is_denied_for_good(tmp_path):
+    write_frames(tmp_path / "scan.h5", 1, 2)
+    fault = not_ready_or_unusable(PermissionError(errno.EACCES, "Permission denied"), f"{tmp_path}/scan.h5")
+    assert isinstance(fault, UnusableMaster)

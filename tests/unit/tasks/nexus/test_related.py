@@ -1,12 +1,12 @@
-"""Which files belong to a master, how many images each has, and whether those of the detector's fields are there."""
+"""Which files belong to a master, how many images each has."""
 
 import h5py
 import numpy as np
 import pytest
 
 from tasks.nexus.counting import count_images
-from tasks.nexus.errors import NotReady, UnusableMaster
-from tasks.nexus.related import list_linked_files, require_metadata
+from tasks.nexus.errors import NotReady
+from tasks.nexus.related import list_linked_files
 from tests.support.masters import write_frames, write_link, write_virtual
 
 
@@ -85,30 +85,20 @@ def test_each_linked_file_is_listed_once(scan):
     ]
 
 
-@pytest.fixture
-def master(scan):
-    """A master whose mask is a link to a meta file, and whose log is one to a file that never comes."""
-    path = scan / "raw/scan.nxs"
-    write_virtual(path, 8, HALVES)
-    write_link(path, "entry/instrument/detector/pixel_mask", "meta.h5", "mask")
-    write_link(path, "entry/log", "log.h5", "log")
-    with h5py.File(path, "r+") as file:
-        file["entry/instrument/detector"].attrs["NX_class"] = np.bytes_("NXdetector")
-    return path
+def test_a_file_that_holds_one_image_counts_one(tmp_path):
+    with h5py.File(tmp_path / "image.h5", "w") as file:
+        file["data"] = np.ones((3, 2), "u4")
+    write_virtual(tmp_path / "scan.nxs", 1, [(0, "image.h5", "data", None, slice(None))])
+    assert count(tmp_path / "scan.nxs") == {"scan.nxs": 0, "image.h5": 1}
 
 
-def test_metadata_are_waited_for(master):
-    meta = master.with_name("meta.h5")
-    with pytest.raises(NotReady, match=rf"{meta}, which isn't there: pixel_mask of {master} is a link to it"):
-        require_metadata(str(master))
-    meta.write_bytes(b"")
-    with pytest.raises(NotReady, match="can't be read yet"):
-        require_metadata(str(master))
-    with h5py.File(meta, "w") as writer:
-        writer.flush()
-        with pytest.raises(NotReady, match="its writer has locked it"):
-            require_metadata(str(master))
-    require_metadata(str(master))
-    meta.write_text("something else")
-    with pytest.raises(UnusableMaster):
-        require_metadata(str(master))
+def test_files_of_no_format_belong_too(tmp_path):
+    with h5py.File(tmp_path / "scan.nxs", "w") as file:
+        file.create_dataset("entry/data/data", (2, 3, 2), "u4", external=[(f"{tmp_path}/raw.bin", 0, 48)])[:] = 1
+    assert count(tmp_path / "scan.nxs") == {"scan.nxs": 2, "raw.bin": 0}
+
+
+def test_a_source_that_the_master_lacks_hides_no_other_file(scan):
+    missing = (slice(4, 8), ".", "entry/data/nowhere", 4, slice(0, 4))
+    write_virtual(scan / "raw/scan.nxs", 8, [HALVES[0], missing])
+    assert count(scan / "raw/scan.nxs") == {"scan.nxs": 0, "scan_1.h5": 4}

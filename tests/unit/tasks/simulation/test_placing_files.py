@@ -1,10 +1,13 @@
+import subprocess
+import sys
 import time
 
 import pytest
 
 from tasks.simulation.image_set import describe_plan
 from tasks.simulation.placing import place, place_file
-from tasks.simulation.plan import CollectionPlan
+from tasks.simulation.plan import CollectionPlan, ImageFormat
+from tests.support.masters import read_through, write_frames, write_virtual
 
 CLOCKS_DIFFER_S = 0.001  # images are due by the monotonic clock, their times are the wall clock's
 
@@ -30,6 +33,38 @@ def test_images_appear_one_by_one_in_order_and_whole(sweep, tmp_path):
     for name in (*sweep.file_names(), *sweep.companions):
         assert (destination / name).read_text() == f"content of {name}"
     assert not list(destination.glob(".*.part"))
+
+
+PARTS = [(slice(0, 2), "raw_1.h5", "data", 4, slice(2, 4)), (slice(2, 5), "raw_2.h5", "data", 4, slice(0, 3))]
+DEALT = [(slice(0, 4, 2), "raw_1.h5", "data", 4, slice(1, 3)), (slice(1, 4, 2), "raw_2.h5", "data", 4, slice(1, 3))]
+
+
+@pytest.mark.parametrize(("images", "mappings", "values"), [(5, PARTS, [3, 4, 11, 12, 13]), (4, DEALT, [2, 12, 3, 13])])
+def test_a_master_on_parts_of_files_gets_its_own_images_in_order(tmp_path, images, mappings, values):
+    ready, destination = tmp_path / "ready", tmp_path / "visit"
+    destination.mkdir()
+    write_frames(ready / "raw_1.h5", 1, 4)
+    write_frames(ready / "raw_2.h5", 11, 4)
+    write_virtual(ready / "scan.nxs", images, mappings)
+    plan = CollectionPlan.rotation(images, image_format=ImageFormat.NXS)
+    sweep = describe_plan(plan, ready).model_copy(update={"template": "scan.nxs", "companions": ()})
+    seen = []
+    for _ in place(sweep, destination, rate_hz=1000):
+        seen.append(count_chunks(destination))
+    assert seen == list(range(1, images + 1))
+    assert read_through(destination / "scan.nxs") == values
+
+
+def count_chunks(folder):
+    """Count the images that are there, as a reader beside their writer sees them."""
+    return sum(int(subprocess.check_output([sys.executable, "-c", COUNT, file])) for file in folder.glob("raw_*.h5"))
+
+
+COUNT = """
+import sys, h5py
+with h5py.File(sys.argv[1], "r", swmr=True, locking=False) as file:
+    print(file["data"].id.get_num_chunks())
+"""
 
 
 def test_no_image_comes_before_its_time(sweep, tmp_path):

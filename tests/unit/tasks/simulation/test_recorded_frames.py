@@ -1,10 +1,11 @@
 """Which data files a replay copies, and how many images are in them."""
 
+import h5py
 import pytest
 
 from tasks.nexus.errors import UnusableMaster
-from tasks.simulation.recorded_frames import RecordedFile, count_recorded, list_recorded
-from tests.support.masters import write_frames, write_link, write_virtual
+from tasks.simulation.recorded_frames import RecordedFrames, count_recorded, list_recorded
+from tests.support.masters import LIBVER, SHAPE, write_frames, write_link, write_virtual
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def _link_files(scan):
 @pytest.mark.parametrize("make", [_map, _link_the_map, _nest_the_map, _link_files])
 def test_files_are_listed_in_the_order_of_their_images(scan, make):
     make(scan)
-    files = (RecordedFile("scan_1.h5", "/data", 4), RecordedFile("scan_2.h5", "/data", 4))
+    files = (RecordedFrames("scan_1.h5", "/data", 0, 4), RecordedFrames("scan_2.h5", "/data", 0, 4))
     assert list_recorded(scan / "scan.nxs") == files
     assert count_recorded(scan / "scan.nxs") == 7
 
@@ -52,9 +53,39 @@ def test_images_after_the_first_that_is_absent_do_not_count(scan):
     assert count_recorded(scan / "scan.nxs") == 2
 
 
-def _deal_out(scan):
+def test_masters_on_parts_of_files_have_their_own_images(scan):
+    write_virtual(scan / "a.nxs", 3, [(slice(0, 3), "scan_1.h5", "data", 4, slice(0, 3))])
+    parts = [(slice(0, 1), "scan_1.h5", "data", 4, slice(3, 4)), (slice(1, 3), "scan_2.h5", "data", 4, slice(0, 2))]
+    write_virtual(scan / "b.nxs", 3, parts)
+    assert list_recorded(scan / "a.nxs") == (RecordedFrames("scan_1.h5", "/data", 0, 3),)
+    assert list_recorded(scan / "b.nxs") == (
+        RecordedFrames("scan_1.h5", "/data", 3, 1),
+        RecordedFrames("scan_2.h5", "/data", 0, 2),
+    )
+    assert (count_recorded(scan / "a.nxs"), count_recorded(scan / "b.nxs")) == (3, 3)
+
+
+def test_images_that_are_dealt_out_to_files_keep_their_order(scan):
     halves = [(slice(0, 8, 2), *HALVES[0][1:]), (slice(1, 8, 2), *HALVES[1][1:])]
     write_virtual(scan / "scan.nxs", 8, halves)
+    places = [(part.name, part.first, part.count) for part in list_recorded(scan / "scan.nxs")]
+    assert places == [(f"scan_{file}.h5", frame, 1) for frame in range(4) for file in (1, 2)]
+
+
+def _map_parts_of_frames(scan):
+    with h5py.File(scan / "scan.nxs", "w", libver=LIBVER) as file:
+        layout = h5py.VirtualLayout((4, SHAPE[0], 2 * SHAPE[1]), "u4")
+        for number in (0, 1):
+            layout[:, :, number * SHAPE[1] : (number + 1) * SHAPE[1]] = h5py.VirtualSource(
+                f"scan_{number + 1}.h5", "data", (4, *SHAPE), "u4"
+            )
+        file.create_virtual_dataset("entry/data/data", layout)
+
+
+def _chunk_oddly(scan):
+    (scan / "scan_2.h5").unlink()
+    write_frames(scan / "scan_2.h5", 5, 4, chunk=2)
+    _map(scan)
 
 
 def _put_elsewhere(scan):
@@ -80,7 +111,8 @@ def _lose_a_linked_one(scan):
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (_deal_out, "deals its images out"),
+        (_map_parts_of_frames, "expected each image to be one frame"),
+        (_chunk_oddly, "expected one an image"),
         (_put_elsewhere, "expected a file beside it"),
         (_hold_all, "holds its images itself"),
         (_lose_one, r"names the data file scan_2\.h5, which isn't in"),

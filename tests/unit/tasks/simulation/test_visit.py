@@ -26,3 +26,10 @@ def test_each_data_collection_gets_a_folder_of_its_own(tmp_path):
     folders = [visit.make_folder("lysozyme") for _ in range(3)]
     assert [folder.name for folder in folders] == ["run_1", "run_2", "run_3"]
     assert all(folder.parent == visit.folder / "lysozyme" for folder in folders)
+
+
+@pytest.mark.parametrize("name", ["..", ".", ""])
+def test_a_folder_is_below_the_visit_whatever_the_images_are_called(tmp_path, name):
+    visit = Visit.parse("mx12345-1", beamline="i03", root=tmp_path)
+    folder = visit.make_folder(name).resolve()
+    assert folder.parent.parent == visit.folder.resolve()

@@ -1,6 +1,7 @@
 """Which faults may pass, and how long to wait for that."""
 
 import errno
+import os
 import random
 from itertools import pairwise
 
@@ -30,6 +31,59 @@ from tasks.step import USUAL_RETRIES, Retries
 )
 def test_faults_of_machines_may_pass_and_those_of_messages_do_not(error, may_pass):
     assert USUAL_RETRIES.may_pass(error) is may_pass
+
+
+def raised_from(error, cause):
+    try:
+        try:
+            raise cause
+        except Exception as fault:
+            raise error from fault
+    except Exception as raised:
+        return raised
+
+
+def raised_while_handling(error, cause):
+    try:
+        try:
+            raise cause
+        except Exception:
+            raise error  # noqa: B904 - as libraries do that don't say what an error comes from
+    except Exception as raised:
+        return raised
+
+
+STALE = OSError(errno.ESTALE, "Stale file handle")
+
+
+@pytest.mark.parametrize(
+    ("error", "may_pass"),
+    [
+        (raised_from(RuntimeError("can't read"), STALE), True),
+        (raised_while_handling(RuntimeError("can't read"), STALE), True),
+        (raised_from(KeyError("x"), raised_while_handling(ValueError("y"), PassingFault("z"))), True),
+        (raised_from(RuntimeError("can't read"), FileNotFoundError(errno.ENOENT, "no such file")), False),
+        (raised_from(MessageRefused("thought about"), STALE), False),
+        (raised_from(RuntimeError("broken"), raised_from(MessageRefused("thought about"), STALE)), False),
+        (raised_while_handling(RuntimeError("can't read"), KeyError("x")), False),
+    ],
+)
+def test_an_error_may_pass_if_what_it_comes_from_may_unless_plaza_has_said_no(error, may_pass):
+    assert USUAL_RETRIES.may_pass(error) is may_pass
+
+
+def test_a_chain_of_causes_that_is_a_circle_has_an_end():
+    one, two = KeyError("one"), KeyError("two")
+    one.__cause__, two.__cause__ = two, one
+    assert not USUAL_RETRIES.may_pass(one)
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO, errno.EAGAIN, errno.ENOLCK, errno.EINTR, errno.EBUSY])
+@pytest.mark.parametrize("kind", [OSError, RuntimeError, KeyError])
+def test_native_code_that_tells_a_fault_of_the_system_in_words_only_is_understood(kind, number):
+    words = f"Unable to open file (errno = {number}, error message = '{os.strerror(number)}', flags = 0)"
+    assert USUAL_RETRIES.may_pass(kind(words))
+    assert not USUAL_RETRIES.may_pass(kind("Unable to open file (file signature not found)"))
 
 
 def test_a_step_may_name_faults_of_its_own():

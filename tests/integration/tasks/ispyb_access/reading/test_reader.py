@@ -103,7 +103,7 @@ def test_grid_has_its_grid_and_no_images_for_xia2(engine, add_collection, add_gr
     assert (grid["steps_x"], grid["steps_y"], grid["dx_mm"], grid["snaked"]) == (5.0, 4.0, 0.02, 1)
     assert found["ispyb_dc_class"]["grid"]
     assert not found["ispyb_dc_class"]["rotation"]
-    assert "ispyb_images" not in found
+    assert found["ispyb_images"] == ""
 
 
 def test_old_grid_is_found_by_its_group(engine, add_collection, add_group):
@@ -192,7 +192,8 @@ def test_collection_of_which_little_is_known_can_be_read(engine, add_group):
     found = read(engine, row.dataCollectionId)
     assert found["ispyb_dc_class"]["rotation"] is None
     assert (found["ispyb_results_directory"], found["ispyb_crystal"]) == (None, "DEFAULT")
-    assert found.keys().isdisjoint({"ispyb_image", "ispyb_images", "ispyb_ssx_events"})
+    assert found.keys().isdisjoint({"ispyb_image", "ispyb_ssx_events"})
+    assert found["ispyb_images"] == ""
     assert found["ispyb_visit"] == "mx12345-1"
 
 

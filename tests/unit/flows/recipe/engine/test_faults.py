@@ -246,3 +246,14 @@ async def test_a_step_that_breaks_midway_and_is_tried_again_is_not_heard_twice(s
     assert [message.payload for message in site.kept] == list(range(10))
     assert tries == [1, 1, 1]
     assert (records[1].received, records[1].retried, records[1].sent["every"]) == (1, 2, 10)
+
+
+async def test_messages_refused_in_the_same_words_one_after_another_are_logged_once(site, caplog):
+    @message_step(queue="refuse", parameters=StepParameters)
+    def refuse(parameters, message, context):
+        raise MessageRefused("bad master" if message.payload < 90 else f"bad image {message.payload}")
+
+    records = await site.run({1: {"queue": "count", "output": 2}, 2: {"queue": "refuse"}, "start": [[1, 92]]}, refuse)
+    lines = [record.getMessage().partition(": ")[2] for record in caplog.records if record.levelname == "ERROR"]
+    assert lines == [f"MessageRefused: {reason}" for reason in ("bad master", "bad image 90", "bad image 91")]
+    assert records[2].refused == len(site.refused) == 92

@@ -43,6 +43,7 @@ HDF5 = [
         (CBF, "lys", []),
         (CBF, "", []),
         ([collection(7, "x_####.cbf", None, None)], "x_0012.cbf", [7]),
+        ([collection(8, "a#1_####.cbf"), collection(7, "a#2_####.cbf")], "a#2.jpeg", [7]),
         (HDF5, "lys_1_master.h5", [12]),
         (HDF5, "lys_1.nxs", [11]),
         (HDF5, "lys_1_000001.h5", [12, 11]),

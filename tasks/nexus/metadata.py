@@ -1,0 +1,154 @@
+"""What DIALS reads of a master besides its images, and whether all of it is there.
+
+Much of it stands in a file of its own, to which the master links, and which may come later: DIALS takes a mask whose
+file is missing for no mask, and unwritten counts for zeros.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tasks.nexus.errors import FileAbsent, NotReady
+from tasks.nexus.master import find_entry
+from tasks.nexus.opening import FileVersion, faults_at, in_the_making
+from tasks.nexus.storage import is_filled
+from tasks.nexus.tree import Found, MasterTree, text_of
+
+if TYPE_CHECKING:
+    import h5py
+
+INSTRUMENT = ("name",)
+DETECTOR = (
+    "bit_depth_readout",
+    "frame_time",
+    "pixel_mask",
+    "saturation_value",
+    "sensor_material",
+    "sensor_thickness",
+    "underload_value",
+)
+MODULE = ("data_origin", "data_size", "fast_pixel_direction", "slow_pixel_direction")
+BEAM = ("incident_wavelength",)
+SAMPLE = ("depends_on",)
+DECTRIS_DETECTOR = ("detectorSpecific/pixel_mask", "detectorSpecific/countrate_correction_count_cutoff")
+"""In masters of Dectris's own, which are no NXmx."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What DIALS reads of a master besides its images.
+
+    Parameters
+    ----------
+    versions
+        The files in which it stands, as they are.
+    fingerprint
+        Of what stands in other files than the master: such a file may change with each image, and this stays.
+    """
+
+    versions: Mapping[str, FileVersion]
+    fingerprint: int
+
+
+def require_metadata(master: str) -> Metadata:
+    """Make sure that all is there that DIALS reads of a master besides its images.
+
+    Raises
+    ------
+    NotReady
+        A file isn't there or is in the making, or what the master links in it isn't written yet.
+    UnusableMaster
+        A file can't be read.
+    """
+    fingerprint = 0
+    with MasterTree(master) as tree:
+        for group, name in _fields(tree, find_entry(tree)):
+            fingerprint = zlib.crc32(_require(tree, group, name), fingerprint)
+        return Metadata(tree.versions, fingerprint)
+
+
+def _fields(tree: MasterTree, entry: str) -> Iterator[tuple[Found, str]]:
+    """Yield what DIALS reads: groups, and paths from these."""
+    instrument = tree.first_of(entry, "NXinstrument")
+    if instrument is not None:
+        yield from _in_group(tree, instrument, INSTRUMENT)
+        detector = tree.first_of(instrument, "NXdetector")
+        if detector is not None:
+            yield from _in_group(tree, detector, (*DETECTOR, *DECTRIS_DETECTOR))
+            for module in tree.all_of(detector, "NXdetector_module"):
+                yield from _in_group(tree, module, MODULE)
+                yield from _axes(tree, module, "fast_pixel_direction")
+                yield from _axes(tree, module, "slow_pixel_direction")
+        beam = tree.first_of(instrument, "NXbeam")
+        yield from _in_group(tree, beam, BEAM)
+    sample = tree.first_of(entry, "NXsample")
+    yield from _in_group(tree, sample, SAMPLE)
+    yield from _axes(tree, sample, "depends_on")
+
+
+def _in_group(tree: MasterTree, path: str | None, names: tuple[str, ...]) -> Iterator[tuple[Found, str]]:
+    group = tree.get(path) if path else None
+    if group is not None:
+        yield from ((group, name) for name in names)
+
+
+def _axes(tree: MasterTree, path: str | None, name: str) -> Iterator[tuple[Found, str]]:
+    """Yield the axes that place a group, each of which names the next one: `name` is such an axis, or says which."""
+    place = tree.get(path) if path else None
+    axis = tree.get(name, place) if place else None
+    if place is None or axis is None or axis.is_group:
+        return
+    with faults_at(axis.holder):
+        named = text_of(axis.object[()]) if name == "depends_on" else text_of(axis.object.attrs.get("depends_on"))
+    seen: set[str] = set()
+    # `depends_on` is read from its group, an axis's attribute from the axis.
+    beside = place if name == "depends_on" else axis
+    while named and named != "." and named not in seen:
+        seen.add(named)
+        yield beside, named
+        axis = tree.get(named, beside)
+        if axis is None or axis.is_group:
+            return
+        end = f"{axis.object.name}_end"
+        if axis.object.parent.get(end, getlink=True) is not None:  # DIALS does without
+            yield axis, end
+        beside, named = axis, text_of(axis.object.attrs.get("depends_on"))
+
+
+def _require(tree: MasterTree, group: Found, name: str) -> bytes:
+    """Make sure that a field is there, and return what it holds if that stands in another file than the master."""
+    try:
+        holder, _ = tree.locate(name, group)
+        field = tree.get(name, group)
+    except FileAbsent as error:
+        raise NotReady(error.file, f"isn't there: {name} of {tree.master} is a link to it") from error
+    # What the master has itself is as it should be; what it links in another file may not be written yet.
+    if holder == tree.master:
+        return b""
+    with faults_at(holder):
+        if field is not None and (field.is_group or _is_written(field.object)):
+            return b"" if field.is_group else _content(field.object)
+    # A file that is no longer written never gets it: then there is no mask, as DIALS takes it.
+    fault = in_the_making(holder, f"has nothing for {name} of {tree.master}")
+    if isinstance(fault, NotReady):
+        raise fault
+    return b""
+
+
+def _is_written(dataset: h5py.Dataset) -> bool:
+    return dataset.is_virtual or dataset.shape is None or is_filled(dataset)
+
+
+def _content(dataset: h5py.Dataset) -> bytes:
+    """Return what a dataset holds, as it's stored: a mask of 16 million pixels is a hundred times smaller so."""
+    import numpy as np
+
+    said = repr((dataset.dtype, dataset.shape, sorted(dataset.attrs.items(), key=str))).encode()
+    if dataset.chunks is None or dataset.is_virtual:
+        value = dataset[()]
+        return said + (value.tobytes() if isinstance(value, np.ndarray | np.generic) else repr(value).encode())
+    corners = (dataset.id.get_chunk_info(number).chunk_offset for number in range(dataset.id.get_num_chunks()))
+    return said + b"".join(dataset.id.read_direct_chunk(corner)[1] for corner in corners)

@@ -1,0 +1,44 @@
+"""Names by which dxtbx can open images."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.diffraction import plain_names
+from tasks.diffraction.plain_names import plain_name
+
+pytestmark = pytest.mark.dials
+
+
+@pytest.mark.parametrize(
+    "file", ["/d/x_0001.cbf", "/25% DMSO/{a}_1.cbf.gz", "/d/ü 1.img", "/d/x.0001", "/d/x1.cbf.bz2"]
+)
+def test_most_files_are_opened_by_their_own_names(file):
+    assert plain_name(file) == file
+
+
+@pytest.mark.parametrize(
+    ("name", "link"),
+    [
+        ("a#1_0001.cbf.gz", "image_0001.cbf.gz"),
+        ("a#/x_1.cbf", "image_0001.cbf"),
+        ("x\r_1.cbf", "image_0001.cbf"),
+        ("x.cbf.gz", "image_0001.cbf.gz"),
+        ("#", "image_0001"),
+    ],
+)
+def test_others_are_opened_by_links(name, link, tmp_path):
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("counts")
+    plain = Path(plain_name(str(file)))
+    assert plain.name == link
+    assert plain.read_text() == "counts"
+    assert plain_name(str(file)) == str(plain), "a link is made once"
+    assert plain_name(f"{file}#") != str(plain)
+
+
+def test_links_do_not_become_ever_more(monkeypatch, tmp_path):
+    monkeypatch.setattr(plain_names, "MOST_NAMES", 2)
+    links = [Path(plain_name(str(tmp_path / f"{number}#.cbf"))) for number in range(4)]
+    assert [link.is_symlink() for link in links] == [False, False, True, True]

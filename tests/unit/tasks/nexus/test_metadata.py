@@ -1,0 +1,121 @@
+"""All that DIALS reads of a master is waited for, wherever its links lead."""
+
+import os
+
+import h5py
+import numpy as np
+import pytest
+
+from tasks.nexus.errors import NotReady, UnusableMaster
+from tasks.nexus.metadata import require_metadata
+from tests.support.masters import write_frames, write_link, write_virtual
+
+GROUPS = (
+    ("entry", "NXentry"),
+    ("entry/instrument", "NXinstrument"),
+    ("entry/instrument/beam", "NXbeam"),
+    ("entry/instrument/detector", "NXdetector"),
+    ("entry/instrument/detector/module", "NXdetector_module"),
+    ("entry/sample", "NXsample"),
+)
+
+
+def label(path, *groups):
+    """Make groups, if they aren't there, and say their NeXus classes."""
+    with h5py.File(path, "r+") as file:
+        for name, nx_class in groups:
+            file.require_group(name).attrs["NX_class"] = np.bytes_(nx_class)
+
+
+@pytest.fixture
+def master(tmp_path):
+    """A master whose mask is a link to a meta file; one to a file that never comes is nothing that DIALS reads."""
+    path = tmp_path / "scan.nxs"
+    write_frames(tmp_path / "scan_1.h5", 1, 4)
+    write_virtual(path, 4, [(slice(0, 4), "scan_1.h5", "data", 4, slice(0, 4))])
+    label(path, *GROUPS)
+    for name in ("log", "sample/photo", "instrument/detector/flatfield"):
+        write_link(path, f"entry/{name}", "never.h5", "log")
+    write_link(path, "entry/instrument/detector/pixel_mask", "meta.h5", "mask")
+    return path
+
+
+@pytest.fixture
+def meta(master):
+    return master.with_name("meta.h5")
+
+
+def write_mask(meta, *values):
+    with h5py.File(meta, "w") as file:
+        file["mask"] = np.array(values)
+
+
+def test_metadata_are_waited_for(master, meta):
+    with pytest.raises(NotReady, match=rf"{meta}, which isn't there: pixel_mask of {master} is a link to it"):
+        require_metadata(str(master))
+    meta.write_bytes(b"")
+    with pytest.raises(NotReady, match="can't be read yet"):
+        require_metadata(str(master))
+    with h5py.File(meta, "w") as writer:
+        writer.flush()
+        with pytest.raises(NotReady, match=rf"{meta}, which is held by a writer"):
+            require_metadata(str(master))
+    with pytest.raises(NotReady, match=rf"{meta}, which has nothing for pixel_mask"):
+        require_metadata(str(master))
+    with h5py.File(meta, "w") as writer:
+        writer.create_dataset("mask", (3, 2), "u4")
+    with pytest.raises(NotReady, match="nothing for pixel_mask"):
+        require_metadata(str(master))
+    with h5py.File(meta, "r+") as writer:
+        writer["mask"][:] = 0
+    assert list(require_metadata(str(master)).versions) == [str(master), str(meta)]
+    meta.write_text("something else")
+    with pytest.raises(UnusableMaster):
+        require_metadata(str(master))
+
+
+def test_what_a_finished_file_lacks_is_not_waited_for(master, meta):
+    """As DIALS takes it; Diamond's own meta files have masks that nobody has written."""
+    with h5py.File(meta, "w") as writer:
+        writer.create_dataset("mask", (3, 2), "u4")
+    os.utime(meta, (1e9, 1e9))
+    require_metadata(str(master))
+    with h5py.File(meta, "w"):
+        pass
+    os.utime(meta, (1e9, 1e9))
+    require_metadata(str(master))
+
+
+def test_a_chain_of_axes_is_followed(master, meta):
+    """From the sample to an axis in a soft-linked group, from there to one in the meta file, and on in that."""
+    write_mask(meta, 0)
+    with h5py.File(master, "r+") as file:
+        file["entry/sample/depends_on"] = np.bytes_("axes/phi")
+        file["elsewhere/phi"] = 1.0
+        file["elsewhere/phi"].attrs["depends_on"] = np.bytes_("/elsewhere/omega")
+        file["entry/sample/axes"] = h5py.SoftLink("/elsewhere")
+        file["elsewhere/omega"] = h5py.ExternalLink("angles.h5", "/omega")
+    with pytest.raises(NotReady, match=r"angles\.h5, which isn't there: /elsewhere/omega of"):
+        require_metadata(str(master))
+    with h5py.File(master.with_name("angles.h5"), "w") as file:
+        file["omega"] = np.arange(4)
+        file["omega"].attrs["depends_on"] = np.bytes_("base")
+        file["base"] = h5py.ExternalLink("base.h5", "/base")
+    with pytest.raises(NotReady, match=r"base\.h5, which isn't there"):
+        require_metadata(str(master))
+    with h5py.File(master.with_name("base.h5"), "w") as file:
+        file["base"] = 0.0
+    require_metadata(str(master))
+
+
+@pytest.mark.parametrize("chunks", [None, (1,)])
+def test_metadata_are_told_apart_by_what_they_hold(master, meta, chunks):
+    """A meta file may change with each image, and its mask stay."""
+    prints = []
+    for values, more in (([0, 1], 0), ([0, 1], 1), ([1, 1], 1)):
+        with h5py.File(meta, "w") as file:
+            file.create_dataset("mask", data=np.array(values), chunks=chunks)
+            file["frames"] = more
+        prints.append(require_metadata(str(master)))
+    assert prints[0].versions != prints[1].versions
+    assert prints[0].fingerprint == prints[1].fingerprint != prints[2].fingerprint
