@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, select
 
 from blocks.errors import MessageRefused
 from tasks.ispyb_access.writing.commands.command import Command
-from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity, WholeFigure
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, insert_rows, update_row
 
 CENTRING = Base.metadata.tables["XrayCentring"]
@@ -24,8 +24,8 @@ class CentredCrystal(CommandParameters):
     """A crystal that was found, in grid boxes; two numbers a place in 2-D, three in 3-D."""
 
     centre_of_mass: tuple[float, ...] = Field((), max_length=3)
-    max_voxel: tuple[int, ...] = Field((), max_length=3)
-    n_voxels: int | None = None
+    max_voxel: tuple[WholeFigure, ...] = Field((), max_length=3)
+    n_voxels: WholeFigure = None
     total_count: float | None = None
     bounding_box: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     status: str = "ok"
@@ -126,7 +126,7 @@ def _earlier(connection: Connection, group: int, kind: str, grid: int | None) ->
     return key
 
 
-def _by_axis(name: str, values: tuple[float, ...]) -> dict[str, float | None]:
+def _by_axis(name: str, values: tuple[float | None, ...]) -> dict[str, float | None]:
     padded = (*values, None, None, None)
     return {f"{name}{axis}": value for axis, value in zip(AXES, padded, strict=False)}
 
