@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tasks.nexus.errors import FileAbsent, NotReady
 from tasks.nexus.master import find_entry
-from tasks.nexus.opening import FileVersion, faults_at, in_the_making
+from tasks.nexus.opening import FileVersion, faults_at, in_the_making, seconds_since_written
 from tasks.nexus.storage import is_filled
 from tasks.nexus.tree import Found, MasterTree
 
@@ -35,6 +35,13 @@ BEAM = ("incident_wavelength",)
 SAMPLE = ("depends_on",)
 DECTRIS_DETECTOR = ("detectorSpecific/pixel_mask", "detectorSpecific/countrate_correction_count_cutoff")
 """In masters of Dectris's own, which are no NXmx."""
+
+LATE_METADATA_S = 30.0
+"""Since a master was last written: what a file that it links has no values for until then, it never gets.
+
+Detectors write a mask before their first image. Some never do, and add to that file with each image: theirs shall be
+analysed before their step gives up, which is after half a minute at the earliest.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +139,10 @@ def _require(tree: MasterTree, group: Found, name: str) -> bytes:
     with faults_at(holder):
         if field is not None and (field.is_group or _is_written(field.object)):
             return b"" if field.is_group else _content(field.object)
-    # A file that is no longer written never gets it: then there is no mask, as DIALS takes it.
     fault = in_the_making(holder, f"has nothing for {name} of {tree.master}")
-    if isinstance(fault, NotReady):
+    if isinstance(fault, NotReady) and (seconds_since_written(tree.master) or 0.0) < LATE_METADATA_S:
         raise fault
-    return b""
+    return b""  # it never gets it: then there is no mask, as DIALS takes it
 
 
 def _is_written(dataset: h5py.Dataset) -> bool:

@@ -109,6 +109,12 @@ def file_version(path: str) -> FileVersion:
     return ()
 
 
+def seconds_since_written(path: str) -> float | None:
+    """Return how long ago a file was written to, in seconds; None while it isn't seen."""
+    version = file_version(path)
+    return time.time() - version[1] / 1e9 if version else None
+
+
 def are_as_before(versions: Mapping[str, FileVersion]) -> bool:
     """Tell whether files are what they were."""
     return all(file_version(path) == version for path, version in versions.items())
@@ -127,10 +133,9 @@ def not_ready_or_unusable(error: Exception, path: str) -> NotReady | UnusableMas
 
 def in_the_making(path: str, lack: str, detail: str = "") -> NotReady | UnusableMaster:
     """Return what it means that a file lacks something: a file that was written lately may get it."""
-    version = file_version(path)
-    if not version:
+    age_s = seconds_since_written(path)
+    if age_s is None:
         return FileAbsent(path)
-    age_s = time.time() - version[1] / 1e9
     if age_s < IN_THE_MAKING_S:
         return NotReady(path, f"{lack} yet{detail}")
     return UnusableMaster(f"{path} {lack}{detail}; nothing has been written to it for {_format_age(age_s)}", path)

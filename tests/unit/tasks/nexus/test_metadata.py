@@ -1,13 +1,14 @@
 """All that DIALS reads of a master is waited for, wherever its links lead."""
 
 import os
+import time
 
 import h5py
 import numpy as np
 import pytest
 
 from tasks.nexus.errors import NotReady, UnusableMaster
-from tasks.nexus.metadata import require_metadata
+from tasks.nexus.metadata import LATE_METADATA_S, require_metadata
 from tests.support.masters import write_frames, write_link, write_virtual
 
 GROUPS = (
@@ -83,6 +84,17 @@ def test_what_a_finished_file_lacks_is_not_waited_for(master, meta):
     with h5py.File(meta, "w"):
         pass
     os.utime(meta, (1e9, 1e9))
+    require_metadata(str(master))
+
+
+def test_a_mask_that_nobody_writes_holds_up_the_first_images_only(master, meta):
+    """A detector may write to its meta file for as long as it measures, and to the mask in it never."""
+    with h5py.File(meta, "w") as writer:
+        writer.create_dataset("mask", (3, 2), "u4")
+    with pytest.raises(NotReady, match="nothing for pixel_mask"):
+        require_metadata(str(master))
+    before = time.time() - LATE_METADATA_S
+    os.utime(master, (before, before))
     require_metadata(str(master))
 
 
