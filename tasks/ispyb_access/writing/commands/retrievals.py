@@ -10,6 +10,8 @@ from sqlalchemy import Column, Connection, select
 
 from blocks.errors import MessageRefused
 from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.grants.looking import looking
+from tasks.ispyb_access.writing.grants.needs import looks_up
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
 from tasks.ispyb_access.writing.rows.writing_rows import require_row
 
@@ -82,8 +84,9 @@ def retrieve_programs_for_job_id(connection: Connection, job: JobPrograms) -> li
     MessageRefused
         There is no such job.
     """
-    require_row(connection, JOB, job.rpid)
-    return _read(connection, PROGRAM_COLUMNS, PROGRAM.c.processingJobId, job.rpid)
+    with looking(connection, JOB, PROGRAM) as reading:
+        require_row(reading, JOB, job.rpid)
+        return _read(reading, PROGRAM_COLUMNS, PROGRAM.c.processingJobId, job.rpid)
 
 
 def retrieve_program_attachments_for_program_id(connection: Connection, program: ProgramFiles) -> list[dict[str, Any]]:
@@ -94,8 +97,9 @@ def retrieve_program_attachments_for_program_id(connection: Connection, program:
     MessageRefused
         There is no such program.
     """
-    require_row(connection, PROGRAM, program.program_id)
-    return _read(connection, ATTACHMENT_COLUMNS, ATTACHMENT.c.autoProcProgramId, program.program_id)
+    with looking(connection, PROGRAM, ATTACHMENT) as reading:
+        require_row(reading, PROGRAM, program.program_id)
+        return _read(reading, ATTACHMENT_COLUMNS, ATTACHMENT.c.autoProcProgramId, program.program_id)
 
 
 def retrieve_proposal_title(connection: Connection, name: ProposalName) -> str:
@@ -108,9 +112,10 @@ def retrieve_proposal_title(connection: Connection, name: ProposalName) -> str:
     """
     code, number = name.code_and_number
     codes = {code, code.lower(), code.upper()}  # compared without case on MariaDB, with it on SQLite
-    title: str | None = connection.scalar(
-        select(PROPOSAL.c.title).where(PROPOSAL.c.proposalCode.in_(codes), PROPOSAL.c.proposalNumber == number).limit(1)
-    )
+    columns = PROPOSAL.c
+    statement = select(columns.title).where(columns.proposalCode.in_(codes), columns.proposalNumber == number).limit(1)
+    with looking(connection, PROPOSAL) as reading:
+        title: str | None = reading.scalar(statement)
     if title is None:
         raise MessageRefused(f"ISPyB has no proposal {code}{number} with a title")
     return title
@@ -126,8 +131,15 @@ def _read(
 
 COMMANDS: Final[Mapping[str, Command]] = {
     "retrieve_program_attachments_for_program_id": Command(
-        ProgramFiles, retrieve_program_attachments_for_program_id, is_repeatable=True
+        ProgramFiles,
+        retrieve_program_attachments_for_program_id,
+        is_repeatable=True,
+        needs=looks_up(PROGRAM, ATTACHMENT),
     ),
-    "retrieve_programs_for_job_id": Command(JobPrograms, retrieve_programs_for_job_id, is_repeatable=True),
-    "retrieve_proposal_title": Command(ProposalName, retrieve_proposal_title, is_repeatable=True),
+    "retrieve_programs_for_job_id": Command(
+        JobPrograms, retrieve_programs_for_job_id, is_repeatable=True, needs=looks_up(JOB, PROGRAM)
+    ),
+    "retrieve_proposal_title": Command(
+        ProposalName, retrieve_proposal_title, is_repeatable=True, needs=looks_up(PROPOSAL)
+    ),
 }
