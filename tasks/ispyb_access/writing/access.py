@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from tasks.ispyb_access.writing.commands.image_quality import (
 from tasks.ispyb_access.writing.grants.granted import granted_to
 from tasks.ispyb_access.writing.grants.looking import with_reader
 from tasks.ispyb_access.writing.grants.needs import Right
-from tasks.ispyb_access.writing.refusals import ids_of, named
+from tasks.ispyb_access.writing.refusals import named
 from tasks.ispyb_access.writing.ways import Way, Ways
 
 if TYPE_CHECKING:
@@ -65,30 +66,36 @@ class Access:
         that have theirs is left to a procedure.
         """
         needs = COMMANDS[PER_IMAGE].needs
-        if self.ways.find(PER_IMAGE, needs) is Way.SQL:
-            with transaction(self.engine) as connection, named(PER_IMAGE, results[0], safe_url(self.engine)):
+        way = self.ways.find(PER_IMAGE, needs)
+        if self.may_only_insert_images:
+            results = self._add_images(results)
+        if results and way is Way.PROCEDURES:
+            self.procedures.write_images(results)
+        elif results:
+            with self.ways.explaining(PER_IMAGE, needs), self._writing_images(results) as connection:
                 store_per_image_results(connection, results)
-            return
-        rest = results
-        if self.may_insert_images:
-            with transaction(self.engine) as connection, named(PER_IMAGE, results[0], safe_url(self.engine)):
-                is_all = insert_new_results(connection, results) == len(results)
-            rest = [] if is_all else self._results_to_fill_in(results)
-        if rest:
-            self.ways.require(PER_IMAGE + ids_of(rest[0]), PER_IMAGE, needs)
-            self.procedures.write_images(rest)
 
     @property
-    def may_insert_images(self) -> bool:
-        """Per-image results may be added, whether they may be changed or not."""
-        granted = granted_to(self.engine)
-        return all(granted.may(Right.INSERT, table) for table in COMMANDS[PER_IMAGE].needs.own)
+    def may_only_insert_images(self) -> bool:
+        """Per-image results may be added, but not changed."""
+        needs, granted = COMMANDS[PER_IMAGE].needs.own, granted_to(self.engine)
+        return bool(granted.missing(needs)) and not granted.missing(dict.fromkeys(needs, Right.INSERT))
 
     def close(self) -> None:
         """Close the connection to the procedures, if there is one; the engines are another's."""
         if "procedures" in vars(self):
             self.procedures.close()
 
-    def _results_to_fill_in(self, results: Sequence[PerImageResult]) -> list[PerImageResult]:
+    def _add_images(self, results: Sequence[PerImageResult]) -> Sequence[PerImageResult]:
+        """Write results of images that have none, and return those that are to be filled in."""
+        with self._writing_images(results) as connection:
+            inserted = insert_new_results(connection, results)
+        if inserted == len(results):
+            return ()
         with transaction(self.engine, read_only=True) as connection:
             return results_to_fill_in(self.prepare(connection), results)
+
+    @contextmanager
+    def _writing_images(self, results: Sequence[PerImageResult]) -> Iterator[Connection]:
+        with transaction(self.engine) as connection, named(PER_IMAGE, results[0], safe_url(self.engine)):
+            yield connection

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from sqlalchemy import Connection
 
@@ -13,9 +13,9 @@ from blocks.errors import MessageRefused
 from blocks.ispyb_connection import safe_url, transaction
 from tasks.ispyb_access.writing.access import Access
 from tasks.ispyb_access.writing.commands import CommandCall
-from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE, PerImageResult
+from tasks.ispyb_access.writing.commands.image_quality import PerImageResult
 from tasks.ispyb_access.writing.ledger import find_entry, make_entry, write_once
-from tasks.ispyb_access.writing.refusals import ids_of, named
+from tasks.ispyb_access.writing.refusals import named
 from tasks.ispyb_access.writing.ways import Way
 
 
@@ -109,18 +109,19 @@ class SqlSession:
     def _carry_out(self, call: CommandCall) -> Any:
         name, needs = call.name, call.command.needs_for(call.parameters)
         ways = self._access.ways
-        if name == PER_IMAGE and ways.find(name, needs) is not Way.SQL and self._access.may_insert_images:
+        way = ways.find(name, needs)
+        if way not in {Way.SQL, Way.NONE}:
             self._commit()
-            self._access.write_images([cast(PerImageResult, call.parameters)])
+        if isinstance(call.parameters, PerImageResult) and self._access.may_only_insert_images:
+            self._commit()
+            self._access.write_images([call.parameters])
             return 1
-        way = ways.require(name + ids_of(call.parameters), name, needs)
-        if way is not Way.SQL:
-            self._commit()
         if way is Way.PROCEDURES:
             return self._by_procedures(call)
         if way is Way.SQL_AND_PROCEDURES:
             call = call._replace(parameters=self._access.procedures.look_up(name, call.parameters))
-        return self._by_sql(call)
+        with ways.explaining(name, needs):
+            return self._by_sql(call)
 
     def _by_sql(self, call: CommandCall) -> Any:
         """Carry out a command in the transaction; one that names its own entry isn't, if another message has had it."""

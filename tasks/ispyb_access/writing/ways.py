@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import NamedTuple
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from blocks.errors import ConfigurationError
-from blocks.ispyb_connection import safe_url
+from blocks.ispyb_faults import ACCESS_MYSQL_CODES, mysql_code
 from tasks.ispyb_access.writing.grants.granted import Granted, granted_to, inactive_roles
 from tasks.ispyb_access.writing.grants.needs import Needs, Right, Rights
 
@@ -21,7 +23,7 @@ class Way(Enum):
     SQL_AND_READER = "by SQL, looking things up as the user for reading"
     SQL_AND_PROCEDURES = "by SQL, looking things up by procedures"
     PROCEDURES = "by procedures"
-    NONE = "not at all"
+    NONE = "not at all"  # but the server has the last word
 
 
 class Lack(NamedTuple):
@@ -72,9 +74,6 @@ class Ways:
                 return Way.SQL_AND_PROCEDURES
         if self._may_call(granted, name, looks_up=False):
             return Way.PROCEDURES
-        # Rights on some columns may do: the server knows
-        if not granted.wholly_missing(needs.own) and not granted.wholly_missing(_selects(needs.looked_up)):
-            return Way.SQL
         return Way.NONE
 
     def lack(self, name: str, needs: Needs) -> Lack:
@@ -94,27 +93,21 @@ class Ways:
         )
         return Lack(sql, calls, tuple(self._hints()))
 
-    def require(self, what: str, name: str, needs: Needs) -> Way:
-        """Return the way of a command.
-
-        Parameters
-        ----------
-        what
-            The command with its ids, for the error.
+    @contextmanager
+    def explaining(self, name: str, needs: Needs) -> Iterator[None]:
+        """Have a refusal for want of rights say what would have to be granted.
 
         Raises
         ------
         ConfigurationError
-            There is none; it says what would have to be granted.
+            The server refuses the user.
         """
-        way = self.find(name, needs)
-        if way is Way.NONE:
-            user = granted_to(self._writing).user
-            raise ConfigurationError(
-                f"{what}: ISPyB at {safe_url(self._writing)} lets {user} write that neither by SQL nor by procedures. "
-                f"{self.lack(name, needs)}"
-            )
-        return way
+        try:
+            yield
+        except ConfigurationError as error:
+            if not isinstance(error.__cause__, DBAPIError) or mysql_code(error.__cause__) not in ACCESS_MYSQL_CODES:
+                raise
+            raise ConfigurationError(f"{error}. {self.lack(name, needs)}") from error
 
     def may_read(self, tables: Iterable[str]) -> bool:
         """Tell whether somebody may read some tables."""

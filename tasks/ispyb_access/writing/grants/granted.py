@@ -7,7 +7,7 @@ words). `information_schema` shows the outcome: the rights on each column, and o
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_, or_
@@ -51,10 +51,8 @@ class Granted:
         As the server calls it, such as `plaza@%`.
     database
         The database's name.
-    everywhere
+    rights
         By table, what it may do with all columns.
-    somewhere
-        By table, what it may do with one column at least.
     routines
         The procedures and functions that it may execute.
     is_all
@@ -63,22 +61,20 @@ class Granted:
 
     user: str
     database: str
-    everywhere: Rights
-    somewhere: Rights
+    rights: Rights
     routines: frozenset[str]
     is_all: bool = False
 
     def may(self, right: Right, table: str) -> bool:
         """Tell whether it has a right, or several, on all of a table."""
-        return self.is_all or right in self.everywhere.get(table.lower(), NONE)
+        return self.is_all or right in self.rights.get(table.lower(), NONE)
 
     def missing(self, rights: Rights) -> dict[str, Right]:
         """Return those of the rights that it lacks on a table or on some of its columns."""
-        return {} if self.is_all else _beyond(rights, self.everywhere)
-
-    def wholly_missing(self, rights: Rights) -> dict[str, Right]:
-        """Return those of the rights that it has on no column; which columns are used isn't known here."""
-        return {} if self.is_all else _beyond(rights, self.somewhere)
+        if self.is_all:
+            return {}
+        lacking = {table: right & ~self.rights.get(table.lower(), NONE) for table, right in rights.items()}
+        return {table: right for table, right in lacking.items() if right}
 
     def not_executable(self, routines: Iterable[str]) -> tuple[str, ...]:
         """Return the routines that it may not execute, or that aren't there."""
@@ -120,7 +116,7 @@ def inactive_roles(engine: Engine) -> tuple[str, ...]:
 
 def _ask(engine: Engine) -> Granted:
     if engine.dialect.name == "sqlite":  # whoever can write the file
-        return Granted("", "", {}, {}, frozenset(), is_all=True)
+        return Granted("", "", {}, frozenset(), is_all=True)
     with transaction(engine, read_only=True) as connection:
         user, database = connection.execute(USER).one()
         of_columns: dict[str, list[Right]] = {}
@@ -128,9 +124,8 @@ def _ask(engine: Engine) -> Granted:
             of_columns.setdefault(table, []).append(_rights(privileges))
         deletable = {table.lower(): Right.DELETE for table in EMPTIED if _may_delete(connection, table)}
         routines = frozenset(connection.scalars(ROUTINES))
-    everywhere = {table: reduce(and_, rights) | deletable.get(table, NONE) for table, rights in of_columns.items()}
-    somewhere = {table: reduce(or_, rights) | deletable.get(table, NONE) for table, rights in of_columns.items()}
-    return Granted(user, database or "", everywhere, somewhere, routines)
+    by_table = {table: reduce(and_, rights) | deletable.get(table, NONE) for table, rights in of_columns.items()}
+    return Granted(user, database or "", by_table, routines)
 
 
 def _rights(privileges: str) -> Right:
@@ -148,8 +143,3 @@ def _may_delete(connection: Connection, table: str) -> bool:
             return False
         raise
     return True
-
-
-def _beyond(rights: Rights, given: Mapping[str, Right]) -> dict[str, Right]:
-    found = {table: right & ~given.get(table.lower(), NONE) for table, right in rights.items()}
-    return {table: right for table, right in found.items() if right}
