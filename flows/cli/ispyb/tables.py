@@ -28,10 +28,10 @@ def create(
     from blocks.ispyb_connection import safe_url
     from tasks.ispyb_access.schema.tables import METADATA, create_schema
 
-    engine = find_ispyb(ispyb or url)
-    create_schema(engine, on_server=on_server)
-    typer.echo(f"ISPyB at {safe_url(engine)} has its {len(METADATA.tables)} tables.")
-    engine.dispose()
+    engines = find_ispyb(ispyb or url)
+    create_schema(engines.writing, on_server=on_server)
+    typer.echo(f"ISPyB at {safe_url(engines.writing)} has its {len(METADATA.tables)} tables.")
+    engines.dispose()
 
 
 @app.command()
