@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from blocks.errors import ConfigurationError
 from blocks.ispyb_faults import ACCESS_MYSQL_CODES, mysql_code
-from tasks.ispyb_access.writing.grants.granted import Granted, granted_to, inactive_roles
+from tasks.ispyb_access.writing.grants.granted import Granted, granted_to, inactive_roles, not_executable
 from tasks.ispyb_access.writing.grants.needs import Needs, Right, Rights
 
 
@@ -70,9 +70,9 @@ class Ways:
         if not granted.missing(needs.own):
             if not self._unreadable(needs.looked_up):
                 return Way.SQL_AND_READER if self._is_elsewhere(needs) else Way.SQL
-            if self._may_call(granted, name, looks_up=True):
+            if self._may_call(name, looks_up=True):
                 return Way.SQL_AND_PROCEDURES
-        if self._may_call(granted, name, looks_up=False):
+        if self._may_call(name, looks_up=False):
             return Way.PROCEDURES
         return Way.NONE
 
@@ -86,7 +86,7 @@ class Ways:
             *_grants(writing, writing.missing(needs.own)),
             *_grants(reader, _selects(self._unreadable(needs.looked_up))),
         )
-        routines = writing.not_executable(CALLS[name]) if name in PROCEDURES else ()
+        routines = not_executable(self._writing, CALLS[name]) if name in PROCEDURES else ()
         calls = tuple(
             f"GRANT EXECUTE ON PROCEDURE `{writing.database}`.`{routine}` TO {_account(writing)}"
             for routine in routines
@@ -125,10 +125,10 @@ class Ways:
         wanted = needs.looked_up | (needs.asked - self._unreadable(needs.asked))
         return bool(granted_to(self._writing).missing(_selects(wanted)))
 
-    def _may_call(self, granted: Granted, name: str, *, looks_up: bool) -> bool:
+    def _may_call(self, name: str, *, looks_up: bool) -> bool:
         from tasks.ispyb_access.writing.procedures.coverage import CALLS, LOOK_UPS, PROCEDURES
 
-        return name in (LOOK_UPS if looks_up else PROCEDURES) and not granted.not_executable(CALLS[name])
+        return name in (LOOK_UPS if looks_up else PROCEDURES) and not not_executable(self._writing, CALLS[name])
 
     def _hints(self) -> Iterable[str]:
         for engine in dict.fromkeys((self._writing, self._reading or self._writing)):

@@ -15,7 +15,7 @@ from blocks.errors import MessageRefused
 from tasks.ispyb_access.writing.commands.command import Command
 from tasks.ispyb_access.writing.grants.granted import granted_to
 from tasks.ispyb_access.writing.grants.looking import looking, may_look
-from tasks.ispyb_access.writing.grants.needs import CHANGE, Right, Sometimes, asks, inserts, looks_up
+from tasks.ispyb_access.writing.grants.needs import CHANGE, Needs, Right, Sometimes, asks, inserts, looks_up
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, insert_rows, prepare_row, update_row
 
@@ -260,8 +260,9 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "insert_xray_centring": Command(
         XrayCentring,
         insert_xray_centring,
-        # What it changes or empties beside, if it may: see `_replace`
-        needs=inserts(CENTRING, RESULT) | asks(CENTRING, RESULT, COLLECTION, GRID),
+        needs=inserts(CENTRING, RESULT)
+        | asks(CENTRING, RESULT, COLLECTION, GRID)
+        | Needs(if_granted={CENTRING.name: CHANGE, RESULT.name: CHANGE | Right.DELETE}),
         sometimes=(
             Sometimes("no dcid-group", lambda one: one.dcgid is None, looks_up(COLLECTION)),
             Sometimes("no grid_info_id", lambda one: one.has_one_grid and one.grid_info_id is None, looks_up(GRID)),

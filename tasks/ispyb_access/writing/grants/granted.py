@@ -19,11 +19,11 @@ from sqlalchemy.exc import DBAPIError
 
 from blocks.errors import ConfigurationError
 from blocks.ispyb_connection import safe_url, transaction
-from blocks.ispyb_faults import explain
+from blocks.ispyb_faults import WRONG_PARAMETERS_MYSQL_CODE, explain, mysql_code
 from tasks.ispyb_access.writing.grants.needs import NONE, Right, Rights
 
 ALL: Final = Right.SELECT | Right.INSERT | Right.UPDATE | Right.DELETE
-EMPTIED: Final = ("AutoProcScaling_has_Int", "XrayCentringResult", "plaza_ledger")
+EMPTIED: Final = ("AutoProcScaling_has_Int", "XrayCentringResult")
 """The tables from which rows may be deleted: that right is a table's, so it doesn't stand beside the columns."""
 
 OF_COLUMNS: Final = text(
@@ -38,6 +38,7 @@ INACTIVE_ROLES: Final = text(
 )
 
 _known: WeakKeyDictionary[Engine, Granted] = WeakKeyDictionary()
+_executable: WeakKeyDictionary[Engine, dict[str, bool]] = WeakKeyDictionary()
 _asking = threading.Lock()  # each step asks from a thread of its own
 
 
@@ -54,7 +55,7 @@ class Granted:
     rights
         By table, what it may do with all columns.
     routines
-        The procedures and functions that it may execute.
+        The procedures and functions that it knows of: it may execute no others.
     is_all
         It may do everything.
     """
@@ -76,10 +77,6 @@ class Granted:
         lacking = {table: right & ~self.rights.get(table.lower(), NONE) for table, right in rights.items()}
         return {table: right for table, right in lacking.items() if right}
 
-    def not_executable(self, routines: Iterable[str]) -> tuple[str, ...]:
-        """Return the routines that it may not execute, or that aren't there."""
-        return () if self.is_all else tuple(name for name in routines if name.lower() not in self.routines)
-
 
 def granted_to(engine: Engine) -> Granted:
     """Return what the user of a database may do there; asked once for each engine.
@@ -95,6 +92,22 @@ def granted_to(engine: Engine) -> Granted:
         if engine not in _known:
             _known[engine] = _ask(engine)
         return _known[engine]
+
+
+def not_executable(engine: Engine, procedures: Iterable[str]) -> tuple[str, ...]:
+    """Return the procedures that the user of a database may not execute, or that aren't there. Raises as `granted_to`.
+
+    Users who may read everything know of procedures which they may not execute. So each is called without its
+    parameters, once: the server refuses whom it must before it misses them. (It has to be one that has parameters.)
+    """
+    known = granted_to(engine).routines
+    wanted = tuple(procedures)
+    with _asking:
+        found = _executable.setdefault(engine, {})
+        for name in wanted:
+            if name not in found:
+                found[name] = name.lower() in known and _may_execute(engine, name)
+    return tuple(name for name in wanted if not found[name])
 
 
 def inactive_roles(engine: Engine) -> tuple[str, ...]:
@@ -132,6 +145,16 @@ def _rights(privileges: str) -> Right:
     """Read rights as they stand beside a column: `select,insert,references`."""
     names = set(privileges.upper().split(","))
     return reduce(or_, (right for right in Right if right.name in names), NONE)
+
+
+def _may_execute(engine: Engine, procedure: str) -> bool:
+    try:
+        with transaction(engine, read_only=True) as connection:
+            connection.execute(text(f"CALL `{procedure}`()")).close()
+    except ConfigurationError as error:  # denied, or there but for the parameters
+        cause = error.__cause__
+        return isinstance(cause, DBAPIError) and mysql_code(cause) == WRONG_PARAMETERS_MYSQL_CODE
+    return False
 
 
 def _may_delete(connection: Connection, table: str) -> bool:

@@ -41,15 +41,22 @@ class Needs:
         Tables in which it looks for rows that were there before. The user for reading may do that, too.
     asked
         Likewise, but if nobody may look, it goes on without.
+    if_granted
+        What it does beside, where whoever writes may; else it finds another way.
     """
 
     own: Rights = field(default_factory=dict)
     looked_up: frozenset[str] = frozenset()
     asked: frozenset[str] = frozenset()
+    if_granted: Rights = field(default_factory=dict)
 
     def __or__(self, other: Needs) -> Needs:
-        own = {name: self.own.get(name, NONE) | other.own.get(name, NONE) for name in {**self.own, **other.own}}
-        return Needs(own, self.looked_up | other.looked_up, self.asked | other.asked)
+        return Needs(
+            _joined(self.own, other.own),
+            self.looked_up | other.looked_up,
+            self.asked | other.asked,
+            _joined(self.if_granted, other.if_granted),
+        )
 
 
 NO_NEEDS: Final = Needs()
@@ -94,6 +101,10 @@ def asks(*tables: Table) -> Needs:
 def inserts_once(*tables: Table) -> Needs:
     """Return the needs of what adds rows that aren't there yet."""
     return inserts(*tables) | looks_up(*tables)
+
+
+def _joined(some: Rights, others: Rights) -> Rights:
+    return {name: some.get(name, NONE) | others.get(name, NONE) for name in {**some, **others}}
 
 
 def _names(tables: Iterable[Table]) -> frozenset[str]:
