@@ -18,9 +18,7 @@ from tasks.ispyb_access.writing.commands.image_quality import (
     results_to_fill_in,
     store_per_image_results,
 )
-from tasks.ispyb_access.writing.grants.granted import granted_to
 from tasks.ispyb_access.writing.grants.looking import with_reader
-from tasks.ispyb_access.writing.grants.needs import Right
 from tasks.ispyb_access.writing.refusals import named
 from tasks.ispyb_access.writing.ways import Way, Ways
 
@@ -67,19 +65,16 @@ class Access:
         """
         needs = COMMANDS[PER_IMAGE].needs
         way = self.ways.find(PER_IMAGE, needs)
-        if self.may_only_insert_images:
+        if way is Way.NEW_BY_SQL:
             results = self._add_images(results)
-        if results and way is Way.PROCEDURES:
-            self.procedures.write_images(results)
-        elif results:
+        if not results:
+            return
+        if way in {Way.NEW_BY_SQL, Way.PROCEDURES}:
+            with self.ways.explaining(PER_IMAGE, needs):
+                self.procedures.write_images(results)
+        else:
             with self.ways.explaining(PER_IMAGE, needs), self._writing_images(results) as connection:
                 store_per_image_results(connection, results)
-
-    @property
-    def may_only_insert_images(self) -> bool:
-        """Per-image results may be added, but not changed."""
-        needs, granted = COMMANDS[PER_IMAGE].needs.own, granted_to(self.engine)
-        return bool(granted.missing(needs)) and not granted.missing(dict.fromkeys(needs, Right.INSERT))
 
     def close(self) -> None:
         """Close the connection to the procedures, if there is one; the engines are another's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from sqlalchemy import Connection
 
@@ -13,10 +13,12 @@ from blocks.errors import MessageRefused
 from blocks.ispyb_connection import safe_url, transaction
 from tasks.ispyb_access.writing.access import Access
 from tasks.ispyb_access.writing.commands import CommandCall
-from tasks.ispyb_access.writing.commands.image_quality import PerImageResult
 from tasks.ispyb_access.writing.ledger import find_entry, make_entry, write_once
 from tasks.ispyb_access.writing.refusals import named
 from tasks.ispyb_access.writing.ways import Way
+
+if TYPE_CHECKING:
+    from tasks.ispyb_access.writing.commands.image_quality import PerImageResult
 
 
 class SqlSession:
@@ -112,9 +114,8 @@ class SqlSession:
         way = ways.find(name, needs)
         if way not in {Way.SQL, Way.NONE}:
             self._commit()
-        if isinstance(call.parameters, PerImageResult) and self._access.may_only_insert_images:
-            self._commit()
-            self._access.write_images([call.parameters])
+        if way is Way.NEW_BY_SQL:
+            self._access.write_images([cast("PerImageResult", call.parameters)])
             return 1
         if way is Way.PROCEDURES:
             return self._by_procedures(call)

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from blocks.errors import ConfigurationError
 from blocks.ispyb_faults import ACCESS_MYSQL_CODES, mysql_code
+from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE
 from tasks.ispyb_access.writing.grants.granted import Granted, granted_to, inactive_roles, not_executable
 from tasks.ispyb_access.writing.grants.needs import Needs, Right, Rights
 
@@ -22,6 +23,7 @@ class Way(Enum):
     SQL = "by SQL"
     SQL_AND_READER = "by SQL, looking things up as the user for reading"
     SQL_AND_PROCEDURES = "by SQL, looking things up by procedures"
+    NEW_BY_SQL = "by SQL for new images, by procedures for others"
     PROCEDURES = "by procedures"
     NONE = "not at all"  # but the server has the last word
 
@@ -44,8 +46,8 @@ class Lack(NamedTuple):
     hints: tuple[str, ...]
 
     def __str__(self) -> str:
-        choices = [f"`{'; '.join(statements)}`" for statements in (self.sql, self.procedures) if statements]
-        return ". ".join([f"Have its administrator do: {' or: '.join(choices)}", *self.hints])
+        choices = ["; ".join(statements) for statements in (self.sql, self.procedures) if statements]
+        return ". ".join([f"Have its administrator do: {' -- or: '.join(choices)}", *self.hints])
 
 
 class Ways:
@@ -72,6 +74,8 @@ class Ways:
                 return Way.SQL_AND_READER if self._is_elsewhere(needs) else Way.SQL
             if self._may_call(name, looks_up=True):
                 return Way.SQL_AND_PROCEDURES
+        if name == PER_IMAGE and not granted.missing(dict.fromkeys(needs.own, Right.INSERT)):
+            return Way.NEW_BY_SQL
         if self._may_call(name, looks_up=False):
             return Way.PROCEDURES
         return Way.NONE
@@ -92,6 +96,11 @@ class Ways:
             for routine in routines
         )
         return Lack(sql, calls, tuple(self._hints()))
+
+    def grants_for_reading(self, tables: Iterable[str]) -> tuple[str, ...]:
+        """Return the statements that would let the user for reading read some tables, as far as it may not."""
+        reader = granted_to(self._reading or self._writing)
+        return _grants(reader, reader.missing(_selects(tables)))
 
     @contextmanager
     def explaining(self, name: str, needs: Needs) -> Iterator[None]:
@@ -134,7 +143,7 @@ class Ways:
         for engine in dict.fromkeys((self._writing, self._reading or self._writing)):
             for role in inactive_roles(engine):
                 account = _account(granted_to(engine))
-                yield f"The role {role} isn't active for {account}: `SET DEFAULT ROLE `{role}` FOR {account}`"
+                yield f"The role {role} isn't active for {account}: SET DEFAULT ROLE `{role}` FOR {account}"
 
 
 def _selects(tables: Iterable[str]) -> Rights:

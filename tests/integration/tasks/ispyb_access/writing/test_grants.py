@@ -1,6 +1,7 @@
 """ISPyB is written by users that have what Diamond's published roles grant, and no more."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,13 +11,16 @@ from sqlalchemy import event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import Pool
+from typer.testing import CliRunner
 
 from blocks.errors import ConfigurationError, MessageRefused
 from blocks.ispyb_connection import open_engine
+from flows.cli.ispyb.tables import app
 from flows.recipe.engine.run import RecipeRun
 from flows.recipe.language.recipe import recipe_from_document
 from flows.resources import SiteResources
 from tasks.ispyb_access.overviews.results import read_written_rows
+from tasks.ispyb_access.reading.reader import read_data_collection
 from tasks.ispyb_access.schema.tables import METADATA
 from tasks.ispyb_access.writing.commands.image_quality import PerImageResult
 from tasks.ispyb_access.writing.grants.granted import granted_to, inactive_roles, not_executable
@@ -375,6 +379,48 @@ async def test_a_recipe_centres_its_grid_and_makes_a_job(settings_of, grid, rows
     assert (
         len(rows("ProcessingJobParameter", "parameterKey")) == len(rows("ProcessingJobImageSweep", "startImage")) == 2
     )
+
+
+class TestCheck:
+    """`plaza ispyb check` says what the users may not do."""
+
+    def check(self, settings, monkeypatch):
+        monkeypatch.setattr("blocks.settings.get_settings", lambda: settings)
+        monkeypatch.setenv("PREFECT_API_URL", "http://nowhere.example")
+        return CliRunner().invoke(app, ["check"])
+
+    def test_each_command_has_its_way_and_what_would_have_to_be_granted(self, settings_of, monkeypatch):
+        told = self.check(settings_of(), monkeypatch)
+        ways = dict(re.findall(r"^(\w+)  +(?:scaling_id +)?(.*)$", told.output, re.MULTILINE))
+        assert told.exit_code == 1
+        assert ways["add_program_attachment"] == ways["update_processing_status"] == "by SQL"
+        assert ways["insert_xray_centring"] == "by SQL, looking things up as the user for reading"
+        assert ways["create_ispyb_job"].startswith("by procedures: upsert_processing_job, upsert_processing_job_param")
+        assert ways["store_per_image_analysis_results"].startswith("by SQL for new images, by procedures for others")
+        assert ways["buffer"] == "not at all"
+        assert "GRANT SELECT, INSERT, UPDATE ON `ispyb`.`zc_ZocaloBuffer` TO 'zocalo'@'127.0.0.1'" in told.output
+        assert "reader@127.0.0.1 may not read all that is read: GRANT SELECT ON `ispyb`.`Event`" in told.output
+        assert "There is no ledger" in told.output
+        assert "zocalo:***@" in told.output
+
+    def test_who_may_do_everything_is_told_nothing_more(self, settings, monkeypatch):
+        told = self.check(settings, monkeypatch)
+        assert (told.exit_code, told.output.count("\n")) == (0, 1)
+        assert "has all that Plaza uses" in told.output
+
+    def test_what_a_single_user_lacks_is_told_of_both_its_tasks(self, settings_of, monkeypatch):
+        told = self.check(settings_of(WRITER_ONLY), monkeypatch)
+        assert told.exit_code == 1
+        assert re.search(r"^insert_xray_centring .*looking things up by procedures: retrieve_dc, ", told.output, re.M)
+        assert "zocalo@127.0.0.1 may not read all that is read" in told.output
+
+
+class TestReading:
+    def test_a_collection_is_read_without_its_events_if_those_are_not_for_us(self, users, add_collection, caplog, run):
+        engine = open_engine(users()["reader"])
+        assert read_data_collection(engine, add_collection(), "guid-1").recipe_parameters()["ispyb_image_first"] == 1
+        assert "without its events: (1142" in caplog.text
+        engine.dispose()
 
 
 class TestGrants:
