@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ispyb import sqlalchemy as models
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Column, Connection, Engine, Table, func, inspect, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
@@ -64,6 +64,12 @@ def writer(engine: Engine) -> Iterator[ProcedureWriter]:
     writer.close()
 
 
+def present_columns(connection: Connection, table: Table) -> list[Column[Any]]:
+    """Return the columns of a table that the database has: its schema may be older than the models."""
+    present = {column["name"].lower() for column in inspect(connection).get_columns(table.name)}
+    return [column for column in table.columns if column.name.lower() in present]
+
+
 @dataclass(frozen=True)
 class Facility:
     """A session with a group of one data collection."""
@@ -77,7 +83,7 @@ class Facility:
 @pytest.fixture
 def add_facility(engine: Engine) -> Callable[[], Facility]:
     def add() -> Facility:
-        with Session(engine) as session:
+        with Session(engine, expire_on_commit=False) as session:  # or all columns of the models would be read again
             person = models.Person(familyName="Crowfoot")
             session.add(person)
             session.flush()
@@ -122,7 +128,8 @@ def row(engine: Engine) -> Callable[..., dict[str, Any]]:
     def row(model: Any, key: int) -> dict[str, Any]:
         (own,) = model.__table__.primary_key.columns
         with engine.connect() as connection:
-            return dict(connection.execute(select(model.__table__).where(own == key)).mappings().one())
+            statement = select(*present_columns(connection, model.__table__)).where(own == key)
+            return dict(connection.execute(statement).mappings().one())
 
     return row
 
@@ -173,7 +180,8 @@ def rows_since(engine: Engine, last: dict[str, int]) -> dict[str, list[dict[str,
         for table in TABLES:
             key = table.primary_key.columns[0]
             least = last["DataCollection" if key.name == "dataCollectionId" else table.name]
-            rows = connection.execute(select(table).where(key > least).order_by(*table.primary_key)).mappings().all()
+            statement = select(*present_columns(connection, table)).where(key > least).order_by(*table.primary_key)
+            rows = connection.execute(statement).mappings().all()
             found[table.name] = rows
             if table in BY_NUMBER:
                 order[table.name] = {row[key.name]: number for number, row in enumerate(rows)}
