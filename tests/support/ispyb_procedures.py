@@ -14,6 +14,7 @@ from sqlalchemy.dialects import mysql
 
 from tasks.ispyb_access.schema.tables import METADATA
 from tests.support.dev_mariadb import DevMariaDB
+from tests.support.ispyb_compound_procedures import LATTICE, compound_procedures
 
 SCREENING_OUTPUT = (
     *("screeningId", "statusDescription", "rejectedReflections", "resolutionObtained", "spotDeviationR"),
@@ -54,6 +55,7 @@ UPSERTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
          "minimumSignalToNoise"),
     ),
     "insert_screening_output_v2": ("ScreeningOutput", SCREENING_OUTPUT),
+    "insert_screening_output_lattice": ("ScreeningOutputLattice", LATTICE),
     "insert_screening_strategy": (
         "ScreeningStrategy",
         ("screeningOutputId", "phiStart", "phiEnd", "rotation", "exposureTime", "resolution", "completeness",
@@ -120,10 +122,7 @@ LEFT_OUT = {  # as Diamond's leaves them
     "binPopCutOffMethod2Res",
 }
 STAMPS: Mapping[str, str] = {
-    **dict.fromkeys(
-        ("AutoProc", "AutoProcProgramMessage", "AutoProcProgramAttachment", "DataCollectionFileAttachment"),
-        "recordTimeStamp",
-    ),
+    **dict.fromkeys(("AutoProc", "AutoProcProgramMessage", "AutoProcProgramAttachment"), "recordTimeStamp"),
     "ProcessingJob": "recordTimestamp",
 }
 
@@ -133,6 +132,7 @@ def make_procedures(server: DevMariaDB, database: str) -> None:
     made = [
         *(_upsert(name, table, columns) for name, (table, columns) in UPSERTS.items()),
         *(_procedure(name, parameters, f"{query};") for name, (parameters, query) in RETRIEVALS.items()),
+        *(_procedure(name, *one) for name, one in compound_procedures().items()),
         _per_image(),
         _program(),
     ]
@@ -141,7 +141,7 @@ def make_procedures(server: DevMariaDB, database: str) -> None:
 
 def names() -> set[str]:
     """Return the names of all procedures."""
-    return {*UPSERTS, *RETRIEVALS, "upsert_quality_indicators", "upsert_processing_program_v2"}
+    return {*UPSERTS, *RETRIEVALS, *compound_procedures(), "upsert_quality_indicators", "upsert_processing_program_v2"}
 
 
 def _procedure(name: str, parameters: str, body: str) -> str:

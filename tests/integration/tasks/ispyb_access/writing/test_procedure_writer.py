@@ -1,7 +1,8 @@
 """The writer that calls ISPyB's stored procedures, on a database that has them.
 
 PLAZA_TEST_ISPYB_PROCEDURES names it, such as mysql+mysqlconnector://user:password@host/ispyb: one for tests, which
-add rows to it. Its user may call the procedures, and read and write the tables.
+add rows to it. Its user may call the procedures, and read and write the tables. Where it isn't set, procedures of our
+own stand for Diamond's: that tries our side of the calls.
 """
 
 import os
@@ -32,9 +33,16 @@ from tasks.ispyb_access.writing.procedures.procedure_writer import ProcedureWrit
 from tasks.ispyb_access.writing.requests import Request
 from tasks.ispyb_access.writing.writer import SqlWriter, Writer
 from tests.support.ispyb_commands import carry_out
+from tests.support.ispyb_procedures import make_procedures
 from tests.support.ispyb_script import SCRIPT, SWEPT, command
 
+pytestmark = [
+    pytest.mark.mariadb,
+    pytest.mark.filterwarnings("ignore:Call to deprecated function stored_results"),
+]
+
 VARIABLE = "PLAZA_TEST_ISPYB_PROCEDURES"
+OURS = "ispyb_of_procedures"
 NOBODY = 987_654_321
 # Times of writing; sessions, which differ; and what only the procedure looks up.
 NOT_COMPARED = {"recordtimestamp", "bltimestamp", "createtime", "sessionid", "experimenttypeid"}
@@ -46,11 +54,15 @@ PASSED_OVER = {
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    address = os.environ.get(VARIABLE)
-    if not address:
-        pytest.skip(f"no ISPyB with stored procedures: set {VARIABLE} to the URL of one for tests")
-    engine = open_engine(make_url(address).set(drivername="mysql+pymysql"))
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    if address := os.environ.get(VARIABLE):
+        engine = open_engine(make_url(address).set(drivername="mysql+pymysql"))
+    else:
+        server = request.getfixturevalue("mariadb")
+        server.execute(f"CREATE DATABASE {OURS} CHARACTER SET latin1")  # as the public schema's, which is older, too
+        engine = open_engine(server.make_database(OURS))
+        server.execute(f"ALTER TABLE {OURS}.AutoProcProgram DROP COLUMN jobUuid")
+        make_procedures(server, OURS)
     with engine.begin() as connection:
         connection.execute(ledger.CREATE_TABLE)
     yield engine
