@@ -14,8 +14,8 @@ from sqlalchemy import Engine
 from tasks.ispyb_access.writing.commands import BUFFER_COMMANDS, COMMANDS, Command
 from tasks.ispyb_access.writing.composite_commands import BUFFER
 from tasks.ispyb_access.writing.grants.granted import granted_to, inactive_roles
-from tasks.ispyb_access.writing.grants.needs import NO_NEEDS, Needs, Right
-from tasks.ispyb_access.writing.ledger import TABLE as LEDGER
+from tasks.ispyb_access.writing.grants.needs import NO_NEEDS, Needs
+from tasks.ispyb_access.writing.ledger import RIGHTS as OF_LEDGER
 from tasks.ispyb_access.writing.ways import Lack, Way, Ways
 
 READ: Final = (
@@ -64,7 +64,7 @@ class UserRights:
     inactive_roles
         Roles that were granted but aren't active, by the users who have them.
     has_ledger
-        The writer has its ledger, or may have it.
+        The writer has its ledger. One that may make tables makes it when it first writes.
     """
 
     commands: tuple[CommandRights, ...]
@@ -113,7 +113,7 @@ def check_rights(writing: Engine, reading: Engine | None) -> UserRights:
         commands=tuple(sorted((*commands, buffer), key=lambda one: one.name)),
         unread=ways.grants_for_reading(READ),
         inactive_roles=inactive,
-        has_ledger=not granted_to(writing).missing({LEDGER.name: Right.SELECT | Right.INSERT}),
+        has_ledger=not granted_to(writing).missing(OF_LEDGER),
     )
 
 

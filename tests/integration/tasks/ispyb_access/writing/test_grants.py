@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from ispyb import sqlalchemy as models
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import Pool
 from typer.testing import CliRunner
 
-from blocks.errors import ConfigurationError, MessageRefused
+from blocks.errors import ConfigurationError, DatabaseUnavailable, MessageRefused
 from blocks.ispyb_connection import open_engine
 from flows.cli.ispyb.tables import app
 from flows.recipe.engine.run import RecipeRun
@@ -23,9 +23,11 @@ from tasks.ispyb_access.overviews.results import read_written_rows
 from tasks.ispyb_access.reading.reader import read_data_collection
 from tasks.ispyb_access.schema.tables import METADATA
 from tasks.ispyb_access.writing.commands.image_quality import PerImageResult
+from tasks.ispyb_access.writing.fulfilment import answer_all, fulfil
 from tasks.ispyb_access.writing.grants.granted import granted_to, inactive_roles, not_executable
 from tasks.ispyb_access.writing.grants.needs import Right
 from tasks.ispyb_access.writing.procedures.procedure_writer import ProcedureWriter
+from tasks.ispyb_access.writing.requests import Request
 from tasks.ispyb_access.writing.writer import SqlWriter
 from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.runner import try_step
@@ -49,7 +51,8 @@ def users(procedures, mariadb, settings, mariadb_tables):
     """Make the users anew, by the rights of the role that writes; return their URLs."""
 
     def make(tables=ispyb_roles.NEW):
-        mariadb.execute("DROP TABLE IF EXISTS ispyb.plaza_ledger")  # which these users may neither have nor make
+        if "plaza_ledger" not in tables:
+            mariadb.execute("DROP TABLE IF EXISTS ispyb.plaza_ledger")  # which these users may neither have nor make
         return ispyb_roles.make_users(mariadb, mariadb_tables, tables)
 
     yield make
@@ -270,6 +273,19 @@ def list_of(*commands):
     return {"ispyb_command": "multipart_message", "ispyb_command_list": list(commands)}
 
 
+def write_until(writer, request, stop):
+    """Fulfil a request in a process that is killed before the command of a number, counted from 0."""
+    with writer.session("run-1/1") as session:
+        count = iter(range(10))
+
+        def carry_out(call):
+            if next(count) == stop:
+                raise KeyboardInterrupt
+            return session(call)
+
+        return answer_all(request.calls(), carry_out).values
+
+
 class TestLists:
     async def test_sql_and_procedures_follow_each_other_and_see_what_the_others_wrote(
         self, settings_of, store, add_collection, rows
@@ -301,6 +317,48 @@ class TestLists:
         ((_, error),) = outcome.refused
         assert left in str(error)
         assert len(rows("AutoProcProgram", "autoProcProgramId")) == programs
+
+    def test_a_list_that_is_tried_again_goes_on_from_its_last_piece(self, users, rows, monkeypatch):
+        call, faults = ProcedureWriter.call, [DatabaseUnavailable("gone"), DatabaseUnavailable("gone again")]
+
+        def call_in_the_end(self, name, parameters):
+            if faults:
+                raise faults.pop()
+            return call(self, name, parameters)
+
+        monkeypatch.setattr(ProcedureWriter, "call", call_in_the_end)
+        engine = open_engine(users()["zocalo"])
+        writer, request = SqlWriter(engine), Request("multipart_message", (list_of(REGISTER, TELL, END),), {})
+        for _ in range(2):
+            with pytest.raises(DatabaseUnavailable):
+                fulfil(request, writer, "run-1/1")
+        fulfil(request, writer, "run-1/1")
+        assert rows("AutoProcProgram", "processingStatus", "processingMessage") == [(1, "done")]
+        assert len(rows("AutoProcProgramMessage", "autoProcProgramMessageId")) == 1
+        fulfil(request, writer, "run-1/1")  # it remembers no longer than it must
+        assert len(rows("AutoProcProgram", "autoProcProgramId")) == 2
+        writer.close()
+        engine.dispose()
+
+    @pytest.mark.parametrize("killed", [0, 1, 2])
+    def test_with_a_ledger_another_process_goes_on_from_the_last_piece(self, killed, users, mariadb, rows):
+        url = users({**ispyb_roles.NEW, "plaza_ledger": "SELECT, INSERT"})["zocalo"]
+        request = Request("multipart_message", (list_of(REGISTER, TELL, END, TELL | {"message": "end"}),), {})
+        values = []
+        for stop in (killed, None):
+            engine = open_engine(url)
+            writer = SqlWriter(engine)
+            with suppress(KeyboardInterrupt):
+                values.append(write_until(writer, request, stop))
+            writer.close()
+            engine.dispose()
+        assert len(values) == 1
+        assert rows("AutoProcProgram", "autoProcProgramId", "processingStatus") == [(values[0][0], 1)]
+        assert rows("AutoProcProgramMessage", "message") == [("fine",), ("end",)]
+        engine = open_engine(url)
+        assert fulfil(request, SqlWriter(engine), "run-1/1").values == values[0]
+        engine.dispose()
+        assert len(rows("AutoProcProgramMessage", "message")) == 2
 
     async def test_the_same_message_of_a_program_is_one_row(self, settings_of, store, rows):
         await store(settings_of(), list_of(REGISTER, TELL, TELL), {})
