@@ -17,7 +17,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_faults import explain
+from blocks.ispyb_times import pymysql_conversions, read_sqlite_leniently
 from blocks.retrying import Pauses, retry_blocking
+from blocks.sqlite_file import connect_to_file
 
 Result = TypeVar("Result")
 
@@ -36,6 +38,9 @@ SQLITE_PRAGMAS = ("busy_timeout=30000", "foreign_keys=ON", "journal_mode=WAL", "
 def open_engine(url: str | URL) -> Engine:
     """Make an engine with time-outs, liveness check and, for SQLite, the pragmas and real transactions.
 
+    What is no time in the database, such as MySQL's zero dates, is read as None. A file of SQLite's that isn't there
+    isn't made (`sqlite_file`).
+
     Raises
     ------
     ConfigurationError
@@ -44,7 +49,9 @@ def open_engine(url: str | URL) -> Engine:
     try:
         target = _with_driver(make_url(url))
         # pre_ping asks before each use: otherwise the first statement after a server's restart fails.
-        engine = create_engine(target, pool_pre_ping=True, pool_recycle=POOL_RECYCLE_S, connect_args=_timeouts(target))
+        engine = create_engine(
+            target, pool_pre_ping=True, pool_recycle=POOL_RECYCLE_S, connect_args=_driver_options(target)
+        )
     except (ArgumentError, ModuleNotFoundError) as error:
         raise ConfigurationError(
             f"ISPyB's URL can't be used ({error}); expected sqlite:///path or "
@@ -56,6 +63,8 @@ def open_engine(url: str | URL) -> Engine:
             "with an @ in the password written as %40; see PLAZA_ISPYB_URL"
         ) from None
     if engine.dialect.name == "sqlite":
+        read_sqlite_leniently(engine.dialect)
+        event.listen(engine, "do_connect", connect_to_file)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -77,7 +86,7 @@ def transaction(engine: Engine, *, read_only: bool = False) -> Iterator[Connecti
     DatabaseUnavailable
         A fault that can pass: the whole transaction may be tried again.
     ConfigurationError
-        The credentials are refused or the tables aren't there.
+        The credentials are refused, or the tables or SQLite's file aren't there.
     """
     try:
         # The option is read by `_begin_sqlite`; other databases begin in the same way for both.
@@ -119,7 +128,7 @@ def _with_driver(url: URL) -> URL:
     return url.set(drivername="mysql+pymysql") if url.drivername in {"mysql", "mariadb"} else url
 
 
-def _timeouts(url: URL) -> dict[str, Any]:
+def _driver_options(url: URL) -> dict[str, Any]:
     # Other drivers have other names for these, or none.
     if url.get_driver_name() != "pymysql":
         return {}
@@ -128,6 +137,7 @@ def _timeouts(url: URL) -> dict[str, Any]:
         "read_timeout": ANSWER_TIMEOUT_S,
         "write_timeout": ANSWER_TIMEOUT_S,
         "init_command": STRICT,
+        "conv": pymysql_conversions(),
     }
 
 

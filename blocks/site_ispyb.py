@@ -36,7 +36,6 @@ def connect(settings: Settings) -> Engine:
         return open_engine(settings.ispyb_url)
     if block := _saved_block():
         return block.connect()
-    settings.home.mkdir(parents=True, exist_ok=True)
     return open_engine(URL.create("sqlite", database=str(settings.home / SQLITE_FILE)))
 
 

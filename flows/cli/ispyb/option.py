@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -81,12 +80,12 @@ def open_ispyb(url: str | None) -> Iterator[Engine]:
 
 @contextmanager
 def open_engines(url: str | None) -> Iterator[Engines]:
-    """Open the ISPyB of a URL, or of the settings, for a command: SQLite's file has to be there.
+    """Open the ISPyB of a URL, or of the settings, for a command.
 
     Raises
     ------
     ConfigurationError
-        The URL can't be read, SQLite's file isn't there, or the database takes none of our statements: it is no ISPyB.
+        The URL can't be read, or the database takes none of our statements: it is no ISPyB.
     """
     from sqlalchemy.exc import DBAPIError
 
@@ -95,12 +94,6 @@ def open_engines(url: str | None) -> Iterator[Engines]:
     engines = find_ispyb(url)
     engine = engines.writing
     try:
-        file = engine.url.database  # SQLite would make an empty one, and then lack its tables
-        if engine.dialect.name == "sqlite" and file and file != ":memory:" and not Path(file).is_file():
-            raise ConfigurationError(
-                f"ISPyB at {safe_url(engine)} isn't there: make it with `plaza ispyb create`, or name another one "
-                "with --ispyb or PLAZA_ISPYB_URL"
-            )
         yield engines
     except DBAPIError as error:
         raise ConfigurationError(f"ISPyB at {safe_url(engine)} refuses what it is asked: {error.orig}") from error

@@ -6,6 +6,7 @@ import types
 from collections.abc import Iterator
 from datetime import datetime
 from inspect import getdoc
+from textwrap import fill
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 
 import typer
@@ -20,16 +21,24 @@ INTRODUCTION = """\
 What the step `store_in_ispyb` (queues `ispyb_connector` and `ispyb_pia`) does for a recipe, by the parameter
 `ispyb_command`; `plaza ispyb run` does it by hand. This page is what `plaza ispyb commands` prints.
 
-Parameters stand in the message, else in the recipe; those in bold are needed. Texts may hold `$name` or `${name}`,
+Parameters stand in the message, else in the recipe; those in bold are needed. Texts may hold `$name` or `${{name}}`,
 filled in from the message's environment; `store_result` names the value that a command returns for later steps. Names
 may be spelt in any case, with or without `_` and `-`; of several spellings the message's counts. None, the empty text
 and `None` are as good as absent.
 
-Numbers may come as text, never as NaN or infinite ones. Times are ISO 8601, or as databases and C's `ctime` write them,
-and local. Text that is too long for its column is cut, with a warning, but for paths: those are refused. Choices are
-taken in any case. Ids must be those of rows that are there. Where a column holds latin1, other characters are refused.
-Whatever is refused says so with the command, its ids and the column, and nothing of the message is written. Of
-per-image results, which come by the thousand, numbers that aren't finite are left out, and dcids aren't looked up.
+Numbers may come as text. Times are ISO 8601, or as databases and C's `ctime` write them, and local. Text that is too
+long for its column is cut, with a warning, but for paths: those are refused. Choices are taken in any case. Ids must be
+those of rows that are there; of per-image results, which come by the thousand, dcids aren't looked up. Whatever is
+refused says so with the command, its ids and the column, and nothing of the message is written.
+
+What counts is written, and what doesn't gives way, with a warning in the log that names table and column:
+
+- A measured or computed number that is NaN or infinite is left out (NULL). One that is the id of a row, or that is
+  needed, is refused; so is one that is too large for its column, and a text that is no number.
+- Texts that only people read are written with the characters that the database has: where a column holds latin1, `σ`
+  becomes `sigma`, `ř` becomes `r`, `≥` becomes `>=`, and `?` stands for what has nothing alike. NULs are left out.
+{ornaments}
+- All other texts are written as they are or refused: paths, names, space groups, recipes and parameters of jobs.
 
 Commands that insert are done once for a message, however often it comes (`plaza_ledger`); those that change a row leave
 what isn't given as it is.
@@ -46,8 +55,10 @@ def commands_page() -> str:
     """Return the documentation's page of commands, made of their models."""
     from tasks.ispyb_access.writing.commands import COMMANDS
     from tasks.ispyb_access.writing.composite_commands import MODELS
+    from tasks.ispyb_access.writing.rows.leniency import ORNAMENTS
 
-    lines = [INTRODUCTION]
+    names = f"These are the columns {', '.join(f'`{name}`' for name in sorted(ORNAMENTS))}."
+    lines = [INTRODUCTION.format(ornaments=fill(names, 120, initial_indent="  ", subsequent_indent="  "))]
     for name in sorted(MODELS):
         lines += [f"## {name}", ""]
         lines += [_summary(COMMANDS[name].write if name in COMMANDS else MODELS[name]), ""]

@@ -7,12 +7,13 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import ColumnElement, Engine, Select, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Select, exists, func, or_, select
 from sqlalchemy.engine import RowMapping
 
 from blocks.errors import PlazaError, UnknownDataCollection
 from blocks.identifiers import Dcid
 from blocks.ispyb_connection import safe_url, transaction
+from tasks.ispyb_access.character_sets import can_hold
 from tasks.ispyb_access.reading.classification import classify
 from tasks.ispyb_access.reading.image_files import image_number, last_image
 from tasks.ispyb_access.reading.rows import COLLECTION, GRID, GROUP, SESSION, cell, labelled
@@ -65,8 +66,7 @@ def find_by_path(engine: Engine, path: PurePosixPath) -> list[CollectionSummary]
     DatabaseUnavailable
         ISPyB can't be reached.
     """
-    in_directory = _read(engine, _in_directory(path))
-    found = in_directory or best_matches(path.name, _read(engine, _in_directory(path.parent)))
+    found = _in_directory(engine, path) or best_matches(path.name, _in_directory(engine, path.parent))
     if not found:
         raise UnknownDataCollection(
             f"ISPyB at {safe_url(engine)} has no data collection in {path}, nor one that the file belongs to: expected "
@@ -87,17 +87,18 @@ def latest_collections(engine: Engine, beamline: str, count: int) -> list[Collec
     """
     with transaction(engine, read_only=True) as connection:
         known = sorted(name for name in connection.scalars(select(SESSION.c.beamLineName).distinct()) if name)
-    if beamline not in known:
-        raise UnknownBeamline(
-            f"ISPyB at {safe_url(engine)} has no session on {beamline!r}; it knows {', '.join(known) or 'no beamline'}"
-        )
-    sessions = select(SESSION.c.sessionId).where(SESSION.c.beamLineName == beamline)
-    no_session = func.coalesce(COLLECTION.c.SESSIONID, 0) == 0
-    # Two statements, each by an index of its own: an OR would use neither.
-    found = [
-        *_read(engine, COLLECTION.c.SESSIONID.in_(sessions), limit=count),
-        *_read(engine, no_session, GROUP.c.sessionId.in_(sessions), limit=count),
-    ]
+        if beamline not in known:
+            raise UnknownBeamline(
+                f"ISPyB at {safe_url(engine)} has no session on {beamline!r}; "
+                f"it knows {', '.join(known) or 'no beamline'}"
+            )
+        sessions = select(SESSION.c.sessionId).where(SESSION.c.beamLineName == beamline)
+        no_session = func.coalesce(COLLECTION.c.SESSIONID, 0) == 0
+        # Two statements, each by an index of its own: an OR would use neither.
+        found = [
+            *_read(connection, COLLECTION.c.SESSIONID.in_(sessions), limit=count),
+            *_read(connection, no_session, GROUP.c.sessionId.in_(sessions), limit=count),
+        ]
     return _latest_first(found)[:count]
 
 
@@ -134,15 +135,19 @@ def _length_of_match(template: str, name: str) -> int:
     return len(stem) if is_continued else 0
 
 
-def _in_directory(path: PurePosixPath) -> ColumnElement[bool]:
-    is_in: ColumnElement[bool] = COLLECTION.c.imageDirectory.in_([str(path), f"{str(path).rstrip('/')}/"])
-    return is_in
-
-
-def _read(engine: Engine, *conditions: ColumnElement[bool], limit: int | None = None) -> list[CollectionSummary]:
-    statement = _summaries().where(*conditions).order_by(COLLECTION.c.dataCollectionId.desc()).limit(limit)
+def _in_directory(engine: Engine, path: PurePosixPath) -> list[CollectionSummary]:
+    column = COLLECTION.c.imageDirectory
     with transaction(engine, read_only=True) as connection:
-        return [_summary(row) for row in connection.execute(statement).mappings()]
+        if not can_hold(connection, column, str(path)):
+            return []
+        return _read(connection, column.in_([str(path), f"{str(path).rstrip('/')}/"]))
+
+
+def _read(
+    connection: Connection, *conditions: ColumnElement[bool], limit: int | None = None
+) -> list[CollectionSummary]:
+    statement = _summaries().where(*conditions).order_by(COLLECTION.c.dataCollectionId.desc()).limit(limit)
+    return [_summary(row) for row in connection.execute(statement).mappings()]
 
 
 def _summaries() -> Select[Any]:

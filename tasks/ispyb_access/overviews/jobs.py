@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from ispyb.sqlalchemy import Base
-from sqlalchemy import Connection, Engine, Row, String, Table, func, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Engine, Row, String, Table, func, select, type_coerce
 
 from blocks.errors import MessageRefused, UnknownJob
 from blocks.identifiers import Dcid, JobId
 from blocks.ispyb_connection import transaction
+from tasks.ispyb_access.character_sets import can_hold
 
 JOB = Base.metadata.tables["ProcessingJob"]
 PARAMETER = Base.metadata.tables["ProcessingJobParameter"]
@@ -144,7 +145,7 @@ def list_jobs(engine: Engine, dcid: Dcid | None = None, beamline: str | None = N
     most
         How many at most.
     """
-    conditions = []
+    conditions: list[ColumnElement[bool]] = []
     if dcid is not None:
         with_images = select(SWEEP.c.processingJobId).where(SWEEP.c.dataCollectionId == dcid)
         conditions.append((JOB.c.dataCollectionId == dcid) | JOB.c.processingJobId.in_(with_images))
@@ -157,6 +158,8 @@ def list_jobs(engine: Engine, dcid: Dcid | None = None, beamline: str | None = N
         )
         conditions.append(JOB.c.dataCollectionId.in_(of_beamline))
     with transaction(engine, read_only=True) as connection:
+        if beamline is not None and not can_hold(connection, SESSION.c.beamLineName, beamline):
+            return []
         return _read(connection, conditions, most)
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex
 
 from blocks.errors import ConfigurationError
 from blocks.ispyb_connection import safe_url, transaction
+from blocks.sqlite_file import make_file
 from tasks.ispyb_access.writing import ledger
 
 METADATA: MetaData = Base.metadata
@@ -44,6 +45,8 @@ PIPELINES = {
 def create_schema(engine: Engine, *, on_server: bool = False) -> None:
     """Make the tables that are missing, the ledger's too, and fill the look-up tables; twice changes nothing.
 
+    SQLite's file and its folder are made as well.
+
     Parameters
     ----------
     engine
@@ -60,6 +63,8 @@ def create_schema(engine: Engine, *, on_server: bool = False) -> None:
         raise ConfigurationError(
             f"{safe_url(engine)} is a database server: tables are only made there when asked to (--on-server)"
         )
+    if engine.dialect.name == "sqlite":
+        make_file(engine)
     with transaction(engine) as connection:
         METADATA.create_all(connection)
         connection.execute(ledger.CREATE_TABLE)

@@ -23,6 +23,7 @@ from sqlalchemy.schema import CreateTable
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_connection import safe_url, transaction
+from blocks.sqlite_file import MissingDatabase
 from tasks.ispyb_access.writing.grants.granted import granted_to
 from tasks.ispyb_access.writing.grants.needs import Right, Rights
 
@@ -125,6 +126,8 @@ def has_ledger(engine: Engine) -> bool:
     ------
     DatabaseUnavailable
         The database can't be reached.
+    MissingDatabase
+        SQLite's file isn't there.
     """
     with _asking:
         if engine not in _usable:
@@ -141,6 +144,8 @@ def _find_or_make(engine: Engine) -> bool:
             return True
         with transaction(engine) as connection:
             connection.execute(CREATE_TABLE)
+    except MissingDatabase:
+        raise
     except (ConfigurationError, DBAPIError) as error:
         logger.warning(
             "ISPyB at %s has no table %s that can be used, nor can it be made: a message that comes again after a "

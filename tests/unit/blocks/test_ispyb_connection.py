@@ -6,7 +6,7 @@ import traceback
 
 import pymysql
 import pytest
-from sqlalchemy import text
+from sqlalchemy import URL, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
@@ -15,11 +15,13 @@ from blocks.ispyb_connection import open_engine, retry_transaction, transaction
 from blocks.ispyb_faults import is_transient
 from blocks.settings import Settings
 from blocks.site_ispyb import connect
+from blocks.sqlite_file import MissingDatabase, make_file
 
 
 @pytest.fixture
 def engine(tmp_path):
     engine = open_engine(f"sqlite:///{tmp_path}/x.sqlite")
+    make_file(engine)
     with transaction(engine) as connection:
         connection.execute(text("CREATE TABLE image (number INTEGER PRIMARY KEY)"))
     yield engine
@@ -38,6 +40,7 @@ def numbers(engine):
 
 def test_default_is_sqlite_in_the_home_folder(tmp_path, no_prefect):
     engine = connect(Settings(home=tmp_path / "new" / "home", ispyb_url=None))
+    make_file(engine)
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT 1")) == 1
     assert (tmp_path / "new" / "home" / "ispyb.sqlite").is_file()
@@ -173,8 +176,60 @@ def test_server_that_refuses_says_what_to_check(monkeypatch, code, advice):
         pass
 
 
-def test_folder_that_is_not_there_is_a_database_that_cannot_be_reached(tmp_path):
-    engine = open_engine(f"sqlite:///{tmp_path}/missing/x.sqlite")
+@pytest.mark.parametrize(
+    "url", ["sqlite:///{}/x.sqlite", "sqlite:///{}/new folder/25% #1?.sqlite", "sqlite:///file:{}/x.sqlite?uri=true"]
+)
+class TestSqliteFile:
+    """A database that isn't there, at a path as users may choose it."""
+
+    @pytest.fixture
+    def absent(self, tmp_path, url):
+        folder, _, options = url.removeprefix("sqlite:///").partition("?uri")
+        database = folder.format(tmp_path)
+        engine = open_engine(URL.create("sqlite", database=database, query={"uri": "true"} if options else {}))
+        yield engine
+        engine.dispose()
+
+    @pytest.mark.parametrize("read_only", [True, False])
+    def test_is_not_made_by_connecting(self, absent, tmp_path, read_only):
+        advice = r"there is no ISPyB at sqlite:///.*sqlite: make it with `plaza ispyb create`"
+        with pytest.raises(MissingDatabase, match=advice), transaction(absent, read_only=read_only):
+            pass
+        assert list(tmp_path.iterdir()) == []
+
+    def test_is_made_when_that_is_asked_for(self, absent):
+        make_file(absent)
+        make_file(absent)
+        with transaction(absent) as connection:
+            connection.execute(text("CREATE TABLE image (number INTEGER PRIMARY KEY)"))
+            connection.execute(text("INSERT INTO image VALUES (1)"))
+        absent.dispose()
+        assert numbers(absent) == [1]
+
+    def test_that_goes_is_missed(self, absent, tmp_path):
+        make_file(absent)
+        with transaction(absent):
+            pass
+        absent.dispose()
+        (file,) = (file for file in tmp_path.rglob("*sqlite") if file.is_file())
+        file.unlink()
+        with pytest.raises(MissingDatabase), transaction(absent):
+            pass
+        assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_database_in_memory_is_made(url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    engine = open_engine(url)
+    with transaction(engine) as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+    engine.dispose()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_that_can_not_be_opened_is_a_database_that_cannot_be_reached(tmp_path):
+    engine = open_engine(f"sqlite:///{tmp_path}")
     with pytest.raises(DatabaseUnavailable, match="unable to open"), transaction(engine):
         pass
 
@@ -256,6 +311,7 @@ def test_reader_does_not_wait_for_a_writer(engine):
 
 def test_all_connections_in_use_is_a_fault_that_passes(tmp_path):
     busy = open_engine(f"sqlite:///{tmp_path}/x.sqlite?timeout=5")
+    make_file(busy)
     busy.pool = QueuePool(busy.pool._creator, pool_size=1, max_overflow=0, timeout=0.05)
     with busy.connect(), pytest.raises(DatabaseUnavailable, match="in use by this process"), transaction(busy):
         pass

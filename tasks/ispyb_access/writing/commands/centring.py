@@ -16,7 +16,7 @@ from tasks.ispyb_access.writing.commands.command import Command
 from tasks.ispyb_access.writing.grants.granted import granted_to
 from tasks.ispyb_access.writing.grants.looking import looking, may_look
 from tasks.ispyb_access.writing.grants.needs import CHANGE, Needs, Right, Sometimes, asks, inserts, looks_up
-from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity, WholeFigure
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, insert_rows, prepare_row, update_row
 
 logger = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ class CentredCrystal(CommandParameters):
     """A crystal that was found, in grid boxes; two numbers a place in 2-D, three in 3-D."""
 
     centre_of_mass: tuple[float, ...] = Field((), max_length=3)
-    max_voxel: tuple[int, ...] = Field((), max_length=3)
-    n_voxels: int | None = None
+    max_voxel: tuple[WholeFigure, ...] = Field((), max_length=3)
+    n_voxels: WholeFigure = None
     total_count: float | None = None
     bounding_box: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     status: str = "ok"
@@ -251,7 +251,7 @@ def _is_same(written: Row, wanted: Row) -> bool:
     return True
 
 
-def _by_axis(name: str, values: tuple[float, ...]) -> dict[str, float | None]:
+def _by_axis(name: str, values: tuple[float | None, ...]) -> dict[str, float | None]:
     padded = (*values, None, None, None)
     return {f"{name}{axis}": value for axis, value in zip(AXES, padded, strict=False)}
 

@@ -1,11 +1,12 @@
 """Per-image results: many rows at once, in any order, any number of times."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from math import inf, isclose, isfinite
 from operator import itemgetter
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from ispyb.sqlalchemy import Base
 from pydantic import Field, model_validator
@@ -16,8 +17,10 @@ from sqlalchemy.sql.dml import Insert
 from tasks.ispyb_access.writing.commands.command import Command
 from tasks.ispyb_access.writing.grants.looking import looking, may_look
 from tasks.ispyb_access.writing.grants.needs import changes, inserts
-from tasks.ispyb_access.writing.rows.columns import LARGEST_FLOAT, LARGEST_INTEGER, LARGEST_INTEGERS
-from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity
+from tasks.ispyb_access.writing.rows.columns import LARGEST_FLOAT, LARGEST_INTEGERS
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity, WholeFigure
+
+logger = logging.getLogger(__name__)
 
 PER_IMAGE: Final = "store_per_image_analysis_results"
 TABLE = Base.metadata.tables["ImageQualityIndicators"]
@@ -35,8 +38,6 @@ NOT_DETERMINED = 0  # as Zocalo writes it, rather than NULL
 LARGEST_IMAGE = LARGEST_INTEGERS["MEDIUMINT"]
 BY_IMAGE = itemgetter(0, 1)
 
-WholeNumber = Annotated[int, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
-
 
 class PerImageResult(CommandParameters):
     """What per-image analysis found on one image.
@@ -47,8 +48,8 @@ class PerImageResult(CommandParameters):
     dcid: Identity
     file_pattern_index: int | None = Field(None, alias="file-pattern-index", ge=0, le=LARGEST_IMAGE)
     file_number: int | None = Field(None, alias="file-number", ge=0, le=LARGEST_IMAGE)
-    n_spots_total: WholeNumber | None = None
-    n_spots_no_ice: WholeNumber | None = None
+    n_spots_total: WholeFigure = None
+    n_spots_no_ice: WholeFigure = None
     estimated_d_min: float | None = None
     total_intensity: float | None = None
     dozor_score: float | None = None
@@ -62,6 +63,12 @@ class PerImageResult(CommandParameters):
         if LARGEST_FLOAT < abs(self.estimated_d_min or 0.0) < inf:
             raise ValueError(f"expected estimated_d_min up to {LARGEST_FLOAT:.1e} Å, seen {self.estimated_d_min}")
         return self
+
+    @property
+    def has_no_numbers(self) -> bool:
+        """Whether a figure is NaN or infinite."""
+        figures = (self.estimated_d_min, self.total_intensity, self.dozor_score)
+        return any(value is not None and not isfinite(value) for value in figures)
 
     @property
     def image_number(self) -> int:
@@ -98,6 +105,8 @@ def store_per_image_results(connection: Connection, results: Iterable[PerImageRe
     MariaDB: 12 dead locks in 144 batches unsorted, none sorted).
     """
     now = datetime.now().replace(microsecond=0).isoformat(" ", "microseconds")  # as SQLAlchemy writes it on SQLite
+    results = list(results)
+    tell_of_no_numbers(results)
     rows = sorted((result.row(now) for result in results), key=BY_IMAGE)
     if rows:
         # Half of the time of SQLAlchemy's own executemany goes into parameters by name, which are in order here.
@@ -110,6 +119,7 @@ def insert_new_results(connection: Connection, results: Sequence[PerImageResult]
     INSERT IGNORE passes over rows that are there, without a right to change or even to see them. The columns take
     whatever the models let through, so there is nothing else that it could pass over.
     """
+    tell_of_no_numbers(results)
     now = datetime.now().replace(microsecond=0).isoformat(" ", "microseconds")
     rows = sorted((result.row(now) for result in results), key=BY_IMAGE)
     return connection.exec_driver_sql(_compiled_insert(), rows).rowcount
@@ -137,6 +147,16 @@ def _says_more(result: PerImageResult, written: Sequence[Any] | None) -> bool:
         value is not None and (there is None or not isclose(there, value, rel_tol=SIX_DIGITS))
         for value, there in zip(values, written, strict=True)
     )
+
+
+def tell_of_no_numbers(results: Sequence[PerImageResult]) -> None:
+    """Warn of figures that are written as NULL: once, since thousands of images may have them."""
+    wanting = [result for result in results if result.has_no_numbers]
+    if wanting:
+        logger.warning(
+            "%s: %d of %d images have figures that are no numbers, and are left out; the first is image %d of dcid %d",
+            *(TABLE.name, len(wanting), len(results), wanting[0].image_number, wanting[0].dcid),
+        )
 
 
 def store_per_image_analysis_results(connection: Connection, result: PerImageResult) -> int:

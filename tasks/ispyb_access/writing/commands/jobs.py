@@ -6,7 +6,16 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from ispyb.sqlalchemy import Base
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 from sqlalchemy import Connection, Table, select
 
 from blocks.errors import MessageRefused
@@ -14,6 +23,7 @@ from blocks.identifiers import Dcid, JobId
 from tasks.ispyb_access.writing.commands.command import Announcement, Command, Earlier
 from tasks.ispyb_access.writing.grants.looking import looking
 from tasks.ispyb_access.writing.grants.needs import Sometimes, changes, inserts, looks_up
+from tasks.ispyb_access.writing.rows.columns import storable
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
 from tasks.ispyb_access.writing.rows.writing_rows import fit_row, insert_row, insert_rows, update_row
 
@@ -34,6 +44,14 @@ def _as_pairs(values: Any) -> Any:
     if isinstance(values, Mapping):
         return [{"key": key, "value": value} for key, value in values.items()]
     return values
+
+
+def _storable(text: str, info: ValidationInfo) -> str:
+    return storable(f"a job's {info.field_name}", text)
+
+
+ForPeople = Annotated[str, AfterValidator(_storable)]
+"""A text that nothing goes by. It's part of what names an automatic job in the ledger, so it has to be storable."""
 
 
 class KeyValue(BaseModel):
@@ -71,8 +89,8 @@ class CreateJob(CommandParameters):
     dcid: Dcid = Field(validation_alias=AliasChoices("DCID", "dcid"), ge=0, description="0: only the sweeps count")
     recipe: str | None = Field(None, max_length=50, description="Run by the recipe ispyb-<recipe>")
     source: str | None = Field(None, description="`automatic`, or who wants it")
-    displayname: str | None = Field(None, description="Cut at 80 characters")
-    comment: str | None = Field(None, description="Cut at 255 characters")
+    displayname: ForPeople | None = Field(None, description="Cut at 80 characters")
+    comment: ForPeople | None = Field(None, description="Cut at 255 characters")
     parameters: KeyValues = ()
     sweeps: tuple[JobSweep, ...] = Field((), description="None: all images of the data collection")
     triggervariables: KeyValues = Field((), description="What the job's recipe is started with")
@@ -106,8 +124,8 @@ class UpdateJob(CommandParameters):
     """What is to be changed of a job; the rest stays."""
 
     job_id: JobId
-    displayname: str | None = None
-    comment: str | None = None
+    displayname: ForPeople | None = None
+    comment: ForPeople | None = None
     recipe: str | None = Field(None, max_length=50)
 
 

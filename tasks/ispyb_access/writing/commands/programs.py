@@ -9,12 +9,14 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import Field, field_validator
 from sqlalchemy import Connection, Table, Update, func, or_, select, update
 
+from blocks.errors import MessageRefused
 from tasks.ispyb_access.writing.commands.command import Command
 from tasks.ispyb_access.writing.grants.looking import looking
 from tasks.ispyb_access.writing.grants.needs import Sometimes, changes, inserts, looks_up
 from tasks.ispyb_access.writing.rows.command_parameters import Identity, LocalTime, Several
 from tasks.ispyb_access.writing.rows.row_parameters import In, RowParameters, table
-from tasks.ispyb_access.writing.rows.writing_rows import insert_row, prepare_row, require_row
+from tasks.ispyb_access.writing.rows.times import real_time
+from tasks.ispyb_access.writing.rows.writing_rows import insert_row, prepare_row
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +92,17 @@ class UpdateProcessingStatus(RowParameters):
     )
     update_time: Annotated[LocalTime | None, In("processingEndTime")] = Field(None, description="Now if it isn't given")
 
+    @property
+    def status_code(self) -> int | None:
+        """ISPyB's code of the status; None: it runs."""
+        return STATUS_CODES.get((self.status or "").lower())
+
+    @property
+    def news(self) -> str:
+        """What it says, in words."""
+        status = self.status or "that it runs"
+        return status if self.message is None else f"{status} ({self.message!r})"
+
     @field_validator("message")
     @classmethod
     def _short(cls, message: str | None) -> str | None:
@@ -142,21 +155,22 @@ def update_processing_status(connection: Connection, update_: UpdateProcessingSt
     MessageRefused
         There is no such program.
     """
-    status, now = STATUS_CODES.get((update_.status or "").lower()), datetime.now()
+    status, now = update_.status_code, datetime.now()
     times = {"processingStartTime": update_.start_time or now, "processingEndTime": update_.update_time or now}
     fitted = prepare_row(connection, PROGRAM, update_.row() | times)
     columns = PROGRAM.c
+    message: str | None = fitted["processingMessage"]  # which names of Greek letters may have made longer
+    started, heard_of = (real_time(connection, columns[name]) for name in ("processingStartTime", "processingEndTime"))
     values = {
         "processingStatus": status,
-        "processingMessage": func.coalesce(fitted["processingMessage"], columns.processingMessage),
-        "processingStartTime": func.coalesce(columns.processingStartTime, fitted["processingStartTime"]),
+        "processingMessage": func.coalesce(message and message[:MESSAGE_LENGTH], columns.processingMessage),
+        "processingStartTime": func.coalesce(started, fitted["processingStartTime"]),
         "processingEndTime": fitted["processingEndTime"],
     }
     statement = _unless_ended(update_.program_id).values(values)
     if status is None and update_.update_time is not None:
-        written = columns.processingEndTime
-        statement = statement.where(or_(written.is_(None), written <= update_.update_time))
-    return _write(connection, statement, update_.program_id)
+        statement = statement.where(or_(heard_of.is_(None), heard_of <= update_.update_time))
+    return _write(connection, statement, update_.program_id, update_.news)
 
 
 def update_program_name(connection: Connection, name: UpdateProgramName) -> int:
@@ -168,18 +182,49 @@ def update_program_name(connection: Connection, name: UpdateProgramName) -> int:
         There is no such program.
     """
     statement = _unless_ended(name.program_id).values(prepare_row(connection, PROGRAM, name.row()))
-    return _write(connection, statement, name.program_id)
+    return _write(connection, statement, name.program_id, f"the name {name.program!r}")
 
 
 def _unless_ended(program_id: int) -> Update:
     return update(PROGRAM).where(PROGRAM.c.autoProcProgramId == program_id, PROGRAM.c.processingStatus.is_(None))
 
 
-def _write(connection: Connection, statement: Update, program_id: int) -> int:
-    """Change a program if the statement's conditions hold; return its id."""
-    if not connection.execute(statement).rowcount:
-        require_row(connection, PROGRAM, program_id)
+def _write(connection: Connection, statement: Update, program_id: int, news: str) -> int:
+    """Change a program if the statement's conditions hold, or say that they don't; return its id."""
+    if connection.execute(statement).rowcount:
+        return program_id
+    columns = PROGRAM.c
+    state = connection.execute(
+        select(columns.processingStatus, columns.processingMessage, columns.processingEndTime).where(
+            columns.autoProcProgramId == program_id
+        )
+    ).one_or_none()
+    if state is None:
+        raise MessageRefused(f"ISPyB has no {PROGRAM.name} {program_id}")
+    tell_of_ignored(program_id, news, *state)
     return program_id
+
+
+def tell_of_ignored(
+    program_id: int, news: str, status: int | None, message: str | None, heard_of: datetime | None
+) -> None:
+    """Warn that news of a program change nothing.
+
+    Parameters
+    ----------
+    program_id
+        The program.
+    news
+        What was to be written.
+    status, message, heard_of
+        What ISPyB says of it: its status, its message, and when it was last heard of.
+    """
+    if status is None:
+        reason = f"ISPyB has later news of it, of {heard_of}"
+    else:
+        word = {code: name for name, code in STATUS_CODES.items()}.get(status, status)
+        reason = f"it has ended already, at {heard_of}, with {word}" + (f" ({message!r})" if message else "")
+    logger.warning("program %d: %s is ignored, since %s", program_id, news, reason)
 
 
 COMMANDS: Final[Mapping[str, Command]] = {

@@ -9,6 +9,7 @@ from pydantic import AliasChoices, Field, model_validator
 from sqlalchemy import Column, Connection, select
 
 from blocks.errors import MessageRefused
+from tasks.ispyb_access.character_sets import can_hold
 from tasks.ispyb_access.writing.commands.command import Command
 from tasks.ispyb_access.writing.grants.looking import looking
 from tasks.ispyb_access.writing.grants.needs import looks_up
@@ -21,7 +22,7 @@ ATTACHMENT = Base.metadata.tables["AutoProcProgramAttachment"]
 PROPOSAL = Base.metadata.tables["Proposal"]
 
 MOST_ROWS = 1000  # the procedures' limit
-VISIT = re.compile(r"([a-zA-Z]{2})(\d+)(?:-\d+)?")
+VISIT = re.compile(r"([a-zA-Z]{2})(\d+)(?:-\d+)?", re.ASCII)
 
 # The names that the procedures give to the columns. Dates aren't among them: they are no JSON.
 PROGRAM_COLUMNS = {
@@ -111,13 +112,21 @@ def retrieve_proposal_title(connection: Connection, name: ProposalName) -> str:
         There is no such proposal, or it has no title.
     """
     code, number = name.code_and_number
-    codes = {code, code.lower(), code.upper()}  # compared without case on MariaDB, with it on SQLite
-    columns = PROPOSAL.c
-    statement = select(columns.title).where(columns.proposalCode.in_(codes), columns.proposalNumber == number).limit(1)
     with looking(connection, PROPOSAL) as reading:
-        title: str | None = reading.scalar(statement)
+        title = _title(reading, code, number)
     if title is None:
         raise MessageRefused(f"ISPyB has no proposal {code}{number} with a title")
+    return title
+
+
+def _title(connection: Connection, code: str, number: str) -> str | None:
+    columns = PROPOSAL.c
+    if not (can_hold(connection, columns.proposalCode, code) and can_hold(connection, columns.proposalNumber, number)):
+        return None
+    codes = {code, code.lower(), code.upper()}  # compared without case on MariaDB, with it on SQLite
+    title: str | None = connection.scalar(
+        select(columns.title).where(columns.proposalCode.in_(codes), columns.proposalNumber == number).limit(1)
+    )
     return title
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import Field
+from pydantic import AllowInfNan, Field
 from sqlalchemy import Connection, Table, select
 
 from tasks.ispyb_access.writing.commands.command import Command
@@ -136,10 +136,14 @@ class RunBlob(BlobParameters):
     nearest_atom_res_seq: int | None = None
 
 
+Coordinate = Annotated[float, AllowInfNan(True)]
+"""One that is no number becomes NULL when it's written, as other figures do."""
+
+
 class ResultBlob(BlobParameters):
     """A blob that comes with its run's result."""
 
-    xyz: tuple[float, float, float]
+    xyz: tuple[Coordinate, Coordinate, Coordinate]
     nearest_atom: NearestAtom | None = None
 
     def row(self, of: Table | None = None) -> dict[str, Any]:

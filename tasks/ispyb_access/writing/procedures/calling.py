@@ -20,15 +20,27 @@ from sqlalchemy.exc import DBAPIError
 from blocks.errors import MessageRefused
 from blocks.ispyb_connection import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, STRICT
 from blocks.ispyb_faults import is_transient
-from tasks.ispyb_access.writing.rows.character_sets import first_unknown
+from tasks.ispyb_access.character_sets import first_unknown, replace_unencodable
 from tasks.ispyb_access.writing.rows.command_parameters import squash
+from tasks.ispyb_access.writing.rows.leniency import is_ornament_parameter
 
+logger = logging.getLogger(__name__)
 logging.getLogger("mysql.connector").setLevel(logging.WARNING)  # it tells of its plug-ins with each connection
 
 Answer = TypeVar("Answer")
 
 MYSQL_PORT: Final = 3306
 SHARED_OPTIONS: Final = ("unix_socket", "ssl_ca", "ssl_cert", "ssl_key")  # PyMySQL and mysql-connector have both
+
+PARAMETER: Final = (
+    "SELECT PARAMETER_NAME, CHARACTER_MAXIMUM_LENGTH FROM information_schema.PARAMETERS "
+    "WHERE SPECIFIC_SCHEMA = DATABASE() AND SPECIFIC_NAME = %s AND ORDINAL_POSITION = %s"
+)
+NARROWEST: Final = (
+    "SELECT CHARACTER_SET_NAME FROM information_schema.COLUMNS "
+    "WHERE TABLE_SCHEMA = DATABASE() AND CHARACTER_SET_NAME IN ('latin1', 'utf8', 'utf8mb3') "
+    "ORDER BY CHARACTER_SET_NAME LIMIT 1"
+)
 
 
 class Procedures:
@@ -106,27 +118,60 @@ class Connector(ISPyBMySQLSPConnector):  # type: ignore[misc]  # ispyb has no ty
             connection.shutdown()  # close() would wait for a server that doesn't answer
 
     def call_sp_write(self, procname: str, args: Sequence[Any]) -> Any:
-        """Call a procedure.
+        """Call a procedure. Characters that its parameters can't hold are replaced in texts for people.
 
         Raises
         ------
         MessageRefused
-            A text has characters that the procedures' parameters can't hold: those that aren't strict write `?`.
+            Another text has such characters: procedures that aren't strict would write `?`.
         """
-        for value in args:
-            if isinstance(value, str) and (unknown := first_unknown(value, self._character_set)):
-                raise MessageRefused(
-                    f"{procname}: expected characters of {self._character_set}, the database's, seen {unknown!r} in "
-                    f"{value:.80}"
-                )
-        return super().call_sp_write(procname, args)
+        fitting = [
+            self._encodable(procname, place, value) if isinstance(value, str) and not value.isascii() else value
+            for place, value in enumerate(args, 1)
+        ]
+        return super().call_sp_write(procname, fitting)
+
+    def _encodable(self, procedure: str, place: int, value: str) -> str:
+        unknown = first_unknown(value, self._character_set)
+        if unknown is None:
+            return value
+        name, length = self._parameter(procedure, place)
+        if not is_ornament_parameter(name):
+            raise MessageRefused(
+                f"{procedure}: expected characters of {self._character_set}, the database's, seen {unknown!r} in "
+                f"{value:.80}"
+            )
+        replaced = replace_unencodable(value, self._character_set)[:length]
+        logger.warning(
+            "%s of procedure %s holds characters of %s only: %.80r is written as %.80r",
+            *(name, procedure, self._character_set, value, replaced),
+        )
+        return replaced
+
+    def select_row(self, statement: str, *parameters: object) -> tuple[Any, ...] | None:
+        """Return the row that an SQL statement selects; None if there is none."""
+        cursor = self.create_cursor()
+        try:
+            cursor.execute(statement, parameters)
+            row: tuple[Any, ...] | None = cursor.fetchone()
+        finally:
+            cursor.close()
+        return row
+
+    def _parameter(self, procedure: str, place: int) -> tuple[str, int | None]:
+        """Return the name of a procedure's parameter and how many characters it holds; "" if we may not see it."""
+        name, length = self.select_row(PARAMETER, procedure, place) or ("", None)
+        return name, length
 
     def _ask_character_set(self) -> str:
-        cursor = self.conn.cursor()
-        cursor.execute("SELECT @@character_set_database")
-        (name,) = cursor.fetchone()
-        cursor.close()
-        return str(name)
+        """Return the character set that the procedures' texts have to be of: their parameters' or the tables'.
+
+        Where a server's default is wider than the tables, parameters take what columns can't hold, and the procedures,
+        which aren't strict, write `?` for it.
+        """
+        (of_database,) = self.select_row("SELECT @@character_set_database") or ("",)
+        (of_tables,) = self.select_row(NARROWEST) or (None,)  # those that we may see
+        return str(of_tables or of_database)
 
 
 Procedure = Callable[[Connector, Any], Any]

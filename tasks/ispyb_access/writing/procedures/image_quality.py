@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from tasks.ispyb_access.writing.commands.image_quality import COLUMNS, PER_IMAGE, PerImageResult
+from tasks.ispyb_access.writing.commands.image_quality import COLUMNS, PER_IMAGE, PerImageResult, tell_of_no_numbers
 from tasks.ispyb_access.writing.procedures.calling import Connector, Procedure, filled
 
 
@@ -14,6 +14,7 @@ def store_per_image_analysis_results(ispyb: Connector, result: PerImageResult) -
 
     The procedure leaves aside what Zocalo never determines: ice rings, the largest cell, saturation and the like.
     """
+    tell_of_no_numbers([result])
     processing = ispyb.mx_processing
     row = dict(zip(COLUMNS, result.row(written_at=""), strict=True))
     processing.upsert_quality_indicators(filled(processing.get_quality_indicators_params(), row))

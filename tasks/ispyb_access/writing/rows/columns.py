@@ -12,9 +12,12 @@ from typing import Any
 
 from sqlalchemy import Column, Double, Enum, Float, Integer, String
 
+from tasks.ispyb_access.writing.rows.leniency import is_figure, is_ornament
+
 logger = logging.getLogger(__name__)
 
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # NULs and lone surrogates
+REPLACEMENTS = {0: None} | dict.fromkeys(range(0xD800, 0xE000), "?")  # of these, for `str.translate`
 WHOLE = re.compile(r"path|directory|filename|^view\d|template", re.IGNORECASE)  # a path that is cut leads nowhere
 LARGEST_FLOAT = 3.4028234e38  # of a FLOAT, which has single precision on a server
 LARGEST_INTEGER = 2**31 - 1  # that of the id columns, which are unsigned in some schemas and signed in others
@@ -26,7 +29,8 @@ def fit(column: Column[Any], value: Any) -> Any:
     """Make a value fit its column.
 
     Text is cut to the column's length, with a warning, but for paths. Enumerations get the case that the schema has.
-    Numbers that aren't finite become NULL, and times lose their fractions of a second.
+    Times lose their fractions of a second. In columns that give way (see `leniency`) numbers that aren't finite become
+    NULL, and texts lose their NULs, with a warning.
 
     Raises
     ------
@@ -42,10 +46,26 @@ def fit(column: Column[Any], value: Any) -> Any:
     return value
 
 
+def storable(where: str, text: str) -> str:
+    """Return a text without what no database stores, with a warning if it has any of that."""
+    if not UNSTORABLE.search(text):
+        return text
+    logger.warning("%s is written without its NULs, and with ? for lone surrogates: %.60r", where, text)
+    return text.translate(REPLACEMENTS)
+
+
+def tell_of_no_number(column: Column[Any], value: Any) -> None:
+    """Warn of a figure that is no number, for which NULL is written."""
+    logger.warning("%s: %s is no number that can be written; it is left out", column, value)
+
+
 def _fit_number(column: Column[Any], value: float) -> float | None:
     kind = column.type
     if isinstance(value, float) and not math.isfinite(value):
-        return None
+        if is_figure(column):
+            tell_of_no_number(column, value)
+            return None
+        raise ValueError(f"expected a finite number, seen {value}")
     if isinstance(kind, Integer):
         largest = LARGEST_INTEGERS.get(type(kind).__name__, LARGEST_INTEGER)
         if abs(value) > largest:
@@ -61,7 +81,9 @@ def _fit_text(column: Column[Any], value: str) -> str:
     if isinstance(kind, Enum):
         return _known(kind, value)
     if UNSTORABLE.search(value):
-        raise ValueError(f"expected text without NULs and lone surrogates, seen {value!r:.60}")
+        if not is_ornament(column):
+            raise ValueError(f"expected text without NULs and lone surrogates, seen {value!r:.60}")
+        value = storable(str(column), value)
     # A server counts the bytes of a TEXT, and the characters of a VARCHAR.
     fitting = _begin(value, TEXT_BYTES[type(kind).__name__]) if type(kind).__name__ in TEXT_BYTES else value
     if isinstance(kind, String) and kind.length:

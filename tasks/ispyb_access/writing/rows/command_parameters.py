@@ -1,15 +1,28 @@
 """What the parameters of ISPyB's write commands have in common: models that take what recipes and programs send."""
 
+import logging
 import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache, lru_cache
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 
 from tasks.ispyb_access.writing.rows.columns import LARGEST_INTEGER
+from tasks.ispyb_access.writing.rows.leniency import is_no_number
 from tasks.step.checking import SpeltFreely
+
+logger = logging.getLogger(__name__)
 
 SEPARATORS = str.maketrans("", "", "_- ")
 DATE_FORMATS = ("%Y/%m/%d %H:%M:%S", "%Y:%m:%d %H:%M:%S", "%Y%m%d %H%M%S", "%a %b %d %H:%M:%S %Y", "%d-%b-%Y %H:%M:%S")
@@ -64,6 +77,19 @@ Several = Annotated[tuple[Item, ...], BeforeValidator(_as_several)]
 
 Identity = Annotated[int, BeforeValidator(_no_boolean), Field(ge=1, le=LARGEST_INTEGER)]
 """The number of a row."""
+
+
+def _number_or_none(value: Any, info: ValidationInfo) -> Any:
+    if type(value) is int or not is_no_number(value):  # of an image's result, nearly always
+        return value
+    logger.warning("%s: %s is no number that can be written; it is left out", info.field_name, value)
+    return None
+
+
+WholeFigure = Annotated[
+    Annotated[int, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)] | None, BeforeValidator(_number_or_none)
+]
+"""A whole number that was measured or computed: NaN stands for none, as it does for figures with fractions."""
 
 
 class CommandParameters(BaseModel, SpeltFreely):

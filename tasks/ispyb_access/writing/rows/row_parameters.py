@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
 
 from ispyb.sqlalchemy import Base
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
-from sqlalchemy import Column, Float, Integer, Table
-from sqlalchemy.dialects.mysql import TINYINT
+from sqlalchemy import Column, Table
 
-from tasks.ispyb_access.writing.rows.columns import fit
+from tasks.ispyb_access.writing.rows.columns import fit, tell_of_no_number
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, squash
+from tasks.ispyb_access.writing.rows.leniency import holds_numbers, is_figure, is_no_number
 
 Count = Annotated[int, Field(ge=0)]
 """How many of something, or an image's number."""
@@ -60,10 +60,16 @@ class RowParameters(CommandParameters):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _is_no_boolean(cls, value: Any, info: ValidationInfo) -> Any:
+    def _is_a_number_if_it_has_to_be(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what Python takes for a number; take NaN for a figure that isn't given."""
         column = cls.columns().get(info.field_name or "")
-        if isinstance(value, bool) and column is not None and _holds_numbers(column):
+        if column is None or not holds_numbers(column):
+            return value
+        if isinstance(value, bool):
             raise ValueError(f"expected a number, seen {value}")
+        if is_no_number(value) and info.field_name in _left_out_at_will(cls) and is_figure(column):
+            tell_of_no_number(column, value)
+            return None
         return value
 
     @field_validator("*")
@@ -73,9 +79,10 @@ class RowParameters(CommandParameters):
         return value if column is None or isinstance(value, bool) else fit(column, value)
 
 
-def _holds_numbers(column: Column[Any]) -> bool:
-    """Tell whether a column holds numbers; the smallest integers stand for yes and no."""
-    return isinstance(column.type, Integer | Float) and not isinstance(column.type, TINYINT)
+@cache
+def _left_out_at_will(model: type[RowParameters]) -> frozenset[str]:
+    """Return the fields that may be None."""
+    return frozenset(name for name, field in model.model_fields.items() if type(None) in get_args(field.annotation))
 
 
 @cache

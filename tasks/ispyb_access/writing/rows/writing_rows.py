@@ -3,6 +3,7 @@
 Each function works within the caller's transaction.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -12,9 +13,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.expression import Executable
 
 from blocks.errors import MessageRefused
+from tasks.ispyb_access.character_sets import character_set_of, first_unknown, replace_unencodable
 from tasks.ispyb_access.writing.grants.looking import looking, may_look
-from tasks.ispyb_access.writing.rows.character_sets import unencodable
 from tasks.ispyb_access.writing.rows.columns import fit
+from tasks.ispyb_access.writing.rows.leniency import is_ornament
+
+logger = logging.getLogger(__name__)
 
 Values = Mapping[str, Any]
 
@@ -39,11 +43,32 @@ def fit_row(table: Table, values: Values) -> dict[str, Any]:
 
 
 def prepare_row(connection: Connection, table: Table, values: Values) -> dict[str, Any]:
-    """Make values fit their columns, in this database's character sets. Raises as `fit_row` does."""
-    row = fit_row(table, values)
-    if fault := unencodable(connection, table.name, row):
-        raise MessageRefused(fault)
-    return row
+    """Make values fit their columns, in this database's character sets; prepared again, they stay as they are.
+
+    Raises
+    ------
+    MessageRefused
+        As `fit_row` does, or a strict column can't hold a character.
+    """
+    return {
+        name: value if not isinstance(value, str) or value.isascii() else _encodable(connection, table.c[name], value)
+        for name, value in fit_row(table, values).items()
+    }
+
+
+def _encodable(connection: Connection, column: Column[Any], value: str) -> Any:
+    """Return a text whose characters a column can hold: others are replaced in texts for people."""
+    character_set = character_set_of(connection, column)
+    unknown = first_unknown(value, character_set)
+    if unknown is None:
+        return value
+    if not is_ornament(column):
+        raise MessageRefused(
+            f"{column}: expected characters of {character_set}, which that column holds, seen {unknown!r}"
+        )
+    replaced = replace_unencodable(value, character_set)
+    logger.warning("%s holds characters of %s only: %.80r is written as %.80r", column, character_set, value, replaced)
+    return fit(column, replaced)
 
 
 def insert_row(connection: Connection, table: Table, values: Values) -> int:
@@ -54,8 +79,7 @@ def insert_row(connection: Connection, table: Table, values: Values) -> int:
     MessageRefused
         A value doesn't fit, or ISPyB has no row of a number that the row refers to.
     """
-    given = {name: value for name, value in values.items() if value is not None}
-    row = prepare_row(connection, table, _stamped(table, given))
+    row = _given(prepare_row(connection, table, _stamped(table, _given(values))))
     result = _execute(connection, table, [row], insert(table).values(row))
     (key,) = result.inserted_primary_key or (None,)
     assert key is not None, f"{table.name} numbers its rows"
@@ -71,14 +95,17 @@ def insert_rows(connection: Connection, table: Table, rows: Iterable[Values]) ->
 
 def insert_once(connection: Connection, table: Table, identity: Values, more: Values | None = None) -> int:
     """Insert a row unless there is one of the same identity; return its number. Raises as `insert_row` does."""
-    present = find_row(connection, table, identity)
-    return insert_row(connection, table, {**identity, **(more or {})}) if present is None else present
+    row = prepare_row(connection, table, identity)
+    present = find_row(connection, table, row)
+    return insert_row(connection, table, {**row, **(more or {})}) if present is None else present
 
 
 def find_row(connection: Connection, table: Table, identity: Values) -> int | None:
     """Return the number of the first row of an identity; None if there is none. Raises as `fit_row` does."""
     (key,) = table.primary_key.columns
-    same = [table.c[name].is_not_distinct_from(value) for name, value in fit_row(table, identity).items()]
+    # As it would be written: a server can't look for what a column can't hold.
+    row = prepare_row(connection, table, identity)
+    same = [table.c[name].is_not_distinct_from(value) for name, value in row.items()]
     with looking(connection, table) as reading:
         present: int | None = reading.scalar(select(key).where(*same).order_by(key).limit(1))
     return present
@@ -93,7 +120,7 @@ def update_row(connection: Connection, table: Table, number: int, values: Values
         There is no such row, or as `insert_row` does.
     """
     require_row(connection, table, number)
-    given = prepare_row(connection, table, {name: value for name, value in values.items() if value is not None})
+    given = _given(prepare_row(connection, table, _given(values)))
     (key,) = table.primary_key.columns
     if given:
         _execute(connection, table, [given], update(table).where(key == number).values(given))
@@ -124,6 +151,10 @@ def require_row(connection: Connection, table: Table, number: int) -> None:
     (key,) = table.primary_key.columns
     if connection.scalar(select(key).where(key == number)) is None:
         raise MessageRefused(f"ISPyB has no {table.name} {number}")
+
+
+def _given(values: Values) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _stamped(table: Table, values: Values) -> dict[str, Any]:

@@ -116,3 +116,13 @@ def test_an_image_is_analysed_without_any_server(run_node, real_data):
     assert line["output"] == "result"
     assert line["payload"]["file"] == str(image)
     assert line["payload"]["n_spots_total"] >= 0
+
+
+def test_an_ispyb_that_is_not_there_is_told_of_and_not_made(run_node, tmp_path, monkeypatch):
+    monkeypatch.delenv("PLAZA_ISPYB_URL", raising=False)
+    node = {"queue": "ispyb_connector", "parameters": {"ispyb_command": "register_processing", "program": "xia2"}}
+    status, sent, errors = run_node(node, {})
+    assert (status, sent) == (1, [])
+    file = tmp_path / "home" / "ispyb.sqlite"
+    assert f"there is no ISPyB at sqlite:///{file}: make it with `plaza ispyb create`" in errors
+    assert not file.parent.exists()

@@ -145,13 +145,15 @@ async def test_a_pattern_without_a_field_refuses_the_message_and_names_the_patte
 @pytest.mark.parametrize(
     ("file", "complaint"),
     [
-        ("no-such-folder/ispyb.sqlite", "DatabaseUnavailable: ISPyB at .* unable to open database file"),
+        ("no-such-folder/ispyb.sqlite", "MissingDatabase: there is no ISPyB at .*: make it with `plaza ispyb create`"),
+        ("", "DatabaseUnavailable: ISPyB at .* unable to open database file"),
         ("without-tables.sqlite", "ConfigurationError: .* lacks a table.*plaza ispyb create"),
     ],
 )
 async def test_a_database_that_can_not_be_used_fails_the_run_with_what_to_do(
     run_recipe, tmp_path, monkeypatch, file, complaint
 ):
+    (tmp_path / "without-tables.sqlite").touch()
     monkeypatch.setenv("PLAZA_ISPYB_URL", f"sqlite:///{tmp_path}/{file}")
     monkeypatch.setattr("flows.recipe.ispyb_reading.OUTAGE_PATIENCE_S", 0.1)
     get_settings.cache_clear()

@@ -73,16 +73,16 @@ async def test_image_that_lacks_something_is_refused_and_the_others_are_stored(r
 
 REJECT_IMAGE_2 = {
     "sqlite": "WHEN NEW.imageNumber = 2 BEGIN SELECT RAISE(ABORT, 'not this one'); END",
-    "mariadb": "FOR EACH ROW IF NEW.imageNumber = 2 THEN "
+    "mysql": "FOR EACH ROW IF NEW.imageNumber = 2 THEN "
     "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not this one'; END IF",
 }
 
 
 @pytest.fixture
-def picky_table(engine, database):
+def picky_table(engine):
     with engine.begin() as connection:
         connection.execute(
-            text(f"CREATE TRIGGER picky BEFORE INSERT ON ImageQualityIndicators {REJECT_IMAGE_2[database]}")
+            text(f"CREATE TRIGGER picky BEFORE INSERT ON ImageQualityIndicators {REJECT_IMAGE_2[engine.dialect.name]}")
         )
     yield
     with engine.begin() as connection:

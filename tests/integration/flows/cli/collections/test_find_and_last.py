@@ -14,6 +14,7 @@ from flows.cli.main import app
 from flows.recipe.run_record.folder import run_folder
 from flows.recipe.run_record.manifest import Manifest
 from tasks.ispyb_access.reading.reader import read_data_collection
+from tests.support.ispyb_fixtures import every_database as database  # noqa: F401  # a fixture
 
 DIRECTORY = "/dls/i03/data/2024/mx12345-1/lys/x1/"
 
@@ -153,6 +154,21 @@ def test_unknown_ones_are_an_error(plaza, engine):
         plaza("find", 4711)
     with pytest.raises(PlazaError, match=r"no processing job 4712"):
         plaza("find", "-p", 4712)
+
+
+@pytest.mark.parametrize("path", ["/dls/σ/x1", "/dls/i03/晶体 🧊/lys_1_00001.cbf", "/data/\udcff/x"])
+def test_path_that_no_column_can_hold_is_unknown(plaza, engine, add_collection, path):
+    add_collection()
+    with pytest.raises(PlazaError, match=r"has no data collection in /d.*, nor one that the file belongs to"):
+        plaza("find", path)
+    with pytest.raises(PlazaError, match=r"has no session on 'σ'; it knows i03"):
+        plaza("last", "σ")
+
+
+@pytest.mark.parametrize("directory", ["/dls/µm 90°/", "/dls/Ångström/"])
+def test_path_in_latin1_is_found(plaza, engine, add_collection, directory):
+    dcid = add_collection(imageDirectory=directory)
+    assert json.loads(plaza("find", directory, "--json"))["ispyb_dcid"] == dcid
 
 
 def test_latest_collections_of_a_beamline(plaza, engine, add_collection, add_group, facility):

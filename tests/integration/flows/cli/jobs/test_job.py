@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from blocks.errors import ConfigurationError, MessageRefused, PlazaError, UnknownJob
 from blocks.settings import Settings
+from blocks.sqlite_file import MissingDatabase
 from flows import launching as running
 from flows.cli.ispyb import by_hand as ispyb_by_hand
 from flows.cli.main import app
@@ -66,6 +67,20 @@ class TestRun:
         ]
         assert lines[2]["result"] == lines[0]["result"]
         assert (done.exit_code, done.stderr) == (0, "")
+
+    def test_status_that_changes_nothing_is_said(self, plaza, write, caplog):
+        end = {"ispyb_command": "update_processing_status", "program_id": "$program"}
+        done = plaza("ispyb", "run", write([REGISTER, end | {"status": "success"}, end | {"status": "failure"}]))
+        program = json.loads(done.stdout.splitlines()[0])["result"]
+        assert f"program {program}: failure is ignored, since it has ended already" in caplog.text
+
+    @pytest.mark.parametrize("words", [("ispyb", "run", "-"), ("job", "list"), ("job", "1"), ("ispyb", "check")])
+    def test_database_that_is_not_there_is_not_made(self, tmp_path, words):
+        url = f"sqlite:///{tmp_path}/home/ispyb.sqlite"
+        done = CliRunner().invoke(app, [*words, "--ispyb", url], input=json.dumps([REGISTER]))
+        assert isinstance(done.exception, MissingDatabase)
+        assert f"there is no ISPyB at {url}: make it with `plaza ispyb create`" in str(done.exception)
+        assert list(tmp_path.iterdir()) == []
 
     def test_the_list_may_be_that_of_a_message_on_standard_input(self, plaza, count):
         done = plaza("ispyb", "run", "-", input=json.dumps({"ispyb_command_list": [REGISTER]}))
@@ -199,7 +214,7 @@ class TestJob:
         assert listed() == [(with_images, "no program"), (other, "no program"), (number, "queued")]
         assert listed("--dcid", dcid) == [(with_images, "no program"), (number, "queued")]
         assert listed("--beamline", "I03", "-n", 1) == [(other, "no program")]
-        assert listed("--beamline", "i04") == []
+        assert listed("--beamline", "i04") == listed("--beamline", "σ") == []
         assert plaza("job", "list", "--beamline", "i04").stdout == "No jobs.\n"
         table = plaza("job", "list").stdout.splitlines()
         assert [line.split()[0] for line in table] == ["job", *map(str, (with_images, other, number))]

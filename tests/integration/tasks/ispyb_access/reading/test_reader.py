@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from blocks.errors import ConfigurationError, UnknownDataCollection
 from blocks.ispyb_connection import open_engine
+from blocks.sqlite_file import make_file
 from tasks.ispyb_access.reading.reader import read_data_collection, read_run_status
 
 
@@ -214,6 +215,7 @@ def test_run_status_is_read_as_it_changes(engine, add_collection):
 
 def test_database_without_tables_says_how_to_make_them(tmp_path):
     empty = open_engine(f"sqlite:///{tmp_path}/empty.sqlite")
+    make_file(empty)
     with pytest.raises(ConfigurationError, match="plaza ispyb create"):
         read(empty, 1)
     empty.dispose()

@@ -7,6 +7,7 @@ from sqlalchemy import event, text
 from typer.testing import CliRunner
 
 from blocks.ispyb_connection import open_engine
+from blocks.sqlite_file import make_file
 from flows.cli.ispyb.tables import app
 from tasks.ispyb_access.schema.check import NOT_USED, USED, check_schema
 from tasks.ispyb_access.schema.rights import READ
@@ -73,6 +74,7 @@ def test_only_what_is_used_is_looked_at(engine):
 
 def test_database_without_tables_says_how_to_make_them(tmp_path):
     empty = open_engine(f"sqlite:///{tmp_path}/empty.sqlite")
+    make_file(empty)
     with empty.begin() as connection:
         connection.execute(text("CREATE TABLE other (x)"))
     assert check_schema(empty).warnings == ("ISPyB has none of its tables: make them with `plaza ispyb create`.",)

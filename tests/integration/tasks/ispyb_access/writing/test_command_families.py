@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 from ispyb import sqlalchemy as models
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from blocks.errors import MessageRefused
 from tasks.ispyb_access.writing.writer import SqlWriter
-from tests.support.dev_mariadb import only_mariadb
 from tests.support.ispyb_commands import carry_out
+from tests.support.ispyb_fixtures import every_database as database  # noqa: F401  # a fixture
 
 STARTED, ENDED = "2024-05-01 12:00:00", "2024-05-01 12:05:00"
 NOBODY = 4711
@@ -605,53 +605,3 @@ def counts(engine):
             if table.name.startswith(("Auto", "Data", "MX", "Ph", "Scr", "X"))
         ]
         return {table.name: connection.scalar(select(func.count()).select_from(table)) for table in tables}
-
-
-def comments_of(character_set):
-    return text(f"ALTER TABLE Screening MODIFY comments varchar(255) CHARACTER SET {character_set} DEFAULT NULL")
-
-
-@only_mariadb
-class TestNarrowColumns:
-    """Columns of latin1, as those of the facility's own ISPyB."""
-
-    @pytest.fixture(autouse=True)
-    def _narrow(self, engine):
-        with engine.begin() as connection:
-            connection.execute(comments_of("latin1"))
-
-    @pytest.mark.parametrize("comment", ["1.5 Å", "µm²", "“quoted” – €5"])
-    def test_what_they_hold_is_written(self, write, rows, add_collection, comment):
-        write("insert_screening", dcid=add_collection(), comments=comment)
-        assert rows(models.Screening)[-1]["comments"] == comment
-
-    @pytest.mark.parametrize(("comment", "seen"), [("I/σ(I)", "σ"), ("α", "α"), ("crystal 🧊", "🧊")])
-    def test_what_they_do_not_hold_is_refused_by_name(self, write, rows, add_collection, comment, seen):
-        dcid = add_collection()
-        with pytest.raises(MessageRefused) as refusal:
-            write("insert_screening", dcid=dcid, comments=comment)
-        assert str(refusal.value) == (
-            f"insert_screening (dcid {dcid}): Screening.comments: expected characters of latin1, which that "
-            f"column holds, seen {seen!r}"
-        )
-        assert rows(models.Screening) == []
-
-
-@pytest.fixture
-def wide(engine):
-    """Columns of utf8mb4; SQLite has no others."""
-    if engine.dialect.name == "sqlite":
-        yield
-        return
-    with engine.begin() as connection:
-        connection.execute(comments_of("utf8mb4"))
-    yield
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE Screening SET comments = NULL"))
-        connection.execute(comments_of("latin1"))
-
-
-@pytest.mark.usefixtures("wide")
-def test_columns_that_hold_every_character_get_them(write, rows, add_collection):
-    write("insert_screening", dcid=add_collection(), comments="I/σ(I) of crystal 🧊")
-    assert rows(models.Screening)[-1]["comments"] == "I/σ(I) of crystal 🧊"

@@ -1,5 +1,7 @@
 """The write commands on a real database: what they write, and that doing them twice does no harm."""
 
+import re
+
 import pytest
 from ispyb import sqlalchemy as models
 from pydantic import ValidationError
@@ -11,6 +13,7 @@ from blocks.errors import MessageRefused
 from blocks.ispyb_connection import transaction
 from tasks.ispyb_access.overviews.results import read_written_rows
 from tasks.ispyb_access.writing.commands.image_quality import PerImageResult, store_per_image_results, upsert
+from tests.support.ispyb_fixtures import every_database as database  # noqa: F401  # a fixture
 
 NOW = "now"
 
@@ -195,6 +198,38 @@ class TestProcessingStatus:
     )
     def test_status_latches_and_old_news_are_ignored(self, after, updates, expected):
         assert after(*updates) == expected
+
+    @pytest.mark.parametrize(
+        ("first", "then", "said"),
+        [
+            (
+                {"status": "success", "message": "done", "update_time": 9},
+                {"status": "failure", "message": "I/σ(I) too low"},
+                r"failure \('I/σ\(I\) too low'\) is ignored, since it has ended already, at .* with success \('done'\)",
+            ),
+            ({"status": "failure"}, {}, r"that it runs is ignored, since it has ended already, at .*, with failure$"),
+            (
+                {"update_time": 9},
+                {"message": "old", "update_time": 5},
+                r"that it runs \('old'\) is ignored, since ISPyB has later news of it, of 2024-05-01 12:00:09$",
+            ),
+            ({"update_time": 5}, {"status": "success", "update_time": 4}, None),
+            ({"update_time": 5}, {"message": "new", "update_time": 5}, None),
+        ],
+    )
+    def test_what_is_ignored_is_said(self, after, program, caplog, first, then, said):
+        after(first)
+        assert caplog.messages == []
+        after(then)
+        if said is None:
+            assert caplog.messages == []
+        else:
+            assert re.search(rf"^program {program}: {said}", caplog.messages[-1])
+
+    def test_name_that_is_ignored_is_said(self, run, after, program, caplog):
+        after({"status": "success"})
+        run("update_program_name", program_id=program, program="other")
+        assert f"program {program}: the name 'other' is ignored, since it has ended already" in caplog.text
 
     def test_renaming_a_program_neither_starts_it_nor_changes_it_once_it_has_ended(self, run, row, program):
         assert run("update_program_name", program_id=program, program="xia2 dials") == program

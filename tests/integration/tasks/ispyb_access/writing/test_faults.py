@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from blocks.errors import ConfigurationError, MessageRefused
 from blocks.ispyb_connection import open_engine, transaction
+from blocks.sqlite_file import make_file
 from flows.resources import SiteResources
 from tasks.ispyb_access.writing.refusals import column_at_fault, named
 from tasks.ispyb_connector.storing import store_in_ispyb
@@ -140,6 +141,7 @@ async def test_missing_column_is_named_and_nothing_is_tried_again(resources, eng
 
 def test_database_without_tables_says_how_to_make_them(tmp_path):
     empty = open_engine(f"sqlite:///{tmp_path}/empty.sqlite")
+    make_file(empty)
     doing = named("do_something", Parameters(), "here")
     wanted = pytest.raises(ConfigurationError, match=r"do_something \(dcid 7\): .*`plaza ispyb create`")
     with wanted, transaction(empty) as connection, doing:

@@ -13,6 +13,7 @@ from tasks.ispyb_access.writing.requests import Request
 from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.runner import try_step
 from tests.support.interruptions import InterruptedRun
+from tests.support.ispyb_fixtures import every_database as database  # noqa: F401  # a fixture
 
 NODE = {"parameters": {"ispyb_command": "create_ispyb_job", "store_result": "job"}}
 JOB, PARAMETER, SWEEP = (METADATA.tables[f"ProcessingJob{kind}"] for kind in ("", "Parameter", "ImageSweep"))

@@ -40,7 +40,7 @@ def plaza(tmp_path, monkeypatch, capsys):
             "mysql://plaza:secret@127.0.0.1:1/ispyb",
             "ISPyB at mysql+pymysql://plaza:***@127.0.0.1:1/ispyb can't be used",
         ),
-        ("sqlite:////no/ispyb.sqlite", "ISPyB at sqlite:////no/ispyb.sqlite isn't there: make it with"),
+        ("sqlite:////no/ispyb.sqlite", "there is no ISPyB at sqlite:////no/ispyb.sqlite: make it with"),
         ("sqlite://", "lacks a table"),
     ],
 )
@@ -55,8 +55,8 @@ def test_ispyb_that_is_not_there_is_a_line(plaza, command, url, complaint):
 def test_default_ispyb_that_was_never_made_is_not_made_now(plaza, tmp_path):
     code, out, err = plaza("find", "5")
     assert (code, out) == (1, "")
-    assert "isn't there: make it with `plaza ispyb create`" in err
-    assert not (tmp_path / "home" / "ispyb.sqlite").exists()
+    assert f"there is no ISPyB at sqlite:///{tmp_path}/home/ispyb.sqlite: make it with `plaza ispyb create`" in err
+    assert not (tmp_path / "home").exists()
 
 
 def test_file_that_is_no_database_is_a_line(plaza, tmp_path):

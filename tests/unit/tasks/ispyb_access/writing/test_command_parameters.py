@@ -2,7 +2,10 @@
 
 import json
 from datetime import datetime
+from decimal import Decimal
+from typing import get_args
 
+import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,11 +16,13 @@ from sqlalchemy.dialects.mysql import TINYINT
 from blocks.errors import MessageRefused
 from tasks.ispyb_access.writing.commands import COMMANDS
 from tasks.ispyb_access.writing.commands.attachments import FileParameters
+from tasks.ispyb_access.writing.commands.image_quality import PerImageResult, tell_of_no_numbers
 from tasks.ispyb_access.writing.commands.phasing import Statistics
 from tasks.ispyb_access.writing.commands.structures import ResultBlob, ResultFile, ResultProgram, ResultRun
 from tasks.ispyb_access.writing.parameters import look_up
 from tasks.ispyb_access.writing.rows.columns import LARGEST_INTEGER, WHOLE, fit
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, squash
+from tasks.ispyb_access.writing.rows.leniency import ORNAMENTS, is_figure, is_ornament, is_ornament_parameter
 from tasks.ispyb_access.writing.rows.row_parameters import RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import fit_row
 
@@ -180,6 +185,10 @@ class TestSpelling:
         assert len(set(names)) == len(names)
 
 
+def _may_be_left_out(model, field, column):
+    return is_figure(column) and type(None) in get_args(model.model_fields[field].annotation)
+
+
 @pytest.mark.parametrize(("model", "field", "column"), COLUMNS, ids=COLUMN_IDS)
 class TestColumns:
     """Each parameter of each command that is a column of its own."""
@@ -198,9 +207,11 @@ class TestColumns:
             bad = {"x": "valid", 1e9: "valid boolean|up to 127"}
         elif isinstance(kind, Integer):
             bad = {"x": "valid integer", 1.5: "valid integer", True: "expected a number", 2**40: "up to|less than"}
+            if not _may_be_left_out(model, field, column):
+                bad[float("nan")] = "finite"
         else:
             assert isinstance(kind, Float)
-            bad = {"x": "valid number", True: "expected a number", "nan": "finite", float("inf"): "finite"}
+            bad = {"x": "valid number", "--": "valid number", True: "expected a number"}
             if type(kind).__name__ == "Float":
                 bad[1e39] = "up to 3.4e"
         for value, expected in bad.items():
@@ -220,6 +231,16 @@ class TestColumns:
         else:
             text, expected = "1", 1
         assert getattr(model.model_validate({**_least_of(model), field: text}), field) == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "column"),
+    [pytest.param(*place, id=f"{place[0].__name__}.{place[1]}") for place in COLUMNS if _may_be_left_out(*place)],
+)
+def test_figure_that_is_no_number_is_left_out_with_a_warning(model, field, column, caplog):
+    for value in (float("nan"), float("-inf"), "NaN", Decimal("nan"), numpy.float32("nan")):
+        assert getattr(model.model_validate({**_least_of(model), field: value}), field) is None
+        assert f"{column}: {value} is no number that can be written; it is left out" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -401,8 +422,89 @@ def test_whatever_comes_is_read_or_refused(command, data):
     assert json.loads(taken.model_dump_json(warnings=False, serialize_as_any=True)) is not None
 
 
-@pytest.mark.parametrize("text", ["a\0b", "\ud800", "spot \udfff"])
-def test_text_that_no_database_stores_as_it_is_is_refused(text):
-    column = table("AutoProcProgram").c.processingPrograms
-    with pytest.raises(ValueError, match="expected text without NULs and lone surrogates"):
-        fit(column, text)
+@pytest.mark.parametrize(
+    ("text", "written"), [("a\0b", "ab"), ("\ud800", "?"), ("spot \udfff", "spot ?"), ("5 µm\0\0", "5 µm")]
+)
+class TestTextThatNoDatabaseStores:
+    def test_is_refused_where_programs_go_by_it(self, text, written):
+        column = table("AutoProcProgram").c.processingPrograms
+        with pytest.raises(ValueError, match="expected text without NULs and lone surrogates"):
+            fit(column, text)
+
+    def test_is_written_without_what_can_not_be_where_people_read_it(self, text, written, caplog):
+        assert fit(table("AutoProcProgram").c.processingMessage, text) == written
+        assert "AutoProcProgram.processingMessage is written without its NULs" in caplog.text
+
+    def test_has_no_part_in_an_automatic_jobs_name(self, text, written):
+        given = {"DCID": 1, "source": "automatic", "comment": text, "displayname": text}
+        job = COMMANDS["create_ispyb_job"].parameters.model_validate(given)
+        assert (job.comment, job.displayname) == (written, written)
+        assert job.entry.startswith("job/1/")
+
+
+def test_number_of_a_row_is_never_left_out():
+    for table_name, column in (
+        ("AutoProcProgram", "autoProcProgramId"),
+        ("AutoProcIntegration", "dataCollectionId"),
+        ("DataCollection", "BLSAMPLEID"),
+        ("ImageQualityIndicators", "imageNumber"),
+        ("BLSession", "proposalId"),
+    ):
+        with pytest.raises(MessageRefused, match=rf"^{table_name}\.{column}: expected a finite number, seen nan"):
+            fit_row(table(table_name), {column: float("nan")})
+
+
+def test_figures_within_lists_are_left_out_too(caplog):
+    nan = float("nan")
+    found = {"centre_of_mass": [nan, 2], "max_voxel": [nan, 3], "n_voxels": nan, "total_count": nan}
+    (crystal,) = COMMANDS["insert_xray_centring"].parameters.model_validate({"results": [found]}).results
+    row = fit_row(table("XrayCentringResult"), crystal.row())
+    assert [row[f"centreOfMass{axis}"] for axis in "XYZ"] == [None, 2, None]
+    assert [row[f"maxVoxel{axis}"] for axis in "XYZ"] == [None, 3, None]
+    assert (row["numberOfVoxels"], row["totalCount"]) == (None, None)
+    assert "XrayCentringResult.centreOfMassX: nan is no number" in caplog.text
+    blob = ResultBlob.model_validate({"xyz": [1, nan, 3], "height": nan})
+    assert fit_row(table("MXMRRunBlob"), blob.row()).items() >= {"x": 1, "y": None, "z": 3, "height": None}.items()
+
+
+def test_images_figures_that_are_no_numbers_are_told_of_once(caplog):
+    images = [
+        PerImageResult.model_validate(
+            {"dcid": 5, "file-pattern-index": number, "n_spots_total": 9, "estimated_d_min": "nan"}
+        )
+        for number in (3, 4)
+    ]
+    tell_of_no_numbers(images)
+    assert caplog.messages == [
+        "ImageQualityIndicators: 2 of 2 images have figures that are no numbers, and are left out; "
+        "the first is image 3 of dcid 5"
+    ]
+    spots = {"dcid": 5, "file-pattern-index": 3, "n_spots_total": float("nan"), "dozor_score": 1.5}
+    assert PerImageResult.model_validate(spots).n_spots_total is None
+
+
+def test_texts_that_give_way_are_those_that_people_read():
+    """Each text column that a command writes is for people, or strict."""
+    texts = {
+        column.name for _, _, column in COLUMNS if isinstance(column.type, String) and not isinstance(column.type, Enum)
+    }
+    assert sorted(texts - ORNAMENTS) == [
+        *("bravaisLattice", "fileName", "filePath", "imageDirectory", "imageSuffix", "nearestAtomChainId"),
+        *("nearestAtomName", "nearestAtomResName", "pointGroup", "processingPrograms", "program"),
+        *("programVersion", "rotationAxis", "spaceGroup", "view1", "view2", "view3", "xtalSnapshotFullPath1"),
+        *("xtalSnapshotFullPath2", "xtalSnapshotFullPath3", "xtalSnapshotFullPath4"),
+    ]
+    job = table("ProcessingJob").c
+    assert [is_ornament(job[name]) for name in ("displayName", "comments", "recipe")] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "gives_way"),
+    [
+        *(("p_message", True), ("p_updateMessage", True), ("p_displayName", True), ("p_comments3", True)),
+        *(("p_statusDescription", True), ("p_commandLine", True), ("p_environment", True), ("p_short_comments", True)),
+        *(("p_programs", False), ("p_file_name", False), ("p_recipe", False), ("p_parameterValue", False), ("", False)),
+    ],
+)
+def test_parameters_of_procedures_give_way_as_columns_do(parameter, gives_way):
+    assert is_ornament_parameter(parameter) == gives_way
