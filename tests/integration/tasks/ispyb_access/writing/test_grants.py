@@ -42,18 +42,29 @@ TWO_USERS, ONE_USER, WRITER_ONLY = "two users", "one user", "the writer only"
 
 
 @pytest.fixture(scope="session")
-def procedures(mariadb, mariadb_tables):
-    make_procedures(mariadb, mariadb_tables.database)
+def made():
+    """The databases that have their procedures."""
+    return set()
 
 
 @pytest.fixture
-def users(procedures, mariadb, settings, mariadb_tables):
+def ispyb(settings, mariadb, made):
+    """The test's database, as its owner; it has procedures."""
+    url = make_url(settings.ispyb_url)
+    if url.database not in made:
+        make_procedures(mariadb, url.database)
+        made.add(url.database)
+    return url
+
+
+@pytest.fixture
+def users(mariadb, ispyb):
     """Make the users anew, by the rights of the role that writes; return their URLs."""
 
     def make(tables=ispyb_roles.NEW):
         if "plaza_ledger" not in tables:
             mariadb.execute("DROP TABLE IF EXISTS ispyb.plaza_ledger")  # which these users may neither have nor make
-        return ispyb_roles.make_users(mariadb, mariadb_tables, tables)
+        return ispyb_roles.make_users(mariadb, ispyb, tables)
 
     yield make
     mariadb.execute("DROP USER IF EXISTS zocalo@'127.0.0.1', reader@'127.0.0.1', one_user@'127.0.0.1'")
@@ -498,14 +509,14 @@ class TestGrants:
               "SET DEFAULT ROLE some_role FOR {user}"], ("INSERT", False)),
         ],
     )  # fmt: skip
-    def test_all_forms_of_grants_are_understood(self, grants, expected, procedures, mariadb, settings):
+    def test_all_forms_of_grants_are_understood(self, grants, expected, mariadb, ispyb):
         user = "somebody@'127.0.0.1'"
         mariadb.execute(
             "CREATE OR REPLACE ROLE some_role",
             f"CREATE OR REPLACE USER {user} IDENTIFIED BY 'p'",
             *(grant.format(user=user) for grant in grants),
         )
-        engine = open_engine(make_url(settings.ispyb_url).set(username="somebody", password="p"))
+        engine = open_engine(ispyb.set(username="somebody", password="p"))
         if not any("ispyb.*" in grant or "*.*" in grant for grant in grants):
             mariadb.execute(f"GRANT SELECT ON ispyb.AdminVar TO {user}")  # or it can't come in
         granted = granted_to(engine)
