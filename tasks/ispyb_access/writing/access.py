@@ -48,11 +48,6 @@ class Access:
 
         return ProcedureWriter(self.engine)
 
-    @property
-    def reader(self) -> Engine:
-        """ISPyB as whoever reads most."""
-        return self._reading or self.engine
-
     def prepare(self, connection: Connection) -> Connection:
         """Have a connection that writes look things up as the user for reading, where its own may not."""
         return connection if self._reading is None else with_reader(connection, self._reading)

@@ -149,11 +149,12 @@ class SqlSession:
     def _find_earlier(self, call: CommandCall) -> Any:
         """Look for what the command would write, where that can be told and somebody may look."""
         earlier = call.command.earlier
-        if earlier is None or not self._access.ways.may_read(earlier.tables):
+        reader = self._access.ways.who_reads(earlier.tables) if earlier is not None else None
+        if earlier is None or reader is None:
             return None
         with (
-            transaction(self._access.reader, read_only=True) as connection,
-            named(call.name, call.parameters, safe_url(self._access.reader)),
+            transaction(reader, read_only=True) as connection,
+            named(call.name, call.parameters, safe_url(reader)),
         ):
             return earlier.find(connection, call.parameters)
 

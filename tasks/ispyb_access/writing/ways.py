@@ -118,9 +118,11 @@ class Ways:
                 raise
             raise ConfigurationError(f"{error}. {self.lack(name, needs)}") from error
 
-    def may_read(self, tables: Iterable[str]) -> bool:
-        """Tell whether somebody may read some tables."""
-        return not self._unreadable(frozenset(tables))
+    def who_reads(self, tables: Iterable[str]) -> Engine | None:
+        """Return ISPyB as a user who may read all of some tables; None if nobody may."""
+        wanted = _selects(tables)
+        engines = (engine for engine in (self._writing, self._reading) if engine is not None)
+        return next((engine for engine in engines if not granted_to(engine).missing(wanted)), None)
 
     def _unreadable(self, tables: frozenset[str]) -> frozenset[str]:
         """Return the tables that neither user may read."""
