@@ -90,8 +90,10 @@ def transaction(engine: Engine, *, read_only: bool = False) -> Iterator[Connecti
     """
     try:
         # The option is read by `_begin_sqlite`; other databases begin in the same way for both.
-        with engine.connect().execution_options(read_only=read_only) as connection, connection.begin():
+        with engine.connect().execution_options(read_only=read_only) as connection, connection.begin() as running:
             yield connection
+            if read_only:
+                running.rollback()
     except DBAPIError as error:
         raise explain(safe_url(engine), error) from error
     except PoolTimeout as error:

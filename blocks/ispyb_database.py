@@ -19,10 +19,19 @@ class ISPyBDatabase(Block):
     _block_type_slug = "ispyb-database"
 
     url: SecretStr = Field(description="SQLAlchemy URL: sqlite:///path or mysql+pymysql://user:password@host/ispyb")
+    read_url: SecretStr | None = Field(
+        None, description="The same as a user that reads, if the user of the URL, which writes, may not"
+    )
     writer: Literal["sql", "procedures"] = Field(
-        "sql", description="How it is written: by SQL, or by the database's procedures where grants forbid direct SQL"
+        "sql",
+        description="How it is written: by SQL, and where grants forbid that by the database's procedures, or always "
+        "by these",
     )
 
     def connect(self) -> Engine:
         """Open the database; nothing is reached out for until the first transaction."""
         return open_engine(self.url.get_secret_value())
+
+    def connect_reader(self) -> Engine | None:
+        """Open the database as the user that reads; None if that is the one that writes."""
+        return None if self.read_url is None else open_engine(self.read_url.get_secret_value())

@@ -40,9 +40,11 @@ TRANSIENT_SQLITE_CODES: Final = frozenset(
 )
 # User or password, database, table, column, privilege, routine; 1698 is a socket's user who isn't the system's
 ACCESS_MYSQL_CODES: Final = frozenset({1044, 1045, 1049, 1142, 1143, 1227, 1370, 1698})
+TABLE_ACCESS_MYSQL_CODES: Final = frozenset({1142, 1143})  # a table or a column isn't for this user
 MISSING_COLUMN_MYSQL_CODE: Final = 1054
 MISSING_TABLE_MYSQL_CODE: Final = 1146
-MISSING_PROCEDURE_MYSQL_CODES: Final = frozenset({1305, 1318})  # or one with other parameters
+WRONG_PARAMETERS_MYSQL_CODE: Final = 1318  # of a procedure: not as many as it has
+MISSING_PROCEDURE_MYSQL_CODES: Final = frozenset({1305, WRONG_PARAMETERS_MYSQL_CODE})
 
 
 def is_transient(error: DBAPIError) -> bool:

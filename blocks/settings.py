@@ -28,10 +28,16 @@ class Settings(BaseSettings):
         repr=False,
         description="SQLAlchemy URL of ISPyB; unset: the block ispyb-database/plaza, else SQLite in the home folder",
     )
+    ispyb_read_url: str | None = Field(
+        None,
+        repr=False,
+        description="The same ISPyB as a user that reads, for sites whose user that writes may not read; unset: as the "
+        "block ispyb-database/plaza says if it's that one's ISPyB, else the user that writes reads, too",
+    )
     ispyb_writer: Literal["sql", "procedures"] | None = Field(
         None,
-        description="How ISPyB is written: sql, or procedures (the database's own, where grants forbid direct SQL); "
-        "unset: as the block ispyb-database/plaza says, else sql",
+        description="How ISPyB is written: sql (where the grants forbid it, command by command, by the database's "
+        "procedures), or procedures (always); unset: as the block ispyb-database/plaza says, else sql",
     )
     dask_scheduler: str | None = Field(
         None, description="Address of the Dask scheduler for per-image analysis; unset: a cluster within the process"

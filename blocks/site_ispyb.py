@@ -39,6 +39,20 @@ def connect(settings: Settings) -> Engine:
     return open_engine(URL.create("sqlite", database=str(settings.home / SQLITE_FILE)))
 
 
+def connect_reader(settings: Settings) -> Engine | None:
+    """Open the ISPyB of the settings as the user that reads; None if that is the one that writes.
+
+    Raises
+    ------
+    ConfigurationError, DatabaseUnavailable
+        As `connect` does.
+    """
+    if settings.ispyb_read_url:
+        return open_engine(settings.ispyb_read_url)
+    block = _saved_block() if settings.ispyb_url is None else None
+    return None if block is None else block.connect_reader()
+
+
 def writer_kind(settings: Settings) -> str:
     """Return how ISPyB is to be written: `sql`, unless the settings or the block that holds its URL say otherwise.
 

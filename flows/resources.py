@@ -38,7 +38,21 @@ class SiteResources:
 
     @cached_property
     def ispyb(self) -> Engine:
-        """ISPyB's database."""
+        """ISPyB's database, as the user that reads."""
+        return self._ispyb_reader or self._ispyb
+
+    @cached_property
+    def ispyb_writer(self) -> Writer:
+        """What writes to ISPyB, as the site has chosen."""
+        from tasks.ispyb_access.writing.writer import open_writer
+
+        writer = open_writer(self.settings, self._ispyb, self._ispyb_reader)
+        self._stack.callback(writer.close)
+        return writer
+
+    @cached_property
+    def _ispyb(self) -> Engine:
+        """ISPyB's database, as the user that writes."""
         from blocks.site_ispyb import connect
 
         engine = connect(self.settings)
@@ -46,13 +60,14 @@ class SiteResources:
         return engine
 
     @cached_property
-    def ispyb_writer(self) -> Writer:
-        """What writes to ISPyB, as the site has chosen."""
-        from tasks.ispyb_access.writing.writer import open_writer
+    def _ispyb_reader(self) -> Engine | None:
+        """ISPyB's database as the user that reads, if that is another."""
+        from blocks.site_ispyb import connect_reader
 
-        writer = open_writer(self.settings, self.ispyb)
-        self._stack.callback(writer.close)
-        return writer
+        engine = connect_reader(self.settings)
+        if engine is not None:
+            self._stack.callback(engine.dispose)
+        return engine
 
     async def analysis_client(self, instead_of: Client | None = None) -> Client:
         """Return an asynchronous Dask client of the analysis cluster, a new one in the stead of one that lost it."""

@@ -34,10 +34,10 @@ async def summarise(
     gda: ControlComputer,
 ) -> bool:
     """Print what came of the data collections; return whether every run completed."""
-    from blocks.site_ispyb import connect
+    from blocks.site_ispyb import connect, connect_reader
     from tasks.ispyb_access.overviews.results import read_written_rows
 
-    engine = connect(settings)
+    engine = connect_reader(settings) or connect(settings)
     try:
         for record in records:
             console.rule(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -230,9 +230,7 @@ class ISPyBWriter(Protocol):
     those import the steps' contract, so it can't name them.
     """
 
-    is_atomic: bool
-
-    def session(self, entry: str | None) -> AbstractContextManager[Callable[[Any], Any]]:
+    def session(self, entry: str | None) -> AbstractContextManager[Any]:
         """Give what carries out the commands of one piece of work, once by its entry's name."""
         ...
 

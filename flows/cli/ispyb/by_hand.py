@@ -7,7 +7,7 @@ import logging
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from flows.cli.ispyb.option import open_ispyb
+from flows.cli.ispyb.option import open_engines
 
 if TYPE_CHECKING:
     from tasks.ispyb_access.writing.requests import Outcome, Request
@@ -40,9 +40,9 @@ def fulfil_by_hand(request: Request, url: str | None) -> Outcome:
     request.check()
     settings = get_settings()
     if url:
-        settings = settings.model_copy(update={"ispyb_url": url})
-    with open_ispyb(url) as engine:
-        writer = open_writer(settings, engine)
+        settings = settings.model_copy(update={"ispyb_url": url, "ispyb_read_url": None})
+    with open_engines(url) as engines:
+        writer = open_writer(settings, engines.writing, engines.reading)
         with closing(writer):
             work = patiently(lambda: fulfil(request, writer, entry=None), logging.getLogger(__name__), PATIENCE_S)
             return asyncio.run(work)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -20,8 +20,36 @@ IspybURL = Annotated[
 ]
 
 
-def find_ispyb(url: str | None) -> Engine:
+class Engines(NamedTuple):
+    """ISPyB as the users that a site has there.
+
+    Parameters
+    ----------
+    writing
+        Of the user that writes.
+    reading
+        Of the user that reads; None if that is the same.
+    """
+
+    writing: Engine
+    reading: Engine | None
+
+    @property
+    def reader(self) -> Engine:
+        """The engine for reading."""
+        return self.reading or self.writing
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        for engine in (self.writing, self.reading):
+            if engine is not None:
+                engine.dispose()
+
+
+def find_ispyb(url: str | None) -> Engines:
     """Return the ISPyB of a URL, or of the settings, or of the site that runs here: a block may hold its address.
+
+    A URL is for both, reading and writing.
 
     Raises
     ------
@@ -32,19 +60,26 @@ def find_ispyb(url: str | None) -> Engine:
     """
     from blocks.ispyb_connection import open_engine
     from blocks.settings import get_settings
-    from blocks.site_ispyb import connect
+    from blocks.site_ispyb import connect, connect_reader
     from flows.site.running_site import site_file, use_running_site
 
     if url:
-        return open_engine(url)
+        return Engines(open_engine(url), None)
     settings = get_settings()
     if settings.ispyb_url is None and not os.environ.get("PREFECT_API_URL") and site_file(settings.home).exists():
         use_running_site(settings)
-    return connect(settings)
+    return Engines(connect(settings), connect_reader(settings))
 
 
 @contextmanager
 def open_ispyb(url: str | None) -> Iterator[Engine]:
+    """Open the ISPyB of a URL, or of the settings, for a command that reads. Raises as `open_engines` does."""
+    with open_engines(url) as engines:
+        yield engines.reader
+
+
+@contextmanager
+def open_engines(url: str | None) -> Iterator[Engines]:
     """Open the ISPyB of a URL, or of the settings, for a command.
 
     Raises
@@ -56,10 +91,11 @@ def open_ispyb(url: str | None) -> Iterator[Engine]:
 
     from blocks.ispyb_connection import safe_url
 
-    engine = find_ispyb(url)
+    engines = find_ispyb(url)
+    engine = engines.writing
     try:
-        yield engine
+        yield engines
     except DBAPIError as error:
         raise ConfigurationError(f"ISPyB at {safe_url(engine)} refuses what it is asked: {error.orig}") from error
     finally:
-        engine.dispose()
+        engines.dispose()

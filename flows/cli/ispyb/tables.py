@@ -6,7 +6,7 @@ import typer
 
 from flows.cli.ispyb import run as ispyb_run
 from flows.cli.ispyb import write_commands as ispyb_commands
-from flows.cli.ispyb.option import IspybURL, find_ispyb, open_ispyb
+from flows.cli.ispyb.option import IspybURL, find_ispyb, open_engines
 
 app = typer.Typer(help="Look after ISPyB: its tables, and what has to be put right.", no_args_is_help=True)
 app.command()(ispyb_commands.commands)
@@ -28,22 +28,31 @@ def create(
     from blocks.ispyb_connection import safe_url
     from tasks.ispyb_access.schema.tables import METADATA, create_schema
 
-    engine = find_ispyb(ispyb or url)
-    create_schema(engine, on_server=on_server)
-    typer.echo(f"ISPyB at {safe_url(engine)} has its {len(METADATA.tables)} tables.")
-    engine.dispose()
+    engines = find_ispyb(ispyb or url)
+    create_schema(engines.writing, on_server=on_server)
+    typer.echo(f"ISPyB at {safe_url(engines.writing)} has its {len(METADATA.tables)} tables.")
+    engines.dispose()
 
 
 @app.command()
 def check(ispyb: IspybURL = None) -> None:
-    """Tell what ISPyB lacks of the tables and columns that Plaza uses. Exit status 1 if it lacks any."""
-    from blocks.ispyb_connection import safe_url
-    from tasks.ispyb_access.schema.check import check_schema
+    """Tell what ISPyB lacks of what Plaza uses, and what Plaza's users may not do there.
 
-    with open_ispyb(ispyb) as engine:
-        found = check_schema(engine)
+    Exit status 1 if tables or columns aren't there, or if something can be written or read in no way.
+    """
+    from blocks.ispyb_connection import safe_url
+    from flows.cli.ispyb.rights import tell_rights
+    from tasks.ispyb_access.schema.check import check_schema
+    from tasks.ispyb_access.schema.rights import check_rights
+
+    with open_engines(ispyb) as engines:
+        found = check_schema(*(engine for engine in engines if engine is not None))
         for warning in found.warnings:
             typer.echo(warning)
-        if found.lacks_any:
+        if found.is_empty:
             raise typer.Exit(1)
-        typer.echo(f"ISPyB at {safe_url(engine)} has all that Plaza uses.")
+        rights = check_rights(*engines)
+        tell_rights(rights, *engines)
+        if found.lacks_any or rights.lacks_any:
+            raise typer.Exit(1)
+        typer.echo(f"ISPyB at {safe_url(engines.writing)} has all that Plaza uses.")

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from ispyb.sqlalchemy import Base
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, or_, select
+from sqlalchemy import Connection, Engine, Row, or_, select
 
 from blocks.identifiers import Dcid
 from blocks.ispyb_connection import transaction
@@ -112,7 +113,10 @@ def _image_quality(connection: Connection, dcid: Dcid) -> ImageQuality:
 
 
 def _centrings(connection: Connection, dcid: Dcid) -> tuple[CentringRow, ...]:
-    """Return the results for the collection's own grid, and those of its group that are of no single grid."""
+    """Return the results for the collection's own grid, and those of its group that are of no single grid.
+
+    Of several centrings of the same grids the latest counts: where rows may not be changed, another one is added.
+    """
     own_grid = select(GRID.c.gridInfoId).where(GRID.c.dataCollectionId == dcid)
     statement = (
         select(
@@ -130,8 +134,21 @@ def _centrings(connection: Connection, dcid: Dcid) -> tuple[CentringRow, ...]:
         .where(COLLECTION.c.dataCollectionId == dcid)
         .where(or_(RESULT.c.gridInfoId.is_(None), RESULT.c.gridInfoId.in_(own_grid)))
         .order_by(RESULT.c.xrayCentringResultId)
+        .add_columns(RESULT.c.gridInfoId)
     )
-    return tuple(CentringRow(*row) for row in connection.execute(statement))
+    rows = connection.execute(statement).all()
+    latest = {(row.xrayCentringType, row.gridInfoId): row.xrayCentringId for row in sorted(rows, key=_centring_id)}
+    return tuple(
+        CentringRow(*row[:-1])
+        for row in rows
+        if row.xrayCentringId == latest[row.xrayCentringType, row.gridInfoId]
+        or (row.gridInfoId is None and row.xrayCentringType == "2d")  # without a grid nothing tells them apart
+    )
+
+
+def _centring_id(row: Row[Any]) -> int:
+    number: int = row.xrayCentringId
+    return number
 
 
 def _programs(connection: Connection, dcid: Dcid) -> tuple[ProgramRow, ...]:

@@ -1,5 +1,6 @@
 """A data collection with all that ISPyB joins to it by keys: one SELECT; another for its grid, its events."""
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -7,9 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, func, literal, select, union_all
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import FromClause
 
 from blocks.identifiers import Dcid
+from blocks.ispyb_faults import TABLE_ACCESS_MYSQL_CODES, mysql_code
 from tasks.ispyb_access.reading import image_files
 from tasks.ispyb_access.reading.parameters import UnitCell
 from tasks.ispyb_access.reading.rows import (
@@ -34,6 +37,8 @@ from tasks.ispyb_access.reading.rows import (
     plain,
 )
 from tasks.ispyb_access.reading.visit import paths as visit_paths
+
+logger = logging.getLogger(__name__)
 
 CELL = ("cell_a", "cell_b", "cell_c", "cell_alpha", "cell_beta", "cell_gamma")
 PIN = ("containerId", "location", "subLocation", "loopType")
@@ -188,6 +193,15 @@ def read_grid(connection: Connection, collection: CollectionRow) -> dict[str, An
 
 
 def read_events(connection: Connection, collection: CollectionRow) -> list[dict[str, Any]]:
-    """Return what happens in each exposure of a serial data collection, such as X-ray detection."""
-    rows = connection.execute(_EVENTS, {"dcid": collection.dcid}).mappings()
+    """Return what happens in each exposure of a serial data collection, such as X-ray detection.
+
+    Users for reading are often granted a list of tables that is older than these: then nothing is known of events.
+    """
+    try:
+        rows = connection.execute(_EVENTS, {"dcid": collection.dcid}).mappings()
+    except DBAPIError as error:
+        if mysql_code(error) not in TABLE_ACCESS_MYSQL_CODES:
+            raise
+        logger.warning("data collection %d is read without its events: %s", collection.dcid, error.orig)
+        return []
     return [{"eventType": cell(row, EVENT_TYPE, "name"), **plain(row, EVENT)} for row in rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,8 +73,13 @@ class SchemaReport:
         return tuple(found)
 
 
-def check_schema(engine: Engine) -> SchemaReport:
+def check_schema(engine: Engine, *others: Engine) -> SchemaReport:
     """Compare a database with what is used of it: a few dozen of ISPyB's two hundred tables.
+
+    Parameters
+    ----------
+    engine, others
+        The database, as each user who may see some of its tables.
 
     Raises
     ------
@@ -83,19 +89,29 @@ def check_schema(engine: Engine) -> SchemaReport:
         It refuses us.
     """
     used = {name.lower(): METADATA.tables[name] for name in USED}  # some servers fold the names of tables
-    with transaction(engine, read_only=True) as connection:
-        inspector = inspect(connection)
-        names = [name for name in inspector.get_table_names() if name.lower() in used]
-        reflected = inspector.get_multi_columns(filter_names=names) if names else {}
-        version = _version(connection)
-    missing = []
-    for (_, name), columns in reflected.items():
-        present = {column["name"].lower() for column in columns}
-        missing += [
-            str(column) for column in used.pop((name or "").lower()).columns if column.name.lower() not in present
-        ]
-    missing_tables = sorted(table.name for table in used.values())
+    version: str | None = None
+    present: dict[str, set[str]] = {}
+    for each in (engine, *others):
+        with transaction(each, read_only=True) as connection:
+            version = version or _version(connection)
+            for name, columns in _present_columns(connection, used).items():
+                present.setdefault(name, set()).update(columns)
+    missing = [
+        str(column)
+        for name, columns in present.items()
+        for column in used[name].columns
+        if column.name.lower() not in columns
+    ]
+    missing_tables = sorted(table.name for name, table in used.items() if name not in present)
     return SchemaReport(version, tuple(missing_tables), tuple(sorted(set(missing) - NOT_USED)))
+
+
+def _present_columns(connection: Connection, used: Collection[str]) -> dict[str, set[str]]:
+    """Return the columns of tables that a user is shown, all in lower case."""
+    inspector = inspect(connection)
+    names = [name for name in inspector.get_table_names() if name.lower() in used]
+    reflected = inspector.get_multi_columns(filter_names=names) if names else {}
+    return {(name or "").lower(): {one["name"].lower() for one in columns} for (_, name), columns in reflected.items()}
 
 
 def _version(connection: Connection) -> str | None:

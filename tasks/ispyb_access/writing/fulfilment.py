@@ -21,8 +21,8 @@ def fulfil(request: Request, writer: Writer, entry: str | None) -> Outcome:
     DatabaseUnavailable, ConfigurationError
         As `Writer.session` does.
     """
-    with writer.session(entry) as carry_out:
-        return answer_all(request.calls(is_atomic=writer.is_atomic), carry_out)
+    with writer.session(entry) as session:
+        return answer_all(request.calls(left=lambda: session.left), session)
 
 
 def answer_all(calls: Calls[Result], carry_out: CarryOut) -> Result:

@@ -24,6 +24,8 @@ from sqlalchemy.schema import CreateTable
 from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_connection import safe_url, transaction
 from blocks.sqlite_file import MissingDatabase
+from tasks.ispyb_access.writing.grants.granted import granted_to
+from tasks.ispyb_access.writing.grants.needs import Right, Rights
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ TABLE = Table(
     mariadb_engine="InnoDB",
 )
 CREATE_TABLE = CreateTable(TABLE, if_not_exists=True)
+RIGHTS: Rights = {TABLE.name: Right.SELECT | Right.INSERT}
 
 _usable: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()
 _asking = threading.Lock()  # each step asks from a thread of its own
@@ -135,8 +138,10 @@ def has_ledger(engine: Engine) -> bool:
 def _find_or_make(engine: Engine) -> bool:
     try:
         with transaction(engine, read_only=True) as connection:
-            if inspect(connection).has_table(TABLE.name):
-                return True
+            is_there = inspect(connection).has_table(TABLE.name)
+        if is_there:
+            _require_rights(engine)
+            return True
         with transaction(engine) as connection:
             connection.execute(CREATE_TABLE)
     except MissingDatabase:
@@ -149,3 +154,15 @@ def _find_or_make(engine: Engine) -> bool:
         )
         return False
     return True
+
+
+def _require_rights(engine: Engine) -> None:
+    """Check that entries may be made and found.
+
+    Raises
+    ------
+    ConfigurationError
+        The table isn't for this user.
+    """
+    if missing := granted_to(engine).missing(RIGHTS):
+        raise ConfigurationError(f"{granted_to(engine).user} lacks {missing[TABLE.name]} on {TABLE.name}")

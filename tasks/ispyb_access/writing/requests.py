@@ -5,9 +5,9 @@ Nothing is written here. What carries the commands out, and what answers from th
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from blocks.errors import MessageRefused, PassingFault
 from tasks.ispyb_access.writing.commands import BUFFER_COMMANDS, COMMANDS, Announcement, CommandCall
@@ -25,6 +25,9 @@ Result = TypeVar("Result")
 
 Calls = Generator[CommandCall, Any, Result]
 """Commands to be carried out, one after the other. Each wants to be sent its value, or to be thrown its fault."""
+
+
+NOTHING_LEFT: Final = "nothing of the list is written"
 
 
 class RowAwaited(PassingFault):
@@ -96,15 +99,15 @@ class Request:
         model = BufferedCommand if self.command == BUFFER else COMMANDS[check_name(self.command)].parameters
         read_command_parameters(self.command, model, look_up(self.environment, *self.places))
 
-    def calls(self, *, is_atomic: bool = True) -> Calls[Outcome]:
+    def calls(self, *, left: Callable[[], str] = lambda: NOTHING_LEFT) -> Calls[Outcome]:
         """Yield the commands to be carried out, and return what came of them.
 
         Given the same answers it yields the same commands and returns the same outcome, whoever answers.
 
         Parameters
         ----------
-        is_atomic
-            If one fails, those before it aren't written either.
+        left
+            Says what of a list stays written when a command fails: see `Session.left`.
 
         Raises
         ------
@@ -113,7 +116,7 @@ class Request:
         RowAwaited
             A row that a command needs isn't there yet.
         """
-        asking = _Asking(self.environment, is_atomic)
+        asking = _Asking(self.environment, left)
         if self.command == MULTIPART:
             values = yield from asking.for_list(*self.places)
         else:
@@ -125,9 +128,8 @@ class Request:
 class _Asking:
     """Asks for the commands of one request, which hand values on to each other."""
 
-    def __init__(self, environment: Mapping[str, Any], is_atomic: bool) -> None:
-        self._environment = environment
-        self._left = "nothing of the list is written" if is_atomic else "the steps before it stay written"
+    def __init__(self, environment: Mapping[str, Any], left: Callable[[], str]) -> None:
+        self._environment, self._left = environment, left
         self.stored: dict[str, Any] = {}
         self.announcements: list[Announcement] = []
 
@@ -155,7 +157,7 @@ class _Asking:
             try:
                 value = yield from self.for_command(name, item, *places)
             except MessageRefused as error:
-                raise MessageRefused(f"{step}: {error}; {self._left}") from error
+                raise MessageRefused(f"{step}: {error}; {self._left()}") from error
             except RowAwaited as error:
                 raise RowAwaited(f"{step}: {BUFFER}: {error}") from error
             except Exception as error:

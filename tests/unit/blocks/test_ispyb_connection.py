@@ -90,7 +90,8 @@ def test_mysql_gets_the_driver_that_recovers_and_time_outs(monkeypatch):
 
 
 def test_settings_do_not_show_the_password():
-    assert "secret" not in repr(Settings(ispyb_url="mysql://ispyb:secret@db.example/ispyb"))
+    url = "mysql://ispyb:secret@db.example/ispyb"
+    assert "secret" not in repr(Settings(ispyb_url=url, ispyb_read_url=url))
 
 
 @pytest.mark.parametrize("url", ["no url", "nodb+nodriver://u:secret@h/x", "postgresql+nodriver://u:secret@h/x"])

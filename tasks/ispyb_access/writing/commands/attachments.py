@@ -9,10 +9,11 @@ from pydantic import Field, field_validator
 from sqlalchemy import Connection, Table
 
 from blocks.errors import MessageRefused
-from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.commands.command import Command, Earlier
+from tasks.ispyb_access.writing.grants.needs import inserts_once
 from tasks.ispyb_access.writing.rows.command_parameters import Identity
 from tasks.ispyb_access.writing.rows.row_parameters import In, RowParameters, table
-from tasks.ispyb_access.writing.rows.writing_rows import insert_once
+from tasks.ispyb_access.writing.rows.writing_rows import find_row, insert_once
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,10 @@ class DataCollectionAttachment(FileParameters):
 
     dcid: Annotated[Identity, In("dataCollectionId")]
 
+    def identity(self) -> dict[str, Any]:
+        """Return the row, which is all that tells it from others. Raises as `existing_file` does."""
+        return self.row() | {"fileFullPath": str(self.existing_file())}
+
 
 class ProgramMessage(RowParameters):
     """Something a program has to say."""
@@ -101,8 +106,7 @@ def add_program_attachment(connection: Connection, attachment: ProgramAttachment
 
 def add_datacollection_attachment(connection: Connection, attachment: DataCollectionAttachment) -> int:
     """Attach a file to a data collection and return the attachment's number; the same file twice is one row."""
-    path = attachment.existing_file()
-    return insert_once(connection, COLLECTION_FILE, attachment.row() | {"fileFullPath": str(path)})
+    return insert_once(connection, COLLECTION_FILE, attachment.identity())
 
 
 def add_program_message(connection: Connection, message: ProgramMessage) -> int:
@@ -111,7 +115,23 @@ def add_program_message(connection: Connection, message: ProgramMessage) -> int:
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
-    "add_datacollection_attachment": Command(DataCollectionAttachment, add_datacollection_attachment),
-    "add_program_attachment": Command(ProgramAttachment, add_program_attachment),
-    "add_program_message": Command(ProgramMessage, add_program_message),
+    "add_datacollection_attachment": Command(
+        DataCollectionAttachment,
+        add_datacollection_attachment,
+        needs=inserts_once(COLLECTION_FILE),
+        earlier=Earlier(
+            lambda connection, attachment: find_row(connection, COLLECTION_FILE, attachment.identity()),
+            frozenset({COLLECTION_FILE.name}),
+        ),
+    ),
+    "add_program_attachment": Command(ProgramAttachment, add_program_attachment, needs=inserts_once(PROGRAM_FILE)),
+    "add_program_message": Command(
+        ProgramMessage,
+        add_program_message,
+        needs=inserts_once(PROGRAM_MESSAGE),
+        earlier=Earlier(
+            lambda connection, message: find_row(connection, PROGRAM_MESSAGE, message.row()),
+            frozenset({PROGRAM_MESSAGE.name}),
+        ),
+    ),
 }

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from tasks.ispyb_access.writing.grants.needs import NO_NEEDS, Needs, Sometimes
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
 
 
@@ -14,6 +17,21 @@ class Announcement(NamedTuple):
 
     output: str
     payload: Mapping[str, Any]
+
+
+class Earlier(NamedTuple):
+    """How to find that a command was carried out before, where no ledger tells and a procedure wouldn't look.
+
+    Parameters
+    ----------
+    find
+        Returns the answer of then; None if it wasn't.
+    tables
+        Those in which it looks.
+    """
+
+    find: Callable[[Connection, Any], Any]
+    tables: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -32,6 +50,12 @@ class Command:
         Returns what names the write in the ledger whichever message asks for it; None: each message has its own.
     announce
         Returns what to tell others, from the parameters and the value.
+    needs
+        The rights on tables that it needs whatever it's called with.
+    sometimes
+        What it needs beside, for some parameters.
+    earlier
+        How to find what was written before by a procedure; None: it can't be told from others of its kind.
     """
 
     parameters: type[CommandParameters]
@@ -39,6 +63,13 @@ class Command:
     is_repeatable: bool = False
     entry: Callable[[Any], str | None] | None = None
     announce: Callable[[Any, Any], Announcement] | None = None
+    needs: Needs = NO_NEEDS
+    sometimes: tuple[Sometimes, ...] = ()
+    earlier: Earlier | None = None
+
+    def needs_for(self, parameters: CommandParameters) -> Needs:
+        """Return the rights that it needs with these parameters."""
+        return reduce(or_, (more.needs for more in self.sometimes if more.applies(parameters)), self.needs)
 
 
 class CommandCall(NamedTuple):

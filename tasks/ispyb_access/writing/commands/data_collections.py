@@ -9,6 +9,8 @@ from sqlalchemy import Connection, Table, select
 from blocks.errors import MessageRefused
 from blocks.identifiers import Dcid
 from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.grants.looking import looking
+from tasks.ispyb_access.writing.grants.needs import Sometimes, changes, inserts, looks_up
 from tasks.ispyb_access.writing.rows.command_parameters import Identity, LocalTime
 from tasks.ispyb_access.writing.rows.row_parameters import In, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, require_row, update_row
@@ -81,7 +83,8 @@ def insert_data_collection(connection: Connection, collection: DataCollection) -
     session = collection.session_id
     if session is None:
         session = _session_of(connection, collection.dcgid)
-    require_row(connection, SESSION, session)  # the database doesn't check that
+    with looking(connection, SESSION) as reading:
+        require_row(reading, SESSION, session)  # the database doesn't check that
     return insert_row(connection, COLLECTION, collection.row() | {"SESSIONID": session})
 
 
@@ -108,23 +111,37 @@ def group_of(connection: Connection, dcid: Dcid) -> int:
     MessageRefused
         ISPyB doesn't know the data collection.
     """
-    group: int | None = connection.scalar(
-        select(COLLECTION.c.dataCollectionGroupId).where(COLLECTION.c.dataCollectionId == dcid)
-    )
+    statement = select(COLLECTION.c.dataCollectionGroupId).where(COLLECTION.c.dataCollectionId == dcid)
+    with looking(connection, COLLECTION) as reading:
+        group: int | None = reading.scalar(statement)
     if group is None:
         raise MessageRefused(f"ISPyB has no {COLLECTION.name} {dcid}")
     return group
 
 
 def _session_of(connection: Connection, dcgid: int) -> int:
-    session: int | None = connection.scalar(select(GROUP.c.sessionId).where(GROUP.c.dataCollectionGroupId == dcgid))
+    statement = select(GROUP.c.sessionId).where(GROUP.c.dataCollectionGroupId == dcgid)
+    with looking(connection, GROUP) as reading:
+        session: int | None = reading.scalar(statement)
     if session is None:
         raise MessageRefused(f"ISPyB has no {GROUP.name} {dcgid}")
     return session
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
-    "insert_data_collection": Command(DataCollection, insert_data_collection),
-    "insert_data_collection_group": Command(DataCollectionGroup, insert_data_collection_group),
-    "upsert_data_collection_mx": Command(DataCollectionSnapshots, upsert_data_collection_mx),
+    "insert_data_collection": Command(
+        DataCollection,
+        insert_data_collection,
+        needs=inserts(COLLECTION) | looks_up(SESSION),
+        sometimes=(Sometimes("no session_id", lambda one: one.session_id is None, looks_up(GROUP)),),
+    ),
+    "insert_data_collection_group": Command(DataCollectionGroup, insert_data_collection_group, needs=inserts(GROUP)),
+    "upsert_data_collection_mx": Command(
+        DataCollectionSnapshots,
+        upsert_data_collection_mx,
+        sometimes=(
+            Sometimes("a new one", lambda one: one.dcid is None, inserts(COLLECTION) | looks_up(GROUP)),
+            Sometimes("dcid", lambda one: one.dcid is not None, changes(COLLECTION)),
+        ),
+    ),
 }

@@ -4,17 +4,19 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from math import inf, isfinite
+from math import inf, isclose, isfinite
 from operator import itemgetter
 from typing import Any, Final
 
 from ispyb.sqlalchemy import Base
 from pydantic import Field, model_validator
-from sqlalchemy import Connection, func
+from sqlalchemy import Connection, func, select, tuple_
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.grants.looking import looking, may_look
+from tasks.ispyb_access.writing.grants.needs import changes, inserts
 from tasks.ispyb_access.writing.rows.columns import LARGEST_FLOAT, LARGEST_INTEGERS
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity, WholeFigure
 
@@ -28,6 +30,10 @@ COLUMNS = (  # in the order in which the models have them
     *("method1Res", "method2Res", "maxUnitCell", "pctSaturationTop50Peaks", "inResolutionOvrlSpots"),
     *("binPopCutOffMethod2Res", "recordTimeStamp", "totalIntegratedSignal", "dozor_score"),
 )
+FILLED_IN = (  # what a later result of an image may add, by SQL as by the procedure
+    *("spotTotal", "goodBraggCandidates", "method1Res", "method2Res", "totalIntegratedSignal", "dozor_score"),
+)
+SIX_DIGITS = 1e-5  # those of a FLOAT
 NOT_DETERMINED = 0  # as Zocalo writes it, rather than NULL
 LARGEST_IMAGE = LARGEST_INTEGERS["MEDIUMINT"]
 BY_IMAGE = itemgetter(0, 1)
@@ -107,6 +113,42 @@ def store_per_image_results(connection: Connection, results: Iterable[PerImageRe
         connection.exec_driver_sql(_compiled(connection.dialect.name), rows)
 
 
+def insert_new_results(connection: Connection, results: Sequence[PerImageResult]) -> int:
+    """Write the results of images that have none yet, and return how many those are: for who may insert only.
+
+    INSERT IGNORE passes over rows that are there, without a right to change or even to see them. The columns take
+    whatever the models let through, so there is nothing else that it could pass over.
+    """
+    tell_of_no_numbers(results)
+    now = datetime.now().replace(microsecond=0).isoformat(" ", "microseconds")
+    rows = sorted((result.row(now) for result in results), key=BY_IMAGE)
+    return connection.exec_driver_sql(_compiled_insert(), rows).rowcount
+
+
+def results_to_fill_in(connection: Connection, results: Sequence[PerImageResult]) -> list[PerImageResult]:
+    """Return the results that say something which isn't written yet; all of them if nobody may look."""
+    if not may_look(connection, TABLE):
+        return list(results)
+    numbers = tuple_(*(TABLE.c[name] for name in KEY))
+    named = numbers.in_([(result.dcid, result.image_number) for result in results])
+    names = (*KEY, *FILLED_IN)
+    with looking(connection, TABLE) as reading:
+        rows = reading.execute(select(*(TABLE.c[name] for name in names)).where(named))
+        written = {tuple(row[:2]): row[2:] for row in rows}
+    return [result for result in results if _says_more(result, written.get((result.dcid, result.image_number)))]
+
+
+def _says_more(result: PerImageResult, written: Sequence[Any] | None) -> bool:
+    row = dict(zip(COLUMNS, result.row(written_at=""), strict=True))
+    values = [row[name] for name in FILLED_IN]
+    if written is None:
+        return True
+    return any(
+        value is not None and (there is None or not isclose(there, value, rel_tol=SIX_DIGITS))
+        for value, there in zip(values, written, strict=True)
+    )
+
+
 def tell_of_no_numbers(results: Sequence[PerImageResult]) -> None:
     """Warn of figures that are written as NULL: once, since thousands of images may have them."""
     wanting = [result for result in results if result.has_no_numbers]
@@ -146,6 +188,23 @@ def _compiled(dialect_name: str) -> str:
     return str(compiled)
 
 
+@cache
+def _compiled_insert() -> str:
+    """Return MariaDB's statement that inserts rows which aren't there, with parameters as in `_compiled`."""
+    compiled = (
+        mysql.insert(TABLE)
+        .prefix_with("IGNORE")
+        .compile(dialect=mysql.dialect(paramstyle="format"), column_keys=COLUMNS)
+    )
+    assert tuple(compiled.positiontup or ()) == COLUMNS
+    return str(compiled)
+
+
 COMMANDS: Final[Mapping[str, Command]] = {
-    PER_IMAGE: Command(PerImageResult, store_per_image_analysis_results, is_repeatable=True),
+    PER_IMAGE: Command(
+        PerImageResult,
+        store_per_image_analysis_results,
+        is_repeatable=True,
+        needs=inserts(TABLE) | changes(TABLE),
+    ),
 }

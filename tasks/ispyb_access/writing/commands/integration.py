@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from sqlalchemy import Connection, Table, delete
 
 from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.grants.needs import Needs, Right, Sometimes, changes, inserts
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity
 from tasks.ispyb_access.writing.rows.row_parameters import Count, In, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, insert_rows, upsert_row
@@ -155,9 +156,22 @@ def insert_scaling(connection: Connection, scaling: Scaling) -> int:
     return number
 
 
+LINKS: Final = inserts(SCALED)
+LINKS_ANEW: Final = Needs({SCALED.name: Right.SELECT | Right.DELETE})
+OF_INTEGRATIONS: Final = (
+    Sometimes("a new one", lambda one: one.integration_id is None, inserts(Integration.table)),
+    Sometimes("integration_id", lambda one: one.integration_id is not None, changes(Integration.table)),
+    Sometimes("scaling_id", lambda one: one.scaling_id is not None, LINKS),
+    Sometimes("both ids", lambda one: None not in (one.scaling_id, one.integration_id), LINKS_ANEW),
+)
+OF_AUTOPROCS: Final = (
+    Sometimes("a new one", lambda one: one.autoproc_id is None, inserts(AutoProc.table)),
+    Sometimes("autoproc_id", lambda one: one.autoproc_id is not None, changes(AutoProc.table)),
+)
+
 COMMANDS: Final[Mapping[str, Command]] = {
-    "insert_scaling": Command(Scaling, insert_scaling),
-    "register_integration": Command(Integration, register_integration),
-    "upsert_integration": Command(Integration, upsert_integration),
-    "write_autoproc": Command(AutoProc, write_autoproc),
+    "insert_scaling": Command(Scaling, insert_scaling, needs=inserts(SCALING, STATISTICS)),
+    "register_integration": Command(Integration, register_integration, sometimes=OF_INTEGRATIONS),
+    "upsert_integration": Command(Integration, upsert_integration, sometimes=OF_INTEGRATIONS),
+    "write_autoproc": Command(AutoProc, write_autoproc, sometimes=OF_AUTOPROCS),
 }

@@ -16,14 +16,16 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Table, select
 
 from blocks.errors import MessageRefused
 from blocks.identifiers import Dcid, JobId
-from tasks.ispyb_access.writing.commands.command import Announcement, Command
+from tasks.ispyb_access.writing.commands.command import Announcement, Command, Earlier
+from tasks.ispyb_access.writing.grants.looking import looking
+from tasks.ispyb_access.writing.grants.needs import Sometimes, changes, inserts, looks_up
 from tasks.ispyb_access.writing.rows.columns import storable
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
-from tasks.ispyb_access.writing.rows.writing_rows import insert_row, insert_rows, update_row
+from tasks.ispyb_access.writing.rows.writing_rows import fit_row, insert_row, insert_rows, update_row
 
 JOB = Base.metadata.tables["ProcessingJob"]
 PARAMETER = Base.metadata.tables["ProcessingJobParameter"]
@@ -100,6 +102,16 @@ class CreateJob(CommandParameters):
             raise ValueError("expected a data collection in DCID, or sweeps; seen neither")
         return self
 
+    def row(self) -> dict[str, Any]:
+        """Return the row of ProcessingJob, but for its time."""
+        return {
+            "dataCollectionId": self.dcid or None,
+            "displayName": self.displayname,
+            "comments": self.comment,
+            "recipe": self.recipe,
+            "automatic": self.source == AUTOMATIC,
+        }
+
     @property
     def entry(self) -> str | None:
         """What names an automatic job: asked for again, by whichever message, it's the same job."""
@@ -126,15 +138,7 @@ def create_ispyb_job(connection: Connection, job: CreateJob) -> JobId:
         No sweeps are given, and ISPyB doesn't know the data collection's images.
     """
     sweeps = job.sweeps or (_all_images(connection, job.dcid),)
-    row = {
-        "dataCollectionId": job.dcid or None,
-        "displayName": job.displayname,
-        "comments": job.comment,
-        "recipe": job.recipe,
-        "automatic": job.source == AUTOMATIC,
-        "recordTimestamp": datetime.now(),
-    }
-    job_id = JobId(insert_row(connection, JOB, row))
+    job_id = JobId(insert_row(connection, JOB, job.row() | {"recordTimestamp": datetime.now()}))
     of_job = {"processingJobId": job_id}
     parameters = [of_job | {"parameterKey": one.key, "parameterValue": one.value} for one in job.parameters]
     insert_rows(connection, PARAMETER, parameters)
@@ -143,6 +147,30 @@ def create_ispyb_job(connection: Connection, job: CreateJob) -> JobId:
     ]
     insert_rows(connection, SWEEP, images)
     return job_id
+
+
+def find_automatic_job(connection: Connection, job: CreateJob) -> JobId | None:
+    """Return the first automatic job that is all that is asked for; None if there is none, or a person asks.
+
+    One that was written in part isn't the same. Whoever makes both at the same time may find neither.
+    """
+    if job.source != AUTOMATIC:
+        return None
+    sweeps = job.sweeps or (_all_images(connection, job.dcid),)
+    images = sorted((sweep.dcid, sweep.start, sweep.end) for sweep in sweeps)
+    parameters = sorted((one.key, one.value) for one in job.parameters)
+    same = [JOB.c[name].is_not_distinct_from(value) for name, value in fit_row(JOB, job.row()).items()]
+    for job_id in connection.scalars(select(JOB.c.processingJobId).where(*same).order_by(JOB.c.processingJobId)):
+        if _rows_of(connection, job_id, SWEEP, "dataCollectionId", "startImage", "endImage") == images and (
+            _rows_of(connection, job_id, PARAMETER, "parameterKey", "parameterValue") == parameters
+        ):
+            return JobId(job_id)
+    return None
+
+
+def _rows_of(connection: Connection, job_id: int, table: Table, *names: str) -> list[tuple[Any, ...]]:
+    statement = select(*(table.c[name] for name in names)).where(table.c.processingJobId == job_id)
+    return sorted(tuple(row) for row in connection.execute(statement))
 
 
 def announce_job(job: CreateJob, job_id: JobId) -> Announcement:
@@ -165,7 +193,9 @@ def update_ispyb_job(connection: Connection, job: UpdateJob) -> int:
 
 def _all_images(connection: Connection, dcid: Dcid) -> JobSweep:
     columns = COLLECTION.c.startImageNumber, COLLECTION.c.numberOfImages
-    images = connection.execute(select(*columns).where(COLLECTION.c.dataCollectionId == dcid)).one_or_none()
+    statement = select(*columns).where(COLLECTION.c.dataCollectionId == dcid)
+    with looking(connection, COLLECTION) as reading:
+        images = reading.execute(statement).one_or_none()
     if images is None:
         raise MessageRefused(f"ISPyB has no data collection {dcid}")
     return sweep_of(dcid, *images)
@@ -195,6 +225,14 @@ def sweep_of(dcid: Dcid, start: int | None, number: int | None) -> JobSweep:
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
-    "create_ispyb_job": Command(CreateJob, create_ispyb_job, entry=lambda job: job.entry, announce=announce_job),
-    "update_ispyb_job": Command(UpdateJob, update_ispyb_job),
+    "create_ispyb_job": Command(
+        CreateJob,
+        create_ispyb_job,
+        entry=lambda job: job.entry,
+        announce=announce_job,
+        needs=inserts(JOB, PARAMETER, SWEEP),
+        sometimes=(Sometimes("no sweeps", lambda job: not job.sweeps, looks_up(COLLECTION)),),
+        earlier=Earlier(find_automatic_job, frozenset({JOB.name, PARAMETER.name, SWEEP.name, COLLECTION.name})),
+    ),
+    "update_ispyb_job": Command(UpdateJob, update_ispyb_job, needs=changes(JOB)),
 }

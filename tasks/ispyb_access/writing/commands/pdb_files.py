@@ -10,6 +10,8 @@ from sqlalchemy import Connection
 
 from blocks.errors import MessageRefused
 from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.grants.looking import looking
+from tasks.ispyb_access.writing.grants.needs import inserts, looks_up
 from tasks.ispyb_access.writing.rows.columns import TEXT_BYTES
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity
 from tasks.ispyb_access.writing.rows.row_parameters import table
@@ -39,7 +41,8 @@ def insert_pdb_files(connection: Connection, files: PdbFiles) -> None:
     MessageRefused
         There is no such protein, or a file can't be read or is larger than 16 MB.
     """
-    require_row(connection, PROTEIN, files.protein_id)
+    with looking(connection, PROTEIN) as reading:
+        require_row(reading, PROTEIN, files.protein_id)
     for file in files.pdb_files:
         contents = _read(Path(file))
         if contents is None:
@@ -67,5 +70,5 @@ def _read(path: Path) -> str | None:
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
-    "insert_pdb_files": Command(PdbFiles, insert_pdb_files),
+    "insert_pdb_files": Command(PdbFiles, insert_pdb_files, needs=inserts(PDB, OWNER) | looks_up(PROTEIN)),
 }

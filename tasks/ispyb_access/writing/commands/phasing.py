@@ -7,6 +7,7 @@ from pydantic import Field
 from sqlalchemy import Connection, Table
 
 from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.grants.needs import inserts
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity, LocalTime, Several
 from tasks.ispyb_access.writing.rows.row_parameters import Count, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, insert_rows
@@ -158,5 +159,12 @@ def insert_phasing_analysis_results(connection: Connection, results: PhasingResu
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
-    "insert_phasing_analysis_results": Command(PhasingResults, insert_phasing_analysis_results),
+    "insert_phasing_analysis_results": Command(
+        PhasingResults,
+        insert_phasing_analysis_results,
+        needs=inserts(
+            *(ANALYSIS, SCALED, Statistics.table, ProgramRun.table, ProgramFile.table),
+            *(Preparation.table, Substructure.table, Phases.table, ModelBuilding.table),
+        ),
+    ),
 }

@@ -11,6 +11,8 @@ from sqlalchemy import Connection, Table, Update, func, or_, select, update
 
 from blocks.errors import MessageRefused
 from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.grants.looking import looking
+from tasks.ispyb_access.writing.grants.needs import Sometimes, changes, inserts, looks_up
 from tasks.ispyb_access.writing.rows.command_parameters import Identity, LocalTime, Several
 from tasks.ispyb_access.writing.rows.row_parameters import In, RowParameters, table
 from tasks.ispyb_access.writing.rows.times import real_time
@@ -125,11 +127,13 @@ def register_processing(connection: Connection, program: RegisterProcessing) -> 
     """Write a program and return its autoProcProgramId."""
     parent = None
     if program.first_scaling_id is not None:
-        parent = connection.scalar(
+        statement = (
             select(AUTOPROC.c.autoProcProgramId)
             .join(SCALING, SCALING.c.autoProcId == AUTOPROC.c.autoProcId)
             .where(SCALING.c.autoProcScalingId == program.first_scaling_id)
         )
+        with looking(connection, AUTOPROC, SCALING) as reading:
+            parent = reading.scalar(statement)
     more = {
         "processingEnvironment": program.environment_text,
         "processingPipelineId": program.pipeline_id,
@@ -224,7 +228,14 @@ def tell_of_ignored(
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
-    "register_processing": Command(RegisterProcessing, register_processing),
-    "update_processing_status": Command(UpdateProcessingStatus, update_processing_status),
-    "update_program_name": Command(UpdateProgramName, update_program_name),
+    "register_processing": Command(
+        RegisterProcessing,
+        register_processing,
+        needs=inserts(PROGRAM),
+        sometimes=(
+            Sometimes("scaling_id", lambda program: program.first_scaling_id is not None, looks_up(AUTOPROC, SCALING)),
+        ),
+    ),
+    "update_processing_status": Command(UpdateProcessingStatus, update_processing_status, needs=changes(PROGRAM)),
+    "update_program_name": Command(UpdateProgramName, update_program_name, needs=changes(PROGRAM)),
 }

@@ -11,10 +11,12 @@ from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
 from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.grants.needs import Needs, Right, changes, inserts, looks_up
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
 from tasks.ispyb_access.writing.rows.writing_rows import require_row
 
 TABLE = Base.metadata.tables["zc_ZocaloBuffer"]
+PROGRAM = Base.metadata.tables["AutoProcProgram"]
 LARGEST = 2**32 - 1  # of the column, an unsigned INT
 
 
@@ -45,7 +47,7 @@ def keep_reference(connection: Connection, named: KeepReference) -> int:
     MessageRefused
         There is no such program.
     """
-    require_row(connection, Base.metadata.tables["AutoProcProgram"], named.program_id)
+    require_row(connection, PROGRAM, named.program_id)
     is_there = connection.scalar(select(TABLE.c["UUID"]).where(_is(named))) is not None
     values = {"AutoProcProgramID": named.program_id, "UUID": named.uuid, "Reference": named.reference}
     if is_there:
@@ -61,6 +63,13 @@ def _is(name: FindReference) -> ColumnElement[bool]:
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
-    "find_reference": Command(FindReference, find_reference, is_repeatable=True),
-    "keep_reference": Command(KeepReference, keep_reference, is_repeatable=True),
+    "find_reference": Command(
+        FindReference, find_reference, is_repeatable=True, needs=Needs({TABLE.name: Right.SELECT})
+    ),
+    "keep_reference": Command(
+        KeepReference,
+        keep_reference,
+        is_repeatable=True,
+        needs=inserts(TABLE) | changes(TABLE) | looks_up(PROGRAM),
+    ),
 }

@@ -11,6 +11,8 @@ from sqlalchemy import Column, Connection, select
 from blocks.errors import MessageRefused
 from tasks.ispyb_access.character_sets import can_hold
 from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.grants.looking import looking
+from tasks.ispyb_access.writing.grants.needs import looks_up
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
 from tasks.ispyb_access.writing.rows.writing_rows import require_row
 
@@ -83,8 +85,9 @@ def retrieve_programs_for_job_id(connection: Connection, job: JobPrograms) -> li
     MessageRefused
         There is no such job.
     """
-    require_row(connection, JOB, job.rpid)
-    return _read(connection, PROGRAM_COLUMNS, PROGRAM.c.processingJobId, job.rpid)
+    with looking(connection, JOB, PROGRAM) as reading:
+        require_row(reading, JOB, job.rpid)
+        return _read(reading, PROGRAM_COLUMNS, PROGRAM.c.processingJobId, job.rpid)
 
 
 def retrieve_program_attachments_for_program_id(connection: Connection, program: ProgramFiles) -> list[dict[str, Any]]:
@@ -95,8 +98,9 @@ def retrieve_program_attachments_for_program_id(connection: Connection, program:
     MessageRefused
         There is no such program.
     """
-    require_row(connection, PROGRAM, program.program_id)
-    return _read(connection, ATTACHMENT_COLUMNS, ATTACHMENT.c.autoProcProgramId, program.program_id)
+    with looking(connection, PROGRAM, ATTACHMENT) as reading:
+        require_row(reading, PROGRAM, program.program_id)
+        return _read(reading, ATTACHMENT_COLUMNS, ATTACHMENT.c.autoProcProgramId, program.program_id)
 
 
 def retrieve_proposal_title(connection: Connection, name: ProposalName) -> str:
@@ -108,7 +112,8 @@ def retrieve_proposal_title(connection: Connection, name: ProposalName) -> str:
         There is no such proposal, or it has no title.
     """
     code, number = name.code_and_number
-    title = _title(connection, code, number)
+    with looking(connection, PROPOSAL) as reading:
+        title = _title(reading, code, number)
     if title is None:
         raise MessageRefused(f"ISPyB has no proposal {code}{number} with a title")
     return title
@@ -135,8 +140,15 @@ def _read(
 
 COMMANDS: Final[Mapping[str, Command]] = {
     "retrieve_program_attachments_for_program_id": Command(
-        ProgramFiles, retrieve_program_attachments_for_program_id, is_repeatable=True
+        ProgramFiles,
+        retrieve_program_attachments_for_program_id,
+        is_repeatable=True,
+        needs=looks_up(PROGRAM, ATTACHMENT),
     ),
-    "retrieve_programs_for_job_id": Command(JobPrograms, retrieve_programs_for_job_id, is_repeatable=True),
-    "retrieve_proposal_title": Command(ProposalName, retrieve_proposal_title, is_repeatable=True),
+    "retrieve_programs_for_job_id": Command(
+        JobPrograms, retrieve_programs_for_job_id, is_repeatable=True, needs=looks_up(JOB, PROGRAM)
+    ),
+    "retrieve_proposal_title": Command(
+        ProposalName, retrieve_proposal_title, is_repeatable=True, needs=looks_up(PROPOSAL)
+    ),
 }

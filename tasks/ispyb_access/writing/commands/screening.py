@@ -8,7 +8,8 @@ from sqlalchemy import Connection, Table
 
 from blocks.identifiers import Dcid
 from tasks.ispyb_access.writing.commands.command import Command
-from tasks.ispyb_access.writing.commands.data_collections import group_of
+from tasks.ispyb_access.writing.commands.data_collections import COLLECTION, group_of
+from tasks.ispyb_access.writing.grants.needs import Sometimes, inserts, looks_up
 from tasks.ispyb_access.writing.rows.command_parameters import Identity
 from tasks.ispyb_access.writing.rows.row_parameters import Count, In, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row
@@ -213,11 +214,26 @@ def insert_screening_strategy_sub_wedge(connection: Connection, sweep: Screening
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
-    "insert_screening": Command(Screening, insert_screening),
-    "insert_screening_input": Command(ScreeningInput, insert_screening_input),
-    "insert_screening_output": Command(ScreeningOutput, insert_screening_output),
-    "insert_screening_output_lattice": Command(ScreeningOutputLattice, insert_screening_output_lattice),
-    "insert_screening_strategy": Command(ScreeningStrategy, insert_screening_strategy),
-    "insert_screening_strategy_sub_wedge": Command(ScreeningStrategySubWedge, insert_screening_strategy_sub_wedge),
-    "insert_screening_strategy_wedge": Command(ScreeningStrategyWedge, insert_screening_strategy_wedge),
+    "insert_screening": Command(
+        Screening,
+        insert_screening,
+        needs=inserts(Screening.table),
+        sometimes=(
+            Sometimes("no dcgid", lambda one: one.dcgid is None and one.dcid is not None, looks_up(COLLECTION)),
+        ),
+    ),
+    "insert_screening_input": Command(ScreeningInput, insert_screening_input, needs=inserts(ScreeningInput.table)),
+    "insert_screening_output": Command(ScreeningOutput, insert_screening_output, needs=inserts(ScreeningOutput.table)),
+    "insert_screening_output_lattice": Command(
+        ScreeningOutputLattice, insert_screening_output_lattice, needs=inserts(ScreeningOutputLattice.table)
+    ),
+    "insert_screening_strategy": Command(
+        ScreeningStrategy, insert_screening_strategy, needs=inserts(ScreeningStrategy.table)
+    ),
+    "insert_screening_strategy_sub_wedge": Command(
+        ScreeningStrategySubWedge, insert_screening_strategy_sub_wedge, needs=inserts(ScreeningStrategySubWedge.table)
+    ),
+    "insert_screening_strategy_wedge": Command(
+        ScreeningStrategyWedge, insert_screening_strategy_wedge, needs=inserts(ScreeningStrategyWedge.table)
+    ),
 }

@@ -9,6 +9,7 @@ from pydantic import AllowInfNan, Field
 from sqlalchemy import Connection, Table, select
 
 from tasks.ispyb_access.writing.commands.command import Command
+from tasks.ispyb_access.writing.grants.needs import Sometimes, changes, inserts, inserts_once
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity, LocalTime
 from tasks.ispyb_access.writing.rows.row_parameters import In, RowParameters, table
 from tasks.ispyb_access.writing.rows.writing_rows import (
@@ -212,17 +213,36 @@ def insert_mxmr_run(connection: Connection, run: MolecularReplacement) -> int:
     MessageRefused
         There is no run of this number.
     """
-    number = upsert_row(connection, RUN, run.id, run.row())
-    program = connection.scalar(select(RUN.c.autoProcProgramId).where(RUN.c.mxMRRunId == number))
-    state = run.row(of=PROGRAM) | {"recordTimeStamp": run.endtime}
-    if program is None:
-        program = insert_row(connection, PROGRAM, state | {"processingStartTime": run.starttime or datetime.now()})
-        update_row(connection, RUN, number, {"autoProcProgramId": program})
-    else:
-        update_row(connection, PROGRAM, program, state)
+    number, program = _insert_run(connection, run) if run.id is None else _change_run(connection, run, run.id)
     for file in run.files():
         _attach(connection, program, file, run.endtime)
     return number
+
+
+def _insert_run(connection: Connection, run: MolecularReplacement) -> tuple[int, int]:
+    """Write a run and its program; return their numbers. The program comes first: nothing has to be changed then."""
+    program = insert_row(connection, PROGRAM, _started(run))
+    return insert_row(connection, RUN, run.row() | {"autoProcProgramId": program}), program
+
+
+def _change_run(connection: Connection, run: MolecularReplacement, number: int) -> tuple[int, int]:
+    """Change what is given of a run and of its program, and return their numbers; a run may have no program yet."""
+    update_row(connection, RUN, number, run.row())
+    program: int | None = connection.scalar(select(RUN.c.autoProcProgramId).where(RUN.c.mxMRRunId == number))
+    if program is None:
+        program = insert_row(connection, PROGRAM, _started(run))
+        update_row(connection, RUN, number, {"autoProcProgramId": program})
+    else:
+        update_row(connection, PROGRAM, program, _state(run))
+    return number, program
+
+
+def _state(run: MolecularReplacement) -> dict[str, Any]:
+    return run.row(of=PROGRAM) | {"recordTimeStamp": run.endtime}
+
+
+def _started(run: MolecularReplacement) -> dict[str, Any]:
+    return _state(run) | {"processingStartTime": run.starttime or datetime.now()}
 
 
 def store_dimple_failure(connection: Connection, failure: DimpleFailure) -> int:
@@ -263,10 +283,30 @@ def _attach(connection: Connection, program: int, file: Values, time: datetime |
     return insert_once(connection, FILE, {"autoProcProgramId": program, **identity}, more)
 
 
+OF_RUNS: Final = (
+    Sometimes("a new one", lambda run: run.id is None, inserts(PROGRAM, RUN)),
+    Sometimes("id", lambda run: run.id is not None, inserts(PROGRAM) | changes(PROGRAM, RUN)),
+    Sometimes("files", lambda run: bool(run.files()), inserts_once(FILE)),
+)
+OF_RESULTS: Final = (
+    Sometimes("a new program", lambda one: one.mxmrrun.auto_proc_program_id is None, inserts(PROGRAM)),
+    Sometimes("auto_proc_program_id", lambda one: one.mxmrrun.auto_proc_program_id is not None, changes(PROGRAM)),
+    Sometimes("blobs", lambda one: bool(one.blobs), inserts(BLOB)),
+    Sometimes("attachments", lambda one: bool(one.attachments), inserts_once(FILE)),
+)
+OF_BLOBS: Final = (
+    Sometimes("a new one", lambda blob: blob.id is None, inserts(BLOB)),
+    Sometimes("id", lambda blob: blob.id is not None, changes(BLOB)),
+)
+
 COMMANDS: Final[Mapping[str, Command]] = {
-    "insert_dimple_result": Command(MolecularReplacementResult, insert_dimple_result),
-    "insert_metal_id_result": Command(MolecularReplacementResult, insert_metal_id_result),
-    "insert_mxmr_run": Command(MolecularReplacement, insert_mxmr_run),
-    "insert_mxmr_run_blob": Command(RunBlob, insert_mxmr_run_blob),
-    "store_dimple_failure": Command(DimpleFailure, store_dimple_failure),
+    "insert_dimple_result": Command(
+        MolecularReplacementResult, insert_dimple_result, needs=inserts(RUN), sometimes=OF_RESULTS
+    ),
+    "insert_metal_id_result": Command(
+        MolecularReplacementResult, insert_metal_id_result, needs=inserts(RUN), sometimes=OF_RESULTS
+    ),
+    "insert_mxmr_run": Command(MolecularReplacement, insert_mxmr_run, sometimes=OF_RUNS),
+    "insert_mxmr_run_blob": Command(RunBlob, insert_mxmr_run_blob, sometimes=OF_BLOBS),
+    "store_dimple_failure": Command(DimpleFailure, store_dimple_failure, needs=inserts(PROGRAM, RUN)),
 }

@@ -54,3 +54,12 @@ PROCEDURES: Final[Mapping[str, Procedure]] = {
     "add_program_attachment": add_program_attachment,
     "add_program_message": add_program_message,
 }
+
+CALLS: Final[Mapping[str, tuple[str, ...]]] = {
+    "add_datacollection_attachment": ("upsert_dc_file_attachment",),
+    "add_program_attachment": (
+        "retrieve_processing_program_attachments_for_program_id_v2",
+        "upsert_processing_program_attachment_v2",
+    ),
+    "add_program_message": ("upsert_processing_program_message",),
+}

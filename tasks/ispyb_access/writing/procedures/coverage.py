@@ -1,6 +1,7 @@
 """Which commands ISPyB's stored procedures can carry out, and what to do about the others.
 
-Each family's module ends in the table of its procedures, by their commands' names.
+Each family's module ends in the tables of its functions, and of the database's procedures that they call, by their
+commands' names.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Final
 
 from tasks.ispyb_access.writing.procedures import (
     attachments,
+    centring,
     data_collections,
     image_quality,
     integration,
@@ -38,6 +40,14 @@ FAMILIES: Final = (
 PROCEDURES: Final[Mapping[str, Procedure]] = {
     name: procedure for family in FAMILIES for name, procedure in family.PROCEDURES.items()
 }
+
+CALLS: Final[Mapping[str, tuple[str, ...]]] = {
+    name: routines for family in (*FAMILIES, centring) for name, routines in family.CALLS.items()
+}
+"""The procedures that a command calls whatever its parameters, by their names in the database."""
+
+LOOK_UPS: Final = centring.LOOK_UPS
+"""What fills in the parameters of commands that are written by SQL, by what only procedures may look up."""
 
 NOT_COVERED: Final = {
     "find_reference": "nothing reads zc_ZocaloBuffer, so the command buffer can't be used",

@@ -78,3 +78,9 @@ PROCEDURES: Final[Mapping[str, Procedure]] = {
     "insert_data_collection_group": insert_data_collection_group,
     "upsert_data_collection_mx": upsert_data_collection_mx,
 }
+
+CALLS: Final[Mapping[str, tuple[str, ...]]] = {
+    "insert_data_collection": ("upsert_dc",),
+    "insert_data_collection_group": ("upsert_dc_group_v3",),
+    "upsert_data_collection_mx": ("upsert_dc",),
+}

@@ -24,3 +24,7 @@ def store_per_image_analysis_results(ispyb: Connector, result: PerImageResult) -
 PROCEDURES: Final[Mapping[str, Procedure]] = {
     PER_IMAGE: store_per_image_analysis_results,
 }
+
+CALLS: Final[Mapping[str, tuple[str, ...]]] = {
+    PER_IMAGE: ("upsert_quality_indicators",),
+}

@@ -70,3 +70,10 @@ PROCEDURES: Final[Mapping[str, Procedure]] = {
     "upsert_integration": upsert_integration,
     "write_autoproc": write_autoproc,
 }
+
+CALLS: Final[Mapping[str, tuple[str, ...]]] = {
+    "insert_scaling": ("insert_processing_scaling_v2",),
+    "register_integration": ("upsert_processing_integration",),
+    "upsert_integration": ("upsert_processing_integration",),
+    "write_autoproc": ("upsert_processing",),
+}

@@ -73,3 +73,12 @@ PROCEDURES: Final[Mapping[str, Procedure]] = {
     "create_ispyb_job": create_ispyb_job,
     "update_ispyb_job": update_ispyb_job,
 }
+
+CALLS: Final[Mapping[str, tuple[str, ...]]] = {
+    "create_ispyb_job": (
+        "upsert_processing_job",
+        "upsert_processing_job_parameter",
+        "upsert_processing_job_image_sweep",
+    ),
+    "update_ispyb_job": ("retrieve_processing_job_v2", "upsert_processing_job"),
+}

@@ -42,3 +42,7 @@ def _plain(value: Any) -> Any:
 PROCEDURES: Final[Mapping[str, Procedure]] = {
     "insert_phasing_analysis_results": insert_phasing_analysis_results,
 }
+
+CALLS: Final[Mapping[str, tuple[str, ...]]] = {
+    "insert_phasing_analysis_results": ("insert_phasing_analysis_results",),
+}

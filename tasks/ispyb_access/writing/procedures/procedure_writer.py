@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -13,13 +13,15 @@ from sqlalchemy.exc import DBAPIError
 from blocks.errors import ConfigurationError, MessageRefused
 from blocks.ispyb_connection import safe_url, transaction
 from blocks.ispyb_faults import explain
-from tasks.ispyb_access.writing.commands import CarryOut, CommandCall
+from tasks.ispyb_access.writing.commands import CommandCall
 from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE, PerImageResult
 from tasks.ispyb_access.writing.ledger import has_ledger, write_once
 from tasks.ispyb_access.writing.procedures.calling import Procedures
-from tasks.ispyb_access.writing.procedures.coverage import NOT_COVERED, PROCEDURES
+from tasks.ispyb_access.writing.procedures.coverage import LOOK_UPS, NOT_COVERED, PROCEDURES
 from tasks.ispyb_access.writing.refusals import named
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
+
+Parameters = TypeVar("Parameters", bound=CommandParameters)
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +45,6 @@ class ProcedureWriter:
         The database is of a kind that has no procedures.
     """
 
-    is_atomic = False
-
     def __init__(self, engine: Engine) -> None:
         if engine.dialect.name not in {"mysql", "mariadb"}:
             raise ConfigurationError(
@@ -53,15 +53,15 @@ class ProcedureWriter:
             )
         self._engine, self._procedures = engine, Procedures(engine.url)
         logger.info(
-            "ISPyB at %s is written by its stored procedures, which commit one by one: at least once, not exactly once",
+            "what stored procedures write to ISPyB at %s is committed one by one: at least once, not exactly once",
             safe_url(engine),
         )
 
     @contextmanager
-    def session(self, entry: str | None) -> Iterator[CarryOut]:
+    def session(self, entry: str | None) -> Iterator[ProcedureSession]:
         """Give what carries out commands, but for those that were carried out before under this entry's name."""
         is_entered = has_ledger(self._engine)
-        yield _Session(self, entry if is_entered else None, is_entered).carry_out
+        yield ProcedureSession(self, entry if is_entered else None, is_entered)
 
     def write_images(self, results: Sequence[PerImageResult]) -> None:
         """Write the results, image by image; a refusal names the image, and those before it are written."""
@@ -77,6 +77,12 @@ class ProcedureWriter:
                     "recipe, or have the grants given for PLAZA_ISPYB_WRITER=sql"
                 )
             return self._procedures.call(lambda ispyb: PROCEDURES[name](ispyb, parameters))
+
+    def look_up(self, name: str, parameters: Parameters) -> Parameters:
+        """Return a command's parameters with what procedures know of them. Raises as `Writer.session` does."""
+        with self._understood(), named(name, parameters, safe_url(self._engine)):
+            found: Parameters = self._procedures.call(lambda ispyb: LOOK_UPS[name](ispyb, parameters))
+            return found
 
     def call_once(self, entry: str, name: str, parameters: CommandParameters) -> Any:
         """Carry out a command unless the ledger knows it; return its answer, new or old."""
@@ -95,13 +101,16 @@ class ProcedureWriter:
             raise explain(safe_url(self._engine), error) from error
 
 
-class _Session:
+class ProcedureSession:
     """The commands of one piece of work, each with an entry of its own in the ledger."""
+
+    left = "the steps before it stay written"
 
     def __init__(self, writer: ProcedureWriter, entry: str | None, has_ledger: bool) -> None:
         self._writer, self._entry, self._has_ledger, self._done = writer, entry, has_ledger, 0
 
-    def carry_out(self, call: CommandCall) -> Any:
+    def __call__(self, call: CommandCall) -> Any:
+        """Carry out a command, unless the ledger has its answer."""
         self._done += 1
         entry = self._entry_of(call)
         if entry is None:

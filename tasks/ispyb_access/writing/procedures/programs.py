@@ -94,3 +94,9 @@ PROCEDURES: Final[Mapping[str, Procedure]] = {
     "update_processing_status": update_processing_status,
     "update_program_name": update_program_name,
 }
+
+CALLS: Final[Mapping[str, tuple[str, ...]]] = {
+    "register_processing": ("upsert_processing_program_v2",),
+    "update_processing_status": ("upsert_processing_program_v2",),
+    "update_program_name": ("upsert_processing_program_v2",),
+}

@@ -79,3 +79,13 @@ PROCEDURES: Final[Mapping[str, Procedure]] = {
     "insert_screening_strategy_sub_wedge": insert_screening_strategy_sub_wedge,
     "insert_screening_strategy_wedge": insert_screening_strategy_wedge,
 }
+
+CALLS: Final[Mapping[str, tuple[str, ...]]] = {
+    "insert_screening": ("insert_screening_v2",),
+    "insert_screening_input": ("insert_screening_input",),
+    "insert_screening_output": ("insert_screening_output_v2",),
+    "insert_screening_output_lattice": ("insert_screening_output_lattice",),
+    "insert_screening_strategy": ("insert_screening_strategy",),
+    "insert_screening_strategy_sub_wedge": ("insert_screening_strategy_sub_wedge",),
+    "insert_screening_strategy_wedge": ("insert_screening_strategy_wedge",),
+}

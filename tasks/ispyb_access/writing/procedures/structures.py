@@ -69,6 +69,12 @@ PROCEDURES: Final[Mapping[str, Procedure]] = {
     "store_dimple_failure": store_dimple_failure,
 }
 
+CALLS: Final[Mapping[str, tuple[str, ...]]] = {
+    "insert_mxmr_run": ("upsert_mrrun",),
+    "insert_mxmr_run_blob": ("upsert_mrrun_blob",),
+    "store_dimple_failure": ("upsert_mrrun",),
+}
+
 NOT_COVERED: Final[Mapping[str, str]] = {
     "insert_dimple_result": "insert_mxmr_run and insert_mxmr_run_blob write the run, its files and the blobs' views",
     "insert_metal_id_result": "nothing writes where blobs are",

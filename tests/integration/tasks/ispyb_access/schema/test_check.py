@@ -10,6 +10,7 @@ from blocks.ispyb_connection import open_engine
 from blocks.sqlite_file import make_file
 from flows.cli.ispyb.tables import app
 from tasks.ispyb_access.schema.check import NOT_USED, USED, check_schema
+from tasks.ispyb_access.schema.rights import READ
 from tasks.ispyb_access.schema.tables import METADATA, SCHEMA_VERSION
 from tests.support.checkout import CHECKOUT
 
@@ -86,3 +87,10 @@ def test_list_of_used_tables_is_that_of_the_code():
     sources = (CHECKOUT / "tasks" / "ispyb_access").rglob("*.py")
     assert set(USED) == {name for file in sources for name in named.findall(file.read_text())} - {"AdminVar"}
     assert {name.split(".")[0] for name in NOT_USED} <= set(USED) <= set(METADATA.tables)
+
+
+def test_list_of_tables_that_are_read_is_that_of_the_code():
+    named = re.compile(r"""(?:tables|TABLES)\["(\w+)"\]""")
+    rooms = [CHECKOUT / "tasks" / "ispyb_access" / room for room in ("reading", "overviews")]
+    read = {name for room in rooms for file in room.rglob("*.py") for name in named.findall(file.read_text())}
+    assert set(READ) == read

@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from blocks.errors import MessageRefused
 from blocks.settings import Settings
-from blocks.site_ispyb import writer_kind
+from blocks.site_ispyb import connect_reader, writer_kind
 from tasks.ispyb_access.schema.tables import METADATA
 from tasks.ispyb_access.writing.writer import SqlWriter
 from tasks.ispyb_connector.storing import ConnectorParameters, store_in_ispyb
@@ -55,6 +55,27 @@ def test_the_setting_wins_over_the_block_which_speaks_of_its_own_database(
     monkeypatch.setattr("blocks.saved_blocks.find_block", lambda *_, **__: block)
     chosen = settings.model_copy(update={"ispyb_writer": setting, "ispyb_url": url})
     assert writer_kind(chosen) == expected
+
+
+@only_sqlite
+@pytest.mark.parametrize(
+    ("setting", "url", "of_block", "expected"),
+    [
+        (None, None, None, None),
+        (None, None, "sqlite:///of-block", "of-block"),
+        ("sqlite:///of-setting", None, "sqlite:///of-block", "of-setting"),
+        (None, "sqlite:///x", "sqlite:///of-block", None),
+        ("sqlite:///of-setting", "sqlite:///x", None, "of-setting"),
+    ],
+)
+def test_the_user_that_reads_is_that_of_the_same_ispyb(setting, url, of_block, expected, settings, monkeypatch):
+    from blocks.ispyb_database import ISPyBDatabase
+
+    block = ISPyBDatabase(url=SecretStr("mysql://x/y"), read_url=of_block and SecretStr(of_block))
+    monkeypatch.setattr("blocks.site_ispyb.has_prefect_api", lambda: True)
+    monkeypatch.setattr("blocks.saved_blocks.find_block", lambda *_, **__: block)
+    reader = connect_reader(settings.model_copy(update={"ispyb_read_url": setting, "ispyb_url": url}))
+    assert (reader and reader.url.database) == expected
 
 
 def test_an_unknown_writer_is_no_setting():

@@ -41,10 +41,10 @@ def test_same_answers_have_the_same_outcome():
 
 
 @pytest.mark.parametrize(
-    ("is_atomic", "left"), [(True, "nothing of the list is written"), (False, "the steps before it stay written")]
+    ("said", "left"), [({}, "nothing of the list is written"), ({"left": lambda: "all stays"}, "all stays")]
 )
-def test_fault_is_said_of_the_command_that_had_it(is_atomic, left):
-    calls = list_of(REGISTER, TELL).calls(is_atomic=is_atomic)
+def test_fault_is_said_of_the_command_that_had_it(said, left):
+    calls = list_of(REGISTER, TELL).calls(**said)
     next(calls)
     calls.send(81)
     with pytest.raises(MessageRefused, match=f"step 2 of 2: no such program; {left}"):
