@@ -17,8 +17,10 @@ from dials.array_family import flex
 from dials.command_line.find_spots import phil_scope
 
 from blocks.errors import PlazaError
-from tasks.diffraction.data_sets import DataSet, DataSets, explain_failure
 from tasks.diffraction.errors import ImageUnreadable
+from tasks.diffraction.image_files.data_set import DataSet
+from tasks.diffraction.image_files.data_sets import DataSets
+from tasks.diffraction.image_files.explaining import explain_failure
 from tasks.diffraction.requests import ImageStatistics, SpotFindingOptions
 
 

@@ -16,8 +16,10 @@ from dxtbx import flumpy
 from PIL import Image
 
 from blocks.errors import PassingFault, PlazaError
-from tasks.diffraction.data_sets import DataSet, DataSets, explain_failure
 from tasks.diffraction.errors import ImageUnreadable
+from tasks.diffraction.image_files.data_set import DataSet
+from tasks.diffraction.image_files.data_sets import DataSets
+from tasks.diffraction.image_files.explaining import explain_failure
 from tasks.diffraction.requests import PreviewRequest, names_in_full
 from tasks.step import USUAL_RETRIES
 from tasks.step.atomic_file import write_atomically

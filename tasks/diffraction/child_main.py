@@ -78,7 +78,7 @@ class RequestHandler:
 
     def __init__(self) -> None:
         from tasks.diffraction import analyser, bitmaps
-        from tasks.diffraction.data_sets import DataSets
+        from tasks.diffraction.image_files.data_sets import DataSets
 
         self._make_analyser = analyser.Analyser
         self._draw_preview = bitmaps.draw_preview

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from dxtbx.format.Format import Format
 
-from tasks.diffraction.plain_names import plain_name
+from tasks.diffraction.image_files.plain_names import plain_name
 
 START_BYTES = 16 * 1024
 """More than any header that is looked at: that of a CBF file has 2 KB, those of CCD detectors 0.5 to 8 KB."""

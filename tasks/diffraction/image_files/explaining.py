@@ -5,8 +5,11 @@ from __future__ import annotations
 import traceback
 from zlib import error as ZlibError  # noqa: N812 - as the exception that it is
 
+from tasks.diffraction.errors import ImageAwaited, ImageUnreadable
 from tasks.diffraction.image_files import cbf, ccd
+from tasks.diffraction.image_files.completeness import may_be_in_the_making
 from tasks.diffraction.image_files.content import ImageContent
+from tasks.step import USUAL_RETRIES
 
 _STARTS = {
     b"\x89HDF": "an HDF5 file",
@@ -33,6 +36,33 @@ def describe_error(error: Exception) -> str:
         return words
     frames = traceback.extract_tb(error.__traceback__)
     return f"{type(error).__name__} at `{frames[-1].line}`" if frames else type(error).__name__
+
+
+def explain_failure(error: Exception, doing: str, content: ImageContent | None = None) -> ImageUnreadable:
+    """Return the error for what DIALS couldn't do with an image file: it may pass, or the file is to blame.
+
+    Parameters
+    ----------
+    doing
+        What it was to do, in words.
+    content
+        What the file held when it was read; None for a master.
+    """
+    reason = explain(content, error)
+    if USUAL_RETRIES.may_pass(error):
+        return ImageAwaited(f"DIALS can't {doing} now: {reason}")
+    if content is not None and _may_be_unfinished(content):
+        return ImageAwaited(f"DIALS can't {doing} yet: {reason}; the file has just been written to")
+    return ImageUnreadable(f"DIALS can't {doing}: {reason}")
+
+
+def _may_be_unfinished(content: ImageContent) -> bool:
+    if ccd.tells_no_length(content.start):
+        return may_be_in_the_making(content)
+    try:
+        return content.has_changed
+    except OSError:  # it was removed or replaced while DIALS read it
+        return True
 
 
 def explain(content: ImageContent | None, error: Exception) -> str:

@@ -159,7 +159,7 @@ def test_missing_data_file_is_named(pictures, analyser, tmp_path):
 
 
 def test_half_written_image_is_an_error_until_it_is_complete(pictures, analyser, tmp_path):
-    from tasks.diffraction.data_sets import ImageUnreadable
+    from tasks.diffraction.errors import ImageUnreadable
 
     whole = Path(pictures.rotation_cbfs[0])
     part = tmp_path / whole.name
@@ -200,7 +200,7 @@ def test_replaced_files_are_read_anew(pictures, analyser, tmp_path):
     ],
 )
 def test_error_says_what_is_wrong_with_which_file(pictures, analyser, file, scan_range, complaint):
-    from tasks.diffraction.data_sets import ImageUnreadable
+    from tasks.diffraction.errors import ImageUnreadable
 
     with pytest.raises(ImageUnreadable, match=complaint):
         analyser.analyse(getattr(pictures, file, file), scan_range)

@@ -176,7 +176,7 @@ LAYOUTS = {
 @pytest.mark.parametrize(("make", "absent"), LAYOUTS.values(), ids=LAYOUTS)
 def test_images_are_those_of_dials_and_absent_ones_are_refused(make, absent, master, rendered):
     from tasks.diffraction.analyser import Analyser
-    from tasks.diffraction.data_sets import DataSets
+    from tasks.diffraction.image_files.data_sets import DataSets
 
     make(master, rendered)
     data_sets = DataSets()

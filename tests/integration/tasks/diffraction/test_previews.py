@@ -18,7 +18,7 @@ pytestmark = pytest.mark.dials
 @pytest.fixture
 def draw(tmp_path):
     from tasks.diffraction.bitmaps import draw_preview
-    from tasks.diffraction.data_sets import DataSets
+    from tasks.diffraction.image_files.data_sets import DataSets
 
     def draw(file, index=1):
         names = [str(tmp_path / "jpegs" / name) for name in ("a.jpeg", "at.jpeg")]
@@ -44,7 +44,7 @@ def test_shades_are_those_of_dials_but_for_gaps(pictures, tmp_path):
     from dxtbx.model.experiment_list import ExperimentListFactory
 
     from tasks.diffraction import bitmaps
-    from tasks.diffraction.data_sets import open_data_set
+    from tasks.diffraction.image_files.opening import open_data_set
 
     file = pictures.rotation_cbfs[0]
     options = phil_scope.extract()
@@ -72,7 +72,7 @@ def test_preview_and_thumbnail_of_a_master_and_of_a_cbf_are_alike(pictures, draw
 
 def test_masked_and_saturated_pixels_are_grey_whatever_they_count(pictures, tmp_path):
     from tasks.diffraction import bitmaps
-    from tasks.diffraction.data_sets import open_data_set
+    from tasks.diffraction.image_files.opening import open_data_set
 
     folder = Path(shutil.copytree(Path(pictures.rotation_master).parent, tmp_path / "scan"))
     master = folder / Path(pictures.rotation_master).name
@@ -95,7 +95,7 @@ def test_masked_and_saturated_pixels_are_grey_whatever_they_count(pictures, tmp_
 
 def test_overloads_of_a_cbf_and_of_a_ccd_are_grey(tmp_path):
     from tasks.diffraction import bitmaps
-    from tasks.diffraction.data_sets import open_data_set
+    from tasks.diffraction.image_files.opening import open_data_set
 
     pixels = np.full((50, 60), 50, dtype=np.int32)
     pixels[10, 20] = 65535  # where a pixel of 16 bits ends
@@ -118,7 +118,7 @@ def test_only_image_of_a_file_is_drawn_whatever_its_number(name, index, draw, tm
 @pytest.fixture
 def draw_by_default(tmp_path):
     from tasks.diffraction.bitmaps import draw_preview
-    from tasks.diffraction.data_sets import DataSets
+    from tasks.diffraction.image_files.data_sets import DataSets
     from tasks.image_previews import read_request
 
     def draw(file, **payload):
@@ -165,7 +165,7 @@ def test_nothing_but_the_two_pictures_is_left(pictures, draw, tmp_path):
     [("/nowhere/a_0001.cbf", 1, "does not exist"), ("rotation_master", 7, "has images 1 to 6; asked for was 7")],
 )
 def test_image_that_is_not_there_is_an_error(pictures, draw, file, index, complaint, tmp_path):
-    from tasks.diffraction.data_sets import ImageUnreadable
+    from tasks.diffraction.errors import ImageUnreadable
 
     with pytest.raises(ImageUnreadable, match=complaint):
         draw(getattr(pictures, file, file), index)
@@ -174,7 +174,7 @@ def test_image_that_is_not_there_is_an_error(pictures, draw, file, index, compla
 
 def test_place_that_can_not_be_written_to_is_named(pictures, tmp_path):
     from tasks.diffraction.bitmaps import PreviewUnwritable, draw_preview
-    from tasks.diffraction.data_sets import DataSets
+    from tasks.diffraction.image_files.data_sets import DataSets
 
     (tmp_path / "file").touch()
     output = f"{tmp_path}/file/a.jpeg"

@@ -265,7 +265,7 @@ def test_file_that_is_removed_or_written_to_while_dials_reads_it_is_waited_for(a
 
 def test_names_of_any_kind_are_read(analyse, tmp_path):
     from tasks.diffraction import bitmaps
-    from tasks.diffraction.data_sets import open_data_set
+    from tasks.diffraction.image_files.opening import open_data_set
 
     for name in (
         "25% DMSO",
@@ -288,11 +288,11 @@ def test_names_of_any_kind_are_read(analyse, tmp_path):
 
 def test_image_that_is_being_written_is_not_read_twice(analyse, tmp_path, monkeypatch):
     """What was checked is what is analysed: a thread cuts the file right after the check."""
-    from tasks.diffraction import data_sets
+    from tasks.diffraction.image_files import opening
 
     file = tmp_path / "a_1.cbf"
     file.write_bytes(CBF)
-    check = data_sets.require_complete
+    check = opening.require_complete
 
     def check_then_cut(content):
         check(content)
@@ -300,5 +300,5 @@ def test_image_that_is_being_written_is_not_read_twice(analyse, tmp_path, monkey
         cutter.start()
         cutter.join()
 
-    monkeypatch.setattr(data_sets, "require_complete", check_then_cut)
+    monkeypatch.setattr(opening, "require_complete", check_then_cut)
     assert analyse(str(file)).n_spots_total == 0

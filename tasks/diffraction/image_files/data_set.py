@@ -1,0 +1,104 @@
+"""An image file as DIALS sees it: its models, and its images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tasks.diffraction.image_files.content import ImageContent
+from tasks.diffraction.image_files.hdf5_frames import require_stored
+from tasks.nexus.errors import NotReady, UnusableMaster
+from tasks.nexus.images import MasterImages
+from tasks.nexus.metadata import Metadata, require_metadata
+from tasks.nexus.opening import are_as_before
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """An image file's models (a DIALS ExperimentList) and its images.
+
+    Parameters
+    ----------
+    images
+        Those of a master whose layout Plaza knows.
+    is_direct
+        They are read from the data files, not by dxtbx.
+    metadata
+        What the models and the mask of a master were read from.
+    content
+        What a file that isn't a master held when it was read.
+    """
+
+    file: str
+    experiments: Any
+    images: MasterImages | None = None
+    is_direct: bool = False
+    metadata: Metadata = field(default_factory=lambda: Metadata({}, 0))
+    content: ImageContent | None = None
+
+    @property
+    def imageset(self) -> Any:
+        """All images of the file."""
+        return self.experiments[0].imageset
+
+    @property
+    def is_single_image(self) -> bool:
+        """Whether the file is one image, which needs no number."""
+        return self.content is not None and len(self.imageset) == 1
+
+    @cached_property
+    def static_mask(self) -> Any:
+        """Which pixels are usable in any image, a flex.bool for each panel; None: all are."""
+        file = self.content.plain_name if self.content else self.file
+        return self.imageset.get_format_class().get_instance(file).get_static_mask()
+
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether the next image may be read with what is open now.
+
+        Where dxtbx reads by a virtual dataset, its handle and one of a data file must not be open at once.
+        """
+        return self.is_direct or self.images is None or not self.images.layout.is_virtual
+
+    def as_of_now(self) -> DataSet | None:
+        """Return the data set, if what its models, its mask and its images' places were read from is as before.
+
+        What is said of an image may not depend on what this process has read before.
+        """
+        if self.images is not None and not _are_in_place(self.images):
+            return None
+        if are_as_before(self.metadata.versions):
+            return self
+        if self.images is None:
+            return None
+        try:
+            metadata = require_metadata(self.file)
+        except (NotReady, UnusableMaster):
+            return None
+        return replace(self, metadata=metadata) if metadata.fingerprint == self.metadata.fingerprint else None
+
+    def require(self, scan_range: tuple[int, int] | None = None) -> None:
+        """Make sure that images (from 1, both ends included; all if None) are stored, if dxtbx is to read them.
+
+        Raises
+        ------
+        FrameMissing
+            One isn't, or its data file isn't there.
+        """
+        if self.images is None or self.is_direct:
+            return
+        first, last = scan_range or (1, len(self.imageset))
+        require_stored(self.images, range(max(first, 1) - 1, last))
+
+    def close(self) -> None:
+        """Close the files that are open."""
+        if self.images is not None:
+            self.images.close()
+
+
+def _are_in_place(images: MasterImages) -> bool:
+    """Tell whether the files are as before that say where the images are, and no further one has come."""
+    awaits = images.layout.awaits
+    return are_as_before(images.layout.read_from) and not (awaits and Path(awaits.file).exists())

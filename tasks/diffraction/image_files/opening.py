@@ -1,0 +1,138 @@
+"""Read the models of an image file, once all is there that DIALS reads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import dials.array_family.flex  # noqa: F401 - without it dxtbx's C++ can't return reflection tables
+from dxtbx.format.Format import Format
+from dxtbx.format.image import ImageBool  # noqa: F401 - registers the type of external masks
+from dxtbx.model.experiment_list import ExperimentListFactory
+
+from blocks.errors import PlazaError
+from tasks.diffraction.errors import ImageMissing, ImageUnreadable
+from tasks.diffraction.image_files.completeness import require_complete, require_file, unreachable
+from tasks.diffraction.image_files.content import ImageContent
+from tasks.diffraction.image_files.data_set import DataSet
+from tasks.diffraction.image_files.explaining import explain_failure
+from tasks.diffraction.image_files.hdf5_frames import FrameReader, read_panel_form, reads_plain_frames
+from tasks.diffraction.requests import MASTER_SUFFIXES
+from tasks.nexus.errors import FileAbsent, NoImages, NoImagesYet, NotReady
+from tasks.nexus.images import MasterImages
+from tasks.nexus.metadata import Metadata, require_metadata
+from tasks.nexus.opening import file_version, not_ready_or_unusable, open_beside_dxtbx
+
+
+def open_data_set(file: str) -> DataSet:
+    """Read the models of an image file.
+
+    Raises
+    ------
+    ImageUnreadable
+        It's missing or no format of dxtbx's reads it.
+    """
+    _forget_last_file()
+    require_file(file)  # in a folder DIALS would take whatever image it finds first; a pipe has no end
+    return _open_master(file) if file.lower().endswith(MASTER_SUFFIXES) else _open_single_image(file)
+
+
+def _open_master(file: str) -> DataSet:
+    """Read the models of a master, once all is there that DIALS reads besides the images."""
+    # Before dxtbx opens it in its own way, and before anything is read that may then change.
+    metadata = Metadata({file: file_version(file)}, 0)
+    images: MasterImages | None = None
+    unknown: PlazaError | None = None
+    try:
+        images = MasterImages.of(file, open_beside_dxtbx)
+        metadata = require_metadata(file)
+    except (NoImages, NoImagesYet) as error:  # dxtbx may know such files, in which nothing is virtual
+        unknown = error
+    except NotReady as error:
+        raise _missing(file, error) from error
+    try:
+        experiments = _read_experiments(file)
+    except Exception as error:
+        known = unknown or (images.layout.awaits if images else None)
+        raise _unreadable_master(file, error, known) from error
+    if images is not None:
+        # A fault of a file system in between would have been no mask to dxtbx, and no error.
+        _recheck(file)
+    return replace(_read_frames_directly(file, experiments, images), metadata=metadata)
+
+
+def _recheck(file: str) -> None:
+    try:
+        require_metadata(file)
+    except NotReady as error:
+        raise _missing(file, error) from error
+
+
+def _read_experiments(file: str) -> Any:
+    experiments: Any = ExperimentListFactory.from_filenames([file])
+    if not experiments:
+        raise ValueError("no format of dxtbx's knows it")
+    return experiments
+
+
+def _missing(file: str, error: NotReady) -> ImageMissing:
+    if isinstance(error, FileAbsent) and error.file == file:
+        return ImageMissing(f"the image file {file} does not exist")
+    if error.file == file:
+        return ImageMissing(f"the image file {error}")
+    return ImageMissing(f"{file} can't be read yet: it waits for {error}")
+
+
+def _open_single_image(file: str) -> DataSet:
+    try:
+        content = ImageContent(file)
+    except OSError as error:
+        raise unreachable(file, error) from error
+    require_complete(content)
+    content.release()
+    try:
+        experiments = _read_experiments(content.plain_name)
+    except Exception as error:
+        raise explain_failure(error, f"read {file}", content) from error
+    return DataSet(file, experiments, content=content)
+
+
+def _unreadable_master(file: str, error: Exception, known: PlazaError | None) -> ImageUnreadable:
+    """Return what it means that dxtbx can't read a master of which something is known to lack, or nothing."""
+    if isinstance(known, NotReady):
+        return _missing(file, known)
+    _recheck(file)
+    fault = not_ready_or_unusable(error, file)
+    if isinstance(fault, NotReady):
+        return _missing(file, fault)
+    if known is not None:
+        return ImageUnreadable(f"DIALS can't read {file}: {known}")
+    return explain_failure(error, f"read {file}")
+
+
+def _read_frames_directly(file: str, experiments: Any, images: MasterImages | None) -> DataSet:
+    """Replace the reader of a NXmx master's images by a FrameReader, where the master's layout allows."""
+    imageset = experiments[0].imageset
+    format_class = imageset.get_format_class()
+    if images is None or len(experiments.imagesets()) > 1 or not reads_plain_frames(format_class):
+        return DataSet(file, experiments, images)
+    form = read_panel_form(images.layout, format_class.get_instance(file))
+    if form is None:
+        return DataSet(file, experiments, images)
+    # dxtbx's way to an imageset of the same models with another reader.
+    direct = imageset.partial_set(FrameReader(images, form, len(imageset)), 0, len(imageset))
+    for experiment in experiments:
+        experiment.imageset = direct
+    return DataSet(file, experiments, images, is_direct=True)
+
+
+def _forget_last_file() -> None:
+    """Empty dxtbx's cache of the last file: it goes by the name, also when the file was since replaced or completed."""
+    cache = Format.get_cache_controller()
+    cache._cache_tag = cache._cache = None  # noqa: SLF001 - dxtbx has no public way
+    pending: list[Any] = [Format]
+    while pending:
+        format_class = pending.pop()
+        pending.extend(format_class.__subclasses__())
+        if "_current_filename_" in vars(format_class):
+            format_class._current_filename_ = format_class._current_instance_ = None
