@@ -1,5 +1,7 @@
 """What can go wrong, named for what happened. Every error of Plaza's own is a PlazaError."""
 
+from collections.abc import Iterator
+
 
 class PlazaError(Exception):
     """Base of Plaza's errors: the message says what was expected, what was seen and what to do."""
@@ -66,3 +68,13 @@ class UnknownDeadLetter(PlazaError):
 
 class DamagedDeadLetter(PlazaError):
     """A dead letter's file doesn't hold one: somebody has changed it."""
+
+
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, what it comes from, what that comes from, and so on."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:  # a chain may be closed by hand
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)

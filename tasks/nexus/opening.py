@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from blocks.errors import causes_of
 from tasks.nexus.errors import FileAbsent, FileBusy, NotReady, UnusableMaster
 from tasks.nexus.locks import is_held_by_writer
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 IN_THE_MAKING_S = 600.0
 """Since a file was last written, after which it isn't taken to be in the making.
 
-A writer or a copy that is alive writes more often; who waits for its step's retries gives up sooner anyway, and a file
-watcher learns in the end why nothing more comes.
+A writer or a copy that is alive writes more often; the rest is for a file server whose clock is behind ours. Who waits
+for its step's retries gives up sooner anyway, and a file watcher learns in the end why nothing more comes.
 """
 
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
@@ -176,16 +177,10 @@ def _say(error: Exception) -> str:
 
 
 def _errnos(error: BaseException) -> Iterator[int]:
-    for each in _causes(error):
+    for each in causes_of(error):
         if isinstance(each, OSError) and each.errno is not None:
             yield each.errno
         yield from (int(number) for number, _ in _ERRNO.findall(str(each)))
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def _format_age(age_s: float) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from blocks.errors import PassingFault, PlazaError
+from blocks.errors import PassingFault, PlazaError, causes_of
 from blocks.retrying import Pauses
 
 PASSING_FAULTS: tuple[type[Exception], ...] = (PassingFault, ConnectionError, TimeoutError)
@@ -71,7 +70,7 @@ class Retries:
 
         An error of Plaza's own is a verdict: it says itself whether it may pass.
         """
-        for cause in _causes(error):
+        for cause in causes_of(error):
             if isinstance(cause, (*PASSING_FAULTS, *self.on)):
                 return True
             if isinstance(cause, PlazaError):
@@ -83,16 +82,6 @@ class Retries:
     def pause_s(self, failures: int) -> float:
         """Return how long to wait after so many failures, in seconds."""
         return self.pauses.after(failures)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, what it comes from, what that comes from, and so on."""
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:  # a chain may be closed by hand
-        seen.add(id(cause))
-        yield cause
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
 
 
 def _is_passing_fault_of_the_system(error: BaseException) -> bool:

@@ -12,14 +12,8 @@ from tasks.diffraction.errors import ImageAwaited, ImageMissing, ImageUnreadable
 from tasks.diffraction.image_files import cbf, ccd
 from tasks.diffraction.image_files.content import ImageContent
 from tasks.fresh_folders import open_folder_of
+from tasks.nexus.opening import IN_THE_MAKING_S
 from tasks.step import USUAL_RETRIES
-
-YOUNG_S = 600.0
-"""An incomplete file may be in the making for so many seconds after it was last written to.
-
-Detectors write an image in a second, copies take a minute at most. The rest is for a file server whose clock is behind
-ours. How long an image is waited for in fact is up to its step's retries, which are over sooner.
-"""
 
 SECOND_LOOK_S = 1.0
 """How long a file with an old date that was touched lately is watched: copies have their original's date."""
@@ -127,12 +121,12 @@ def incomplete(content: ImageContent, fault: str) -> ImageUnreadable:
 def may_be_in_the_making(content: ImageContent) -> bool:
     """Tell whether somebody may still write to a file, by its date, or because it changes under our eyes."""
     now = time.time()
-    if now - content.status.st_mtime < YOUNG_S:
+    if now - content.status.st_mtime < IN_THE_MAKING_S:
         return True
     try:
         if content.has_changed:
             return True
-        if now - content.status.st_ctime < YOUNG_S:
+        if now - content.status.st_ctime < IN_THE_MAKING_S:
             time.sleep(SECOND_LOOK_S)
             return content.has_changed
     except OSError:  # it was removed: a new one may be on its way
