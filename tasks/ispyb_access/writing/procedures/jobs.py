@@ -9,6 +9,7 @@ from blocks.errors import MessageRefused
 from blocks.identifiers import Dcid
 from tasks.ispyb_access.writing.commands.jobs import AUTOMATIC, JOB, CreateJob, JobSweep, UpdateJob, sweep_of
 from tasks.ispyb_access.writing.procedures.calling import Connector, Procedure, filled, rows
+from tasks.ispyb_access.writing.procedures.routines import SometimesCalled
 from tasks.ispyb_access.writing.rows.writing_rows import fit_row
 
 
@@ -81,4 +82,8 @@ CALLS: Final[Mapping[str, tuple[str, ...]]] = {
         "upsert_processing_job_image_sweep",
     ),
     "update_ispyb_job": ("retrieve_processing_job_v2", "upsert_processing_job"),
+}
+
+SOMETIMES: Final[Mapping[str, tuple[SometimesCalled, ...]]] = {
+    "create_ispyb_job": (SometimesCalled("no sweeps", lambda job: not job.sweeps, ("retrieve_dc",)),),
 }
