@@ -93,7 +93,7 @@ def explain(where: str, error: DBAPIError) -> Exception:
     if code in MISSING_PROCEDURE_MYSQL_CODES:
         return ConfigurationError(
             f"ISPyB at {where} lacks a procedure, or has another of its name: {cause}. Bring its schema up to date "
-            "with that of the package ispyb, or grant what Plaza needs to do without: `plaza ispyb check` tells"
+            "with that of the package ispyb"
         )
     return error
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
-from blocks.ispyb_faults import RIGHTS_MYSQL_CODES, mysql_code
+from blocks.ispyb_faults import MISSING_PROCEDURE_MYSQL_CODES, RIGHTS_MYSQL_CODES, mysql_code
 from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE
 from tasks.ispyb_access.writing.grants.granted import Granted, account, forget, granted_to, inactive_roles, known_of
 from tasks.ispyb_access.writing.grants.needs import Needs, Right, Rights
 from tasks.ispyb_access.writing.grants.procedures import grants_to_call, misfits, not_executable
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
+
+OF_RIGHTS: Final = RIGHTS_MYSQL_CODES | MISSING_PROCEDURE_MYSQL_CODES
+"""What a server says if a way isn't open, or isn't any more."""
 
 
 class Way(Enum):
@@ -135,7 +138,7 @@ class Ways:
         try:
             yield
         except ConfigurationError as error:
-            if not isinstance(error.__cause__, DBAPIError) or mysql_code(error.__cause__) not in RIGHTS_MYSQL_CODES:
+            if not isinstance(error.__cause__, DBAPIError) or mysql_code(error.__cause__) not in OF_RIGHTS:
                 raise
             forget(self._writing, self._reading)
             now = self.find(name, needs, given)

@@ -1,13 +1,13 @@
 """What a database's user may do, as the server itself judges it: with all active roles, wildcards and columns.
 
 `SHOW GRANTS` would have to be understood (patterns of names, ALL PRIVILEGES, roles within roles, each server's own
-words). `information_schema` shows the outcome: the rights on each column, and of routines those that may be executed.
+words). `information_schema` shows the outcome: the rights on each column.
 """
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import and_, or_
 from time import monotonic
@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from blocks.errors import ConfigurationError
+from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_connection import open_engine, safe_url, transaction
 from blocks.ispyb_faults import NO_DATABASE_MYSQL_CODE, explain, mysql_code
 from tasks.ispyb_access.writing.grants.needs import NONE, Right, Rights
@@ -127,11 +127,18 @@ def answers_of(engine: Engine) -> Answers:
     """Return what the server has said of the user of a database within the last minute. Raises as `granted_to` does."""
     with _keeping:
         known = _known.get(engine)
-    if known is None or known.is_old:
-        known = Answers(_ask(engine), monotonic())
-        with _keeping:
-            _known[engine] = known
-    return known
+        if known is not None and not known.is_old:
+            return known
+        if known is not None:  # others go on with it meanwhile: they may hold all connections but one
+            _known[engine] = replace(known, asked_at=monotonic())
+    try:
+        found = Answers(_ask(engine), monotonic())
+    except (ConfigurationError, DatabaseUnavailable):
+        forget(engine)
+        raise
+    with _keeping:
+        _known[engine] = found
+    return found
 
 
 def forget(*engines: Engine | None) -> None:

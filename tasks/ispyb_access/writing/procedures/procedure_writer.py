@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from blocks.errors import ConfigurationError, MessageRefused
 from blocks.ispyb_connection import safe_url, transaction
-from blocks.ispyb_faults import RIGHTS_MYSQL_CODES, explain, mysql_code
+from blocks.ispyb_faults import MISSING_PROCEDURE_MYSQL_CODES, RIGHTS_MYSQL_CODES, explain, mysql_code
 from tasks.ispyb_access.writing.answers import Answer
 from tasks.ispyb_access.writing.commands import CommandCall
 from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE, PerImageResult
@@ -115,7 +115,10 @@ class ProcedureWriter:
         try:
             yield
         except ConfigurationError as error:
-            if not isinstance(error.__cause__, DBAPIError) or mysql_code(error.__cause__) not in RIGHTS_MYSQL_CODES:
+            code = mysql_code(error.__cause__) if isinstance(error.__cause__, DBAPIError) else None
+            if code in MISSING_PROCEDURE_MYSQL_CODES:
+                raise ConfigurationError(f"{error}, or let Plaza write by SQL (PLAZA_ISPYB_WRITER=sql)") from error
+            if code not in RIGHTS_MYSQL_CODES:
                 raise
             forget(self._engine)
             calls = called(name, given)

@@ -107,6 +107,18 @@ class TestRevoked:
         write(writer, file_of(program, tmp_path / "b.log"))
         assert rows("AutoProcProgramAttachment", "fileName") == [("a.log",), ("b.log",)]
 
+    def test_procedure_that_was_replaced_is_told(self, open_writer, mariadb, ispyb, made):
+        writer, name = open_writer(), "upsert_processing_program_message"
+        program = write(writer, REGISTER)
+        write(writer, TELL | {"program_id": program})
+        made.discard(ispyb.database)
+        mariadb.execute(f"USE ispyb; CREATE OR REPLACE PROCEDURE {name}(INOUT p_id INT, a INT, b INT) SELECT 1")
+        with pytest.raises(
+            ConfigurationError, match=r"expected 3, got 5.*GRANT INSERT.*has 3 parameters, not 5"
+        ) as told:
+            write(writer, TELL | {"program_id": program, "message": "another"})
+        assert "=sql" not in str(told.value)
+
     def test_who_writes_by_procedures_only_is_told_which(self, open_writer, mariadb, add_collection):
         writer = open_writer(only_procedures=True)
         revoke(mariadb, "EXECUTE ON PROCEDURE ispyb.upsert_processing_job")
