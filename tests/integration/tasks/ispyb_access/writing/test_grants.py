@@ -33,7 +33,7 @@ from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.runner import try_step
 from tests.support import ispyb_roles
 from tests.support.dev_mariadb import only_mariadb
-from tests.support.ispyb_procedures import make_procedures
+from tests.support.ispyb_procedures import drop_procedures, make_procedures
 
 pytestmark = [only_mariadb, pytest.mark.filterwarnings("ignore:Call to deprecated function stored_results")]
 
@@ -41,10 +41,13 @@ TABLES = {"as for long": ispyb_roles.OLD, "as now": ispyb_roles.NEW, "as now, wi
 TWO_USERS, ONE_USER, WRITER_ONLY = "two users", "one user", "the writer only"
 
 
-@pytest.fixture(scope="session")
-def made():
-    """The databases that have their procedures."""
-    return set()
+@pytest.fixture(scope="module")
+def made(mariadb):
+    """The databases that have their procedures, for as long as these tests last."""
+    made = set()
+    yield made
+    for database in made:
+        drop_procedures(mariadb, database)
 
 
 @pytest.fixture
