@@ -1,6 +1,7 @@
 """The write commands on a real database: what they write, and that doing them twice does no harm."""
 
 import re
+from pathlib import PurePosixPath
 
 import pytest
 from ispyb import sqlalchemy as models
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from blocks.errors import MessageRefused
 from blocks.ispyb_connection import transaction
+from tasks.ispyb_access.overviews.collections import find_by_path
 from tasks.ispyb_access.overviews.results import read_written_rows
 from tasks.ispyb_access.writing.commands.image_quality import PerImageResult, store_per_image_results, upsert
 from tests.support.ispyb_fixtures import every_database as database  # noqa: F401  # a fixture
@@ -261,6 +263,31 @@ def test_file_is_attached_to_a_collection_once(engine, run, add_collection, tmp_
     assert len({run("add_datacollection_attachment", dcid=dcid, **file) for _ in range(2)}) == 1
     (attachment,) = read_written_rows(engine, dcid).attachments
     assert (str(attachment.path), attachment.type) == (f"{tmp_path}/spots.png", "snapshot")
+
+
+NEARLY_THE_SAME = ("run_e.log", "run_E.log", "run_é.log", "run_e.log ")
+
+
+def test_files_whose_names_are_nearly_the_same_are_attached_each(run, row, add_collection, tmp_path):
+    program, dcid = run("register_processing", program="fast_dp"), add_collection()
+    for name in NEARLY_THE_SAME:
+        (tmp_path / name).touch()
+    files = [{"file_name": name, "file_path": str(tmp_path)} for name in NEARLY_THE_SAME]
+    for command, owner, model in (
+        ("add_program_attachment", {"program_id": program}, models.AutoProcProgramAttachment),
+        ("add_datacollection_attachment", {"dcid": dcid}, models.DataCollectionFileAttachment),
+    ):
+        first, again = ([run(command, **owner, **file) for file in files] for _ in range(2))
+        assert first == again
+        written = [row(model, key) for key in first]
+        names = [one.get("fileName") or one["fileFullPath"].rpartition("/")[2] for one in written]
+        assert names == list(NEARLY_THE_SAME)
+
+
+def test_directories_whose_names_are_nearly_the_same_are_told_apart(engine, add_collection):
+    add_collection(imageDirectory="/dls/i03/lys/X1/")
+    dcid = add_collection(imageDirectory="/dls/i03/lys/x1/")
+    assert [found.dcid for found in find_by_path(engine, PurePosixPath("/dls/i03/lys/x1"))] == [dcid]
 
 
 def test_unknown_type_is_a_log_and_the_warning_says_so(run, row, add_collection, tmp_path, caplog):

@@ -262,6 +262,22 @@ class TestJobs:
         made = [results(await store(settings, wanted, {})) for _ in range(2)]
         assert (len(rows("ProcessingJob", "processingJobId")), made[0] == made[1]) == (jobs, jobs == 1)
 
+    @pytest.mark.parametrize("text", ["I/σ(I) above 1", "é 🧊", "w" * 300])
+    async def test_a_text_that_gives_way_is_found_as_it_was_written(
+        self, text, settings_of, store, add_collection, rows
+    ):
+        wanted, settings = job_of(add_collection(), comment=text, displayname=text), settings_of()
+        first, again = [results(await store(settings, wanted, {})) for _ in range(2)]
+        assert first == again
+        assert len(rows("ProcessingJob", "processingJobId")) == 1
+
+    async def test_a_job_whose_texts_are_nearly_the_same_is_another(self, settings_of, store, add_collection, rows):
+        dcid, settings = add_collection(), settings_of()
+        texts = ("as asked", "As asked", "as asked ")
+        made = [results(await store(settings, job_of(dcid, comment=text), {})) for text in (*texts, *texts)]
+        assert made[:3] == made[3:]
+        assert rows("ProcessingJob", "comments") == [(text,) for text in texts]
+
     async def test_a_job_with_other_parameters_or_images_is_another(self, settings_of, store, add_collection, rows):
         dcid, settings = add_collection(), settings_of()
         changes = [{}, {"parameters": []}, {"sweeps": []}, {"comment": None}, {"recipe": "autoprocessing-fast-dp"}]
