@@ -356,6 +356,55 @@ def test_centring_of_a_grid_is_written_and_replaced(engine, run, row, add_collec
         assert (written.gridInfoId, written.maxVoxelX, written.maxVoxelY) == (grid, 2, 1)
 
 
+@pytest.fixture
+def centre(engine, run, add_collection, add_group):
+    """Centre one of three grids of a group, as they are counted from 0; return the centring's number."""
+    group = add_group(experimentType="Mesh")
+    dcids = [add_collection(dataCollectionGroupId=group) for _ in range(3)]
+    for dcid in dcids:
+        add_grid(engine, dcid)
+    return lambda number, *crystals, status="success": run(
+        "insert_xray_centring", dcid=dcids[number], type="2d", status=status, results=crystals
+    )
+
+
+def number_of_centrings(engine):
+    with engine.connect() as connection:
+        return len(connection.execute(select(models.XrayCentring.xrayCentringId)).all())
+
+
+def test_grids_of_a_group_without_crystals_have_a_centring_each(engine, centre):
+    first = {centre(number) for number in range(3)}
+    again = {centre(number) for _ in range(3) for number in range(3)}
+    assert (len(first), again <= first) == (3, True)
+    assert number_of_centrings(engine) == 3
+
+
+@pytest.mark.parametrize("crystals", [(), (CENTRE_2D,)])
+def test_empty_centrings_are_no_more_than_grids_in_whichever_order_they_come(engine, centre, crystals):
+    for _ in range(4):
+        centre(0)
+    for _ in range(3):
+        for number in (1, 2):
+            centre(number, *crystals)
+        centre(0)
+    assert number_of_centrings(engine) == (5 if crystals else 3)  # the first grid can't be told from those to come
+
+
+def test_only_grid_without_a_crystal_has_one_centring_beside_those_of_others(engine, centre):
+    keys = [centre(1, CENTRE_2D), centre(2, CENTRE_2D), centre(0)]
+    assert [centre(1, CENTRE_2D), centre(2, CENTRE_2D), centre(0)] == keys
+    assert len(set(keys)) == number_of_centrings(engine) == 3
+
+
+def test_empty_centring_replaces_the_crystals_of_its_grid(engine, centre):
+    centre(1)
+    first = centre(0, CENTRE_2D)
+    assert {centre(0), centre(0)} <= {first, first + 1}
+    with engine.connect() as connection:
+        assert connection.execute(select(models.XrayCentringResult.xrayCentringId)).all() == []
+
+
 def test_centring_that_found_nothing_is_a_failure(engine, run, add_collection):
     dcid = add_collection()
     add_grid(engine, dcid)
