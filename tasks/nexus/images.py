@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tasks.file_version import FileVersion, file_version
 from tasks.nexus.errors import FileAbsent, UnusableMaster
 from tasks.nexus.layout import ImageBlock, Layout
 from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile
 from tasks.nexus.mapping import map_images
 from tasks.nexus.master import closed_at_fault, open_dataset, read_layout
-from tasks.nexus.opening import FileVersion, faults_at, file_version, is_swmr, open_file
+from tasks.nexus.opening import faults_at, is_swmr, open_file
 from tasks.nexus.storage import is_filled, is_stored
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class MasterImages:
     def __init__(self, layout: Layout, open_file: Callable[[str], h5py.File] = open_file) -> None:
         self.layout = layout
         self._open_file = open_file
-        self._open: OrderedDict[tuple[LinkedFile, str], tuple[FileVersion, StackOfFrames]] = OrderedDict()
+        self._open: OrderedDict[tuple[LinkedFile, str], tuple[FileVersion | None, StackOfFrames]] = OrderedDict()
 
     @classmethod
     def of(cls, master: str, open_file: Callable[[str], h5py.File] = open_file) -> MasterImages:
@@ -95,7 +96,7 @@ class MasterImages:
         One that isn't seen for a while, as on a file system that is away, may still be the same.
         """
         versions = ((file_version(file), version) for file, version in self.layout.read_from.items())
-        return all(now in ((), version) for now, version in versions)
+        return all(now in (None, version) for now, version in versions)
 
     def open(self, image: int) -> tuple[ImageBlock, StackOfFrames]:
         """Return the block that holds an image (from 0), and its dataset.
@@ -175,7 +176,7 @@ class MasterImages:
         with faults_at(place):
             # A file that is replaced keeps its name; one that is written again in its place also its inode.
             version = file_version(place)
-            known, frames = self._open.get(key, ((), None))
+            known, frames = self._open.get(key, (None, None))
             if (
                 frames
                 and known == version
@@ -184,7 +185,7 @@ class MasterImages:
                 self._open.move_to_end(key)
                 return frames
             self._close_one(key)
-            versions: dict[str, FileVersion] = {}
+            versions: dict[str, FileVersion | None] = {}
             dataset, holder = open_dataset(block.file, block.dataset, self._open_file, versions)
             found = self._describe(block, dataset, holder)
             if found is not None:

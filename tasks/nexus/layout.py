@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from tasks.file_version import FileVersion
 from tasks.nexus.errors import NoSuchImage, NotReady
 from tasks.nexus.links import LinkedFile
 
@@ -113,7 +114,7 @@ class Layout:
     dtype: np.dtype[Any] | None = None
     is_virtual: bool = True
     awaits: NotReady | None = None
-    read_from: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    read_from: Mapping[str, FileVersion | None] = field(default_factory=dict)
 
     def find(self, image: int) -> ImageBlock:
         """Return the block of an image.

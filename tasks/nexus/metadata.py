@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tasks.file_version import FileVersion
 from tasks.nexus.errors import FileAbsent, NotReady
 from tasks.nexus.master import find_entry
-from tasks.nexus.opening import FileVersion, faults_at, in_the_making, seconds_since_written
+from tasks.nexus.opening import faults_at, in_the_making, seconds_since_written
 from tasks.nexus.storage import is_filled
 from tasks.nexus.tree import Found, MasterTree
 
@@ -56,7 +57,7 @@ class Metadata:
         Of what stands in other files than the master: such a file may change with each image, and this stays.
     """
 
-    versions: Mapping[str, FileVersion]
+    versions: Mapping[str, FileVersion | None]
     fingerprint: int
 
 
