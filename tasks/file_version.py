@@ -37,3 +37,8 @@ def file_version(path: str) -> FileVersion | None:
 def are_as_before(versions: Mapping[str, FileVersion | None]) -> bool:
     """Tell whether files are what they were."""
     return all(file_version(path) == version for path, version in versions.items())
+
+
+def is_later(version: FileVersion | None, other: FileVersion | None) -> bool:
+    """Tell whether one version of a file came after another, by the file server's clock; what isn't seen was before."""
+    return version is not None and (other is None or version.changed_ns > other.changed_ns)

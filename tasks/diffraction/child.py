@@ -24,7 +24,7 @@ from typing import Any
 from blocks.errors import PlazaError
 from tasks.diffraction.deaths import PoisonRecord
 from tasks.diffraction.errors import DialsNotYet, DialsUnavailable
-from tasks.diffraction.requests import DiffractionOutcome, DiffractionRequest, Failure, FileVersion
+from tasks.diffraction.requests import DiffractionOutcome, DiffractionRequest, Failure, Poison
 from tasks.logs.process_output import ProcessOutput
 from tasks.processes.child import how_it_ended
 from tasks.step import USUAL_RETRIES
@@ -202,9 +202,7 @@ class ChildPool:
         self._lock = threading.Lock()
         self._record = PoisonRecord()
 
-    def meet(
-        self, requests: Sequence[DiffractionRequest], poison: Iterable[FileVersion] = ()
-    ) -> list[DiffractionOutcome]:
+    def meet(self, requests: Sequence[DiffractionRequest], poison: Iterable[Poison] = ()) -> list[DiffractionOutcome]:
         """Have requests met, in order, by one DIALS process (by several, if it dies).
 
         Parameters
