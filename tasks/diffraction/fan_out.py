@@ -231,7 +231,7 @@ class FanOut:
     def _note_death(self, failure: Failure, file: str | None = None) -> None:
         if self._deaths.note(failure, file):
             self._context.logger.error(
-                "DIALS processes end at whatever they work on: images are refused, but for one at times. Lastly: %s",
+                "DIALS processes end at whatever they work on: images wait, but for one at times. Lastly: %s",
                 failure.reason,
             )
 
