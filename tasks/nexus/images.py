@@ -120,11 +120,13 @@ class MasterImages:
 
     def resolve(self) -> None:
         """Open all files once, so that the layout names the very datasets that hold the frames; raises as `open`."""
+        blocks = self.layout.blocks
         for _ in range(LINKS_IN_A_ROW):
-            known = self.layout
-            for block in known.blocks:
+            for block in blocks:
                 self._open_block(block)
-            if self.layout is known:
+            known = set(blocks)
+            blocks = tuple(block for block in self.layout.blocks if block not in known and not block.is_one_image)
+            if not blocks:
                 return
         raise self._lead_in_a_circle()
 
@@ -189,15 +191,14 @@ class MasterImages:
             dataset, holder = open_dataset(block.file, block.dataset, self._open_file, versions)
             found = self._describe(block, dataset, holder)
             if found is not None:
-                dataset.file.close()
-                self.layout = replace(
-                    self.layout.with_blocks(block, found), read_from={**self.layout.read_from, **versions}
-                )
-                return None
+                self.layout = self.layout.with_blocks(block, found, versions)
+                if dataset.is_virtual:
+                    dataset.file.close()
+                    return None
             self._open[key] = version, StackOfFrames(dataset)
         while len(self._open) > OPEN_FILES:
             self._close_one(next(iter(self._open)))
-        return self._open[key][1]
+        return self._open[key][1] if found is None else None
 
     def _describe(self, block: ImageBlock, dataset: h5py.Dataset, holder: str) -> list[ImageBlock] | None:
         """Return what a block is if not the frames of a dataset: of a virtual dataset, or one image alone."""
