@@ -108,9 +108,11 @@ def seconds_since_written(path: str) -> float | None:
 
 def not_ready_or_unusable(error: Exception, path: str) -> NotReady | UnusableMaster:
     """Return what an error of HDF5 at a file means: that it has to be waited for, or that waiting won't help."""
+    from tasks.step.retries import USUAL_RETRIES  # a program that looks for images should start quickly
+
     if isinstance(error, FileNotFoundError) or not os.path.exists(path):  # noqa: PTH110 - doesn't raise
         return FileAbsent(path)
-    if may_pass(error):
+    if USUAL_RETRIES.may_pass(error):
         return FileBusy(path, f"can't be read now ({_say(error)})")
     if not _DENIED.isdisjoint(_errnos(error)) or not may_become_hdf5(path):
         return UnusableMaster(f"{path} can't be read: {_say(error)}", path)
@@ -134,14 +136,6 @@ def faults_at(path: str) -> Iterator[None]:
         yield
     except HDF5_ERRORS as error:
         raise not_ready_or_unusable(error, path) from error
-
-
-def may_pass(error: BaseException) -> bool:
-    """Tell whether a fault of the file system may pass."""
-    # Only when it's needed: a program that looks for images should start quickly.
-    from tasks.step.retries import USUAL_RETRIES
-
-    return USUAL_RETRIES.may_pass(error)
 
 
 def may_become_hdf5(path: str) -> bool:
