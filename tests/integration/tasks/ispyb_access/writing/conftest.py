@@ -13,15 +13,19 @@ from tasks.ispyb_access.writing.commands import BUFFER_COMMANDS, COMMANDS
 from tasks.ispyb_access.writing.grants.needs import NONE, Right
 from tasks.ispyb_access.writing.procedures.calling import Connector
 from tasks.ispyb_access.writing.procedures.coverage import PROCEDURES, called
+from tasks.ispyb_access.writing.procedures.routines import PARAMETERS
 from tests.support import ispyb_roles
-from tests.support.ispyb_procedures import make_procedures
+from tests.support.ispyb_procedures import drop_procedures, make_procedures
 from tests.support.statement_rights import rights_used
 
 
-@pytest.fixture(scope="session")
-def made():
-    """The databases that have their procedures."""
-    return set()
+@pytest.fixture(scope="module")
+def made(mariadb):
+    """The databases that have their procedures, for as long as a module's tests last."""
+    made = set()
+    yield made
+    for database in made:
+        drop_procedures(mariadb, database)
 
 
 @pytest.fixture
@@ -115,13 +119,15 @@ def calls_watched(monkeypatch):
 
     for name, procedure in PROCEDURES.items():
         monkeypatch.setitem(PROCEDURES, name, watched(name, procedure))
-    for way in ("call_sp_write", "call_sp_retrieve"):
-        monkeypatch.setattr(Connector, way, _checking(getattr(Connector, way), declared))
+    write, retrieve = Connector.call_sp_write, Connector.call_sp_retrieve
 
-
-def _checking(call, declared):
-    def checking(self, procname, args):
+    def writing(self, procname, args):
         assert not declared or declared.get(procname) == len(args), f"{procname} is called with {len(args)} parameters"
-        return call(self, procname, args)
+        return write(self, procname, args)
 
-    return checking
+    def retrieving(self, procname, args):  # some look only if they may
+        assert PARAMETERS[procname] == len(args)
+        return retrieve(self, procname, args)
+
+    monkeypatch.setattr(Connector, "call_sp_write", writing)
+    monkeypatch.setattr(Connector, "call_sp_retrieve", retrieving)
