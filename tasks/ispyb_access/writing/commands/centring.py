@@ -281,7 +281,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
         XrayCentring,
         insert_xray_centring,
         needs=inserts(CENTRING, RESULT)
-        | asks(CENTRING, RESULT, COLLECTION, GRID)
+        | asks(CENTRING, RESULT)
+        | asks(COLLECTION, GRID)
         | Needs(if_granted={CENTRING.name: CHANGE, RESULT.name: CHANGE | Right.DELETE}),
         sometimes=(
             Sometimes("no dcid-group", lambda one: one.dcgid is None, looks_up(COLLECTION)),

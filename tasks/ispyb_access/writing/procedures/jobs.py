@@ -25,6 +25,7 @@ from tasks.ispyb_access.writing.commands.jobs import (
     sweep_of,
 )
 from tasks.ispyb_access.writing.procedures.calling import Connector, Procedure, filled, rows
+from tasks.ispyb_access.writing.procedures.routines import SometimesCalled
 from tasks.ispyb_access.writing.rows.writing_rows import fit_row
 
 logger = logging.getLogger(__name__)
@@ -148,4 +149,8 @@ CALLS: Final[Mapping[str, tuple[str, ...]]] = {
         "upsert_processing_job_image_sweep",
     ),
     "update_ispyb_job": ("retrieve_processing_job_v2", "upsert_processing_job"),
+}
+
+SOMETIMES: Final[Mapping[str, tuple[SometimesCalled, ...]]] = {
+    "create_ispyb_job": (SometimesCalled("no sweeps", lambda job: not job.sweeps, ("retrieve_dc",)),),
 }

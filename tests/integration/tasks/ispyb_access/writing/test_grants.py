@@ -6,10 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
-from ispyb import sqlalchemy as models
-from sqlalchemy import event, select
-from sqlalchemy.engine import make_url
-from sqlalchemy.orm import Session
+from sqlalchemy import event
 from sqlalchemy.pool import Pool
 from typer.testing import CliRunner
 
@@ -21,11 +18,11 @@ from flows.recipe.language.recipe import recipe_from_document
 from flows.resources import SiteResources
 from tasks.ispyb_access.overviews.results import read_written_rows
 from tasks.ispyb_access.reading.reader import read_data_collection
-from tasks.ispyb_access.schema.tables import METADATA
 from tasks.ispyb_access.writing.commands.image_quality import PerImageResult
 from tasks.ispyb_access.writing.fulfilment import answer_all, fulfil
-from tasks.ispyb_access.writing.grants.granted import granted_to, inactive_roles, not_executable
+from tasks.ispyb_access.writing.grants.granted import granted_to, inactive_roles
 from tasks.ispyb_access.writing.grants.needs import Right
+from tasks.ispyb_access.writing.grants.procedures import not_executable
 from tasks.ispyb_access.writing.procedures.procedure_writer import ProcedureWriter
 from tasks.ispyb_access.writing.requests import Request
 from tasks.ispyb_access.writing.writer import SqlWriter
@@ -33,44 +30,11 @@ from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.runner import try_step
 from tests.support import ispyb_roles
 from tests.support.dev_mariadb import only_mariadb
-from tests.support.ispyb_procedures import drop_procedures, make_procedures
 
 pytestmark = [only_mariadb, pytest.mark.filterwarnings("ignore:Call to deprecated function stored_results")]
 
 TABLES = {"as for long": ispyb_roles.OLD, "as now": ispyb_roles.NEW, "as now, with UPDATE": ispyb_roles.WITH_UPDATE}
 TWO_USERS, ONE_USER, WRITER_ONLY = "two users", "one user", "the writer only"
-
-
-@pytest.fixture(scope="module")
-def made(mariadb):
-    """The databases that have their procedures, for as long as these tests last."""
-    made = set()
-    yield made
-    for database in made:
-        drop_procedures(mariadb, database)
-
-
-@pytest.fixture
-def ispyb(settings, mariadb, made):
-    """The test's database, as its owner; it has procedures."""
-    url = make_url(settings.ispyb_url)
-    if url.database not in made:
-        make_procedures(mariadb, url.database)
-        made.add(url.database)
-    return url
-
-
-@pytest.fixture
-def users(mariadb, ispyb):
-    """Make the users anew, by the rights of the role that writes; return their URLs."""
-
-    def make(tables=ispyb_roles.NEW):
-        if "plaza_ledger" not in tables:
-            mariadb.execute("DROP TABLE IF EXISTS ispyb.plaza_ledger")  # which these users may neither have nor make
-        return ispyb_roles.make_users(mariadb, ispyb, tables)
-
-    yield make
-    mariadb.execute("DROP USER IF EXISTS zocalo@'127.0.0.1', reader@'127.0.0.1', one_user@'127.0.0.1'")
 
 
 @pytest.fixture
@@ -121,29 +85,6 @@ def store():
 def results(outcome):
     assert outcome.refused == []
     return [send.payload["result"] for send in outcome.sent if send.output == "output"]
-
-
-@pytest.fixture
-def grid(engine, add_group, add_collection):
-    """A data collection of a grid; its dcid, its group, and the grid's id."""
-    group = add_group(experimentType="Mesh")
-    dcid = add_collection(dataCollectionGroupId=group, numberOfImages=20)
-    with Session(engine) as session:
-        info = models.GridInfo(dataCollectionId=dcid, steps_x=5, steps_y=4)
-        session.add(info)
-        session.commit()
-        return dcid, group, info.gridInfoId
-
-
-@pytest.fixture
-def rows(engine):
-    def rows(table, *columns):
-        chosen = METADATA.tables[table]
-        statement = select(*(chosen.c[name] for name in columns)).order_by(*chosen.primary_key.columns)
-        with engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(statement)]
-
-    return rows
 
 
 CRYSTAL = {"centre_of_mass": [2.5, 1.25], "max_voxel": [2, 1], "n_voxels": 4, "total_count": 700, "status": "ok"}
@@ -536,8 +477,77 @@ class TestCheck:
     def test_what_a_single_user_lacks_is_told_of_both_its_tasks(self, settings_of, monkeypatch):
         told = self.check(settings_of(WRITER_ONLY), monkeypatch)
         assert told.exit_code == 1
-        assert re.search(r"^insert_xray_centring .*looking things up by procedures: retrieve_dc, ", told.output, re.M)
+        assert re.search(r"^insert_xray_centring  +no dcid-group  .* by procedures: retrieve_dc$", told.output, re.M)
         assert "zocalo@127.0.0.1 may not read all that is read" in told.output
+
+    @pytest.mark.parametrize("choice", [0, -1])
+    def test_what_it_tells_to_grant_is_all_that_lacks(self, choice, settings_of, monkeypatch, mariadb):
+        """By either choice, each command can be carried out then."""
+        settings = settings_of(TWO_USERS, ispyb_roles.OLD)
+        told = self.check(settings, monkeypatch)
+        advice = re.findall(r"Have (?:its|the) administrator do: (.*)", told.output)
+        statements = [one for each in advice for one in each.split(" -- or: ")[choice].rstrip(".").split("; ")]
+        (read,) = re.findall(r"may not read all that is read: (.*)", told.output)
+        assert all(one.startswith("GRANT ") for one in statements)
+        mariadb.execute(*statements, *read.split("; "))
+        told = self.check(settings, monkeypatch)
+        assert (told.exit_code, "not at all" in told.output, "GRANT" in told.output) == (0, False, False)
+
+    def test_who_writes_by_procedures_only_is_told_of_those(self, settings_of, monkeypatch, mariadb):
+        settings = settings_of().model_copy(update={"ispyb_writer": "procedures"})
+        mariadb.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ispyb.* TO zocalo@'127.0.0.1'")
+        told = self.check(settings, monkeypatch)
+        ways = dict(re.findall(r"^(\w+)  +(.*)$", told.output, re.MULTILINE))
+        assert told.exit_code == 1
+        assert ways["add_program_message"] == "by procedures: upsert_processing_program_message"
+        assert ways["insert_pdb_files"] == ways["register_processing"] == "not at all"
+        assert "insert_pdb_files can't be written. No procedure does that: nothing writes PDB files" in told.output
+        assert re.search(
+            r"^register_processing can't .*: GRANT EXECUTE .*`upsert_processing_program_v2`", told.output, re.M
+        )
+
+    @pytest.mark.parametrize(
+        ("procedure", "command", "given"),
+        [
+            ("upsert_quality_indicators", "store_per_image_analysis_results", "known images"),
+            ("retrieve_dc", "create_ispyb_job", "no sweeps"),
+            ("retrieve_dc_group_v2", "insert_data_collection", "no session_id"),
+        ],
+    )
+    def test_what_only_some_need_is_told_of_those(self, procedure, command, given, settings_of, monkeypatch, mariadb):
+        settings = settings_of(WRITER_ONLY)
+        mariadb.execute(f"REVOKE EXECUTE ON PROCEDURE ispyb.{procedure} FROM {ispyb_roles.PROCESSING}")
+        told = self.check(settings, monkeypatch)
+        assert re.search(rf"^{command}  +{given}  +not at all", told.output, re.M)
+        assert re.search(
+            rf"^{command} \({given}\) can't .*GRANT EXECUTE ON PROCEDURE .*`{procedure}`", told.output, re.M
+        )
+
+    def test_procedure_of_another_version_is_not_called(self, ispyb, settings_of, monkeypatch, mariadb, made):
+        made.discard(ispyb.database)
+        name = "upsert_processing_program_message"
+        mariadb.execute(f"USE ispyb; CREATE OR REPLACE PROCEDURE {name}(INOUT p_id INT, a INT, b INT) SELECT 1")
+        told = self.check(settings_of(), monkeypatch)
+        assert re.search(r"^add_program_message  +not at all", told.output, re.M)
+        assert f"Procedure {name} has 3 parameters, not 5" in told.output
+
+    def test_ledger_that_can_be_made_does_not_lack(self, settings_of, monkeypatch, mariadb):
+        settings = settings_of()
+        mariadb.execute("GRANT CREATE ON ispyb.* TO zocalo@'127.0.0.1'")
+        assert "There is no ledger" not in self.check(settings, monkeypatch).output
+
+    def test_what_could_not_be_found_again_is_told(self, settings_of, monkeypatch):
+        blind = {**ispyb_roles.NEW, "XrayCentring": "SELECT, INSERT", "XrayCentringResult": "INSERT"}
+        told = self.check(settings_of(TWO_USERS, blind), monkeypatch)
+        assert "insert_xray_centring can't find what was written before" in told.output
+        assert "GRANT SELECT ON `ispyb`.`XrayCentring` TO 'reader'@'127.0.0.1'" in told.output
+
+    def test_role_without_which_one_may_not_come_in_is_told(self, settings_of, monkeypatch, mariadb):
+        settings = settings_of()
+        mariadb.execute("SET DEFAULT ROLE NONE FOR zocalo@'127.0.0.1'")
+        told = self.check(settings, monkeypatch)
+        assert told.exit_code != 0
+        assert "SET DEFAULT ROLE `ispyb_processing` FOR 'zocalo'@'127.0.0.1'" in f"{told.output}{told.exception}"
 
 
 class TestReading:
@@ -577,7 +587,7 @@ class TestGrants:
             mariadb.execute(f"GRANT SELECT ON ispyb.AdminVar TO {user}")  # or it can't come in
         granted = granted_to(engine)
         held = [right for right in Right if granted.may(right, "XrayCentringResult")]
-        assert (", ".join(str(right) for right in held), not not_executable(engine, ["upsert_processing_job"])) == (
+        assert (", ".join(str(right) for right in held), not not_executable(engine, {"upsert_processing_job": 6})) == (
             expected
         )
         engine.dispose()
