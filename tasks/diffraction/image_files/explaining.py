@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from zlib import error as ZlibError  # noqa: N812 - as the exception that it is
 
 from tasks.diffraction.errors import ImageAwaited, ImageUnreadable
 from tasks.diffraction.image_files import cbf, ccd
-from tasks.diffraction.image_files.completeness import may_be_in_the_making
+from tasks.diffraction.image_files.completeness import may_be_in_the_making, unreachable
 from tasks.diffraction.image_files.content import ImageContent
 from tasks.step import USUAL_RETRIES
 
@@ -21,6 +22,7 @@ _STARTS = {
     b"%PDF": "a PDF document",
     b"\x7fELF": "a program",
 }
+_CBFLIB_FAULTS = re.compile("CBF_FILE(OPEN|CLOSE|READ|SEEK|TELL)")  # of the system, without its number or words
 _PRINTABLE = frozenset(range(32, 127)) | frozenset(b"\t\r\n")
 
 
@@ -48,8 +50,10 @@ def explain_failure(error: Exception, doing: str, content: ImageContent | None =
     content
         What the file held when it was read; None for a master.
     """
+    if content is not None and isinstance(error, FileNotFoundError) and error.filename == content.plain_name:
+        return unreachable(content.file, error)
     reason = explain(content, error)
-    if USUAL_RETRIES.may_pass(error):
+    if USUAL_RETRIES.may_pass(error) or _CBFLIB_FAULTS.search(str(error)):
         return ImageAwaited(f"DIALS can't {doing} now: {reason}")
     if content is not None and _may_be_unfinished(content):
         return ImageAwaited(f"DIALS can't {doing} yet: {reason}; the file has just been written to")

@@ -248,6 +248,37 @@ def test_fault_of_the_system_that_may_pass_is_waited_for_wherever_it_happens(
         analyse(str(file))
 
 
+@pytest.mark.parametrize("call", ["open", "dials"])
+@pytest.mark.parametrize("name", ["a_1.cbf", "a_1.cbf.gz"])
+def test_file_that_is_gone_once_it_was_looked_at_is_missing_for_now(analyse, name, call, tmp_path, monkeypatch):
+    from dxtbx.format.Format import Format
+    from dxtbx.format.FormatCBFMini import FormatCBFMini
+
+    from tasks.diffraction.errors import ImageMissing
+
+    def gone(*_, **__):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
+
+    file = tmp_path / name
+    file.write_bytes(gzip.compress(CBF) if name.endswith(".gz") else CBF)
+    monkeypatch.setattr(*((Format, "open_file") if call == "open" else (FormatCBFMini, "get_raw_data")), gone)
+    with pytest.raises(ImageMissing, match=f"{file} does not exist"):
+        analyse(str(file))
+
+
+@pytest.mark.parametrize("code", ["CBF_FILEOPEN", "CBF_FILEREAD"])
+def test_fault_of_the_system_of_which_cbflib_says_no_more_is_waited_for(analyse, code, tmp_path, monkeypatch):
+    from dxtbx.format.FormatCBFMini import FormatCBFMini
+
+    def fail(*_, **__):
+        raise Exception(f"CBFlib Error(s): {code}  ")
+
+    (tmp_path / "a_1.cbf").write_bytes(CBF)
+    monkeypatch.setattr(FormatCBFMini, "get_raw_data", fail)
+    with pytest.raises(PassingFault, match=f"now: CBFlib Error.*{code}$"):
+        analyse(str(tmp_path / "a_1.cbf"))
+
+
 def test_file_that_is_removed_or_written_to_while_dials_reads_it_is_waited_for(analyse, tmp_path, monkeypatch):
     from dxtbx.format.FormatCBFMini import FormatCBFMini
 
