@@ -23,13 +23,15 @@ _STARTS = {
     b"\x7fELF": "a program",
 }
 _CBFLIB_FAULTS = re.compile("CBF_FILE(OPEN|CLOSE|READ|SEEK|TELL)")  # of the system, without its number or words
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)  # of a line, such as Exposure_period
 _PRINTABLE = frozenset(range(32, 127)) | frozenset(b"\t\r\n")
 
 
 def describe_error(error: Exception) -> str:
     """Say in a line what an error of DIALS's says; where it says nothing, what it stumbled over."""
-    if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
-        return f"line {error.args[0]} is missing from its header"
+    if name := _name_not_found(error):
+        # HDF5's errors are of this type too, and say a whole sentence.
+        return name if " " in name else f"nothing is found there by the name {name!r}"
     if "DXTBX_ASSERT(nn ==" in str(error):
         return "its compressed data don't make as many pixels as its header promises"
     if "Could not determine filename template" in str(error):
@@ -38,6 +40,10 @@ def describe_error(error: Exception) -> str:
         return words
     frames = traceback.extract_tb(error.__traceback__)
     return f"{type(error).__name__} at `{frames[-1].line}`" if frames else type(error).__name__
+
+
+def _name_not_found(error: Exception) -> str | None:
+    return error.args[0] if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str) else None
 
 
 def explain_failure(error: Exception, doing: str, content: ImageContent | None = None) -> ImageUnreadable:
@@ -84,7 +90,15 @@ def explain(content: ImageContent | None, error: Exception) -> str:
     else:
         looks = _describe_start(start)
         return f"{describe_error(error)} (its {size:,} bytes are {looks})" if looks else describe_error(error)
-    return "; ".join(faults) or describe_error(error)
+    return "; ".join(faults) or _find_missing_line(error, start) or describe_error(error)
+
+
+def _find_missing_line(error: Exception, start: bytes) -> str | None:
+    """Say which line a format looked for in a header of lines that has none of that name."""
+    name = _name_not_found(error)
+    if name is None or not _NAME.fullmatch(name) or name.encode() in start:
+        return None
+    return f"line {name} is missing from its header"
 
 
 def _describe_start(start: bytes) -> str | None:

@@ -186,6 +186,28 @@ def test_refusal_names_what_is_wrong_at_once(name, content, reason, refusal):
     assert re.search(reason, str(error))
 
 
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("Count_cutoffs", "line Count_cutoffs is missing from its header"),
+        ("Wavelength", "nothing is found there by the name 'Wavelength'"),  # the header has that line
+        ("sensors/17", "nothing is found there by the name 'sensors/17'"),
+        (
+            "Unable to open object (object 'omega' doesn't exist)",
+            "Unable to open object (object 'omega' doesn't exist)",
+        ),
+    ],
+)
+def test_only_what_a_header_lacks_is_told_as_a_line_of_it(refusal, key, reason, monkeypatch):
+    from dxtbx.format.FormatCBFMini import FormatCBFMini
+
+    def look_up(*_):
+        return {}[key]
+
+    monkeypatch.setattr(FormatCBFMini, "get_raw_data", look_up)
+    assert str(refusal("a_1.cbf", CBF)).endswith(f"1.cbf: {reason}")
+
+
 def test_what_is_no_file_is_refused_without_waiting_for_its_other_end(analyse, tmp_path, monkeypatch):
     from tasks.diffraction.errors import ImageUnreadable
 
