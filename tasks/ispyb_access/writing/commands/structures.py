@@ -44,10 +44,10 @@ class MolecularReplacement(RowParameters):
     message: Annotated[str | None, In("processingMessage", PROGRAM.name)] = None
     pipeline: Annotated[str | None, In("processingPrograms", PROGRAM.name)] = None
     cmd_line: Annotated[str | None, In("processingCommandLine", PROGRAM.name)] = None
-    starttime: Annotated[LocalTime | None, In("processingStartTime", PROGRAM.name)] = Field(
+    starttime: Annotated[LocalTime, In("processingStartTime", PROGRAM.name)] = Field(
         None, description="Now if it isn't given"
     )
-    endtime: Annotated[LocalTime | None, In("processingEndTime", PROGRAM.name)] = None
+    endtime: Annotated[LocalTime, In("processingEndTime", PROGRAM.name)] = None
     run_dir: str | None = Field(None, description="Folder of the files")
     input_coord_file: str | None = None
     input_mtz_file: str | None = None
@@ -190,7 +190,7 @@ class ResultFile(RowParameters):
     file_type: str = Field(description="log, result, graph, debug or input")
     file_path: str
     file_name: str
-    timestamp: Annotated[LocalTime | None, In("recordTimeStamp")] = None
+    timestamp: Annotated[LocalTime, In("recordTimeStamp")] = None
     importance_rank: int | None = None
 
 

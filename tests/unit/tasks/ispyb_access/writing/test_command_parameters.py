@@ -338,6 +338,42 @@ def test_times_come_in_many_forms(text):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "0000-00-00",
+        "0000-00-00 00:00:00",
+        "0000-00-00T00:00:00.000Z",
+        "0000-00-00 00:00:00+01:00",
+        "0000/00/00 00:00:00",
+        "00000000000000",
+        "00000000",
+        "2026-00-00",
+        "2026-05-00 12:00:00",
+        "2026/00/00 12:00:00",
+        "20260000120000",
+        "0000-05-01 12:00:00",
+    ],
+)
+def test_zero_dates_are_none_with_a_warning(text, caplog):
+    given = read("update_processing_status", start_time=text, update_time="2024-05-01 12:30:15")
+    assert (given.start_time, given.update_time) == (None, datetime(2024, 5, 1, 12, 30, 15))
+    assert [f"start_time: {text} is no date" in line for line in caplog.messages] == [True]
+
+
+@pytest.mark.parametrize("text", ["2026-00-45", "2026-13-00", "2026-00-00 25:00:00", "2026-00-00 soon"])
+def test_other_dates_that_are_none_are_refused(text):
+    assert "start_time" in faults(
+        COMMANDS["update_processing_status"].parameters, {"program_id": 1, "start_time": text}
+    )
+
+
+def test_zero_date_of_a_time_that_has_to_be_given_is_none_too():
+    program = RESULT["auto_proc_program"] | {"start_time": "0000-00-00 00:00:00"}
+    given = read("insert_dimple_result", auto_proc_program=program).auto_proc_program
+    assert (given.start_time, given.end_time) == (None, datetime(2024, 5, 1, 12, 1))
+
+
+@pytest.mark.parametrize(
     ("given", "expected"),
     [
         ("xia2 dials", None),
