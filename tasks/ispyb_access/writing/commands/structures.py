@@ -101,7 +101,7 @@ class NearestAtom(RowParameters):
 
     name: Annotated[str, In("nearestAtomName")]
     chain_id: Annotated[str, In("nearestAtomChainId")]
-    res_seq: Annotated[int, In("nearestAtomResSeq")]
+    res_seq: Annotated[int | None, In("nearestAtomResSeq")]
     res_name: Annotated[str, In("nearestAtomResName")]
 
 

@@ -186,7 +186,8 @@ class TestSpelling:
 
 
 def _may_be_left_out(model, field, column):
-    return is_figure(column) and type(None) in get_args(model.model_fields[field].annotation)
+    kinds = get_args(model.model_fields[field].annotation)
+    return is_figure(column) and type(None) in kinds and bool not in kinds
 
 
 @pytest.mark.parametrize(("model", "field", "column"), COLUMNS, ids=COLUMN_IDS)
@@ -501,6 +502,18 @@ def test_figures_within_lists_are_left_out_too(caplog):
     assert "XrayCentringResult.centreOfMassX: nan is no number" in caplog.text
     blob = ResultBlob.model_validate({"xyz": [1, nan, 3], "height": nan})
     assert fit_row(table("MXMRRunBlob"), blob.row()).items() >= {"x": 1, "y": None, "z": 3, "height": None}.items()
+
+
+def test_small_figures_that_are_no_numbers_cost_no_row():
+    nan = float("nan")
+    assert read("insert_screening_output", diffraction_rings=nan, alignment_success=1).diffraction_rings is None
+    assert read("add_program_attachment", importance_rank=nan).importance_rank is None
+    assert read("insert_screening_strategy_wedge", wedge_number=nan, resolution=2.1).wedge_number is None
+    assert read("insert_screening_strategy_wedge").wedge_number == 1
+    atom = {"name": "CA", "chain_id": "A", "res_seq": nan, "res_name": "GLY"}
+    (blob,) = read("insert_dimple_result", blobs=[{"xyz": [1, 2, 3], "height": 5, "nearest_atom": atom}]).blobs
+    assert (blob.row()["nearestAtomResSeq"], blob.row()["nearestAtomName"]) == (None, "CA")
+    assert "anom" in faults(COMMANDS["upsert_integration"].parameters, {"dcid": 1, "anom": nan})  # yes or no
 
 
 def test_images_figures_that_are_no_numbers_are_told_of_once(caplog):
