@@ -339,6 +339,20 @@ def test_times_come_in_many_forms(text):
 
 
 @pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("create_ispyb_job", "DCID"),
+        ("retrieve_program_attachments_for_program_id", "program_id"),
+        ("retrieve_programs_for_job_id", "rpid"),
+        ("update_ispyb_job", "job_id"),
+    ],
+)
+def test_id_that_no_database_can_take_is_refused(command, name):
+    assert name in faults(COMMANDS[command].parameters, {**LEAST[command], name: 10**400})
+    assert read(command, **{name: 2**63 - 1})
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "0000-00-00",
