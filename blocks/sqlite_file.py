@@ -16,6 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from blocks.errors import ConfigurationError
 
 MODE: Final = "mode=rw"
+READ_ONLY: Final = frozenset({"mode=ro", "immutable=1"})
 
 
 class MissingDatabase(ConfigurationError):
@@ -48,22 +49,38 @@ def connect_to_file(
 
 
 def make_file(engine: Engine) -> None:
-    """Make an empty file, and its folder, where an SQLite database is to be; one that is there stays as it is."""
+    """Make an empty file, and its folder, where an SQLite database is to be; one that is there stays as it is.
+
+    Raises
+    ------
+    ConfigurationError
+        The URL is for reading only, or there can't be such a file.
+    """
     (name,), options = engine.dialect.create_connect_args(engine.url)
-    file = _file(name, is_uri=bool(options.get("uri")))
-    if file is not None:
+    is_uri = bool(options.get("uri"))
+    file = _file(name, is_uri=is_uri)
+    if file is None:
+        return
+    if is_uri and (for_reading := _options(name) & READ_ONLY):
+        raise ConfigurationError(f"{engine.url} is for reading only ({', '.join(for_reading)}): nothing is made there")
+    try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
+    except OSError as error:
+        raise ConfigurationError(f"there can't be an ISPyB at {engine.url}: {error}") from error
 
 
 def _file(name: str, *, is_uri: bool) -> Path | None:
     """Return the file that a database is in; None for one in memory, or in a temporary file of SQLite's own."""
     if is_uri and name.startswith("file:"):
-        parts = urlsplit(name)
-        if "mode=memory" in parts.query.split("&"):
+        if "mode=memory" in _options(name):
             return None
-        name = unquote(parts.path)
+        name = unquote(urlsplit(name).path)
     return None if name in {"", ":memory:"} else Path(name)
+
+
+def _options(uri: str) -> set[str]:
+    return set(urlsplit(uri).query.split("&"))
 
 
 def _is_missing(file: Path) -> bool:
@@ -77,7 +94,6 @@ def _is_missing(file: Path) -> bool:
 
 
 def _in_mode(uri: str) -> str:
-    query = urlsplit(uri).query
-    if any(option.startswith("mode=") for option in query.split("&")):
+    if any(option.startswith("mode=") for option in _options(uri)):
         return uri
-    return f"{uri}{'&' if query else '?'}{MODE}"
+    return f"{uri}{'&' if urlsplit(uri).query else '?'}{MODE}"

@@ -106,15 +106,15 @@ def compose(parameters: MailParameters, message: Message, recipe_run: str, defau
     MessageRefused
         It has no recipients, no content, or headers that can't be.
     """
-    recipients = parameters.addressees()
+    recipients = [_encodable(address) for address in parameters.addressees()]
     content = "".join(_as_list(parameters.content))
     if not content:
         raise MessageRefused("the mail has no content: expected a text or a list of texts as `content`")
-    content = fill_in(content, message.payload)
-    sender = parameters.sender or default_sender
+    content = _encodable(fill_in(content, message.payload))
+    sender = _encodable(parameters.sender or default_sender)
     mail = EmailMessage()
     try:
-        mail["Subject"] = " ".join(parameters.subject.split())  # a header can't have a line's end in it
+        mail["Subject"] = _encodable(" ".join(parameters.subject.split()))  # a header can't have a line's end in it
         mail["To"] = ", ".join(recipients)
         mail["From"] = sender
     except ValueError as error:
@@ -139,7 +139,7 @@ def fill_in(content: str, payload: Any) -> str:
 
 def _hand_over(mail: EmailMessage, parameters: MailParameters, server: MailTransport, context: StepContext) -> None:
     """Give a mail to the server, again after a pause if that fails for a reason that can pass."""
-    mail.replace_header("From", parameters.sender or server.sender)
+    mail.replace_header("From", _encodable(parameters.sender or server.sender))
     refused = retry_blocking(
         lambda: server.send(mail),
         lambda error: isinstance(error, OSError) and not is_permanent(error),
@@ -179,6 +179,11 @@ def _mail_of(parameters: MailParameters, payload: Any) -> MailParameters:
 def _as_list(value: Any) -> list[str]:
     values = value if isinstance(value, list | tuple | set) else [value]
     return [str(item) for item in values if item]
+
+
+def _encodable(text: str) -> str:
+    r"""Write lone surrogates, such as Python's for bytes of a file's name that aren't UTF-8, as `\udce9`."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _file_stem(mail: EmailMessage) -> str:

@@ -73,7 +73,7 @@ async def published(
     reporters = [
         asyncio.create_task(_report_progress(name, progress, over)),
         asyncio.create_task(_report_page(name, progress, page, over)),
-        asyncio.create_task(_tag_run(tags)),
+        asyncio.create_task(tag_run(tags)),
     ]
     try:
         yield
@@ -86,7 +86,7 @@ async def published(
         await asyncio.gather(*reporters, return_exceptions=True)
 
 
-async def _tag_run(tags: Sequence[str]) -> None:
+async def tag_run(tags: Sequence[str]) -> None:
     """Give the run those of the tags that it lacks."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or set(tags) <= set(context.flow_run.tags):

@@ -30,7 +30,7 @@ from flows.recipe.language.files import read_text
 from flows.recipe.language.substitution import fill_recipe
 from flows.recipe.language.validation import validated_recipe
 from flows.recipe.parameters import recipe_parameters, warn_of_unused
-from flows.recipe.publishing import published
+from flows.recipe.publishing import published, tag_run
 from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter
 from flows.recipe.run_record.dead_letters.store import DeadLetters
 from flows.recipe.run_record.entries import Began, Ended
@@ -125,7 +125,11 @@ async def _run_once(
     dead_letters = DeadLetters()
     state = take_up(folder, journal, dead_letters)
     if state is None:
-        manifest = await _begin(path, arguments, folder, resources)
+        try:
+            manifest = await _begin(path, arguments, folder, resources)
+        except PlazaError:  # no manifest will say what the run was for
+            await tag_run(_tags(arguments.dcid or arguments.parameters.get("ispyb_dcid"), arguments.parameters))
+            raise
         logger.info("recipe %s: recipe run %s", with_dcid(name, manifest.dcid), folder.recipe_run)
     else:
         manifest = replace(read_manifest(folder), ended=None)
@@ -140,7 +144,8 @@ async def _run_once(
         keep_dead_letter=_dead_letter_keeper(dead_letters, manifest, folder),
     )
     journal.record(Began.now())
-    async with published(name, run.progress, RunPage(manifest, folder, run.recipe), _tags(manifest)):
+    tags = _tags(manifest.dcid, manifest.parameters)
+    async with published(name, run.progress, RunPage(manifest, folder, run.recipe), tags):
         progress = await run.run(state)
     final_state = _final_state(progress, folder)
     ended = _end(final_state)
@@ -164,9 +169,8 @@ async def _begin(path: Path, arguments: RunArguments, folder: RunFolder, resourc
     return Manifest(path.stem, str(path), digest_of(text), dcid, dict(arguments.parameters), known, filled)
 
 
-def _tags(manifest: Manifest) -> list[str]:
-    known = manifest.parameters
-    return collection_tags(manifest.dcid, known.get("ispyb_beamline"), known.get("ispyb_visit"))
+def _tags(dcid: object, known: Mapping[str, Any]) -> list[str]:
+    return collection_tags(dcid, known.get("ispyb_beamline"), known.get("ispyb_visit"))
 
 
 def _final_state(progress: Mapping[int, NodeProgress], folder: RunFolder) -> State[Any]:

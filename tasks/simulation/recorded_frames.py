@@ -1,5 +1,6 @@
 """The data files of an NXmx master that is to be replayed, and which of its images are in them."""
 
+import re
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 from tasks.nexus.errors import FileAbsent, UnusableMaster
 from tasks.nexus.images import MasterImages
 from tasks.nexus.layout import ImageBlock
+
+_NUMBERED = re.compile(r"(.*?)(\d+)(\D*(?:\.h5)?)", re.DOTALL)  # the last number in a name, but for that of the suffix
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,7 @@ def _resolve(images: MasterImages) -> tuple[ImageBlock, ...]:
     """Return the blocks of the master's images, once all that they are mapped by has been read."""
     try:
         images.resolve()
-        if images.layout.awaits:
-            raise images.layout.awaits
+        _require_all(images)
     except FileAbsent as error:
         master, file = Path(images.layout.master), Path(error.file)
         raise UnusableMaster(
@@ -81,3 +83,23 @@ def _resolve(images: MasterImages) -> tuple[ImageBlock, ...]:
             f"{images.layout.master} maps parts of frames, or several to an image; expected each image to be one frame"
         )
     return images.layout.blocks
+
+
+def _require_all(images: MasterImages) -> None:
+    """Make sure that no data file is missing: of files that are numbered without end, that the last one ends them."""
+    awaited = images.layout.awaits
+    if awaited is None:
+        return
+    if not images.layout.is_virtual or (isinstance(awaited, FileAbsent) and _has_later_ones(Path(awaited.file))):
+        raise awaited
+
+
+def _has_later_ones(file: Path) -> bool:
+    """Tell whether beside a file that isn't there are some of the same name, but for a higher number."""
+    own, others = (
+        _NUMBERED.fullmatch(file.name),
+        map(_NUMBERED.fullmatch, (path.name for path in file.parent.iterdir())),
+    )
+    return own is not None and any(
+        other.group(1, 3) == own.group(1, 3) and int(other[2]) > int(own[2]) for other in others if other
+    )

@@ -39,7 +39,8 @@ def survey(folder: Path, grid: tuple[int, int] | None = None) -> list[ImageSet]:
     """
     if not folder.is_dir():
         raise UnusableImages(f"there is no folder {folder}")
-    series = group_files(path.name for path in folder.iterdir() if path.is_file())
+    # Hidden files are those of a copy that is under way, or of an editor
+    series = group_files(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     if not series:
         raise UnusableImages(
             f"{folder} has no images: expected .cbf, .cbf.gz or .cbf.bz2 with a number after an underscore (x_1.cbf), "
@@ -55,21 +56,25 @@ def survey(folder: Path, grid: tuple[int, int] | None = None) -> list[ImageSet]:
 
 
 def _read_files(folder: Path, series: Series, grid: tuple[int, int] | None) -> ImageSet:
-    # The second image is read only for how far the crystal turned from one to the next.
-    files = [folder / file_name(series.template, number) for number in series.numbers[:2]]
-    experiments = [_read_experiment(file) for file in files]
+    from tasks.simulation.cbf_angles import check_headers, mean_step, read_header
+
+    files = [folder / file_name(series.template, number) for number in series.numbers]
+    check_headers(files)
+    # Beside the first image, two are read for how far the crystal turned: dxtbx takes a while for each.
+    places = sorted({0, min(1, len(files) - 1), len(files) - 1})
+    experiments = [_read_experiment(files[place]) for place in places]
     starts_deg = [experiment.scan.get_oscillation()[0] for experiment in experiments]
     return _describe(
         folder,
         series,
         experiments[0],
         grid,
-        step_deg=starts_deg[1] - starts_deg[0] if len(starts_deg) > 1 else None,
+        step_deg=mean_step(files, zip(places, starts_deg, strict=True)),
         image_format=ImageFormat.CBF,
         first=series.numbers[0],
         images=len(series.numbers),
         recorded=len(series.numbers),
-        detector_model=_read_detector_name(files[0]),
+        detector_model=_find_detector_name(read_header(files[0])),
     )
 
 
@@ -99,6 +104,11 @@ def _read_master(folder: Path, series: Series, grid: tuple[int, int] | None, com
     recorded = count_recorded(master)
     if not recorded:
         raise UnusableImages(f"the data files of {master} hold no image: not even the first one has been written")
+    if recorded > images:
+        raise UnusableImages(
+            f"{master} has {recorded} images, but says where the crystal stood for {images} of them only, which is all "
+            "that DIALS reads; expected an angle for each"
+        )
     return _describe(
         folder,
         series,
@@ -189,11 +199,7 @@ def _read_experiment(path: Path) -> Any:
     return experiments[0]
 
 
-def _read_detector_name(path: Path) -> str:
+def _find_detector_name(header: str) -> str:
     """Return the detector's name as a Pilatus writes it into its header."""
-    from dxtbx.format.Format import Format
-
-    with Format.open_file(str(path), "rb") as file:
-        header = file.read(4096).decode("latin-1")  # the header's text, then the compressed image
     named = re.search(r"# Detector: ([^,\r\n]+)", header)
     return named[1].strip() if named else "Pilatus"

@@ -61,8 +61,10 @@ def _lines(name: str, value: Any, depth: int = 0) -> Iterator[Text]:
 def _shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_shown(item) for item in value) or "none"
-    if isinstance(value, Mapping) or value in (None, ""):
+    if isinstance(value, Mapping) or value is None:
         return "none"
+    if value == "":  # which isn't the same to a recipe
+        return '""'
     return one_line(str(value))
 
 

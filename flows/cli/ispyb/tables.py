@@ -6,7 +6,7 @@ import typer
 
 from flows.cli.ispyb import run as ispyb_run
 from flows.cli.ispyb import write_commands as ispyb_commands
-from flows.cli.ispyb.option import IspybURL, find_ispyb, open_engines
+from flows.cli.ispyb.option import IspybURL, open_engines
 
 app = typer.Typer(help="Look after ISPyB: its tables, and what has to be put right.", no_args_is_help=True)
 app.command()(ispyb_commands.commands)
@@ -28,10 +28,9 @@ def create(
     from blocks.ispyb_connection import safe_url
     from tasks.ispyb_access.schema.tables import METADATA, create_schema
 
-    engines = find_ispyb(ispyb or url)
-    create_schema(engines.writing, on_server=on_server)
-    typer.echo(f"ISPyB at {safe_url(engines.writing)} has its {len(METADATA.tables)} tables.")
-    engines.dispose()
+    with open_engines(ispyb or url) as engines:
+        create_schema(engines.writing, on_server=on_server)
+        typer.echo(f"ISPyB at {safe_url(engines.writing)} has its {len(METADATA.tables)} tables.")
 
 
 @app.command()

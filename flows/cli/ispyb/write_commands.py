@@ -35,6 +35,8 @@ What counts is written, and what doesn't gives way, with a warning in the log th
 
 - A measured or computed number that is NaN or infinite is left out (NULL). One that is the id of a row, or that is
   needed, is refused; so is one that is too large for its column, and a text that is no number.
+- A time whose year, month or day is zero, as MySQL writes what isn't known (`0000-00-00 00:00:00`, `2026-00-00`), is
+  left out. Any other text that is no time is refused.
 - Texts that only people read are written with the characters that the database has: where a column holds latin1, `σ`
   becomes `sigma`, `ř` becomes `r`, `≥` becomes `>=`, and `?` stands for what has nothing alike. NULs are left out.
 {ornaments}

@@ -1,7 +1,8 @@
 """What a CBF file says of itself: its length, its checksum, and the header's lines that DIALS needs.
 
 A binary section is: a MIME header, an empty line, four bytes that mark its start, X-Binary-Size bytes of data (whose
-MD5 is Content-MD5), padding, the mark of its end. See the imgCIF dictionary, `_array_data.data`.
+MD5 is Content-MD5), padding, the mark of its end. See the imgCIF dictionary, `_array_data.data`. A miniCBF tells the
+geometry in comments, which DIALS reads by itself; a full CBF in tables, for which CBFlib reads the file to its end.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ MAGIC = b"###CBF"
 
 _SECTION = b"--CIF-BINARY-FORMAT-SECTION--"
 _END = b"--CIF-BINARY-FORMAT-SECTION----"
+_TEXT_END = re.compile(re.escape(_END) + rb"\s*[\r\n];")  # CIF's mark of a text's end, that the section is in
+_TABLES = b"_diffrn.id"  # by which dxtbx knows a full CBF
 _DATA_START = b"\x0c\x1a\x04\xd5"
 _SIZE = re.compile(rb"^X-Binary-Size:[ \t]*(\d+)", re.MULTILINE | re.IGNORECASE)
 _DIGEST = re.compile(rb"^Content-MD5:[ \t]*([A-Za-z0-9+/]{22}==)", re.MULTILINE | re.IGNORECASE)
@@ -44,18 +47,26 @@ def find_missing_data(content: bytes) -> str | None:
     at = content.find(_SECTION)
     if at < 0:
         return f"it ends after {_written(content):,} bytes of its header, before the binary section"
+    is_full = content.find(_TABLES, 0, at) >= 0
     while at >= 0:
         start = content.find(_DATA_START, at)
         if start < 0:
             return f"it ends after {_written(content):,} bytes, before the data of its binary section"
         head, start = content[at:start], start + len(_DATA_START)
         if re.search(rb"^Content-Transfer-Encoding:[ \t]*(?!BINARY)\S", head, re.MULTILINE | re.IGNORECASE):
-            return None if _END in content else "the end of its binary section is missing"
+            return _find_missing_end(content, start, is_full)
         if fault := _find_section_fault(content, head, start):
             return fault
         size = _SIZE.search(head)
-        at = _find_section(content, start + (int(size[1]) if size else 0))
-    return None
+        end = start + (int(size[1]) if size else 0)
+        at = _find_section(content, end)
+    return _find_missing_end(content, end, is_full) if is_full else None
+
+
+def _find_missing_end(content: bytes, at: int, is_full: bool) -> str | None:
+    """Say that a section's end is missing after `at`: its mark, and in a full CBF that of the text that it's in."""
+    is_there = _TEXT_END.search(content, at) if is_full else content.find(_END, at) >= 0
+    return None if is_there else "the end of its binary section is missing"
 
 
 def _written(content: bytes) -> int:
@@ -67,13 +78,15 @@ def _find_section(content: bytes, at: int) -> int:
     """Return where the next section begins; -1: there is none. The mark of an end begins as that of a section."""
     while (at := content.find(_SECTION, at)) >= 0 and content.startswith(_END, at):
         at += len(_END)
+    if at >= 0 and not content[at + len(_SECTION) :].strip(b"-\0"):
+        return -1  # half a mark of an end
     return at
 
 
 def _find_section_fault(content: bytes, head: bytes, start: int) -> str | None:
     size = _SIZE.search(head)
     if size is None:
-        return None if content.find(_END, start) >= 0 else "the end of its binary section is missing"
+        return _find_missing_end(content, start, is_full=False)
     expected, end = int(size[1]), start + int(size[1])
     if len(content) < end:
         return f"it has {len(content) - start:,} of the {expected:,} bytes that X-Binary-Size promises"
@@ -116,7 +129,7 @@ def _describe_wrong_data(data: bytes) -> str:
 def find_header_faults(start: bytes) -> list[str]:
     """Say which lines of a miniCBF header are missing, or aren't what DIALS can use, in the order of the format."""
     header = start.partition(_SECTION)[0].decode("latin-1")
-    if "_array_data.header_contents" not in header or "_diffrn.id" in header:
+    if "_array_data.header_contents" not in header or _TABLES.decode() in header:
         return []  # a full CBF has tables in its place
     lines = dict(re.findall(r"^# *([A-Za-z_]+)[ :=]*(.*?)\r?$", header, re.MULTILINE))
     faults = []

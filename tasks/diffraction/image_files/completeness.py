@@ -33,8 +33,6 @@ def require_file(file: str) -> os.stat_result:
     """
     try:
         status = _look_at(file)
-    except (FileNotFoundError, NotADirectoryError):
-        raise ImageMissing(f"the image file {file} does not exist") from None
     except (OSError, ValueError) as error:
         raise unreachable(file, error) from error
     if not stat.S_ISREG(status.st_mode):
@@ -51,7 +49,12 @@ def _look_at(file: str) -> os.stat_result:
 
 
 def unreachable(file: str, error: Exception) -> ImageUnreadable:
-    """Return what a file system's error at a file means: that it has to be waited for, or that waiting won't help."""
+    """Return what a file system's error at a file means: that it has to be waited for, or that waiting won't help.
+
+    A file that isn't there may come, also when it was there a moment ago: to be replaced, it's removed first.
+    """
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return ImageMissing(f"the image file {file} does not exist")
     fault = ImageAwaited if USUAL_RETRIES.may_pass(error) else ImageUnreadable
     said = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return fault(f"the image file {file} can't be read: {said}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from zlib import error as ZlibError  # noqa: N812 - as the exception that it is
 
 from tasks.diffraction.errors import ImageAwaited, ImageUnreadable
 from tasks.diffraction.image_files import cbf, ccd
-from tasks.diffraction.image_files.completeness import may_be_in_the_making
+from tasks.diffraction.image_files.completeness import may_be_in_the_making, unreachable
 from tasks.diffraction.image_files.content import ImageContent
 from tasks.step import USUAL_RETRIES
 
@@ -21,13 +22,16 @@ _STARTS = {
     b"%PDF": "a PDF document",
     b"\x7fELF": "a program",
 }
+_CBFLIB_FAULTS = re.compile("CBF_FILE(OPEN|CLOSE|READ|SEEK|TELL)")  # of the system, without its number or words
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)  # of a line, such as Exposure_period
 _PRINTABLE = frozenset(range(32, 127)) | frozenset(b"\t\r\n")
 
 
 def describe_error(error: Exception) -> str:
     """Say in a line what an error of DIALS's says; where it says nothing, what it stumbled over."""
-    if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
-        return f"line {error.args[0]} is missing from its header"
+    if name := _name_not_found(error):
+        # HDF5's errors are of this type too, and say a whole sentence.
+        return name if " " in name else f"nothing is found there by the name {name!r}"
     if "DXTBX_ASSERT(nn ==" in str(error):
         return "its compressed data don't make as many pixels as its header promises"
     if "Could not determine filename template" in str(error):
@@ -36,6 +40,10 @@ def describe_error(error: Exception) -> str:
         return words
     frames = traceback.extract_tb(error.__traceback__)
     return f"{type(error).__name__} at `{frames[-1].line}`" if frames else type(error).__name__
+
+
+def _name_not_found(error: Exception) -> str | None:
+    return error.args[0] if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str) else None
 
 
 def explain_failure(error: Exception, doing: str, content: ImageContent | None = None) -> ImageUnreadable:
@@ -48,8 +56,10 @@ def explain_failure(error: Exception, doing: str, content: ImageContent | None =
     content
         What the file held when it was read; None for a master.
     """
+    if content is not None and isinstance(error, FileNotFoundError) and error.filename == content.plain_name:
+        return unreachable(content.file, error)
     reason = explain(content, error)
-    if USUAL_RETRIES.may_pass(error):
+    if USUAL_RETRIES.may_pass(error) or _CBFLIB_FAULTS.search(str(error)):
         return ImageAwaited(f"DIALS can't {doing} now: {reason}")
     if content is not None and _may_be_unfinished(content):
         return ImageAwaited(f"DIALS can't {doing} yet: {reason}; the file has just been written to")
@@ -80,7 +90,15 @@ def explain(content: ImageContent | None, error: Exception) -> str:
     else:
         looks = _describe_start(start)
         return f"{describe_error(error)} (its {size:,} bytes are {looks})" if looks else describe_error(error)
-    return "; ".join(faults) or describe_error(error)
+    return "; ".join(faults) or _find_missing_line(error, start) or describe_error(error)
+
+
+def _find_missing_line(error: Exception, start: bytes) -> str | None:
+    """Say which line a format looked for in a header of lines that has none of that name."""
+    name = _name_not_found(error)
+    if name is None or not _NAME.fullmatch(name) or name.encode() in start:
+        return None
+    return f"line {name} is missing from its header"
 
 
 def _describe_start(start: bytes) -> str | None:

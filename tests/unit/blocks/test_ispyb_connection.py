@@ -356,3 +356,20 @@ def test_all_connections_in_use_is_a_fault_that_passes(tmp_path):
     with busy.connect(), pytest.raises(DatabaseUnavailable, match="in use by this process"), transaction(busy):
         pass
     busy.dispose()
+
+
+@pytest.mark.parametrize("option", ["mode=ro", "immutable=1"])
+def test_no_file_is_made_by_a_url_for_reading_only(tmp_path, option):
+    engine = open_engine(f"sqlite:///file:{tmp_path}/new/ispyb.sqlite?{option}&uri=true")
+    with pytest.raises(ConfigurationError, match=rf"for reading only \({option}\)"):
+        make_file(engine)
+    assert list(tmp_path.iterdir()) == []
+    engine.dispose()
+
+
+def test_file_that_can_not_be_made_is_told_of(tmp_path):
+    (tmp_path / "file").touch()
+    engine = open_engine(f"sqlite:///{tmp_path}/file/ispyb.sqlite")
+    with pytest.raises(ConfigurationError, match=r"there can't be an ISPyB at .*file/ispyb\.sqlite"):
+        make_file(engine)
+    engine.dispose()

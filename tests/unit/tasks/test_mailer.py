@@ -79,6 +79,23 @@ async def test_mail_arrives(settings, postbox, tmp_path):
     assert not (tmp_path / "mail").exists()
 
 
+@pytest.mark.parametrize("is_sent", [True, False])
+async def test_text_that_no_mail_can_hold_is_written_in_other_characters(is_sent, settings, postbox, tmp_path):
+    if not is_sent:
+        settings = settings.model_copy(update={"smtp_host": None})
+    outcome = await send(
+        settings, "caf\udce9_1.cbf", recipients=["a@x", "\ud83e@x"], subject="\udce9", content="sur \ud83e {payload}"
+    )
+    assert outcome.refused == []
+    if is_sent:
+        ((_, mail),) = postbox.handler.mails
+    else:
+        (kept,) = (tmp_path / "mail").glob("*.eml")
+        mail = email.message_from_bytes(kept.read_bytes(), policy=default)
+    assert mail["Subject"] == r"\udce9"
+    assert mail.get_content().strip() == r"sur \ud83e caf\udce9_1.cbf"
+
+
 @pytest.mark.parametrize(
     ("recipients", "addressed"),
     [

@@ -27,7 +27,7 @@ class DataCollectionGroup(RowParameters):
 
     session_id: Identity
     experiment_type: str | None = Field(None, description="One that ISPyB knows, such as SAD or EM")
-    start_time: LocalTime | None = None
+    start_time: LocalTime = None
     comments: str | None = None
 
 
@@ -40,7 +40,7 @@ class DataCollection(RowParameters):
         validation_alias=AliasChoices("dcgid", "dcid-group")
     )
     session_id: Identity | None = Field(None, description="Its group's if it isn't given")
-    start_time: LocalTime | None = None
+    start_time: LocalTime = None
     image_directory: str | None = None
     image_suffix: str | None = None
     voltage: float | None = Field(None, description="kV")

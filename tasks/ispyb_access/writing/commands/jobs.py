@@ -19,7 +19,7 @@ from pydantic import (
 from sqlalchemy import Connection, Table, select
 
 from blocks.errors import MessageRefused
-from blocks.identifiers import Dcid, JobId
+from blocks.identifiers import LARGEST_ID, Dcid, JobId
 from tasks.ispyb_access.writing.commands.command import Announcement, Command, Earlier
 from tasks.ispyb_access.writing.grants.looking import looking
 from tasks.ispyb_access.writing.grants.needs import Sometimes, changes, inserts, looks_up
@@ -69,7 +69,7 @@ class JobSweep(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    dcid: Dcid = Field(validation_alias=AliasChoices("DCID", "dcid"), gt=0)
+    dcid: Dcid = Field(validation_alias=AliasChoices("DCID", "dcid"), gt=0, le=LARGEST_ID)
     start: int = Field(ge=0)
     end: int
 
@@ -86,7 +86,9 @@ KeyValues = Annotated[tuple[KeyValue, ...], BeforeValidator(_as_pairs)]
 class CreateJob(CommandParameters):
     """A job to be made."""
 
-    dcid: Dcid = Field(validation_alias=AliasChoices("DCID", "dcid"), ge=0, description="0: only the sweeps count")
+    dcid: Dcid = Field(
+        validation_alias=AliasChoices("DCID", "dcid"), ge=0, le=LARGEST_ID, description="0: only the sweeps count"
+    )
     recipe: str | None = Field(None, max_length=50, description="Run by the recipe ispyb-<recipe>")
     source: str | None = Field(None, description="`automatic`, or who wants it")
     displayname: ForPeople | None = Field(None, description="Cut at 80 characters")
@@ -123,7 +125,7 @@ class CreateJob(CommandParameters):
 class UpdateJob(CommandParameters):
     """What is to be changed of a job; the rest stays."""
 
-    job_id: JobId
+    job_id: JobId = Field(le=LARGEST_ID)
     displayname: ForPeople | None = None
     comment: ForPeople | None = None
     recipe: str | None = Field(None, max_length=50)

@@ -33,8 +33,8 @@ class ProgramRun(RowParameters):
     phasing_programs: str | None = None
     phasing_status: bool | None = None
     phasing_message: str | None = None
-    phasing_start_time: LocalTime | None = None
-    phasing_end_time: LocalTime | None = None
+    phasing_start_time: LocalTime = None
+    phasing_end_time: LocalTime = None
 
 
 class ProgramFile(RowParameters):
@@ -45,7 +45,7 @@ class ProgramFile(RowParameters):
     file_type: str | None = None
     file_name: str | None = None
     file_path: str | None = None
-    record_time_stamp: LocalTime | None = None
+    record_time_stamp: LocalTime = None
 
 
 class Statistics(RowParameters):

@@ -87,10 +87,10 @@ class UpdateProcessingStatus(RowParameters):
     program_id: Annotated[Identity, In("autoProcProgramId")]
     status: str | None = Field(None, description="success or failure; anything else: it runs")
     message: Annotated[str | None, In("processingMessage")] = Field(None, description="Cut at 80 characters")
-    start_time: Annotated[LocalTime | None, In("processingStartTime")] = Field(
+    start_time: Annotated[LocalTime, In("processingStartTime")] = Field(
         None, description="The first one counts; now if none is given"
     )
-    update_time: Annotated[LocalTime | None, In("processingEndTime")] = Field(None, description="Now if it isn't given")
+    update_time: Annotated[LocalTime, In("processingEndTime")] = Field(None, description="Now if it isn't given")
 
     @property
     def status_code(self) -> int | None:

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from ispyb.sqlalchemy import Base
 from pydantic import AliasChoices, Field, model_validator
 from sqlalchemy import Column, Connection, select
 
 from blocks.errors import MessageRefused
+from blocks.identifiers import LARGEST_ID
 from tasks.ispyb_access.character_sets import can_hold
 from tasks.ispyb_access.writing.commands.command import Command
 from tasks.ispyb_access.writing.grants.looking import looking
@@ -46,13 +47,13 @@ ATTACHMENT_COLUMNS = {
 class JobPrograms(CommandParameters):
     """The job whose programs are wanted."""
 
-    rpid: int
+    rpid: Annotated[int, Field(le=LARGEST_ID)]
 
 
 class ProgramFiles(CommandParameters):
     """The program whose files are wanted."""
 
-    program_id: int
+    program_id: Annotated[int, Field(le=LARGEST_ID)]
 
 
 class ProposalName(CommandParameters):

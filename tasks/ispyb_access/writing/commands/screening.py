@@ -131,7 +131,7 @@ class ScreeningStrategyWedge(RowParameters):
     table: ClassVar[Table] = table("ScreeningStrategyWedge")
 
     screening_strategy_id: Identity
-    wedge_number: Count = 1
+    wedge_number: Count | None = 1
     resolution: float | None = None
     completeness: float | None = None
     multiplicity: float | None = None

@@ -44,10 +44,10 @@ class MolecularReplacement(RowParameters):
     message: Annotated[str | None, In("processingMessage", PROGRAM.name)] = None
     pipeline: Annotated[str | None, In("processingPrograms", PROGRAM.name)] = None
     cmd_line: Annotated[str | None, In("processingCommandLine", PROGRAM.name)] = None
-    starttime: Annotated[LocalTime | None, In("processingStartTime", PROGRAM.name)] = Field(
+    starttime: Annotated[LocalTime, In("processingStartTime", PROGRAM.name)] = Field(
         None, description="Now if it isn't given"
     )
-    endtime: Annotated[LocalTime | None, In("processingEndTime", PROGRAM.name)] = None
+    endtime: Annotated[LocalTime, In("processingEndTime", PROGRAM.name)] = None
     run_dir: str | None = Field(None, description="Folder of the files")
     input_coord_file: str | None = None
     input_mtz_file: str | None = None
@@ -101,7 +101,7 @@ class NearestAtom(RowParameters):
 
     name: Annotated[str, In("nearestAtomName")]
     chain_id: Annotated[str, In("nearestAtomChainId")]
-    res_seq: Annotated[int, In("nearestAtomResSeq")]
+    res_seq: Annotated[int | None, In("nearestAtomResSeq")]
     res_name: Annotated[str, In("nearestAtomResName")]
 
 
@@ -190,7 +190,7 @@ class ResultFile(RowParameters):
     file_type: str = Field(description="log, result, graph, debug or input")
     file_path: str
     file_name: str
-    timestamp: Annotated[LocalTime | None, In("recordTimeStamp")] = None
+    timestamp: Annotated[LocalTime, In("recordTimeStamp")] = None
     importance_rank: int | None = None
 
 

@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    TypeAdapter,
     ValidationInfo,
     model_validator,
 )
@@ -29,12 +30,39 @@ DATE_FORMATS = ("%Y/%m/%d %H:%M:%S", "%Y:%m:%d %H:%M:%S", "%Y%m%d %H%M%S", "%a %
 COMPACT_DATE = re.compile(r"\d{14}")  # a database's way to write a time, not a number of seconds since 1970
 
 
-def _read_date(value: Any) -> Any:
-    """Read the forms of a time that aren't ISO 8601 but that databases and programs write."""
+DATE_PARTS = re.compile(r"(\d{4})([-/:]?)(\d\d)\2(\d\d)(?=[T ]|\d{6}\Z|\Z)")
+ANY_TIME = TypeAdapter(datetime)
+
+
+def _read_time(value: Any, info: ValidationInfo) -> Any:
+    """Read a time in the forms that databases and programs write; a database's zero date is None."""
     if isinstance(value, bool):
         raise ValueError(f"expected a time, seen {value}")
     if not isinstance(value, str):
         return value
+    if _is_zero_date(value.strip()):
+        logger.warning("%s: %s is no date; it is left out", info.field_name, value)
+        return None
+    return _read_date(value)
+
+
+def _is_zero_date(text: str) -> bool:
+    """Tell whether a text is a time but for a year, month or day that is zero, as MySQL writes what isn't known."""
+    parts = DATE_PARTS.match(text)
+    if parts is None or all(map(int, parts.group(1, 3, 4))):
+        return False
+    year, month, day = (
+        part if int(part) else some for part, some in zip(parts.group(1, 3, 4), ("2000", "01", "01"), strict=True)
+    )
+    try:
+        ANY_TIME.validate_python(_read_date(parts[2].join((year, month, day)) + text[parts.end() :]))
+    except ValueError:
+        return False
+    return True
+
+
+def _read_date(value: str) -> datetime | str:
+    """Read the forms of a time that aren't ISO 8601."""
     if COMPACT_DATE.fullmatch(value):
         return datetime.strptime(value, "%Y%m%d%H%M%S")
     for form in DATE_FORMATS:
@@ -45,7 +73,9 @@ def _read_date(value: Any) -> Any:
     return value
 
 
-def _local_time(value: datetime) -> datetime:
+def _local_time(value: datetime | None) -> datetime | None:
+    if value is None:
+        return None
     try:
         local = value.astimezone().replace(tzinfo=None) if value.tzinfo else value
     except (OverflowError, OSError):
@@ -62,8 +92,8 @@ def _no_boolean(value: Any) -> Any:
     return value
 
 
-LocalTime = Annotated[datetime, BeforeValidator(_read_date), AfterValidator(_local_time)]
-"""ISPyB's times are local, to the second, and don't say their zone."""
+LocalTime = Annotated[datetime | None, BeforeValidator(_read_time), AfterValidator(_local_time)]
+"""ISPyB's times are local, to the second, and don't say their zone. A zero date that is given is None, as in a row."""
 
 
 def _as_several(value: Any) -> Any:

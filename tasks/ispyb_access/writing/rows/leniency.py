@@ -9,7 +9,6 @@ import math
 from typing import Any, Final
 
 from sqlalchemy import Column, Float, Integer
-from sqlalchemy.dialects.mysql import TINYINT
 
 ORNAMENTS: Final = frozenset(
     {
@@ -52,12 +51,7 @@ def is_figure(column: Column[Any]) -> bool:
     One that numbers a row or refers to one isn't, whether or not the schema declares that.
     """
     is_key = column.primary_key or bool(column.foreign_keys) or column.name.lower().endswith("id")
-    return holds_numbers(column) and bool(column.nullable) and not is_key
-
-
-def holds_numbers(column: Column[Any]) -> bool:
-    """Tell whether a column holds numbers; the smallest integers stand for yes and no."""
-    return isinstance(column.type, Integer | Float) and not isinstance(column.type, TINYINT)
+    return isinstance(column.type, Integer | Float) and bool(column.nullable) and not is_key
 
 
 def is_no_number(value: Any) -> bool:

@@ -6,11 +6,11 @@ from typing import Annotated, Any, ClassVar, get_args
 
 from ispyb.sqlalchemy import Base
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
-from sqlalchemy import Column, Table
+from sqlalchemy import Column, Float, Integer, Table
 
 from tasks.ispyb_access.writing.rows.columns import fit, tell_of_no_number
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, squash
-from tasks.ispyb_access.writing.rows.leniency import holds_numbers, is_figure, is_no_number
+from tasks.ispyb_access.writing.rows.leniency import is_figure, is_no_number
 
 Count = Annotated[int, Field(ge=0)]
 """How many of something, or an image's number."""
@@ -62,8 +62,8 @@ class RowParameters(CommandParameters):
     @classmethod
     def _is_a_number_if_it_has_to_be(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse what Python takes for a number; take NaN for a figure that isn't given."""
-        column = cls.columns().get(info.field_name or "")
-        if column is None or not holds_numbers(column):
+        column = _numbers(cls).get(info.field_name or "")
+        if column is None:
             return value
         if isinstance(value, bool):
             raise ValueError(f"expected a number, seen {value}")
@@ -77,6 +77,15 @@ class RowParameters(CommandParameters):
     def _fits_its_column(cls, value: Any, info: ValidationInfo) -> Any:
         column = cls.columns().get(info.field_name or "")
         return value if column is None or isinstance(value, bool) else fit(column, value)
+
+
+@cache
+def _numbers(model: type[RowParameters]) -> dict[str, Column[Any]]:
+    """Return the columns of numbers, by the fields' names; ISPyB has its smallest integers for yes and no too."""
+    kinds = {name: field.annotation for name, field in model.model_fields.items()}
+    choices = {name for name, kind in kinds.items() if bool in (kind, *get_args(kind))}
+    numbers = {name for name, column in _columns(model).items() if isinstance(column.type, Integer | Float)}
+    return {name: _columns(model)[name] for name in numbers - choices}
 
 
 @cache

@@ -221,6 +221,16 @@ async def test_a_run_started_by_hand_gets_its_collection_beamline_and_visit_as_t
     assert len(run.tags) == len(tags)
 
 
+@pytest.mark.parametrize("parameters", [{"dcid": 7}, {"ispyb_dcid": "7"}])
+async def test_a_run_that_could_not_begin_has_the_tags_that_are_known(run_recipe, parameters):
+    unknown = {"1": {"queue": "crystal.ball"}, "start": [[1, []]]}
+    state, flow_run_id = await run_recipe(unknown, **parameters, ispyb_beamline="i03")
+    assert state.is_failed()
+    async with get_client() as client:
+        run = await client.read_flow_run(flow_run_id)
+    assert set(run.tags) == {"dcid:7", "i03"}
+
+
 @pytest.mark.parametrize("fault", [httpx.ConnectError("All connection attempts failed"), ObjectNotFound(Exception())])
 async def test_a_run_that_can_not_be_tagged_is_none_the_worse(run_recipe, monkeypatch, fault):
     calls = []

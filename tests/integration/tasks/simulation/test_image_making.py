@@ -12,6 +12,7 @@ from tasks.simulation.geometry import DetectorSize, Geometry
 from tasks.simulation.grid_scan import GridScan
 from tasks.simulation.jobs import BeamlineFault, run_job
 from tasks.simulation.plan import CollectionKind, CollectionPlan, ImageFormat
+from tests.support.image_files import MINI_HEADER, make_cbf
 
 pytestmark = pytest.mark.dials
 
@@ -198,6 +199,36 @@ async def test_masters_on_parts_of_a_file_are_data_collections_of_their_own(stor
     await collect_images(two, tmp_path / "live", rate_hz=50)
     pixels = [read_counts(master) for master in (rendered.folder / rendered.template, tmp_path / "live/lyso_1_2.nxs")]
     assert (pixels[1] == pixels[0][3:]).all()
+
+
+async def test_hidden_files_are_no_images(tmp_path):
+    for name in ("x_1.cbf", ".x_2.cbf", "._1.nxs"):
+        (tmp_path / name).write_bytes(make_cbf())
+    (found,) = await find_sweeps(tmp_path)
+    assert (found.template, found.images) == ("x_#.cbf", 1)
+
+
+async def test_several_scans_in_one_series_are_refused(tmp_path):
+    for number, start in enumerate((0.0, 0.5, 1.0, 90.0, 2.0), start=1):  # the last one is as the first two promise
+        header = MINI_HEADER.replace("Start_angle 0.0000", f"Start_angle {start}")
+        (tmp_path / f"x_{number}.cbf").write_bytes(make_cbf(header))
+    with pytest.raises(BeamlineFault, match=r"x_4\.cbf starts at 90°, expected 1\.5°"):
+        await find_sweeps(tmp_path)
+
+
+async def test_master_with_more_images_than_angles_is_refused(store, tmp_path):
+    import h5py
+
+    rendered = await render(CollectionPlan.rotation(5, image_format=ImageFormat.NXS, seed=9), store)
+    shutil.copytree(rendered.folder, tmp_path / "ready")
+    with h5py.File(tmp_path / "ready" / rendered.template, "a", libver=("v110", "v110")) as file:
+        axes = file["entry/sample/transformations"]
+        for name in ("omega", "omega_end"):
+            attributes, angles = dict(axes[name].attrs), axes[name][:3]
+            del axes[name]
+            axes.create_dataset(name, data=angles).attrs.update(attributes)
+    with pytest.raises(BeamlineFault, match="has 5 images, but says where the crystal stood for 3"):
+        await find_sweeps(tmp_path / "ready")
 
 
 def read_counts(master):

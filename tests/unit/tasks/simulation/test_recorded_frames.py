@@ -72,6 +72,30 @@ def test_images_that_are_dealt_out_to_files_keep_their_order(scan):
     assert places == [(f"scan_{file}.h5", frame, 1) for frame in range(4) for file in (1, 2)]
 
 
+def _map_numbered_files(path):
+    """Map two frames of each of the files without end that `%b` numbers, which h5py has no call for."""
+    endless, frames = h5py.h5s.UNLIMITED, (2, *SHAPE)
+    images = h5py.h5s.create_simple(frames, (endless, *SHAPE))
+    images.select_hyperslab((0, 0, 0), (endless, 1, 1), (2, 1, 1), frames)
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_virtual(images, b"b_%b.h5", b"data", h5py.h5s.create_simple(frames))
+    with h5py.File(path, "w", libver=LIBVER) as file:
+        group = file.create_group("entry/data")
+        space = h5py.h5s.create_simple((8, *SHAPE), (endless, *SHAPE))
+        h5py.h5d.create(group.id, b"data", h5py.h5t.STD_U32LE, space, properties)
+
+
+def test_files_numbered_without_end_end_with_the_last_one(tmp_path):
+    for number in range(4):
+        write_frames(tmp_path / f"b_{number}.h5", 2 * number + 1, 2)
+    _map_numbered_files(tmp_path / "scan.nxs")
+    assert [part.name for part in list_recorded(tmp_path / "scan.nxs")] == [f"b_{number}.h5" for number in range(4)]
+    assert count_recorded(tmp_path / "scan.nxs") == 8
+    (tmp_path / "b_1.h5").unlink()
+    with pytest.raises(UnusableMaster, match=r"names the data file b_1\.h5, which isn't in"):
+        count_recorded(tmp_path / "scan.nxs")
+
+
 def _map_parts_of_frames(scan):
     with h5py.File(scan / "scan.nxs", "w", libver=LIBVER) as file:
         layout = h5py.VirtualLayout((4, SHAPE[0], 2 * SHAPE[1]), "u4")

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from blocks.errors import PlazaError
 from blocks.settings import get_settings
+from flows.cli.collections.output import print_parameters
 from flows.cli.main import app
 from flows.recipe.run_record.folder import run_folder
 from flows.recipe.run_record.manifest import Manifest
@@ -88,6 +89,15 @@ def test_listing_names_what_recipes_may_say(plaza, engine, add_collection, facil
     assert "    sample_id  " + str(facility.sample) in lines
     assert any("C[red]" in line for line in lines)
     assert "\x1b" not in listing
+
+
+def test_text_that_is_empty_is_not_shown_as_none(capsys):
+    print_parameters({"ispyb_images": "", "ispyb_unit_cell": None, "ispyb_related_sweeps": []})
+    assert capsys.readouterr().out.splitlines() == [
+        'ispyb_images  ""',
+        "ispyb_unit_cell  none",
+        "ispyb_related_sweeps  none",
+    ]
 
 
 @pytest.mark.parametrize("name", ["lys_1_00017.cbf", "lys_1_#####.cbf", "lys_1.jpeg"])

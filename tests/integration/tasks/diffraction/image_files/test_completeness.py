@@ -212,6 +212,28 @@ def test_refusal_names_what_is_wrong_at_once(name, content, reason, refusal):
     assert re.search(reason, str(error))
 
 
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("Count_cutoffs", "line Count_cutoffs is missing from its header"),
+        ("Wavelength", "nothing is found there by the name 'Wavelength'"),  # the header has that line
+        ("sensors/17", "nothing is found there by the name 'sensors/17'"),
+        (
+            "Unable to open object (object 'omega' doesn't exist)",
+            "Unable to open object (object 'omega' doesn't exist)",
+        ),
+    ],
+)
+def test_only_what_a_header_lacks_is_told_as_a_line_of_it(refusal, key, reason, monkeypatch):
+    from dxtbx.format.FormatCBFMini import FormatCBFMini
+
+    def look_up(*_):
+        return {}[key]
+
+    monkeypatch.setattr(FormatCBFMini, "get_raw_data", look_up)
+    assert str(refusal("a_1.cbf", CBF)).endswith(f"1.cbf: {reason}")
+
+
 def test_what_is_no_file_is_refused_without_waiting_for_its_other_end(analyse, tmp_path, monkeypatch):
     from tasks.diffraction.errors import ImageUnreadable
 
@@ -272,6 +294,37 @@ def test_fault_of_the_system_that_may_pass_is_waited_for_wherever_it_happens(
             monkeypatch.setattr(FormatCBFMini, "get_raw_data", fail_in_words)
     with pytest.raises(PassingFault, match=os.strerror(number)):
         analyse(str(file))
+
+
+@pytest.mark.parametrize("call", ["open", "dials"])
+@pytest.mark.parametrize("name", ["a_1.cbf", "a_1.cbf.gz"])
+def test_file_that_is_gone_once_it_was_looked_at_is_missing_for_now(analyse, name, call, tmp_path, monkeypatch):
+    from dxtbx.format.Format import Format
+    from dxtbx.format.FormatCBFMini import FormatCBFMini
+
+    from tasks.diffraction.errors import ImageMissing
+
+    def gone(*_, **__):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
+
+    file = tmp_path / name
+    file.write_bytes(gzip.compress(CBF) if name.endswith(".gz") else CBF)
+    monkeypatch.setattr(*((Format, "open_file") if call == "open" else (FormatCBFMini, "get_raw_data")), gone)
+    with pytest.raises(ImageMissing, match=f"{file} does not exist"):
+        analyse(str(file))
+
+
+@pytest.mark.parametrize("code", ["CBF_FILEOPEN", "CBF_FILEREAD"])
+def test_fault_of_the_system_of_which_cbflib_says_no_more_is_waited_for(analyse, code, tmp_path, monkeypatch):
+    from dxtbx.format.FormatCBFMini import FormatCBFMini
+
+    def fail(*_, **__):
+        raise Exception(f"CBFlib Error(s): {code}  ")
+
+    (tmp_path / "a_1.cbf").write_bytes(CBF)
+    monkeypatch.setattr(FormatCBFMini, "get_raw_data", fail)
+    with pytest.raises(PassingFault, match=f"now: CBFlib Error.*{code}$"):
+        analyse(str(tmp_path / "a_1.cbf"))
 
 
 def test_file_that_is_removed_or_written_to_while_dials_reads_it_is_waited_for(analyse, tmp_path, monkeypatch):

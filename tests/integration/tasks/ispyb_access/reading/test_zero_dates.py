@@ -119,3 +119,10 @@ class TestWriting:
         self.write(engine, "update_ispyb_job", job_id=job, comment="ice rings")
         self.write(engine, "upsert_data_collection_mx", dcid=dcid, xtal_snapshot1="/a.jpeg")
         assert read_job(engine, job).comment == "ice rings"
+
+    def test_what_a_message_says_is_written_without_it(self, engine, program, value, job, add_collection):
+        self.write(engine, "update_processing_status", program_id=program, status="success", update_time=value)
+        self.write(engine, "upsert_data_collection_mx", dcid=add_collection(), start_time=value, comments="ice")
+        (shown,) = read_job(engine, job).programs
+        assert shown.status == "success"
+        assert shown.ended is not None

@@ -1,4 +1,5 @@
 import hashlib
+import re
 from base64 import b64encode
 
 import pytest
@@ -27,6 +28,7 @@ def with_line(name, value):
         make_cbf(digest=b64encode(bytes(16)).decode(), end=False),
         make_cbf(digest="nonsense"),
         WHOLE[: DATA + SIZE],  # all data, of which the digest tells
+        WHOLE[: WHOLE.rindex(b"---")],
         WHOLE + WHOLE,  # two sections
     ],
 )
@@ -92,6 +94,23 @@ def test_data_in_text_are_known_by_their_end():
     text = WHOLE.replace(b"Encoding: BINARY", b"Encoding: BASE64")
     assert cbf.find_missing_data(text) is None
     assert cbf.find_missing_data(text[:-50]) == "the end of its binary section is missing"
+
+
+@pytest.mark.parametrize("encoding", [b"BINARY", b"BASE64"])
+@pytest.mark.parametrize("digest", [True, None])
+def test_full_cbf_is_whole_once_the_text_ends_that_its_section_is_in(digest, encoding):
+    full = make_cbf(digest=digest).replace(
+        b"_array_data.header_c", b"_diffrn.id DIFFRN1\r\n\r\n_array_data.header_c", 1
+    )
+    full = full.replace(b"Encoding: BINARY", b"Encoding: " + encoding)
+    end = full.rindex(b"\r\n;") + len(b"\r\n;")
+    for whole in (full, full[:end], full[:end] + bytes(900), full.replace(b"----\r\n;", b"---- \n;")):
+        assert cbf.find_missing_data(whole) is None
+    for cut in range(end - 40, end):
+        assert re.search("end .*(is missing|belongs)", cbf.find_missing_data(full[:cut]))
+    two = full[:-10] + full[full.index(b"--CIF") :]
+    assert cbf.find_missing_data(two) is None
+    assert "is missing" in cbf.find_missing_data(two[:-10])
 
 
 def test_header_that_is_right_has_no_fault():

@@ -186,7 +186,8 @@ class TestSpelling:
 
 
 def _may_be_left_out(model, field, column):
-    return is_figure(column) and type(None) in get_args(model.model_fields[field].annotation)
+    kinds = get_args(model.model_fields[field].annotation)
+    return is_figure(column) and type(None) in kinds and bool not in kinds
 
 
 @pytest.mark.parametrize(("model", "field", "column"), COLUMNS, ids=COLUMN_IDS)
@@ -338,6 +339,56 @@ def test_times_come_in_many_forms(text):
 
 
 @pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("create_ispyb_job", "DCID"),
+        ("retrieve_program_attachments_for_program_id", "program_id"),
+        ("retrieve_programs_for_job_id", "rpid"),
+        ("update_ispyb_job", "job_id"),
+    ],
+)
+def test_id_that_no_database_can_take_is_refused(command, name):
+    assert name in faults(COMMANDS[command].parameters, {**LEAST[command], name: 10**400})
+    assert read(command, **{name: 2**63 - 1})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0000-00-00",
+        "0000-00-00 00:00:00",
+        "0000-00-00T00:00:00.000Z",
+        "0000-00-00 00:00:00+01:00",
+        "0000/00/00 00:00:00",
+        "00000000000000",
+        "00000000",
+        "2026-00-00",
+        "2026-05-00 12:00:00",
+        "2026/00/00 12:00:00",
+        "20260000120000",
+        "0000-05-01 12:00:00",
+    ],
+)
+def test_zero_dates_are_none_with_a_warning(text, caplog):
+    given = read("update_processing_status", start_time=text, update_time="2024-05-01 12:30:15")
+    assert (given.start_time, given.update_time) == (None, datetime(2024, 5, 1, 12, 30, 15))
+    assert [f"start_time: {text} is no date" in line for line in caplog.messages] == [True]
+
+
+@pytest.mark.parametrize("text", ["2026-00-45", "2026-13-00", "2026-00-00 25:00:00", "2026-00-00 soon"])
+def test_other_dates_that_are_none_are_refused(text):
+    assert "start_time" in faults(
+        COMMANDS["update_processing_status"].parameters, {"program_id": 1, "start_time": text}
+    )
+
+
+def test_zero_date_of_a_time_that_has_to_be_given_is_none_too():
+    program = RESULT["auto_proc_program"] | {"start_time": "0000-00-00 00:00:00"}
+    given = read("insert_dimple_result", auto_proc_program=program).auto_proc_program
+    assert (given.start_time, given.end_time) == (None, datetime(2024, 5, 1, 12, 1))
+
+
+@pytest.mark.parametrize(
     ("given", "expected"),
     [
         ("xia2 dials", None),
@@ -465,6 +516,18 @@ def test_figures_within_lists_are_left_out_too(caplog):
     assert "XrayCentringResult.centreOfMassX: nan is no number" in caplog.text
     blob = ResultBlob.model_validate({"xyz": [1, nan, 3], "height": nan})
     assert fit_row(table("MXMRRunBlob"), blob.row()).items() >= {"x": 1, "y": None, "z": 3, "height": None}.items()
+
+
+def test_small_figures_that_are_no_numbers_cost_no_row():
+    nan = float("nan")
+    assert read("insert_screening_output", diffraction_rings=nan, alignment_success=1).diffraction_rings is None
+    assert read("add_program_attachment", importance_rank=nan).importance_rank is None
+    assert read("insert_screening_strategy_wedge", wedge_number=nan, resolution=2.1).wedge_number is None
+    assert read("insert_screening_strategy_wedge").wedge_number == 1
+    atom = {"name": "CA", "chain_id": "A", "res_seq": nan, "res_name": "GLY"}
+    (blob,) = read("insert_dimple_result", blobs=[{"xyz": [1, 2, 3], "height": 5, "nearest_atom": atom}]).blobs
+    assert (blob.row()["nearestAtomResSeq"], blob.row()["nearestAtomName"]) == (None, "CA")
+    assert "anom" in faults(COMMANDS["upsert_integration"].parameters, {"dcid": 1, "anom": nan})  # yes or no
 
 
 def test_images_figures_that_are_no_numbers_are_told_of_once(caplog):
