@@ -69,6 +69,26 @@ def map_images(dataset: h5py.Dataset, holder: str) -> Mapping:
     return Mapping(tuple(sorted(blocks, key=lambda block: block.first)), awaits)
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A dataset that a virtual dataset maps; what it takes of that, as bytes that are the same for the same."""
+
+    file: LinkedFile
+    dataset: str
+    selection: bytes
+
+
+def list_mappings(dataset: h5py.Dataset, holder: str) -> Iterator[Source]:
+    """Yield the datasets that a virtual dataset maps, whatever it's of; of files without end, those that are there."""
+    for source in dataset.virtual_sources():
+        selection = source.vspace.encode() + source.src_space.encode()
+        if _is_numbered(source):
+            blocks, _ = _map_numbered_files(dataset, holder, source)
+            yield from (Source(block.file, block.dataset, selection) for block in blocks)
+        else:
+            yield Source(*_locate(dataset.file, holder, source.file_name, source.dset_name), selection)
+
+
 def list_sources(dataset: h5py.Dataset, holder: str) -> Iterator[LinkedFile]:
     """Yield the files that a virtual dataset names; of files without end, those that are there."""
     for source in dataset.virtual_sources():
