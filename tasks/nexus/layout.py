@@ -102,6 +102,8 @@ class Layout:
         The images are mapped by a virtual dataset.
     awaits
         The file without which further images can't be numbered: a data file among several that isn't ready.
+    unmapped
+        Images that will follow those that are mapped yet, as far as that's known.
     read_from
         The files that say all this, as they were when they were read.
     """
@@ -113,7 +115,16 @@ class Layout:
     dtype: np.dtype[Any] | None = None
     is_virtual: bool = True
     awaits: NotReady | None = None
+    unmapped: int = 0
     read_from: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def until(self, count: int) -> Layout:
+        """Return the layout if it ends with so many images, of which not all need be mapped yet."""
+        blocks = tuple(
+            replace(block, count=min(block.end, count) - block.first) for block in self.blocks if block.first < count
+        )
+        missing = max(0, count - self.end)
+        return replace(self, blocks=blocks, awaits=self.awaits if missing else None, unmapped=missing)
 
     def find(self, image: int) -> ImageBlock:
         """Return the block of an image.
