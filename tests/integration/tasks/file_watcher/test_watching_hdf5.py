@@ -299,7 +299,6 @@ _SOURCE = h5py.VirtualSource("scan_1.h5", "/data", (4, 8, 8), "u4")
         (lambda path: _write(path, entry=1), "should have a virtual dataset /entry/data/data"),
         (lambda path: _write(path, entry__data__data=np.ones((2, 2))), "should have a virtual dataset"),
         (lambda path: _write(path, entry__data__data__x=1), "should have a virtual dataset"),
-        (lambda path: _write_virtual(path), "maps no images|should have a virtual dataset"),
     ],
 )
 async def test_a_master_that_will_never_do_is_refused(make, reason, tmp_path):
