@@ -27,7 +27,8 @@ _PRINTABLE = frozenset(range(32, 127)) | frozenset(b"\t\r\n")
 def describe_error(error: Exception) -> str:
     """Say in a line what an error of DIALS's says; where it says nothing, what it stumbled over."""
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
-        return f"line {error.args[0]} is missing from its header"
+        key = error.args[0]  # HDF5's is a sentence
+        return key if key.startswith("Unable to") else f"line {key} is missing from its header"
     if "DXTBX_ASSERT(nn ==" in str(error):
         return "its compressed data don't make as many pixels as its header promises"
     if "Could not determine filename template" in str(error):
