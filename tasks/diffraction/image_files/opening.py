@@ -16,7 +16,7 @@ from tasks.diffraction.image_files.completeness import require_complete, require
 from tasks.diffraction.image_files.content import ImageContent
 from tasks.diffraction.image_files.data_set import DataSet
 from tasks.diffraction.image_files.explaining import describe_error, explain_failure
-from tasks.diffraction.image_files.hdf5_frames import FrameReader, read_panel_form, reads_plain_frames
+from tasks.diffraction.image_files.hdf5_frames import FrameReader, TwiceReader, read_panel_form, reads_plain_frames
 from tasks.diffraction.image_files.second_look import reads_the_same
 from tasks.diffraction.requests import MASTER_SUFFIXES
 from tasks.nexus.errors import FileAbsent, FileBusy, NoImages, NoImagesYet, NotReady
@@ -134,14 +134,19 @@ def _read_frames_directly(file: str, experiments: Any, images: MasterImages | No
     format_class = imageset.get_format_class()
     if images is None or len(experiments.imagesets()) > 1 or not reads_plain_frames(format_class):
         return DataSet(file, experiments, images)
-    form = read_panel_form(images.layout, format_class.get_instance(file))
-    if form is None:
+    image_format = format_class.get_instance(file)
+    form = read_panel_form(images.layout, image_format)
+    if form is not None:
+        reader = FrameReader(images, form, len(imageset))
+    elif images.layout.is_virtual:
+        reader = TwiceReader(images, image_format, len(imageset))
+    else:
         return DataSet(file, experiments, images)
     # dxtbx's way to an imageset of the same models with another reader.
-    direct = imageset.partial_set(FrameReader(images, form, len(imageset)), 0, len(imageset))
+    own = imageset.partial_set(reader, 0, len(imageset))
     for experiment in experiments:
-        experiment.imageset = direct
-    return DataSet(file, experiments, images, is_direct=True)
+        experiment.imageset = own
+    return DataSet(file, experiments, images, is_direct=form is not None)
 
 
 def _forget_last_file() -> None:
