@@ -150,7 +150,9 @@ class TwiceReader(FrameReader):
     def read(self, index: int) -> tuple[Any, ...]:
         """Return frame `index` as `FrameReader.read` does."""
         require_stored(self._images, [index])
-        once, twice = self._read_anew(index), self._read_anew(index)
+        # Not as DIALS arrays: one that is let go while an error passes ends the process.
+        once = [flumpy.to_numpy(panel).copy() for panel in self._read_anew(index)]
+        twice = self._read_anew(index)
         if not all(_are_equal(one, other) for one, other in zip(once, twice, strict=True)):
             raise FrameMissing(
                 f"image {index + 1} of {self._images.layout.master} has been read twice, and not the same: "
@@ -204,9 +206,9 @@ def _unwritten(layout: Layout, index: int, block: ImageBlock) -> FrameMissing:
     )
 
 
-def _are_equal(one: Any, other: Any) -> bool:
-    """Tell whether two panels are the same, and what is no number in both."""
-    return np.array_equal(flumpy.to_numpy(one), flumpy.to_numpy(other), equal_nan=True)
+def _are_equal(pixels: np.ndarray[Any, Any], panel: Any) -> bool:
+    """Tell whether a panel has these pixels; what is no number in both is the same."""
+    return np.array_equal(pixels, flumpy.to_numpy(panel), equal_nan=True)
 
 
 def _same_as_int32(stored: np.dtype[Any], mapped: np.dtype[Any] | None) -> bool:
