@@ -31,6 +31,24 @@ class MappedRange:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """A run of values of a dataset, in order.
+
+    Parameters
+    ----------
+    first, count
+        Which of the values that are selected.
+    start, shape
+        The box that is selected; None: all of the dataset.
+    """
+
+    first: int
+    count: int
+    start: tuple[int, ...] | None = None
+    shape: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ImageBlock:
     """Consecutive images that are consecutive frames of one dataset.
 
@@ -46,6 +64,8 @@ class ImageBlock:
         The first image's place along the dataset's first axis; None: each image needs the whole dataset.
     is_whole
         Each image is a whole frame, not a part of one, nor one of several that make an image.
+    region
+        What the only image of the block needs of the dataset, if that's known and no frame.
     """
 
     first: int
@@ -54,6 +74,7 @@ class ImageBlock:
     dataset: str
     frame: int | None = 0
     is_whole: bool = True
+    region: Region | None = None
 
     @property
     def end(self) -> int:
@@ -67,7 +88,7 @@ class ImageBlock:
     def through(self, inner: Iterable[ImageBlock]) -> Iterator[ImageBlock]:
         """Yield what these images are if the dataset is itself virtual and maps `inner`."""
         if self.frame is None:
-            yield from (replace(self, file=each.file, dataset=each.dataset) for each in inner)
+            yield from (replace(self, file=each.file, dataset=each.dataset, region=None) for each in inner)
             return
         shift = self.first - self.frame
         for block in inner:

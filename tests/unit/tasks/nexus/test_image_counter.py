@@ -293,3 +293,31 @@ def test_images_without_chunks_are_there_once_their_file_has_settled(tmp_path):
     before = time.time() - SETTLED_S
     os.utime(data, (before, before))
     assert look(master).found == 6
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunks", "parts", "stored", "found"),
+    [
+        ((2, 3, *SHAPE), (1, 1, *SHAPE), [0, 1], [(0,), (1, 0)], 4),
+        ((2, 3, *SHAPE), (1, 2, *SHAPE), [0, 1], [(0, slice(0, 2))], 2),
+        ((2, 3, *SHAPE), (1, 1, 2, 2), [0, 1], [(0,), (1, 0, slice(0, 2))], 3),
+        ((18, 2), (3, 2), [slice(0, 9), slice(9, 18)], [slice(0, 15)], 5),
+        ((18, 2), (4, 2), [slice(0, 9), slice(9, 18)], [slice(0, 8)], 2),
+        ((36,), (6,), [slice(0, 18), slice(18, 36)], [slice(0, 24)], 4),
+    ],
+)
+def test_images_in_a_dataset_of_another_form_are_there_one_by_one(shape, chunks, parts, stored, found, tmp_path):
+    """Six images, of which each half is a part of the dataset."""
+    layout = h5py.VirtualLayout((6, *SHAPE), "u4")
+    for number, part in enumerate(parts):
+        layout[3 * number : 3 * number + 3] = h5py.VirtualSource("scan_1.h5", "data", shape, "u4")[part]
+    with h5py.File(tmp_path / "scan.nxs", "w", libver=LIBVER) as file:
+        file.create_virtual_dataset("entry/data/data", layout)
+    with h5py.File(tmp_path / "scan_1.h5", "w", libver=LIBVER) as file:
+        data = file.create_dataset("data", shape, "u4", chunks=chunks)
+        for part in stored:
+            data[part] = 1
+    assert sum(number > 0 for number in read_through(tmp_path / "scan.nxs")) >= found
+    answer = look(tmp_path / "scan.nxs")
+    assert (answer.found, answer.expected) == (found, 6)
+    assert answer.waiting_for == f"image {found + 1} in {tmp_path}/scan_1.h5"
