@@ -154,6 +154,8 @@ def _number_of(wanted: Mapping[str, Any]) -> int:
 def split_input(source: str) -> tuple[str, int]:
     """Split xia2's `path:index[:x]`; any file but a master or a stack has one image only.
 
+    Of a collection that is numbered from 0, as it may be in ISPyB, it's 0: the first image, which is 1 in any master.
+
     >>> split_input("/data/a_master.h5:7:9"), split_input("/data/a_0007.cbf:7"), split_input("/data/a_master.h5")
     (('/data/a_master.h5', 7), ('/data/a_0007.cbf', 1), ('/data/a_master.h5', 1))
     >>> split_input("/data/a_0000.img:0:0")
@@ -162,7 +164,7 @@ def split_input(source: str) -> tuple[str, int]:
     match = re.fullmatch(r"(.*?)(?::(\d+)(?::\d+)?)?", source, re.DOTALL)
     assert match, "any text matches it"
     path, index = match.groups()
-    return path, int(index or 1) if holds_several_images(path) else 1
+    return path, max(int(index or 1), 1) if holds_several_images(path) else 1
 
 
 def default_output(file: str, index: int = 1) -> str:

@@ -9,6 +9,8 @@
 - `mapping`: what a virtual dataset maps.
 - `master`: read a master's layout.
 - `metadata`: what DIALS reads of a master besides its images, and whether it's there.
+- `lacks`: what a master lacks that DIALS needs.
+- `scan`: how many images a scan has.
 - `storage`: whether frames are stored.
 - `images`: a master's images, opened one data file at a time.
 - `related`: all files that belong to a master.

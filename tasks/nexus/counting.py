@@ -30,7 +30,7 @@ def count_images(master: str) -> dict[str, int | None]:
     NotReady
         The master is in the making, or a file of it can't be read for the moment.
     UnusableMaster
-        It's no NeXus master, or has two datasets of images in one data file.
+        It's no NeXus master, or links two datasets of images in one data file.
     """
     master = os.path.abspath(master)  # noqa: PTH100 - tidy, so that it's listed once
     counts = _count_in_data_files(master, _find_sources(master))
@@ -56,16 +56,18 @@ def _count_in_data_files(master: str, sources: Iterable[tuple[LinkedFile, str]])
     # A dataset is counted once, though the virtual dataset and the links `data_000001` … both lead to it.
     counted: set[tuple[str, str]] = set()
     seen: set[tuple[LinkedFile, str]] = set()
-    pending = deque(sources)
+    linked: set[str] = set()
+    pending = deque((source, False) for source in sources)
     while pending:
-        source = pending.popleft()
+        source, is_mapped = pending.popleft()
         if source in seen:
             continue
         seen.add(source)
         try:
             with opened(*source) as (dataset, place):
                 if dataset.is_virtual:
-                    pending.extendleft((block.file, block.dataset) for block in map_images(dataset, place).blocks[::-1])
+                    blocks = map_images(dataset, place).blocks
+                    pending.extendleft(((block.file, block.dataset), True) for block in blocks[::-1])
                     continue
                 place, name, count = tidy(place), dataset.name, _count_frames(dataset)
         except FileBusy:  # it may well be whole
@@ -75,9 +77,11 @@ def _count_in_data_files(master: str, sources: Iterable[tuple[LinkedFile, str]])
         if (place, name) in counted:
             continue
         counted.add((place, name))
-        # As Zocalo's parser; a master that holds its own images may well have several datasets.
-        if place in counts and place != master:
-            raise UnusableMaster(f"{master} links two data sets to {place}: how many images it holds isn't clear")
+        # As Zocalo's parser; a virtual dataset says which it takes, and a master may well have several of its own.
+        if not is_mapped and place != master:
+            if place in linked:
+                raise UnusableMaster(f"{master} links two data sets to {place}: how many images it holds isn't clear")
+            linked.add(place)
         counts[place] = (counts[place] or 0) + (count or 0) if place in counts else count
     return counts
 

@@ -14,7 +14,13 @@ from dataclasses import asdict, dataclass
 from tasks.nexus.errors import NoSuchImage, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages, StackOfFrames
 from tasks.nexus.layout import FAR, ImageBlock, MappedRange
+from tasks.nexus.master import IMAGE_AXES
+from tasks.nexus.opening import seconds_since_written
+from tasks.nexus.scan import count_scanned
 from tasks.processes.parent import lines_to_parent
+
+SETTLED_S = 30.0
+"""Since a file was last written: then its images are all there, if nothing in it tells which are."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Answer:
     found
         Images that are there, beyond those seen.
     expected
-        Images that the master maps to files; None: not known yet.
+        Images that there will be: those that the master maps to files, or its scan's; None: not known yet.
     waiting_for
         What is missing next, for people.
     mapped
@@ -59,11 +65,7 @@ class ImageCounter:
             images = self._open_master(seen)
             while found < limit and (nth := open_nth(images, seen + found)) is not None:
                 image, block, frames = nth
-                # A contiguous one gets all its space with its first image: nothing tells which are written.
-                if frames.dataset.chunks is None and block.frame is not None:
-                    raise UnusableMaster(
-                        f"{block.file.find()}: the dataset {block.dataset} should be chunked, one image to a chunk"
-                    )
+                _require_settled(block, frames)
                 wanted = min(limit - found, block.end - image) if images.layout.is_by_frame else 1
                 there = _count_stored(images, image, wanted, block, frames)
                 found += there
@@ -73,16 +75,25 @@ class ImageCounter:
         except NotReady as error:
             waiting_for = str(error)
             self.close()
-        mapped = self._images.layout.mapped if self._images else ()
-        return Answer(found, sum(each.end - each.first for each in mapped) or None, waiting_for, mapped)
+        if self._images is None:
+            return Answer(found, None, waiting_for)
+        layout = self._images.layout
+        expected = sum(each.end - each.first for each in layout.mapped) + layout.unmapped
+        if found < limit and not waiting_for and layout.awaits:
+            waiting_for = str(layout.awaits)
+            self._forget()  # what comes next is seen when the master is opened anew
+        return Answer(found, expected or None, waiting_for, layout.mapped)
 
     def _open_master(self, seen: int) -> MasterImages:
         """Return the master's images: by its layout as read before, unless a file that says it has changed since."""
         if self._images is None or not self._images.is_current:
-            self.close()
-            self._images = None  # the old layout holds no longer, even if the new one can't be read yet
+            self._forget()  # the old layout holds no longer, even if the new one can't be read yet
             self._images = open_mapped(self._master, seen)
         return self._images
+
+    def _forget(self) -> None:
+        self.close()
+        self._images = None
 
     def close(self) -> None:
         """Close the data files."""
@@ -91,7 +102,7 @@ class ImageCounter:
 
 
 def open_mapped(master: str, seen: int) -> MasterImages:
-    """Read the layout of a master whose virtual dataset, or links to data files, say how many images there will be.
+    """Read the layout of a master that says how many images there will be: it maps so many, or its scan has so many.
 
     The files of the images that were seen are opened once: which images follow them isn't known before.
 
@@ -100,15 +111,23 @@ def open_mapped(master: str, seen: int) -> MasterImages:
     NotReady
         The master, or the file of an image that was seen, isn't there, or is in the making.
     UnusableMaster
-        It has none, or one without end.
+        It says nothing of it, or has something else than images.
     """
     images = MasterImages.of(master)
     layout = images.layout
-    if not layout.is_virtual and not layout.is_series:
-        raise UnusableMaster(f"{master} should have a virtual dataset {layout.dataset}, as NXmx masters have")
+    if not layout.is_virtual and len(layout.frame_shape) != IMAGE_AXES:
+        raise UnusableMaster(
+            f"{master} should have a virtual dataset {layout.dataset}, as NXmx masters have, or a stack of images"
+        )
     if layout.end >= FAR or (layout.is_virtual and layout.awaits):
-        raise UnusableMaster(f"{master}: {layout.dataset} should map a known number of images; this one has no end")
-    if layout.awaits:
+        count = count_scanned(master)
+        if count is None:
+            raise UnusableMaster(
+                f"{master}: {layout.dataset} should map a known number of images; this one has no end, "
+                "and the sample's axes don't say how many there will be"
+            )
+        images.layout = layout.until(count)
+    elif layout.awaits:
         raise layout.awaits
     try:
         number = 0
@@ -147,6 +166,26 @@ def open_nth(images: MasterImages, number: int) -> tuple[int, ImageBlock, StackO
         else:
             if images.layout is layout:
                 return image, block, frames
+
+
+def _require_settled(block: ImageBlock, frames: StackOfFrames) -> None:
+    """Make sure that a file isn't being written whose images get all their space with the first one.
+
+    Raises
+    ------
+    NotReady
+        It may be.
+    """
+    dataset = frames.dataset
+    if dataset.chunks is not None or dataset.external or block.frame is None:
+        return
+    place = dataset.file.filename
+    age_s = seconds_since_written(place)
+    if age_s is None or age_s < SETTLED_S:
+        raise NotReady(
+            place,
+            f"has just been written: the dataset {block.dataset} isn't chunked, so nothing says which images are there",
+        )
 
 
 def _count_stored(images: MasterImages, image: int, wanted: int, block: ImageBlock, frames: StackOfFrames) -> int:

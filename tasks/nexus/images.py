@@ -19,7 +19,7 @@ from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile
 from tasks.nexus.mapping import map_images
 from tasks.nexus.master import closed_at_fault, open_dataset, read_layout
 from tasks.nexus.opening import faults_at, is_swmr, open_file
-from tasks.nexus.storage import is_filled, is_stored
+from tasks.nexus.storage import is_filled, is_region_stored, is_stored
 
 if TYPE_CHECKING:
     import h5py
@@ -158,6 +158,8 @@ class MasterImages:
         if frames is None:  # the layout has changed
             return False
         with faults_at(frames.dataset.file.filename):
+            if part.region is not None:
+                return is_region_stored(frames.dataset, part.region)
             return is_stored(frames.dataset, part.frame_of(image))
 
     def _lead_in_a_circle(self) -> UnusableMaster:

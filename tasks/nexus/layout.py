@@ -33,6 +33,24 @@ class MappedRange:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """A run of values of a dataset, in order.
+
+    Parameters
+    ----------
+    first, count
+        Which of the values that are selected.
+    start, shape
+        The box that is selected; None: all of the dataset.
+    """
+
+    first: int
+    count: int
+    start: tuple[int, ...] | None = None
+    shape: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ImageBlock:
     """Consecutive images that are consecutive frames of one dataset.
 
@@ -48,6 +66,8 @@ class ImageBlock:
         The first image's place along the dataset's first axis; None: each image needs the whole dataset.
     is_whole
         Each image is a whole frame, not a part of one, nor one of several that make an image.
+    region
+        What the only image of the block needs of the dataset, if that's known and no frame.
     """
 
     first: int
@@ -56,6 +76,7 @@ class ImageBlock:
     dataset: str
     frame: int | None = 0
     is_whole: bool = True
+    region: Region | None = None
 
     @property
     def end(self) -> int:
@@ -78,7 +99,7 @@ class ImageBlock:
     def through(self, inner: Iterable[ImageBlock]) -> Iterator[ImageBlock]:
         """Yield what these images are if the dataset is itself virtual and maps `inner`."""
         if self.frame is None:
-            yield from (replace(self, file=each.file, dataset=each.dataset) for each in inner)
+            yield from (replace(self, file=each.file, dataset=each.dataset, region=None) for each in inner)
             return
         shift = self.first - self.frame
         for block in inner:
@@ -113,6 +134,8 @@ class Layout:
         The images are mapped by a virtual dataset.
     awaits
         The file without which further images can't be numbered: a data file among several that isn't ready.
+    unmapped
+        Images that will follow those that are mapped yet, as far as that's known.
     read_from
         The files that say all this, as they were when they were read.
     """
@@ -124,7 +147,16 @@ class Layout:
     dtype: np.dtype[Any] | None = None
     is_virtual: bool = True
     awaits: NotReady | None = None
+    unmapped: int = 0
     read_from: Mapping[str, FileVersion | None] = field(default_factory=dict)
+
+    def until(self, count: int) -> Layout:
+        """Return the layout if it ends with so many images, of which not all need be mapped yet."""
+        blocks = tuple(
+            replace(block, count=min(block.end, count) - block.first) for block in self.blocks if block.first < count
+        )
+        missing = max(0, count - self.end)
+        return replace(self, blocks=blocks, awaits=self.awaits if missing else None, unmapped=missing)
 
     def find(self, image: int) -> ImageBlock:
         """Return the block of an image.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
-from tasks.nexus.layout import FAR, ImageBlock
+from tasks.nexus.layout import FAR, ImageBlock, Region
 from tasks.nexus.links import LinkedFile, follow
 
 if TYPE_CHECKING:
@@ -69,6 +70,26 @@ def map_images(dataset: h5py.Dataset, holder: str) -> Mapping:
     return Mapping(tuple(sorted(blocks, key=lambda block: block.first)), awaits)
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A dataset that a virtual dataset maps; what it takes of that, as bytes that are the same for the same."""
+
+    file: LinkedFile
+    dataset: str
+    selection: bytes
+
+
+def list_mappings(dataset: h5py.Dataset, holder: str) -> Iterator[Source]:
+    """Yield the datasets that a virtual dataset maps, whatever it's of; of files without end, those that are there."""
+    for source in dataset.virtual_sources():
+        selection = source.vspace.encode() + source.src_space.encode()
+        if _is_numbered(source):
+            blocks, _ = _map_numbered_files(dataset, holder, source)
+            yield from (Source(block.file, block.dataset, selection) for block in blocks)
+        else:
+            yield Source(*_locate(dataset.file, holder, source.file_name, source.dset_name), selection)
+
+
 def list_sources(dataset: h5py.Dataset, holder: str) -> Iterator[LinkedFile]:
     """Yield the files that a virtual dataset names; of files without end, those that are there."""
     for source in dataset.virtual_sources():
@@ -79,17 +100,42 @@ def list_sources(dataset: h5py.Dataset, holder: str) -> Iterator[LinkedFile]:
 
 
 def _map_source(dataset: h5py.Dataset, holder: str, source: VDSmap) -> Iterator[ImageBlock]:
-    """Yield the blocks of a source: image by image, or, where that can't be said, all of it for each image."""
+    """Yield the blocks of a source: frame by frame; else image by image, or all of it for each image."""
     file, path = _locate(dataset.file, holder, source.file_name, source.dset_name)
     images = _read_runs(source.vspace, dataset.shape)
     try:
         frames = _read_source_runs(source.src_space, dataset.shape)
-        pairs: list[tuple[int, int | None, int]] = list(_pair(images.runs, frames.runs))
+        pairs = list(_pair(images.runs, frames.runs))
         is_whole = images.is_whole and frames.is_whole
     except UnmappableSelection:
-        pairs, is_whole = [(first, None, count) for first, count in images.runs], False
+        for first, count, region in _regions(source, images, math.prod(dataset.shape[1:])):
+            yield ImageBlock(first, None if count >= FAR else count, file, path, None, is_whole=False, region=region)
+        return
     for first, frame, count in pairs:
         yield ImageBlock(first, None if count >= FAR else count, file, path, frame, is_whole)
+
+
+def _regions(source: VDSmap, images: Runs, pixels: int) -> Iterator[tuple[int, int, Region | None]]:
+    """Yield (image, 1, its part of the source), or, where the parts can't be said, (first, count, None)."""
+    import h5py
+
+    space = source.src_space
+    start: tuple[int, ...] | None = None
+    shape: tuple[int, ...] | None = None
+    if is_box := space.get_select_type() == h5py.h5s.SEL_HYPERSLABS and space.is_regular_hyperslab():
+        start, stride, counts, blocks = space.get_regular_hyperslab()
+        shape = tuple(count * block for count, block in zip(counts, blocks, strict=True))
+        # Without gaps, and with an end.
+        is_box = max(shape) < FAR and all(
+            count == 1 or step == block for count, step, block in zip(counts, stride, blocks, strict=True)
+        )
+    runs = tuple(images.runs)
+    if not images.is_whole or not (is_box or space.get_select_type() == h5py.h5s.SEL_ALL) or max(runs)[1] >= FAR:
+        yield from ((first, count, None) for first, count in runs)
+        return
+    numbers = (first + step for first, count in runs for step in range(count))
+    for place, image in enumerate(numbers):
+        yield image, 1, Region(place * pixels, pixels, start, shape)
 
 
 def _map_numbered_files(dataset: h5py.Dataset, holder: str, source: VDSmap) -> tuple[list[ImageBlock], NotReady | None]:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from tasks.file_version import FileVersion
 from tasks.nexus.axes import chain_of_axes
-from tasks.nexus.errors import FileAbsent, NotReady
+from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
+from tasks.nexus.links import LINKS_IN_A_ROW
+from tasks.nexus.mapping import list_mappings
 from tasks.nexus.master import find_entry
 from tasks.nexus.opening import faults_at, in_the_making, seconds_since_written
 from tasks.nexus.storage import is_filled
@@ -39,7 +41,7 @@ DECTRIS_DETECTOR = ("detectorSpecific/pixel_mask", "detectorSpecific/countrate_c
 """In masters of Dectris's own, which are no NXmx."""
 
 LATE_METADATA_S = 30.0
-"""Since a master was last written: what a file that it links has no values for until then, it never gets.
+"""Since a master was last written: what has no values until then, there or in a file that it links, never gets any.
 
 Detectors write a mask before their first image. Some never do, and add to that file with each image: theirs shall be
 analysed before their step gives up, which is after half a minute at the earliest.
@@ -118,26 +120,56 @@ def _axes(tree: MasterTree, path: str | None, name: str) -> Iterator[tuple[Found
 
 
 def _require(tree: MasterTree, group: Found, name: str) -> bytes:
-    """Make sure that a field is there, and return what it holds if that stands in another file than the master."""
+    """Make sure that a field is there, if it's linked, and return what it holds if that's in another file."""
     try:
         holder, _ = tree.locate(name, group)
         field = tree.get(name, group)
+        if field is None and not tree.is_linked(name, group):
+            return b""
+        if field is not None and field.is_group:
+            return b""
+        content = None if field is None else _read(tree, field)
     except FileAbsent as error:
         raise NotReady(error.file, f"isn't there: {name} of {tree.master} is a link to it") from error
-    # What the master has itself is as it should be; what it links in another file may not be written yet.
-    if holder == tree.master:
-        return b""
-    with faults_at(holder):
-        if field is not None and (field.is_group or _is_written(field.object)):
-            return b"" if field.is_group else _content(field.object)
+    except _Unwritten as error:
+        holder, content = error.args[0], None
+    if content is not None:
+        return content
     fault = in_the_making(holder, f"has nothing for {name} of {tree.master}")
     if isinstance(fault, NotReady) and (seconds_since_written(tree.master) or 0.0) < LATE_METADATA_S:
         raise fault
     return b""  # it never gets it: then there is no mask, as DIALS takes it
 
 
-def _is_written(dataset: h5py.Dataset) -> bool:
-    return dataset.is_virtual or dataset.shape is None or is_filled(dataset)
+class _Unwritten(Exception):
+    """A dataset, or one that a virtual dataset maps, isn't there or isn't written, in the file that it names."""
+
+
+def _read(tree: MasterTree, field: Found, depth: int = 0) -> bytes:
+    """Return what a dataset holds if that's in other files than the master.
+
+    Raises
+    ------
+    _Unwritten
+        It's allocated only: HDF5 would read zeros.
+    """
+    with faults_at(field.holder):
+        dataset = field.object
+        if dataset.is_virtual:
+            sources = list(list_mappings(dataset, field.holder))
+        elif dataset.size and not is_filled(dataset):
+            raise _Unwritten(field.holder)
+        else:
+            return b"" if field.holder == tree.master else _content(dataset)
+    if depth > LINKS_IN_A_ROW:
+        raise UnusableMaster(f"{tree.master}: the virtual dataset {dataset.name} leads back to itself")
+    said = b""
+    for mapping in sources:
+        source = tree.get_in(mapping.file, mapping.dataset)
+        if source is None or source.is_group:
+            raise _Unwritten(mapping.file.find() or mapping.file.expected)
+        said += mapping.selection + _read(tree, source, depth + 1)
+    return said
 
 
 def _content(dataset: h5py.Dataset) -> bytes:
@@ -145,7 +177,7 @@ def _content(dataset: h5py.Dataset) -> bytes:
     import numpy as np
 
     said = repr((dataset.dtype, dataset.shape, sorted(dataset.attrs.items(), key=str))).encode()
-    if dataset.chunks is None or dataset.is_virtual:
+    if dataset.chunks is None:
         value = dataset[()]
         return said + (value.tobytes() if isinstance(value, np.ndarray | np.generic) else repr(value).encode())
     corners = (dataset.id.get_chunk_info(number).chunk_offset for number in range(dataset.id.get_num_chunks()))

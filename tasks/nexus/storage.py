@@ -7,6 +7,7 @@ import math
 import os
 from typing import TYPE_CHECKING
 
+from tasks.nexus.layout import Region
 from tasks.nexus.links import LinkedFile
 
 if TYPE_CHECKING:
@@ -27,6 +28,43 @@ def is_stored(dataset: h5py.Dataset, frame: int | None) -> bool:
     sizes = zip(shape[1:], dataset.chunks[1:], strict=True)
     corners = itertools.product(*(range(0, size, step) for size, step in sizes))
     return all(dataset.id.get_chunk_info_by_coord((first, *corner)).size for corner in corners)
+
+
+def is_region_stored(dataset: h5py.Dataset, region: Region) -> bool:
+    """Tell whether a run of values is stored, with all that is in the smallest box around them."""
+    if dataset.chunks is None:
+        return is_filled(dataset)
+    start = region.start or (0,) * len(dataset.shape)
+    shape = region.shape or dataset.shape
+    if region.first + region.count > math.prod(shape):
+        return False
+    low, high = _place_of(region.first, shape), _place_of(region.first + region.count - 1, shape)
+    # Behind the first axis on which the ends differ, the box has all there is.
+    split = next((axis for axis, (one, other) in enumerate(zip(low, high, strict=True)) if one != other), len(shape))
+    low = (*low[: split + 1], *(0 for _ in shape[split + 1 :]))
+    high = (*high[: split + 1], *(size - 1 for size in shape[split + 1 :]))
+    if any(first + last >= size for first, last, size in zip(start, high, dataset.shape, strict=True)):
+        return False
+    corners = itertools.product(
+        *(
+            range((offset + first) // step * step, offset + last + 1, step)
+            for offset, first, last, step in zip(start, low, high, dataset.chunks, strict=True)
+        )
+    )
+    return all(dataset.id.get_chunk_info_by_coord(corner).size for corner in corners)
+
+
+def _place_of(number: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return where a value is in an array.
+
+    >>> _place_of(13, (2, 3, 4))
+    (1, 0, 1)
+    """
+    place: list[int] = []
+    for size in reversed(shape):
+        number, at = divmod(number, size)
+        place.append(at)
+    return tuple(reversed(place))
 
 
 def is_filled(dataset: h5py.Dataset) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from tasks.file_version import FileVersion, file_version
 from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
-from tasks.nexus.links import LINKS_IN_A_ROW, Target, follow
+from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile, Target, follow
 from tasks.nexus.opening import faults_at, open_file
 
 if TYPE_CHECKING:
@@ -97,6 +97,26 @@ class MasterTree:
         with faults_at(holder):
             return Found(self._file_at(holder)[inner], holder) if inner else None
 
+    def get_in(self, file: LinkedFile, path: str) -> Found | None:
+        """Return what a path in a file leads to, as `get` does."""
+        place = file.find()
+        if place is None:
+            raise FileAbsent(file.expected)
+        return self.get("/" + path.lstrip("/"), Found(self._root_of(place), place))
+
+    def is_linked(self, path: str, beside: Found) -> bool:
+        """Tell whether a path that leads to nothing ends at a link, whose target isn't there; else nothing is there."""
+        at = self.get("/" if path.startswith("/") else ".", beside)
+        for name in filter(None, path.split("/")):
+            if at is None or not at.is_group:
+                return False
+            member = self.get(name, at)
+            if member is None:
+                with faults_at(at.holder):
+                    return at.object.get(name, getlink=True) is not None
+            at = member
+        return False
+
     def locate(self, path: str, beside: Found | None = None) -> tuple[str, str | None]:
         """Return the file in which a path ends, and the path there; None: there's nothing. Raises as `get`."""
         holder = beside.holder if beside else self.master
@@ -143,6 +163,10 @@ class MasterTree:
                 yield path
         if absent and not found_any:
             raise absent
+
+    def _root_of(self, holder: str) -> h5py.Group:
+        with faults_at(holder):
+            return self._file_at(holder)["/"]
 
     def _file_at(self, holder: str) -> h5py.File:
         if holder not in self._files:

@@ -132,6 +132,44 @@ class FrameReader:
         return True
 
 
+class TwiceReader(FrameReader):
+    """Has dxtbx read each image twice, where it has to, from a virtual dataset that is opened anew.
+
+    What HDF5 can't open or read of a source is zeros to it, and no error, though all was stored just before.
+
+    Parameters
+    ----------
+    image_format
+        What dxtbx has made of the master.
+    """
+
+    def __init__(self, images: MasterImages, image_format: FormatNXmx, count: int) -> None:
+        super().__init__(images, PanelForm((), None), count)
+        self._format = image_format
+
+    def read(self, index: int) -> tuple[Any, ...]:
+        """Return frame `index` as `FrameReader.read` does."""
+        require_stored(self._images, [index])
+        # Not as DIALS arrays: one that is let go while an error passes ends the process.
+        once = [flumpy.to_numpy(panel).copy() for panel in self._read_anew(index)]
+        twice = self._read_anew(index)
+        if not all(_are_equal(one, other) for one, other in zip(once, twice, strict=True)):
+            raise FrameMissing(
+                f"image {index + 1} of {self._images.layout.master} has been read twice, and not the same: "
+                "a file system fails, or it's written to"
+            )
+        return twice
+
+    def _read_anew(self, index: int) -> tuple[Any, ...]:
+        try:
+            panels: tuple[Any, ...] = self._format.get_raw_data(index)
+        finally:
+            handle, self._format._cached_file_handle = self._format._cached_file_handle, None  # noqa: SLF001
+            if handle is not None:
+                handle.close()
+        return panels
+
+
 def require_stored(images: MasterImages, indices: Iterable[int]) -> None:
     """Make sure that images are stored that dxtbx is going to read: what isn't there it takes for zeros.
 
@@ -166,6 +204,11 @@ def _unwritten(layout: Layout, index: int, block: ImageBlock) -> FrameMissing:
         f"image {index + 1} of {layout.master} is not in {block.file.find() or block.file.expected} ({where}); "
         "it has not been written, or the writer has not flushed it"
     )
+
+
+def _are_equal(pixels: np.ndarray[Any, Any], panel: Any) -> bool:
+    """Tell whether a panel has these pixels; what is no number in both is the same."""
+    return np.array_equal(pixels, flumpy.to_numpy(panel), equal_nan=True)
 
 
 def _same_as_int32(stored: np.dtype[Any], mapped: np.dtype[Any] | None) -> bool:

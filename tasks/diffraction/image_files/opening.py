@@ -11,16 +11,18 @@ from dxtbx.format.image import ImageBool  # noqa: F401 - registers the type of e
 from dxtbx.model.experiment_list import ExperimentListFactory
 
 from blocks.errors import PlazaError
-from tasks.diffraction.errors import ImageMissing, ImageUnreadable
+from tasks.diffraction.errors import ImageAwaited, ImageMissing, ImageUnreadable
 from tasks.diffraction.image_files.completeness import require_complete, require_file, unreachable
 from tasks.diffraction.image_files.content import ImageContent
 from tasks.diffraction.image_files.data_set import DataSet
-from tasks.diffraction.image_files.explaining import explain_failure
-from tasks.diffraction.image_files.hdf5_frames import FrameReader, read_panel_form, reads_plain_frames
+from tasks.diffraction.image_files.explaining import describe_error, explain_failure
+from tasks.diffraction.image_files.hdf5_frames import FrameReader, TwiceReader, read_panel_form, reads_plain_frames
+from tasks.diffraction.image_files.second_look import reads_the_same
 from tasks.diffraction.requests import MASTER_SUFFIXES
 from tasks.file_version import file_version
-from tasks.nexus.errors import FileAbsent, NoImages, NoImagesYet, NotReady
+from tasks.nexus.errors import FileAbsent, FileBusy, NoImages, NoImagesYet, NotReady
 from tasks.nexus.images import MasterImages
+from tasks.nexus.lacks import find_lacks
 from tasks.nexus.metadata import Metadata, require_metadata
 from tasks.nexus.opening import not_ready_or_unusable, open_beside_dxtbx
 
@@ -53,12 +55,15 @@ def _open_master(file: str) -> DataSet:
         raise _missing(file, error) from error
     try:
         experiments = _read_experiments(file)
+        if not len(experiments[0].detector):
+            raise ValueError("its detector has no module")
     except Exception as error:
         known = unknown or (images.layout.awaits if images else None)
         raise _unreadable_master(file, error, known) from error
     if images is not None:
         # A fault of a file system in between would have been no mask to dxtbx, and no error.
         _recheck(file)
+        _require_the_same_again(file, experiments)
     return replace(_read_frames_directly(file, experiments, images), metadata=metadata)
 
 
@@ -67,6 +72,15 @@ def _recheck(file: str) -> None:
         require_metadata(file)
     except NotReady as error:
         raise _missing(file, error) from error
+
+
+def _require_the_same_again(file: str, experiments: Any) -> None:
+    try:
+        is_the_same = reads_the_same(file, experiments[0].imageset.get_format_class())
+    except Exception as error:
+        raise _unreadable_master(file, error, None) from error
+    if not is_the_same:
+        raise ImageAwaited(f"DIALS has read {file} twice, and not the same: its file system fails, or it's written to")
 
 
 def _read_experiments(file: str) -> Any:
@@ -104,8 +118,12 @@ def _unreadable_master(file: str, error: Exception, known: PlazaError | None) ->
         return _missing(file, known)
     _recheck(file)
     fault = not_ready_or_unusable(error, file)
+    lacks = "; ".join(find_lacks(file))
     if isinstance(fault, NotReady):
-        return _missing(file, fault)
+        is_in_the_making = lacks and not isinstance(fault, FileAbsent | FileBusy)
+        return _missing(file, NotReady(file, f"isn't a whole master yet: {lacks}") if is_in_the_making else fault)
+    if lacks and not isinstance(known, NoImages):
+        return ImageUnreadable(f"DIALS can't read {file}: {lacks} ({describe_error(error)})")
     if known is not None:
         return ImageUnreadable(f"DIALS can't read {file}: {known}")
     return explain_failure(error, f"read {file}")
@@ -117,14 +135,19 @@ def _read_frames_directly(file: str, experiments: Any, images: MasterImages | No
     format_class = imageset.get_format_class()
     if images is None or len(experiments.imagesets()) > 1 or not reads_plain_frames(format_class):
         return DataSet(file, experiments, images)
-    form = read_panel_form(images.layout, format_class.get_instance(file))
-    if form is None:
+    image_format = format_class.get_instance(file)
+    form = read_panel_form(images.layout, image_format)
+    if form is not None:
+        reader = FrameReader(images, form, len(imageset))
+    elif images.layout.is_virtual:
+        reader = TwiceReader(images, image_format, len(imageset))
+    else:
         return DataSet(file, experiments, images)
     # dxtbx's way to an imageset of the same models with another reader.
-    direct = imageset.partial_set(FrameReader(images, form, len(imageset)), 0, len(imageset))
+    own = imageset.partial_set(reader, 0, len(imageset))
     for experiment in experiments:
-        experiment.imageset = direct
-    return DataSet(file, experiments, images, is_direct=True)
+        experiment.imageset = own
+    return DataSet(file, experiments, images, is_direct=form is not None)
 
 
 def _forget_last_file() -> None:

@@ -73,6 +73,7 @@ def test_message_without_image_or_place_is_refused(payload, recipe, complaint):
         ("/a.nxs", ("/a.nxs", 1)),
         ("/a.nxs:12", ("/a.nxs", 12)),
         ("/a.nxs:12:20", ("/a.nxs", 12)),
+        ("/a.nxs:0:7", ("/a.nxs", 1)),
         ("/a:b/c.nxs:12:20", ("/a:b/c.nxs", 12)),
         ("/a_0012.cbf:12:12", ("/a_0012.cbf", 1)),
     ],

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tasks.diffraction.child import ChildPool
+from tasks.diffraction.errors import ImageAwaited
 from tasks.diffraction.requests import AnalysisParameters, ImageRequest, Success
 from tasks.nexus.errors import NotReady
 from tasks.nexus.metadata import require_metadata
@@ -129,6 +130,40 @@ def test_a_mask_that_changes_is_read_anew(master, meta, pool):
     [gone] = ask(pool, master, 1)
     assert gone.may_pass
     assert "scan_meta.h5, which isn't there" in gone.reason
+
+
+def test_what_dxtbx_takes_for_no_mask_by_a_fault_is_no_mask(master, monkeypatch):
+    """A read that fails once while dxtbx reads: no error to it."""
+    from dxtbx import nexus
+
+    from tasks.diffraction.image_files.opening import open_data_set
+
+    read, faults = nexus.get_static_mask, [None]
+    monkeypatch.setattr(nexus, "get_static_mask", lambda detector: faults.pop() if faults else read(detector))
+    with pytest.raises(ImageAwaited, match=r"has read .*scan\.nxs twice, and not the same"):
+        open_data_set(str(master))
+    assert open_data_set(str(master)).static_mask is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "lack"),
+    [
+        ("entry/sample", "/entry has no group of class NXsample"),
+        (f"{DETECTOR}/module", f"/{DETECTOR} has no group of class NXdetector_module"),
+        ("entry/instrument/beam/incident_wavelength", "/entry/instrument/beam/incident_wavelength isn't there"),
+        ("entry/definition", "/entry/definition isn't NXmx"),
+    ],
+)
+def test_what_a_master_lacks_is_named(path, lack, master, pool):
+    """Waited for as long as its file may be in the making."""
+    with h5py.File(master, "r+") as file:
+        del file[path]
+    [young] = ask(pool, master, 1)
+    os.utime(master, (1e9, 1e9))
+    [old] = ask(pool, master, 1)
+    assert (young.may_pass, old.may_pass) == (True, False)
+    assert young.reason == f"the image file {master}, which isn't a whole master yet: {lack}"
+    assert old.reason.startswith(f"DIALS can't read {master}: {lack} (")
 
 
 def test_metadata_are_waited_for_while_their_writer_holds_them(master, meta, pool):

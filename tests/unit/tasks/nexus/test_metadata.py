@@ -131,3 +131,96 @@ def test_metadata_are_told_apart_by_what_they_hold(master, meta, chunks):
         prints.append(require_metadata(str(master)))
     assert prints[0].versions != prints[1].versions
     assert prints[0].fingerprint == prints[1].fingerprint != prints[2].fingerprint
+
+
+@pytest.mark.parametrize("group", ["entry", "entry/instrument", "entry/instrument/detector"])
+def test_what_nothing_links_is_not_waited_for(master, meta, group):
+    """A group in another file need not have all that DIALS takes if it's there; a link in it has to lead somewhere."""
+    write_mask(meta, 0)
+    with h5py.File(master, "r+") as file, h5py.File(master.with_name("other.h5"), "w") as other:
+        file.copy(group, other, "group", expand_external=False)
+        del file[group]
+        file[group] = h5py.ExternalLink("other.h5", "/group")
+    assert set(require_metadata(str(master)).versions) == {str(master), str(meta), str(master.with_name("other.h5"))}
+    with h5py.File(master.with_name("other.h5"), "r+") as file:
+        file["entry/instrument/detector/saturation_value".replace(group, "group", 1)] = h5py.ExternalLink(
+            "never.h5", "/top"
+        )
+    with pytest.raises(NotReady, match=r"never\.h5, which isn't there: saturation_value of"):
+        require_metadata(str(master))
+
+
+def test_a_link_to_nothing_is_waited_for_whatever_stands_behind_it(master, meta):
+    """The link may be a soft one to it, or a group's whose fields are then wanted."""
+    write_mask(meta, 0)
+    detector = "entry/instrument/detector"
+    with h5py.File(master, "r+") as file:
+        file[f"{detector}/saturation_value"] = h5py.SoftLink("/entry/meta/top")
+        file["entry/meta"] = h5py.ExternalLink("meta.h5", "/")
+        file[f"{detector}/detectorSpecific"] = h5py.ExternalLink("meta.h5", "/specific")
+    with pytest.raises(NotReady, match=rf"{meta}, which has nothing for saturation_value of {master} yet"):
+        require_metadata(str(master))
+    with h5py.File(meta, "r+") as file:
+        file["top"] = 7
+    with pytest.raises(NotReady, match="nothing for detectorSpecific/pixel_mask"):
+        require_metadata(str(master))
+    with h5py.File(meta, "r+") as file:
+        file.create_group("specific")
+    require_metadata(str(master))
+
+
+def test_a_mask_of_the_masters_own_has_to_be_written(master):
+    with h5py.File(master, "r+") as file:
+        del file["entry/instrument/detector/pixel_mask"]
+        file["entry/instrument/detector"].create_dataset("pixel_mask", (3, 2), "u4", chunks=(3, 2))
+    with pytest.raises(NotReady, match=rf"{master}, which has nothing for pixel_mask of {master} yet"):
+        require_metadata(str(master))
+    with h5py.File(master, "r+") as file:
+        file["entry/instrument/detector/pixel_mask"][:] = 0
+    require_metadata(str(master))
+
+
+@pytest.fixture
+def mapped(master):
+    """A master whose mask is a virtual dataset of two parts: one of the meta file, one of what that maps."""
+    layout = h5py.VirtualLayout((4, 2), "u4")
+    for row, name in ((0, "meta.h5"), (2, "parts.h5")):
+        layout[row : row + 2] = h5py.VirtualSource(name, "mask", (2, 2), "u4")
+    with h5py.File(master, "r+") as file:
+        del file["entry/instrument/detector/pixel_mask"]
+        file["entry/instrument/detector"].create_virtual_dataset("pixel_mask", layout)
+    inner = h5py.VirtualLayout((2, 2), "u4")
+    inner[:] = h5py.VirtualSource("part.h5", "mask", (2, 2), "u4")
+    with h5py.File(master.with_name("parts.h5"), "w") as file:
+        file.create_virtual_dataset("mask", inner)
+    return master
+
+
+def test_all_that_a_virtual_mask_maps_is_waited_for(mapped, meta):
+    part = mapped.with_name("part.h5")
+    with pytest.raises(NotReady, match=rf"{meta}, which isn't there"):
+        require_metadata(str(mapped))
+    write_mask(meta, [0, 0], [0, 0])
+    with pytest.raises(NotReady, match=rf"{part}, which isn't there"):
+        require_metadata(str(mapped))
+    with h5py.File(part, "w") as file:
+        file["other"] = 0
+    with pytest.raises(NotReady, match=rf"{part}, which has nothing for pixel_mask"):
+        require_metadata(str(mapped))
+    with h5py.File(part, "w") as file:
+        file.create_dataset("mask", (2, 2), "u4")
+    with pytest.raises(NotReady, match=rf"{part}, which has nothing for pixel_mask"):
+        require_metadata(str(mapped))
+    write_mask(part, [0, 0], [0, 0])
+    files = (mapped, meta, mapped.with_name("parts.h5"), part)
+    assert set(require_metadata(str(mapped)).versions) == {str(file) for file in files}
+
+
+def test_what_a_virtual_mask_maps_tells_metadata_apart(mapped, meta):
+    prints = []
+    for top, bottom in ((0, 0), (1, 0), (1, 2)):
+        write_mask(meta, [0, 0], [0, top])
+        write_mask(mapped.with_name("part.h5"), [0, 0], [0, bottom])
+        prints.append(require_metadata(str(mapped)).fingerprint)
+    assert len(set(prints)) == 3
+    assert require_metadata(str(mapped)).fingerprint == prints[-1]

@@ -112,3 +112,15 @@ def test_a_file_that_its_writer_holds_is_not_taken_for_missing(scan, name):
     with h5py.File(scan / name, "a"), pytest.raises(NotReady, match=f"{name}, which is held by a writer"):
         count_images(f"{scan}/raw/scan.nxs")
     assert count(scan / "raw/scan.nxs")["scan_1.h5"] == 4
+
+
+def test_all_datasets_of_a_file_count_that_a_virtual_dataset_maps(tmp_path):
+    """Whether or not one of them is linked besides."""
+    master, data = tmp_path / "scan.nxs", tmp_path / "scan_1.h5"
+    for number in range(3):
+        write_frames(data, 1, 2, dataset=f"block_{number}")
+    mappings = [(slice(2 * part, 2 * part + 2), "scan_1.h5", f"block_{part}", 2, slice(0, 2)) for part in range(3)]
+    write_virtual(master, 6, mappings)
+    assert count_images(str(master)) == {str(master): 0, str(data): 6}
+    write_link(master, "entry/data/data_000001", "scan_1.h5", "block_0")
+    assert count_images(str(master)) == {str(master): 0, str(data): 6}

@@ -1,0 +1,83 @@
+"""What a master lacks that DIALS needs of a NXmx master: DIALS's own errors name no group, or nothing at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tasks.nexus.errors import NotReady, UnusableMaster
+from tasks.nexus.master import find_entry
+from tasks.nexus.tree import Found, MasterTree
+
+DETECTOR = ("sensor_thickness", "sensor_material")
+MODULE = ("data_origin", "data_size", "fast_pixel_direction", "slow_pixel_direction")
+
+
+def find_lacks(master: str) -> list[str]:
+    """Say what a master lacks; nothing if that can't be seen for now."""
+    try:
+        with MasterTree(master) as tree:
+            return list(_lacks(tree))
+    except (NotReady, UnusableMaster):
+        return []
+
+
+def _lacks(tree: MasterTree) -> Iterator[str]:
+    entry = find_entry(tree)
+    if tree.get(entry) is None:
+        yield "it has no group of class NXentry"
+        return
+    definition = tree.get(f"{entry}/definition")
+    if definition is None or definition.text != "NXmx":
+        yield f"{entry}/definition isn't NXmx"
+    yield from _lacks_axes(tree, entry)
+    instrument = tree.first_of(entry, "NXinstrument")
+    if instrument is None:
+        yield _lacks_group(entry, "NXinstrument")
+        return
+    beam = tree.first_of(instrument, "NXbeam")
+    yield from (
+        [_lacks_group(instrument, "NXbeam")] if beam is None else _lacks_fields(tree, beam, ("incident_wavelength",))
+    )
+    detector = tree.first_of(instrument, "NXdetector")
+    if detector is None:
+        yield _lacks_group(instrument, "NXdetector")
+        return
+    yield from _lacks_fields(tree, detector, DETECTOR)
+    modules = list(tree.all_of(detector, "NXdetector_module"))
+    if not modules:
+        yield _lacks_group(detector, "NXdetector_module")
+    for module in modules:
+        yield from _lacks_fields(tree, module, MODULE)
+        yield from _breaks(tree, tree.get(f"{module}/fast_pixel_direction"))
+
+
+def _lacks_axes(tree: MasterTree, entry: str) -> Iterator[str]:
+    sample = tree.first_of(entry, "NXsample")
+    if sample is None:
+        yield _lacks_group(entry, "NXsample")
+        return
+    yield from _lacks_fields(tree, sample, ("depends_on",))
+    named = tree.get(f"{sample}/depends_on")
+    if named is not None and named.text and named.text != ".":
+        axis = tree.get(named.text, tree.get(sample))
+        if axis is None:
+            yield f"{sample}/depends_on names {named.text}, which isn't there"
+        yield from _breaks(tree, axis)
+
+
+def _breaks(tree: MasterTree, axis: Found | None) -> Iterator[str]:
+    """Say where a chain of axes breaks, each of which names the next one."""
+    seen: set[str] = set()
+    while axis is not None and (named := axis.attribute("depends_on")) and named != "." and named not in seen:
+        seen.add(named)
+        place, axis = axis.object.name, tree.get(named, axis)
+        if axis is None:
+            yield f"the axis {place} depends on {named}, which isn't there"
+
+
+def _lacks_fields(tree: MasterTree, group: str, names: tuple[str, ...]) -> Iterator[str]:
+    yield from (f"{group}/{name} isn't there" for name in names if tree.get(f"{group}/{name}") is None)
+
+
+def _lacks_group(parent: str, nx_class: str) -> str:
+    return f"{parent} has no group of class {nx_class}"
