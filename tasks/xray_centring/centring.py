@@ -44,12 +44,23 @@ def check_centring(parameters: CentringParameters, plan: NodePlan) -> None:
         )
 
 
+def describe_empty_grid(parameters: CentringParameters, node: Mapping[str, Any]) -> str | None:
+    """Say that no image of a grid ever came; a scan of a single image lacks nothing."""
+    info = read_grid_info(parameters, node)
+    if info is None:
+        return None
+    return (
+        f"data collection {parameters.dcid} isn't centred: no image of the grid came, of {info.steps_x * info.steps_y}"
+    )
+
+
 @stream_step(
     queue="reduce.xray_centering",
     parameters=CentringParameters,
     outputs=("success", ABORT),
     default_output="success",
     check=check_centring,
+    without_messages=describe_empty_grid,
 )
 async def centre_crystal(
     parameters: CentringParameters, inbox: AsyncIterator[Message], context: StepContext
