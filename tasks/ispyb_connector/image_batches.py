@@ -12,6 +12,7 @@ from blocks.errors import MessageRefused
 from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE, PerImageResult
 from tasks.ispyb_access.writing.parameters import look_up, read_command_parameters
 from tasks.ispyb_access.writing.patience import write_patiently
+from tasks.ispyb_connector.blame import blame
 from tasks.step import Message, StepContext
 
 BATCH_ROWS: Final = 500  # 50 to 100 times the rows a second of one by one, on SQLite and on MariaDB
@@ -39,7 +40,7 @@ def _prepare(messages: Sequence[Message], context: StepContext) -> list[Prepared
         try:
             prepared.append((message, read_command_parameters(PER_IMAGE, PerImageResult, values)))
         except MessageRefused as error:
-            context.refuse(message, error)
+            context.refuse(message, blame(error, payload, recipe_parameters))
     return prepared
 
 

@@ -102,6 +102,7 @@ class NodeRun:
         """Feed the step all messages of the inbox, to the inbox's end.
 
         A step that breaks loses what it holds to its retries or to the dead letters, and is started again for the rest.
+        One that breaks when it has all, such as a fan-in that can't give its answer, refuses it by one dead letter.
         What it doesn't speak of is left undone.
         """
         while await self._channel.has_more():
@@ -126,8 +127,9 @@ class NodeRun:
                     await anext(self._channel)
                 if self._held:  # what it has given up is tried again, or refused
                     self._gave_up_in_vain = False
+                is_of_all = len(self._held) > 1 and self._channel.is_over
                 for message in [*self._held.values()]:
-                    self._refuse(message, error)
+                    self._refuse(message, error, is_of_all=is_of_all)
             else:
                 self._leave_held()
         self._leave_with_refused()
@@ -266,11 +268,12 @@ class NodeRun:
             self._note_left(self._others, f"they wait with message {self._stands_for_all.message.number}")
             self._others = []
 
-    def _refuse(self, message: Message, error: BaseException) -> None:
-        """Try a message again later, or refuse it for good."""
+    def _refuse(self, message: Message, error: BaseException, *, is_of_all: bool = False) -> None:
+        """Try a message again later, or refuse it for good, with those that are refused for the same if it's of all."""
         if self._held.pop(message.number, None) is None:
             return  # done, or refused already
-        if isinstance(error, NodeRefused) and self._stands_for_all is not None:
+        is_of_all |= isinstance(error, NodeRefused)
+        if is_of_all and self._stands_for_all is not None:
             self._others.append(message.number)
             return
         fault = f"{type(error).__name__}: {error}"
@@ -294,7 +297,7 @@ class NodeRun:
         self.progress.refuse(fault)
         trace = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
         refused = RefusedMessage(self.number, self.step, message, fault, trace, history)
-        if isinstance(error, NodeRefused):
+        if is_of_all:
             self._stands_for_all = refused = replace(refused, others=0)
         self._keep(refused)
         if self._error_targets:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from blocks.errors import MessageRefused
 from flows.recipe.run_record.history import read_history
 from flows.recipe.run_record.resumption import repeat_from
 from tasks.step import ABORT, Send, StepParameters, message_step, stream_step
@@ -191,6 +192,27 @@ async def test_a_step_that_says_it_has_told_of_it_has_failed_if_it_has_not(make_
     run = make_run(LINKED)
     await run.go(join_of(leave))
     assert run.progress[3].fault == "2 of 2 messages left undone: one didn't come"
+
+
+async def test_a_fan_in_that_breaks_at_its_end_costs_one_dead_letter_and_is_completed_by_what_was_refused(make_run):
+    @stream_step(queue="join", parameters=StepParameters, outputs=("all",), default_output="all")
+    async def join(parameters, inbox, context):
+        gathered = [message async for message in inbox]
+        if len(gathered) < 3:
+            raise MessageRefused("one didn't come")
+        yield Send(len(gathered), "all", completes=tuple(gathered))
+
+    run = make_run(TWO_OF_THREE)
+    for _ in range(2):
+        state, message = await run.go(join)
+        assert (state, "1 of 2 messages refused; the first: MessageRefused: one didn't come" in message) == (
+            "Failed",
+            True,
+        )
+        assert [letter.others for letter in run.letters.all() if letter.node == 3] == [1]
+    run.bad.clear()
+    assert (await run.go(join))[0] == "Completed"
+    assert run.kept.payloads == [3]
 
 
 class TestAFanInThatNoMessageComesTo:
