@@ -29,6 +29,7 @@ def final_state(progress: Mapping[int, NodeProgress], recipe: Recipe, run: str) 
         return Failed(message=f"{state_message('; '.join(faults))} ({'; '.join(_ways_on(progress, recipe, run))})")
     done = sum(node.received > 0 for node in nodes)
     left = [f"; step {node.label} left {node.left} messages undone: {node.first_left}" for node in nodes if node.left]
+    left += [f"; {way}" for way in _look_once_more(progress, recipe, run)]
     return Completed(message=state_message(f"{done} step{'s' * (done != 1)} done{''.join(left)}"))
 
 
@@ -43,7 +44,12 @@ def _ways_on(progress: Mapping[int, NodeProgress], recipe: Recipe, run: str) -> 
         if _is_done_in_vain(node):
             again = f"`plaza resume {run} --from {node.node}` has them come again"
             yield f"step {node.label} was done with {node.messages_done} messages before: {again}"
-    if begin := sorted({begin for node in nodes for begin in _beginnings(node, progress, recipe)}):
+    yield from _look_once_more(progress, recipe, run)
+
+
+def _look_once_more(progress: Mapping[int, NodeProgress], recipe: Recipe, run: str) -> Iterator[str]:
+    """Say how what never came is looked for once more: what would bring it, such as a watcher, is done."""
+    if begin := sorted({begin for node in progress.values() for begin in _beginnings(node, progress, recipe)}):
         commands = " or ".join(f"`plaza resume {run} --from {number}`" for number in begin)
         yield f"what didn't come is looked for once more by {commands}"
 
@@ -57,7 +63,7 @@ def _is_done_in_vain(node: NodeProgress) -> bool:
 
 def _beginnings(node: NodeProgress, progress: Mapping[int, NodeProgress], recipe: Recipe) -> list[int]:
     """Return where to begin anew for what never came to a node; none if some of it waits in the run."""
-    if node.refused or not (node.without_answer or (node.left and not node.is_heard)):
+    if node.refused or not (node.without_answer or node.left):
         return []
     upstream = {other for other in recipe.nodes if other != node.node and node.node in reachable(recipe, [other])}
     if any(progress[other].refused or progress[other].left for other in upstream):

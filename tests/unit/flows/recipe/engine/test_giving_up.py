@@ -90,6 +90,14 @@ async def test_what_was_refused_completes_it(make_run, end):
     assert run.kept.payloads == [[0, 1, 2]]
 
 
+async def test_a_run_that_told_of_it_says_how_what_never_came_is_looked_for_once_more(make_run):
+    run = make_run({**SILENT, 3: LINKED[3], 5: {"queue": "keep"}})
+    state, message = await run.go(less_than(run), join_of(abort_all))
+    assert (state, run.kept.payloads) == ("Completed", [{}])
+    assert "step 3 · join left 2 messages undone: the step join has given up" in message
+    assert "what didn't come is looked for once more by `plaza resume run-1 --from 1`" in message
+
+
 @pytest.mark.parametrize("end", ENDS)
 async def test_an_abort_that_a_node_hears_is_told_once_and_completed_by_what_was_refused(make_run, end):
     run = make_run(LINKED)
@@ -99,7 +107,7 @@ async def test_an_abort_that_a_node_hears_is_told_once_and_completed_by_what_was
     async def hear(parameters, message, context):
         aborts.append(message.payload)
 
-    await run.go(join_of(end), hear)
+    assert "--from" not in (await run.go(join_of(end), hear))[1]  # what was refused comes by a plain resume
     assert run.progress[3].fault is None
     assert run.progress[3].left == 2
     await run.go(join_of(end), hear)
