@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from blocks.errors import MessageRefused
 from flows.recipe import run as recipe_run
@@ -14,7 +15,7 @@ from flows.recipe.run_record.entries import Began, Ended
 from flows.recipe.run_record.folder import RunFolder
 from flows.recipe.run_record.history import message_status, read_history
 from flows.recipe.run_record.journal import Journal
-from flows.recipe.run_record.manifest import Manifest
+from flows.recipe.run_record.manifest import Manifest, read_manifest
 from flows.recipe.run_record.resumption import take_up
 from tasks.step import ABORT, Send, StepParameters, message_step, stream_step
 from tests.support.engine_runs import Engine
@@ -68,6 +69,11 @@ class Run:
 
     def append(self, refused):
         recipe_run._dead_letter_keeper(self.letters, self.manifest, self.folder)(refused)
+
+    def read_document(self) -> dict[Any, Any]:
+        """Return the recipe that its record has, with what operators changed."""
+        recipe = read_manifest(self.folder).filled_recipe()
+        return {**recipe.nodes, "start": recipe.start}
 
     def statuses(self, node):
         return [message_status(message).words for message in read_history(self.folder).messages_of(node)]

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from blocks.errors import MessageRefused
+from flows.cli.runs.output import HistoryPrinter
 from flows.recipe.run_record.history import read_history
 from flows.recipe.run_record.resumption import repeat_from
 from tasks.step import ABORT, Send, StepParameters, message_step, stream_step
@@ -239,7 +240,7 @@ class TestAFanInThatNoMessageComesTo:
 
         return join
 
-    async def test_has_failed_if_it_lacks_them_until_some_come(self, make_run, steps):
+    async def test_has_failed_if_it_lacks_them_until_some_come(self, make_run, steps, capsys):
         run = make_run({**SILENT, 3: {"queue": "join", "output": 4, "lacks": "nothing came"}})
         run.bad |= {0, 2}
         for _ in range(2):
@@ -248,6 +249,8 @@ class TestAFanInThatNoMessageComesTo:
             assert message.startswith("step 3 · join: nothing came (what didn't come is looked for once more by ")
             history = read_history(run.folder).progress[3]
             assert (history.state, history.fault) == ("failed", "nothing came")
+        HistoryPrinter(read_history(run.folder), is_cut=True).print([3], 5, only_messages=True)
+        assert "without an answer: nothing came" in capsys.readouterr().out
         run.bad.clear()
         repeat_from(run.folder, 1, {}, run.letters)
         assert (await run.go(less_than(run), steps))[0] == "Completed"
