@@ -146,7 +146,7 @@ class Exchange:
 
     def leave_undone(self, node: int, numbers: Sequence[int], reason: str, *, is_heard: bool) -> None:
         """Note messages that nothing more will come of before the run is taken up again; none: the node as a whole."""
-        self.flush()  # what was sent and done before shall stand before it
+        self._record_done()  # it stands before
         self._record(LeftUndone(time.time(), node, numbers, reason, is_heard))
 
     def note_done(self, node: int, done: Sequence[Message]) -> None:
@@ -182,6 +182,14 @@ class Exchange:
         if self._flushing:
             self._flushing.cancel()
             self._flushing = None
+        self._record_done()
+        if self._journal:
+            self._journal.flush()
+        gathered, self._gathered = self._gathered, []
+        for channel, message, delay in gathered:
+            channel.post(message, delay)
+
+    def _record_done(self) -> None:
         for node, messages in self._done_in_silence.items():
             self._done[node] += [message.number for message in messages]
             for message in messages:
@@ -189,13 +197,9 @@ class Exchange:
         if self._journal:
             for node in self._done.keys() | self._unheard.keys():
                 self._journal.record(Done(time.time(), node, self._done[node], dict(self._unheard[node])))
-            self._journal.flush()
         self._done.clear()
         self._done_in_silence.clear()
         self._unheard.clear()
-        gathered, self._gathered = self._gathered, []
-        for channel, message, delay in gathered:
-            channel.post(message, delay)
 
     def _destinations_of(self, targets: Iterable[int]) -> tuple[Destination, ...]:
         return tuple(self._destination_of[target] for target in targets)

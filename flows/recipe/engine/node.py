@@ -134,11 +134,7 @@ class NodeRun:
                 self._leave_held()
         self._leave_with_refused()
         self._leave_told_of()
-        if self._gave_up_in_vain and not self.progress.left:
-            done = (
-                f"it was done with {self.progress.messages_done} messages before, which don't come again by themselves"
-            )
-            self._note_without_answer(f"{self._gave_up_reason(is_heard=False)}; {done}")
+        self._miss_answer()
 
     def note_no_message(self) -> None:
         """Say what is missing, if anything is, where the run ended and no message ever came."""
@@ -195,18 +191,35 @@ class NodeRun:
     def _give_up(self, abort: Send) -> Channel | None:
         """Pass on that a stream step gives up, and hold on to what it has gathered, whatever it says of that.
 
-        What it was done with a moment ago, without an answer, belongs to that. A later answer may complete it.
+        What it was done with a moment ago, without an answer, belongs to that, unless it says itself what is left. A
+        later answer may complete it.
         """
-        self._held |= {message.number: message for message in self._exchange.take_back(self.number)}
+        if not self._has_left:
+            self._held |= {message.number: message for message in self._exchange.take_back(self.number)}
         is_heard = self._outputs.leads(abort.output)
         self._gave_up_in_vain |= not is_heard
         self._given_up |= dict.fromkeys(self._held, self._gave_up_reason(is_heard=is_heard))
         # The answer to the first that was gathered, which is the same when all come again: it's told once
-        gathered = abort.completes or tuple(self._held.values())
+        is_left = abort.follows is not None and abort.follows.number not in self._held
+        gathered = abort.completes or (() if is_left else tuple(self._held.values()))
         first = min(gathered, key=lambda message: message.number, default=abort.follows)
         environment = abort.follows.environment if abort.follows and abort.environment is None else abort.environment
         told = structs.replace(abort, output=ABORT if not is_heard else abort.output, environment=environment)
-        return self._exchange.send(self.number, [told], first, (), self.progress.sent)
+        full = self._exchange.send(self.number, [told], first, (), self.progress.sent)
+        if not self._held:
+            self._miss_answer()
+        return full
+
+    @property
+    def _has_left(self) -> bool:
+        """Some of the node's messages are left undone, by the step's own word or for its silence."""
+        return bool(self.progress.left or self._told_of)
+
+    def _miss_answer(self) -> None:
+        """Say that a step has given up in vain where nothing that it leaves would bring its answer."""
+        if self._gave_up_in_vain and not self._has_left and not self.progress.without_answer:
+            done = f"it was done with {self.progress.messages_done} messages before, which don't come by themselves"
+            self._note_without_answer(f"{self._gave_up_reason(is_heard=False)}; {done}")
 
     def _gave_up_reason(self, *, is_heard: bool) -> str:
         reason = f"the step {self.step.name} has given up"
@@ -272,16 +285,17 @@ class NodeRun:
         """Try a message again later, or refuse it for good, with those that are refused for the same if it's of all."""
         if self._held.pop(message.number, None) is None:
             return  # done, or refused already
+        failures, retries = self._failures[message.number] + 1, self.step.retries
+        is_tried_again = failures < retries.tries and retries.may_pass(error)
         is_of_all |= isinstance(error, NodeRefused)
-        if is_of_all and self._stands_for_all is not None:
+        if is_of_all and self._stands_for_all is not None and not is_tried_again:
             self._others.append(message.number)
             return
         fault = f"{type(error).__name__}: {error}"
         history = self.history[message.number]
         history.append(HistoryEntry(time.time(), fault))
-        self._failures[message.number] += 1
-        failures, retries = self._failures[message.number], self.step.retries
-        if failures < retries.tries and retries.may_pass(error):
+        self._failures[message.number] = failures
+        if is_tried_again:
             pause_s = retries.pause_s(failures)
             self.progress.retried += 1
             logger.warning(

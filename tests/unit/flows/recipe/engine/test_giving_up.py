@@ -83,6 +83,27 @@ async def test_an_abort_that_leads_nowhere_fails_and_what_was_gathered_comes_aga
 
 
 @pytest.mark.parametrize("end", ENDS)
+async def test_wherever_the_process_is_killed_it_is_not_called_completed(make_run, end):
+    run = make_run()
+    await run.go(less_than(run), join_of(end))
+    lines = run.folder.journal.read_bytes().splitlines(keepends=True)
+    for count in range(2, len(lines)):
+        run.folder.journal.write_bytes(b"".join(lines[:count]))
+        assert (await run.go(less_than(run), join_of(end)))[0] == "Failed"
+
+
+async def test_a_step_that_says_itself_what_is_left_is_believed_of_what_is_done(make_run):
+    def leave_all_but_one(context, gathered):
+        context.done(gathered[-1])
+        context.leave_undone(gathered[:-1], "one didn't come", ABORT)
+        yield Send({}, ABORT, follows=gathered[0])
+
+    run = make_run(LINKED)
+    await run.go(join_of(leave_all_but_one))
+    assert run.statuses(3) == ["undone, waits for the run to be taken up again", "done"]
+
+
+@pytest.mark.parametrize("end", ENDS)
 async def test_what_was_refused_completes_it(make_run, end):
     run = make_run(TWO_OF_THREE)
     assert "--from" not in (await run.go(join_of(end)))[1]
