@@ -33,7 +33,7 @@ from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.runner import try_step
 from tests.support import ispyb_roles
 from tests.support.dev_mariadb import only_mariadb
-from tests.support.ispyb_procedures import make_procedures
+from tests.support.ispyb_procedures import drop_procedures, make_procedures
 
 pytestmark = [only_mariadb, pytest.mark.filterwarnings("ignore:Call to deprecated function stored_results")]
 
@@ -41,10 +41,13 @@ TABLES = {"as for long": ispyb_roles.OLD, "as now": ispyb_roles.NEW, "as now, wi
 TWO_USERS, ONE_USER, WRITER_ONLY = "two users", "one user", "the writer only"
 
 
-@pytest.fixture(scope="session")
-def made():
-    """The databases that have their procedures."""
-    return set()
+@pytest.fixture(scope="module")
+def made(mariadb):
+    """The databases that have their procedures, for as long as these tests last."""
+    made = set()
+    yield made
+    for database in made:
+        drop_procedures(mariadb, database)
 
 
 @pytest.fixture
@@ -262,11 +265,64 @@ class TestJobs:
         made = [results(await store(settings, wanted, {})) for _ in range(2)]
         assert (len(rows("ProcessingJob", "processingJobId")), made[0] == made[1]) == (jobs, jobs == 1)
 
+    @pytest.mark.parametrize("text", ["I/σ(I) above 1", "é 🧊", "w" * 300])
+    async def test_a_text_that_gives_way_is_found_as_it_was_written(
+        self, text, settings_of, store, add_collection, rows
+    ):
+        wanted, settings = job_of(add_collection(), comment=text, displayname=text), settings_of()
+        first, again = [results(await store(settings, wanted, {})) for _ in range(2)]
+        assert first == again
+        assert len(rows("ProcessingJob", "processingJobId")) == 1
+
+    async def test_a_job_whose_texts_are_nearly_the_same_is_another(self, settings_of, store, add_collection, rows):
+        dcid, settings = add_collection(), settings_of()
+        texts = ("as asked", "As asked", "as asked ")
+        made = [results(await store(settings, job_of(dcid, comment=text), {})) for text in (*texts, *texts)]
+        assert made[:3] == made[3:]
+        assert rows("ProcessingJob", "comments") == [(text,) for text in texts]
+
     async def test_a_job_with_other_parameters_or_images_is_another(self, settings_of, store, add_collection, rows):
         dcid, settings = add_collection(), settings_of()
         changes = [{}, {"parameters": []}, {"sweeps": []}, {"comment": None}, {"recipe": "autoprocessing-fast-dp"}]
         made = {results(await store(settings, job_of(dcid, **change), {}))[0] for change in (*changes, *changes)}
         assert len(made) == len(changes) == len(rows("ProcessingJob", "processingJobId"))
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"parameters": {"resolution": "1.2 Å", "text": "σ"}}, "expected characters of latin1.* seen 'σ'"),
+            ({"parameters": {"σ": "1"}}, "expected characters of latin1.* seen 'σ'"),
+            ({"parameters": {"text": "a\0b"}}, "parameterValue: expected text without NULs"),
+            ({"recipe": "a\0b"}, "recipe: expected text without NULs"),
+            ({"sweeps": [{"DCID": 4711, "start": 1, "end": 2}]}, "ISPyB has no data collection 4711"),
+            ({"sweeps": [{"DCID": 1, "start": 1, "end": 2**31}]}, "endImage: expected a number up to"),
+        ],
+    )
+    @pytest.mark.parametrize("site", [TWO_USERS, WRITER_ONLY])
+    async def test_a_job_that_can_not_be_whole_is_not_begun(
+        self, site, changes, expected, settings_of, store, add_collection, rows
+    ):
+        outcome = await store(settings_of(site), job_of(add_collection(), **changes), {})
+        ((_, error),) = outcome.refused
+        assert isinstance(error, MessageRefused)
+        assert re.search(f"^create_ispyb_job .*{expected}", str(error))
+        assert rows("ProcessingJob", "processingJobId") == []
+
+    async def test_a_job_that_is_left_behind_is_named(self, settings_of, store, add_collection, rows, mariadb, caplog):
+        settings = settings_of()
+        refuse = "FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no sweeps today'"
+        mariadb.execute(f"CREATE TRIGGER ispyb.no_sweeps BEFORE INSERT ON ispyb.ProcessingJobImageSweep {refuse}")
+        try:
+            outcome = await store(settings, job_of(add_collection()), {})
+        finally:
+            mariadb.execute("DROP TRIGGER ispyb.no_sweeps")
+        ((_, error),) = outcome.refused
+        ((job,),) = rows("ProcessingJob", "processingJobId")
+        assert "no sweeps today" in str(error)
+        assert str(error).endswith(
+            f"; ProcessingJob {job} stays in ISPyB without all of its parameters and sweeps: don't run it"
+        )
+        assert f"ProcessingJob {job} stays in ISPyB" in caplog.text
 
     async def test_a_job_is_changed(self, settings_of, store, add_collection, rows):
         settings = settings_of()
