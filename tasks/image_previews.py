@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ConfigDict, ValidationError
 
-from blocks.errors import MessageRefused
+from blocks.errors import MessageRefused, NodeRefused
 from blocks.validation_faults import describe
 from tasks.diffraction.fan_out import IMAGE_RETRIES, FanOut
 from tasks.diffraction.requests import AnalysisParameters, PreviewRequest, holds_several_images, names_in_full
@@ -106,13 +106,19 @@ def read_request(payload: Any, recipe: Mapping[str, Any]) -> PreviewRequest:
     Raises
     ------
     MessageRefused
-        The command isn't `diffraction`, or no file is named.
+        The command isn't `diffraction` (NodeRefused if it's the recipe's), or no file is named.
     """
     # As in Zocalo, what the message says wins, unless it's empty.
     wanted = dict(recipe)
     if isinstance(payload, Mapping):
         wanted |= {key: value for key, value in payload.items() if value}
-    _check_command(wanted.get("image_command"))
+    try:
+        _check_command(wanted.get("image_command"))
+    except MessageRefused as error:
+        brought = isinstance(payload, Mapping) and payload.get("image_command")
+        if recipe.get("image_command") and not brought:
+            raise NodeRefused(str(error)) from error
+        raise
     file, index = _find_image(wanted)
     own = wanted.get("output")
     output = str(own) if own else default_output(file, index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from flows.recipe.engine.run import RecipeRun
 from flows.recipe.language.files import read_text
 from flows.recipe.language.substitution import fill_recipe
 from flows.recipe.language.validation import validated_recipe
+from flows.recipe.outcome import final_state
 from flows.recipe.parameters import recipe_parameters, warn_of_unused
 from flows.recipe.publishing import published, tag_run
 from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter
@@ -41,7 +42,6 @@ from flows.recipe.run_record.progress import NodeProgress
 from flows.recipe.run_record.resumption import take_up
 from flows.resources import SiteResources
 from tasks.logs.run_log import run_log
-from tasks.step import ABORT
 from tasks.step.identity import StepIdentity
 from tasks.step.resources import Resources
 
@@ -147,11 +147,11 @@ async def _run_once(
     tags = _tags(manifest.dcid, manifest.parameters)
     async with published(name, run.progress, RunPage(manifest, folder, run.recipe), tags):
         progress = await run.run(state)
-    final_state = _final_state(progress, folder)
-    ended = _end(final_state)
+    state_at_end = final_state(progress, run.recipe, folder.recipe_run)
+    ended = _end(state_at_end)
     journal.record(ended)
     replace(manifest, ended=structs.asdict(ended)).write(folder)
-    return final_state
+    return state_at_end
 
 
 async def _begin(path: Path, arguments: RunArguments, folder: RunFolder, resources: Resources) -> Manifest:
@@ -173,36 +173,14 @@ def _tags(dcid: object, known: Mapping[str, Any]) -> list[str]:
     return collection_tags(dcid, known.get("ispyb_beamline"), known.get("ispyb_visit"))
 
 
-def _final_state(progress: Mapping[int, NodeProgress], folder: RunFolder) -> State[Any]:
-    run, nodes = folder.recipe_run, progress.values()
-    faults = [f"step {node.label}: {node.fault}" for node in nodes if node.fault]
-    if faults:
-        return Failed(message=f"{state_message('; '.join(faults))} ({'; '.join(_ways_on(nodes, run))})")
-    done = sum(node.received > 0 for node in nodes)
-    left = [f"; step {node.label} left {node.left} messages undone: {node.first_left}" for node in nodes if node.left]
-    return Completed(message=state_message(f"{done} step{'s' * (done != 1)} done{''.join(left)}"))
-
-
-def _ways_on(nodes: Collection[NodeProgress], run: str) -> Iterator[str]:
-    """Say what an operator can do about messages that were refused or left undone."""
-    if any(node.refused for node in nodes):
-        yield f"see `plaza dlq list --run {run}`"
-    if any(node.left and not node.refused for node in nodes):
-        yield f"what is left undone comes again when the run is taken up: `plaza resume {run}`"
-    for node in nodes:
-        if node.left and node.done_before and not node.sent.keys() - {ABORT}:
-            again = f"`plaza resume {run} --from {node.node}` has them come again"
-            yield f"step {node.label} was done with {node.done_before} messages before: {again}"
-
-
 def _note_failure(folder: RunFolder, failure: State[Any]) -> None:
     """Have the manifest say why the run failed; before the recipe was filled there is none."""
     with suppress(UnknownRecipeRun):
         replace(read_manifest(folder), ended=structs.asdict(_end(failure))).write(folder)
 
 
-def _end(final_state: State[Any]) -> Ended:
-    return Ended(time.time(), final_state.name, final_state.message)
+def _end(state: State[Any]) -> Ended:
+    return Ended(time.time(), state.name, state.message)
 
 
 def _dead_letter_keeper(

@@ -11,13 +11,14 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, model_validator
 
-from blocks.errors import MessageRefused
+from blocks.errors import MessageRefused, NodeRefused
 from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE
-from tasks.ispyb_access.writing.composite_commands import BUFFER, MODELS, MULTIPART
+from tasks.ispyb_access.writing.composite_commands import BUFFER, MODELS, MULTIPART, check_name
 from tasks.ispyb_access.writing.fulfilment import fulfil
 from tasks.ispyb_access.writing.patience import write_patiently
 from tasks.ispyb_access.writing.requests import Outcome, Request, RowAwaited
 from tasks.ispyb_connector import image_batches
+from tasks.ispyb_connector.blame import blame
 from tasks.ispyb_connector.postponed import Postponed
 from tasks.step import BY_HAND, Chooses, Message, NodePlan, Send, StepContext, StepParameters, stream_step
 
@@ -109,7 +110,11 @@ async def _store_each(
 
 async def _store(message: Message, parameters: ConnectorParameters, context: StepContext) -> Outcome:
     request = _read_request(message, parameters, context)
-    request.check()
+    try:
+        request.check()
+    except MessageRefused as error:
+        payload = message.payload if isinstance(message.payload, Mapping) else {}
+        raise blame(error, payload, context.node.get("parameters") or {}) from error
     # The ledger needn't know what may be repeated, and can't know a message that is numbered anew each time.
     is_entered = message.number and context.recipe_run != BY_HAND and not request.is_repeatable
     entry = f"{context.key(message)}/{request.command}" if is_entered else None
@@ -120,8 +125,18 @@ def _read_request(message: Message, parameters: ConnectorParameters, context: St
     payload = message.payload if isinstance(message.payload, Mapping) else {}
     if parameters.ispyb_command == SIMPLE:
         return _read_simple(message, payload)
+    _check_command(parameters.ispyb_command)
     places = payload, context.node.get("parameters") or {}
     return Request(parameters.ispyb_command, places, message.environment, parameters.store_result)
+
+
+def _check_command(command: str) -> None:
+    """Refuse whatever comes to a node whose command isn't one."""
+    try:
+        if command not in {MULTIPART, BUFFER}:
+            check_name(command)
+    except MessageRefused as error:
+        raise NodeRefused(str(error)) from error
 
 
 def _read_simple(message: Message, payload: Mapping[str, Any]) -> Request:

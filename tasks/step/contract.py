@@ -12,7 +12,9 @@ by which a step can tell what it has done for it already (`context.key(message)`
 A *fan-in* gathers messages for one answer. Where its inbox ends before it can give that, the messages aren't done: it
 says why by `context.leave_undone(messages, reason, ABORT)`. They come again, with what was missing, when the run is
 taken up again. Who is to know of it in the recipe hears it on an output named `abort`; where that leads nowhere the
-node has failed, so that no run is called completed whose answer is missing. `tasks.xray_centring` is an example.
+node has failed, so that no run is called completed whose answer is missing. What a stream step holds when it sends
+`abort` stays undone, though it call it done then; what it had called done long before can't be taken back. One that has
+to give an answer even if no message comes says so by `without_messages`. `tasks.xray_centring` is an example.
 
 A step that can't use any message of its node refuses them by `NodeRefused`: one dead letter stands for all.
 """
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
     from tasks.step.resources import Resources
 
 ABORT: Final = "abort"
-"""An output by which a step says that it gives up: what it says so of isn't done, unless a node hears it."""
+"""An output by which a step says that it gives up, declared or not: what it holds isn't done, and if no node hears it,
+the step has failed."""
 
 BY_HAND: Final = "by-hand"
 """The recipe run of steps that are run by hand: its messages are numbered anew each time, with nothing kept."""
@@ -143,7 +146,7 @@ class StepContext:
     leave_undone
         Called as `leave_undone(messages, reason, told_on)` by stream steps for messages that nothing will come of in
         this process: something is missing that only an operator can bring. They wait until the run is taken up again.
-        The node has failed, unless it has told of it on an output, and that leads somewhere.
+        The node has failed, unless it tells of it on an output, before or after, and that leads somewhere.
     """
 
     node: Mapping[str, Any]
@@ -182,6 +185,10 @@ class StreamFunction(Protocol):
         ...
 
 
+WithoutMessages = Callable[[Any, Mapping[str, Any]], str | None]
+"""Says what a run lacks if no message ever came to a step of these parameters and this node."""
+
+
 @dataclass(frozen=True)
 class Step:
     """A service's work, as the engine calls it.
@@ -203,6 +210,9 @@ class Step:
         message there: what its parameter model alone can't say.
     only_sends
         What it does is in vain where none of its outputs leads anywhere.
+    without_messages
+        Called as `without_messages(parameters, node)` where a run ended and no message ever came to the node: a fan-in
+        says what is missing, and its node has failed; None: nothing is. Raises NodeRefused as the step does.
     """
 
     queue: str
@@ -214,6 +224,7 @@ class Step:
     retries: Retries = USUAL_RETRIES
     check: Callable[[Any, NodePlan], None] | None = None
     only_sends: bool = False
+    without_messages: WithoutMessages | None = None
 
     @property
     def name(self) -> str:
@@ -255,6 +266,7 @@ def stream_step(
     retries: Retries = USUAL_RETRIES,
     check: Callable[[Any, NodePlan], None] | None = None,
     only_sends: bool = False,
+    without_messages: WithoutMessages | None = None,
 ) -> Callable[[StreamFunction], Step]:
     """Make a step of an async generator `(parameters, inbox, context) -> AsyncIterator[Send]`."""
     return lambda function: Step(
@@ -266,4 +278,5 @@ def stream_step(
         retries=retries,
         check=check,
         only_sends=only_sends,
+        without_messages=without_messages,
     )

@@ -29,6 +29,10 @@ from tasks.xray_centring.mathematics import CentringResult, draw_grid, find_cent
 from tasks.xray_centring.models import CentringParameters, GatheredImages, GridInfo, ImageResult
 
 SINGLE_IMAGE_COMMENT = "Diffraction grid scan of 1 by 1 images"  # has no grid information, and needs none
+MENDED_BY = (
+    "a run keeps what it has read: with the right row start a new one, or tell this one by "
+    "`plaza resume RUN --from NODE --param 'gridinfo={…}'`"
+)
 NUMBERS_NAMED = 10
 WRITE_TRIES = 3  # seconds, not minutes: somebody waits for what comes after
 WRITE_PAUSES = USUAL_RETRIES.pauses
@@ -44,12 +48,23 @@ def check_centring(parameters: CentringParameters, plan: NodePlan) -> None:
         )
 
 
+def describe_empty_grid(parameters: CentringParameters, node: Mapping[str, Any]) -> str | None:
+    """Say that no image of a grid ever came; a scan of a single image lacks nothing."""
+    info = read_grid_info(parameters, node)
+    if info is None:
+        return None
+    return (
+        f"data collection {parameters.dcid} isn't centred: no image of the grid came, of {info.steps_x * info.steps_y}"
+    )
+
+
 @stream_step(
     queue="reduce.xray_centering",
     parameters=CentringParameters,
     outputs=("success", ABORT),
     default_output="success",
     check=check_centring,
+    without_messages=describe_empty_grid,
 )
 async def centre_crystal(
     parameters: CentringParameters, inbox: AsyncIterator[Message], context: StepContext
@@ -97,14 +112,14 @@ def read_grid_info(parameters: CentringParameters, node: Mapping[str, Any]) -> G
             return None
         raise NodeRefused(
             f"data collection {parameters.dcid} has no grid information: expected `gridinfo` in the recipe's node, "
-            "from ISPyB's table GridInfo"
+            f"from ISPyB's table GridInfo; {MENDED_BY}"
         )
     try:
         return GridInfo.model_validate(info)
     except ValidationError as error:
         raise NodeRefused(
             f"the grid information of data collection {parameters.dcid} is wrong: {describe(error)}; "
-            "correct its row of ISPyB's table GridInfo"
+            f"correct its row of ISPyB's table GridInfo; {MENDED_BY}"
         ) from error
 
 
@@ -134,7 +149,8 @@ class _Grid:
         """Write where the crystal is, and return what is to be told of it, unless it was told."""
         parameters, context, gathered = self._parameters, self._context, tuple(self._gathered)
         result, report = await asyncio.to_thread(_find_sample, parameters, self._info, self._images)
-        fault = await _write_patiently(parameters, result, report, context)
+        await asyncio.to_thread(_write_report, parameters, report, context)
+        fault = await _write_patiently(parameters, result, context)
         if fault:
             reason = f"GDA can't read where the crystal is, as the result can't be written: {fault}"
             context.leave_undone(gathered, reason)
@@ -203,12 +219,12 @@ def _find_sample(parameters: CentringParameters, info: GridInfo, images: Gathere
 
 
 async def _write_patiently(
-    parameters: CentringParameters, result: CentringResult, report: str, context: StepContext
+    parameters: CentringParameters, result: CentringResult, context: StepContext
 ) -> OSError | ValueError | None:
-    """Write the results, again after a pause for a fault that may pass; return what is in the way for good."""
+    """Write the result, again after a pause for a fault that may pass; return what is in the way for good."""
     try:
         await retry(
-            lambda: asyncio.to_thread(_write_results, parameters, result, report),
+            lambda: asyncio.to_thread(_write_result, parameters, result),
             USUAL_RETRIES.may_pass,
             WRITE_PAUSES,
             tries=WRITE_TRIES,
@@ -220,12 +236,19 @@ async def _write_patiently(
     return None
 
 
-def _write_results(parameters: CentringParameters, result: CentringResult, report: str) -> None:
-    """Leave the result where GDA reads it, and the report beside it for people."""
+def _write_result(parameters: CentringParameters, result: CentringResult) -> None:
+    """Leave the result where GDA reads it."""
     if parameters.output:
         write_atomically(parameters.output, json.dumps(asdict(result), sort_keys=True).encode())
-    if parameters.log:
-        write_atomically(parameters.log, report.encode())
+
+
+def _write_report(parameters: CentringParameters, report: str, context: StepContext) -> None:
+    """Leave the report for people: nothing waits for it."""
+    try:
+        if parameters.log:
+            write_atomically(parameters.log, report.encode())
+    except (OSError, ValueError) as error:
+        context.logger.warning("the report %s can't be written: %s", parameters.log, error)
 
 
 def _link_results(output: Path, parameters: CentringParameters, context: StepContext) -> None:

@@ -1,5 +1,6 @@
 """What X-ray centring reads: the node's parameters, the grid from ISPyB, and images as their results come."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from blocks.identifiers import Dcid
 from tasks.step import StepParameters
 from tasks.xray_centring.mathematics import Grid, Orientation, well_at, well_limits
 
+UNFILLED = re.compile(r"\{[$A-Za-z_][^{}]*\}")
 MOST_SPOTS = 2**31  # more can't be, and would be no number for the array
 
 Value = TypeVar("Value")
@@ -34,6 +36,16 @@ def _unless_unknown(value: Any) -> Any:
 
 
 IfKnown = Annotated[Value | None, BeforeValidator(_unless_unknown)]
+
+
+def _unless_unfilled(value: Any) -> Any:
+    """Refuse a path with a placeholder that nothing has filled; a file that somebody waits for would be missing."""
+    if isinstance(value, str) and (placeholder := UNFILLED.search(value)):
+        raise ValueError(f"should be a path; seen the unfilled placeholder {placeholder[0]}")
+    return _unless_unknown(value)
+
+
+WantedFile = Annotated[Path | None, BeforeValidator(_unless_unfilled)]
 
 
 class CentringParameters(StepParameters):
@@ -51,7 +63,7 @@ class CentringParameters(StepParameters):
     beamline: Annotated[str, Field(min_length=1)]
     experiment_type: IfKnown[str] = None
     dcg_dcids: IfKnown[list[Dcid]] = None
-    output: IfKnown[Path] = None
+    output: WantedFile = None
     log: IfKnown[Path] = None
     results_symlink: IfKnown[str] = None
     overwrite_symlink: bool = False

@@ -140,6 +140,8 @@ class HistoryPrinter:
         self._title(f"{progress.label}: {summary}")
         for reason in dict.fromkeys(entry.reason for entry in self._history.state.left[node].values()):
             self._line(Text(f"  left undone: {self._value(reason)}", "red"))
+        if progress.without_answer:
+            self._line(Text(f"  without an answer: {self._value(progress.without_answer)}", "red"))
         chosen = messages if count is None else self._choose(messages, count)
         width = max([5, *(len(str(message.number)) for message in chosen)])
         for message in chosen:

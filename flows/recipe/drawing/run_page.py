@@ -74,7 +74,7 @@ def _paths(parameters: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any
 def _steps(progress: Mapping[int, NodeProgress]) -> Iterator[Sequence[object]]:
     for node in progress.values():
         sent = ", ".join(f"{name or 'unnamed'} {count}" for name, count in node.sent.items())
-        reason = (node.first_refusal or node.first_left or "").partition("\n")[0]
+        reason = (node.first_refusal or node.first_left or node.without_answer or "").partition("\n")[0]
         yield node.label, node.state, node.received, sent, node.retried, node.refused, node.left, reason
 
 

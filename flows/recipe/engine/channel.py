@@ -68,10 +68,15 @@ class Channel:
         self._feeders -= 1
         self._news.set()
 
+    @property
+    def is_over(self) -> bool:
+        """There's no message, and none can come."""
+        return not self._messages and self._feeders <= 0 and not self._timers
+
     async def has_more(self) -> bool:
         """Wait for a message or for the end, and tell whether there's a message."""
         while not self._messages:
-            if self._feeders <= 0 and not self._timers:
+            if self.is_over:
                 return False
             self._news.clear()
             await self._news.wait()

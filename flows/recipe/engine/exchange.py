@@ -66,6 +66,7 @@ class Exchange:
         self._answers = Answers()
         self._gathered: list[tuple[Channel, Message, float]] = []
         self._done: defaultdict[int, list[int]] = defaultdict(list)
+        self._done_in_silence: defaultdict[int, list[Message]] = defaultdict(list)
         self._unheard: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self._flushing: asyncio.Handle | None = None
 
@@ -144,15 +145,18 @@ class Exchange:
         return full
 
     def leave_undone(self, node: int, numbers: Sequence[int], reason: str, *, is_heard: bool) -> None:
-        """Note messages that nothing more will come of before the run is taken up again."""
+        """Note messages that nothing more will come of before the run is taken up again; none: the node as a whole."""
+        self._record_done()  # it stands before
         self._record(LeftUndone(time.time(), node, numbers, reason, is_heard))
 
-    def note_done(self, node: int, done: Sequence[int]) -> None:
+    def note_done(self, node: int, done: Sequence[Message]) -> None:
         """Note messages that are done without an answer."""
-        self._done[node] += done
-        for number in done:
-            self._answers.forget(number)
+        self._done_in_silence[node] += done
         self._flush_soon()
+
+    def take_back(self, node: int) -> list[Message]:
+        """Return what a node was done with without an answer, as far as it isn't recorded yet: it isn't done."""
+        return self._done_in_silence.pop(node, [])
 
     def try_again(self, node: int, message: Message, error: str, pause_s: float) -> None:
         """Deliver a message to its node once more, after a pause."""
@@ -178,15 +182,24 @@ class Exchange:
         if self._flushing:
             self._flushing.cancel()
             self._flushing = None
+        self._record_done()
         if self._journal:
-            for node in self._done.keys() | self._unheard.keys():
-                self._journal.record(Done(time.time(), node, self._done[node], dict(self._unheard[node])))
             self._journal.flush()
-        self._done.clear()
-        self._unheard.clear()
         gathered, self._gathered = self._gathered, []
         for channel, message, delay in gathered:
             channel.post(message, delay)
+
+    def _record_done(self) -> None:
+        for node, messages in self._done_in_silence.items():
+            self._done[node] += [message.number for message in messages]
+            for message in messages:
+                self._answers.forget(message.number)
+        if self._journal:
+            for node in self._done.keys() | self._unheard.keys():
+                self._journal.record(Done(time.time(), node, self._done[node], dict(self._unheard[node])))
+        self._done.clear()
+        self._done_in_silence.clear()
+        self._unheard.clear()
 
     def _destinations_of(self, targets: Iterable[int]) -> tuple[Destination, ...]:
         return tuple(self._destination_of[target] for target in targets)

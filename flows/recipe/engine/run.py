@@ -155,6 +155,8 @@ class RecipeRun:
             run = current_identity() or StepIdentity(self.recipe_run, recipe="")
             with acting_for(replace(run, node=number, step=self._nodes[number].step.name)):
                 await self._run_wrapped(number)
+        else:
+            self._nodes[number].note_no_message()
         progress.finished = time.time()
         self._exchange.flush()
         for target in self._fed_by(number):

@@ -72,6 +72,7 @@ class RunHistory:
     def _progress(self, node: int, label: str) -> NodeProgress:
         progress = NodeProgress(node, label)
         progress.restore(self.state)
+        progress.without_answer = self.state.without_answer.get(node)
         for entry in self.state.left[node].values():
             progress.received += 1
             progress.leave_undone(1, entry.reason, is_heard=entry.is_heard)

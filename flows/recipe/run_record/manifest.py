@@ -20,6 +20,7 @@ from flows.recipe.run_record.lenient_json import decode, encode
 from tasks.diffraction.installed_dials import dials_version
 from tasks.step.atomic_file import write_atomically
 
+STRUCTURE: Final = frozenset({"queue", "service", "output", "error", "parameters"})  # what makes a node one of a recipe
 PACKAGES: Final = ("plaza", "prefect", "distributed", "ispyb")
 
 
@@ -63,9 +64,15 @@ class Manifest:
         return recipe_from_document(self.filled)
 
     def with_changes(self, node: int, parameters: Mapping[str, Any]) -> Manifest:
-        """Return a manifest in which a node has other parameters."""
+        """Return a manifest in which a node has other parameters.
+
+        What the recipe has beside the node's parameters, such as `gridinfo`, is changed there.
+        """
         old = self.filled[str(node)]
-        changed = {**old, "parameters": {**(old.get("parameters") or {}), **parameters}}
+        own = old.get("parameters") or {}
+        beside = {name: value for name, value in parameters.items() if name in old.keys() - own.keys() - STRUCTURE}
+        within = {name: value for name, value in parameters.items() if name not in beside}
+        changed = {**old, **beside, "parameters": {**own, **within}}
         change = {"at": time.time(), "node": node, "parameters": dict(parameters), "by": getpass.getuser()}
         return replace(self, filled={**self.filled, str(node): changed}, changes=(*self.changes, change))
 

@@ -21,6 +21,10 @@ class NodeProgress:
         Messages that it left undone, in this process; `first_left` says why.
     is_heard
         Another node heard that these are left undone: it's no fault.
+    gave_up
+        It has given up, which nobody heard, and said nothing else of what it left undone.
+    without_answer
+        Why it gave no answer, where it has left no message undone that would come again.
     done_before
         Messages that earlier processes were done with: they don't come again.
     """
@@ -35,6 +39,8 @@ class NodeProgress:
     left: int = 0
     first_left: str | None = None
     is_heard: bool = True
+    gave_up: bool = False
+    without_answer: str | None = None
     done: int = 0
     done_before: int = 0
     expected: int | None = None
@@ -58,7 +64,14 @@ class NodeProgress:
             faults.append(f"{self.refused} of {self.received} messages refused; the first: {self.first_refusal}")
         if self.left and not self.is_heard:
             faults.append(f"{self.left} of {self.received} messages left undone: {self.first_left}")
+        if self.without_answer:
+            faults.append(self.without_answer)
         return "; ".join(faults) or None
+
+    @property
+    def messages_done(self) -> int:
+        """Messages that it's done with, in all processes: they don't come again."""
+        return self.received - self.refused - self.left
 
     def refuse(self, reason: str) -> None:
         """Count a message that is refused."""
@@ -75,6 +88,7 @@ class NodeProgress:
         """Count what earlier processes did; what they left undone comes again."""
         self.received, self.done = state.received(self.node), state.done[self.node]
         self.done_before = self.done
+        self.without_answer = state.without_answer.get(self.node) if self.done_before else None
         self.retried = state.retried[self.node]
         self.sent.update(state.sent[self.node])
         for reason in state.refused[self.node].values():

@@ -113,6 +113,8 @@ class RunState:
         The errors of messages that each node refused, by number.
     left
         What each node said of the messages that it left undone, by number, unless the run was taken up since.
+    without_answer
+        Nodes that gave no answer, and hold no message that would come again: why.
     attempts
         The processes that had the run, in order.
     ended
@@ -127,6 +129,7 @@ class RunState:
     retried: Counter[int] = field(default_factory=Counter)
     refused: defaultdict[int, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
     left: defaultdict[int, dict[int, LeftUndone]] = field(default_factory=lambda: defaultdict(dict))
+    without_answer: dict[int, str] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     ended: Ended | None = None
 
@@ -230,6 +233,8 @@ class RunState:
             self.refused[entry.node][entry.number] = entry.error
 
     def _leave(self, entry: LeftUndone) -> None:
+        if not entry.left:
+            self.without_answer[entry.node] = entry.reason
         for number in entry.left:
             if delivery := self.waiting.get(number):
                 delivery.becomes(MessageState.LEFT_UNDONE, entry.at)
@@ -242,6 +247,8 @@ class RunState:
                 if delivery := self.waiting.get(number):
                     delivery.becomes(MessageState.WAITING, at)
         self.left.clear()
+        # Where a node is done with messages, these don't come again: its answer stays missing until it begins anew
+        self.without_answer = {node: why for node, why in self.without_answer.items() if self.done[node]}
 
     def _repeat(self, entry: Repeated) -> None:
         """Forget what some nodes did: all of it comes again."""
@@ -251,6 +258,7 @@ class RunState:
             self.sent.pop(node, None)
             self.refused.pop(node, None)
             self.left.pop(node, None)
+            self.without_answer.pop(node, None)
             del self.done[node], self.retried[node]
         for delivery in self.all.values():
             delivery.is_void |= delivery.source in nodes

@@ -1,6 +1,6 @@
 import pytest
 
-from blocks.errors import MessageRefused
+from blocks.errors import MessageRefused, NodeRefused
 from tasks.image_previews import PreviewNames, default_output, read_request, split_input, thumbnail_of
 
 VISIT = "/dls/i03/data/2026/cm1234-5"
@@ -65,6 +65,21 @@ def test_message_goes_before_recipe(payload, recipe, file, index, output):
 def test_message_without_image_or_place_is_refused(payload, recipe, complaint):
     with pytest.raises(MessageRefused, match=complaint):
         read_request(payload, {"image_command": "diffraction", **recipe})
+
+
+@pytest.mark.parametrize(
+    ("payload", "recipe", "is_the_node_s"),
+    [
+        ({"file": "/a.cbf"}, {"image_command": "crystal"}, True),
+        ({"file": "/a.cbf", "image_command": ""}, {"image_command": "crystal"}, True),
+        ({"file": "/a.cbf", "image_command": "crystal"}, {"image_command": "diffraction"}, False),
+        ({"file": "/a.cbf"}, {}, False),
+    ],
+)
+def test_an_unknown_command_of_the_recipe_is_its_node_s_fault(payload, recipe, is_the_node_s):
+    with pytest.raises(MessageRefused, match="the only `image_command`") as refused:
+        read_request(payload, recipe)
+    assert isinstance(refused.value, NodeRefused) == is_the_node_s
 
 
 @pytest.mark.parametrize(

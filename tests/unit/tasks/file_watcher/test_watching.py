@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from blocks.errors import MessageRefused
+from blocks.errors import MessageRefused, NodeRefused
 from tasks.file_pattern import FilePattern
 from tasks.file_watcher import watch_files
 from tasks.file_watcher.parameters import WatchParameters, open_source
@@ -403,7 +403,6 @@ async def test_each_message_is_a_watch_with_its_own_environment(images):
         ({"pattern": "x.cbf", "pattern-start": 1, "pattern-end": 2}, {}, "exactly one integer field"),
         ({}, {}, "needs one of the parameters"),
         ({"list": []}, {"every-0": 2}, "should end in a number of 1 or more"),
-        ({"list": [], "timeout": "soon"}, {}, "timeout.*seen 'soon'"),
     ],
 )
 async def test_bad_nodes_refuse_each_message_and_say_why(parameters, output, reason):
@@ -413,6 +412,14 @@ async def test_bad_nodes_refuse_each_message_and_say_why(parameters, output, rea
     for _, error in outcome.refused:
         with pytest.raises(MessageRefused, match=reason):
             raise error
+
+
+async def test_wrong_parameters_refuse_all_messages_as_one():
+    node = {"parameters": {"list": [], "timeout": "soon"}, "output": {}}
+    outcome = await try_step(watch_files, node, [{}, {}], FakeResources())
+    assert (outcome.sent, len(outcome.refused), len(outcome.undone)) == ([], 1, 1)
+    with pytest.raises(NodeRefused, match=r"timeout.*seen 'soon'"):
+        raise outcome.refused[0][1]
 
 
 async def test_an_unnamed_output_hears_nothing_and_the_log_says_so(images, caplog):

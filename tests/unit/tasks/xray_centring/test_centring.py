@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from blocks.errors import NodeRefused
 from blocks.retrying import Pauses
 from blocks.settings import Settings
 from tasks.step import Message, StepContext
 from tasks.step.atomic_file import write_atomically
-from tasks.step.runner import run_step, sends_of, try_step
+from tasks.step.runner import read_parameters, run_step, sends_of, try_step
 from tasks.xray_centring import centring as xray_centring
 from tasks.xray_centring.centring import centre_crystal
 from tests.support.fake_resources import FakeResources
@@ -206,6 +207,7 @@ async def test_wrong_grid_information_is_refused(change, reason, node, resources
     node["gridinfo"].update(change)
     outcome = await try_step(centre_crystal, node, images(), resources)
     assert_refused_as_a_whole(outcome, reason)
+    assert "start a new one, or tell this one by `plaza resume RUN" in str(outcome.refused[0][1])
 
 
 @pytest.mark.parametrize("comment", ["Diffraction grid scan of 3 by 2 images", None])
@@ -325,11 +327,39 @@ async def test_result_that_cannot_be_written_still_goes_out_and_is_written_when_
     assert run.is_done
 
 
-async def test_result_is_written_for_gda_though_the_report_can_not_be(node, resources, tmp_path):
-    node["parameters"] |= {"output": str(tmp_path / "centre.json"), "log": str(tmp_path)}
+@pytest.mark.parametrize("log", ["/proc/nope/x.txt", "/tmp/\0", "."])
+async def test_a_report_that_can_not_be_written_costs_a_warning_only(log, node, resources, tmp_path, caplog):
+    node["parameters"] |= {"output": str(tmp_path / "centre.json"), "log": log}
     outcome = await try_step(centre_crystal, node, images(), resources)
     assert json.loads((tmp_path / "centre.json").read_text())["status"] == "ok"
-    assert len(outcome.undone) == 6
+    assert (len(outcome.sent), outcome.undone) == (1, [])
+    assert f"the report {log} can't be written" in caplog.text
+
+
+@pytest.mark.parametrize("output", ["{ispyb_result_directory}/centre.json", "/data/{$REPLACE:visit}/centre.json"])
+async def test_a_result_whose_path_is_not_filled_in_is_refused_as_a_whole(output, node, resources):
+    node["parameters"]["output"] = output
+    outcome = await try_step(centre_crystal, node, images(), resources)
+    assert_refused_as_a_whole(outcome, "output: should be a path; seen the unfilled placeholder {")
+
+
+@pytest.mark.parametrize("output", ["None", "", None])
+async def test_a_result_that_nobody_waits_for_is_not_written(output, node, resources):
+    node["parameters"]["output"] = output
+    outcome = await try_step(centre_crystal, node, images(), resources)
+    assert (len(outcome.sent), outcome.refused, outcome.undone) == (1, [], [])
+
+
+def test_a_grid_that_no_image_ever_came_of_is_missed(node):
+    def missing():
+        return centre_crystal.without_messages(read_parameters(centre_crystal, node), node)
+
+    assert missing() == "data collection 17 isn't centred: no image of the grid came, of 6"
+    node.update(gridinfo={}, comment="Diffraction grid scan of 1 by 1 images")
+    assert missing() is None
+    node["comment"] = ""
+    with pytest.raises(NodeRefused, match="no grid information"):
+        missing()
 
 
 @pytest.mark.parametrize(("latency_s", "level"), [(1, "INFO"), (40, "WARNING"), (400, "ERROR")])

@@ -1,101 +1,23 @@
 """Messages that a node isn't done with when its inbox ends: they wait, the run says why, and they come again."""
 
 import re
-import time
-from pathlib import Path
 
 import pytest
 
-from blocks.errors import MessageRefused, NodeRefused
+from blocks.errors import NodeRefused
 from flows.cli.runs.output import HistoryPrinter, as_document
-from flows.recipe import run as recipe_run
 from flows.recipe.drawing.run_drawing import counts
 from flows.recipe.drawing.run_page import RunPage
-from flows.recipe.run_record.dead_letters.store import DeadLetters
-from flows.recipe.run_record.entries import Began, Ended
-from flows.recipe.run_record.folder import RunFolder
-from flows.recipe.run_record.history import message_status, read_history
-from flows.recipe.run_record.journal import Journal
-from flows.recipe.run_record.manifest import Manifest
-from flows.recipe.run_record.resumption import repeat_from, take_up
+from flows.recipe.run_record.history import read_history
+from flows.recipe.run_record.resumption import repeat_from
 from tasks.step import ABORT, Send, StepParameters, message_step, stream_step
 from tests.support.checkout import CHECKOUT
-from tests.support.engine_runs import Engine
-
-TWO_OF_THREE = {
-    1: {"queue": "count", "output": 2},
-    2: {"queue": "pick", "output": 3},
-    3: {"queue": "join", "output": {"all": 4}},
-    4: {"queue": "keep"},
-    "start": [[1, 3]],
-}
-
-
-class Run:
-    """A run in a folder, with its dead letters; each `go` is a process that brings it to its end.
-
-    Parameters
-    ----------
-    bad
-        Payloads that the step `pick` can't use.
-    """
-
-    def __init__(self, path: Path, document: dict) -> None:
-        self.folder, self.letters, self.document = RunFolder(path / "run-1"), DeadLetters(path / "letters"), document
-        self.folder.path.mkdir()
-        filled = {str(key): value for key, value in document.items()}
-        self.manifest = Manifest("trial", "trial.json", "", 7, {}, {}, filled)
-        self.manifest.write(self.folder)
-        self.bad = {1}
-        self.kept = Engine().kept
-
-    async def go(self, *steps):
-        """Return the state in which the run ends, and its message."""
-
-        @message_step(queue="pick", parameters=StepParameters, outputs=("next",), default_output="next")
-        async def pick(parameters, message, context):
-            if message.payload in self.bad:
-                raise MessageRefused("bad")
-            return [Send(message.payload)]
-
-        engine = Engine()
-        engine.refused = self
-        with Journal(self.folder.journal) as journal:
-            state = take_up(self.folder, journal, self.letters)
-            journal.record(Began.now())
-            self.progress = await engine.run(self.document, pick, *steps, journal=journal, state=state)
-            ended = recipe_run._final_state(self.progress, self.folder)
-            journal.record(Ended(time.time(), ended.name, ended.message))
-        self.kept = engine.kept
-        return ended.name, ended.message
-
-    def append(self, refused):
-        recipe_run._dead_letter_keeper(self.letters, self.manifest, self.folder)(refused)
-
-    def statuses(self, node):
-        return [message_status(message).words for message in read_history(self.folder).messages_of(node)]
+from tests.support.runs_taken_up import TWO_OF_THREE, Run, join_of
 
 
 @pytest.fixture
 def make_run(tmp_path):
     return lambda document=TWO_OF_THREE: Run(tmp_path, document)
-
-
-def join_of(end):
-    """Make a fan-in of three messages that ends an incomplete inbox by `end(context, gathered)`, which may send."""
-
-    @stream_step(queue="join", parameters=StepParameters, outputs=("all", ABORT), default_output="all")
-    async def join(parameters, inbox, context):
-        gathered = []
-        async for message in inbox:
-            gathered.append(message)
-            if len(gathered) == 3:
-                yield Send(sorted(message.payload for message in gathered), "all", completes=tuple(gathered))
-                gathered = []
-        for send in end(context, gathered) if gathered else ():
-            yield send
-
-    return join
 
 
 def leave(context, gathered):
@@ -173,9 +95,9 @@ async def test_an_abort_that_a_node_hears_is_an_answer_and_is_told_once(make_run
     state, message = await run.go(pass_less, join_of(end))
     assert state == "Completed"
     assert run.kept.payloads == [{}]
-    left = 2 if end is abort_and_leave else 0  # the other says itself that they're done with that
-    assert ("step 3 · join left 2 messages undone: one didn't come" in message) == bool(left)
-    assert len(read_history(run.folder).state.left[3]) == left
+    reason = "one didn't come" if end is abort_and_leave else "the step join has given up"
+    assert f"step 3 · join left 2 messages undone: {reason}" in message
+    assert len(read_history(run.folder).state.left[3]) == 2
     assert read_history(run.folder).progress[3].state == "done"
     assert (await run.go(pass_less, join_of(end)))[0] == "Completed"
     assert run.kept.payloads == []

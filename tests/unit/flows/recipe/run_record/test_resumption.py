@@ -232,6 +232,15 @@ async def test_parameters_that_are_changed_for_a_repeat_stay_changed(run):
     assert manifest.filled_recipe() != recipe_from_document(DIAMOND)
 
 
+def test_what_stands_beside_the_parameters_is_changed_there():
+    node = {"queue": "reduce.xray_centering", "parameters": {"dcid": 7}, "gridinfo": {"steps_x": 0}, "output": {"a": 2}}
+    manifest = Manifest("trial", "trial.json", "", 7, {}, {}, {"1": node})
+    changes = {"gridinfo": {"steps_x": 3}, "output": "/x.json", "queue": "q", "dcid": 8}
+    changed = manifest.with_changes(1, changes).filled["1"]
+    parameters = {"dcid": 8, "output": "/x.json", "queue": "q"}
+    assert changed == {**node, "gridinfo": {"steps_x": 3}, "parameters": parameters}
+
+
 async def test_what_can_not_be_repeated_says_why_and_changes_nothing(run):
     await run.go()
     before = run.folder.journal.read_bytes()
