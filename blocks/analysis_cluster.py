@@ -94,7 +94,8 @@ async def connect_locally(workers: int = 0) -> AsyncIterator[Client]:
             threads_per_worker=1,
             processes=False,
             asynchronous=True,
-            dashboard_address=None,  # no port is opened, and runs on one machine don't quarrel about one
+            # Without dashboard it has an HTTP port all the same: one that is free, or runs on one machine quarrel
+            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
             silence_logs=False,  # else it changes the levels of logging for the whole process
             memory_limit=0,  # images are in the DIALS processes: watching this process's memory would be idle
             preload=[WORKER_PRELOAD],

@@ -5,6 +5,7 @@ Which ISPyB is the site's is for `blocks.site_ispyb` to say.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,17 +36,38 @@ STRICT = "SET SESSION sql_mode = CONCAT_WS(',', NULLIF(@@SESSION.sql_mode, ''), 
 SQLITE_PRAGMAS = ("busy_timeout=30000", "foreign_keys=ON", "journal_mode=WAL", "synchronous=NORMAL")
 
 
-def open_engine(url: str | URL) -> Engine:
+# What SQLAlchemy reads of a server's URL, less what can only be a part of an unescaped user or password: no host has a
+# #, no database's name an @. It would be shown, and the server that isn't there taken for one that is away.
+SERVER_URL = re.compile(
+    r"""[\w+]+://
+    ([^:/]*(:[^@]*)?@)?          # user and password
+    (\[[\w:.%]+\]|[\w.-]*)(:\d*)?
+    (/[^@:/?\#]*)?               # database
+    (\?[^@]*)?""",
+    re.VERBOSE,
+)
+
+
+def open_engine(url: str | URL, named: str = "PLAZA_ISPYB_URL") -> Engine:
     """Make an engine with time-outs, liveness check and, for SQLite, the pragmas and real transactions.
 
     What is no time in the database, such as MySQL's zero dates, is read as None. A file of SQLite's that isn't there
     isn't made (`sqlite_file`).
+
+    Parameters
+    ----------
+    url
+        The database.
+    named
+        Where the URL stands, for errors, which don't show it.
 
     Raises
     ------
     ConfigurationError
         The URL can't be read or its driver isn't there.
     """
+    if isinstance(url, str) and _is_misread(url):
+        raise _unreadable(named)
     try:
         target = _with_driver(make_url(url))
         # pre_ping asks before each use: otherwise the first statement after a server's restart fails.
@@ -55,13 +77,10 @@ def open_engine(url: str | URL) -> Engine:
     except (ArgumentError, ModuleNotFoundError) as error:
         raise ConfigurationError(
             f"ISPyB's URL can't be used ({error}); expected sqlite:///path or "
-            "mysql+pymysql://user:password@host/ispyb; see PLAZA_ISPYB_URL"
+            f"mysql+pymysql://user:password@host/ispyb; see {named}"
         ) from None  # the cause may show the URL with its password
     except ValueError:  # of a port; the message would show a part of the URL, maybe of an unescaped password
-        raise ConfigurationError(
-            "ISPyB's URL can't be read; expected sqlite:///path or mysql+pymysql://user:password@host:port/ispyb "
-            "with an @ in the password written as %40; see PLAZA_ISPYB_URL"
-        ) from None
+        raise _unreadable(named) from None
     if engine.dialect.name == "sqlite":
         read_sqlite_leniently(engine.dialect)
         event.listen(engine, "do_connect", connect_to_file)
@@ -121,6 +140,20 @@ def retry_transaction(engine: Engine, work: Callable[[Connection], Result], pati
 def safe_url(engine: Engine) -> str:
     """Return the database's URL for logs and errors, its password hidden."""
     return engine.url.render_as_string(hide_password=True)
+
+
+def _is_misread(url: str) -> bool:
+    """Tell whether SQLAlchemy would take a part of the user or the password for something else."""
+    scheme, separator, _ = url.partition("://")
+    return bool(separator) and not scheme.startswith("sqlite") and SERVER_URL.fullmatch(url) is None
+
+
+def _unreadable(named: str) -> ConfigurationError:
+    return ConfigurationError(
+        "ISPyB's URL can't be read; expected sqlite:///path or mysql+pymysql://user:password@host:port/ispyb: in user "
+        "and password write @ as %40, / as %2F, # as %23, ? as %3F, : as %3A and % as %25; "
+        f"see {named}"
+    )
 
 
 def _with_driver(url: URL) -> URL:

@@ -30,8 +30,10 @@ class ISPyBDatabase(Block):
 
     def connect(self) -> Engine:
         """Open the database; nothing is reached out for until the first transaction."""
-        return open_engine(self.url.get_secret_value())
+        return open_engine(self.url.get_secret_value(), "url of the block ispyb-database/plaza")
 
     def connect_reader(self) -> Engine | None:
         """Open the database as the user that reads; None if that is the one that writes."""
-        return None if self.read_url is None else open_engine(self.read_url.get_secret_value())
+        if self.read_url is None:
+            return None
+        return open_engine(self.read_url.get_secret_value(), "read_url of the block ispyb-database/plaza")

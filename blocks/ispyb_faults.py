@@ -40,6 +40,10 @@ TRANSIENT_SQLITE_CODES: Final = frozenset(
 )
 # User or password, database, table, column, privilege, routine; 1698 is a socket's user who isn't the system's
 ACCESS_MYSQL_CODES: Final = frozenset({1044, 1045, 1049, 1142, 1143, 1227, 1370, 1698})
+NO_DATABASE_MYSQL_CODE: Final = 1044  # the database isn't for this user at all
+RIGHTS_MYSQL_CODES: Final = frozenset(
+    {NO_DATABASE_MYSQL_CODE, 1142, 1143, 1370}
+)  # it lacks a right that can be granted
 TABLE_ACCESS_MYSQL_CODES: Final = frozenset({1142, 1143})  # a table or a column isn't for this user
 MISSING_COLUMN_MYSQL_CODE: Final = 1054
 MISSING_TABLE_MYSQL_CODE: Final = 1146
@@ -88,8 +92,8 @@ def explain(where: str, error: DBAPIError) -> Exception:
         )
     if code in MISSING_PROCEDURE_MYSQL_CODES:
         return ConfigurationError(
-            f"ISPyB at {where} lacks a procedure: {cause}. Bring its schema up to date with that of the package ispyb, "
-            "or let Plaza write by SQL (PLAZA_ISPYB_WRITER=sql)"
+            f"ISPyB at {where} lacks a procedure, or has another of its name: {cause}. Bring its schema up to date "
+            "with that of the package ispyb"
         )
     return error
 

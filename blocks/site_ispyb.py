@@ -48,7 +48,7 @@ def connect_reader(settings: Settings) -> Engine | None:
         As `connect` does.
     """
     if settings.ispyb_read_url:
-        return open_engine(settings.ispyb_read_url)
+        return open_engine(settings.ispyb_read_url, "PLAZA_ISPYB_READ_URL")
     block = _saved_block() if settings.ispyb_url is None else None
     return None if block is None else block.connect_reader()
 

@@ -56,13 +56,13 @@ def notify_gda(parameters: GdaParameters, message: Message, context: StepContext
     try:
         send_datagram(parameters.host, parameters.port, datagram)
     except OSError as error:
-        fault = PassingFault if may_pass(error) else MessageRefused
+        fault = PassingFault if _may_be_told_later(error) else MessageRefused
         raise fault(f"GDA at {parameters.host}:{parameters.port} can't be told: {error}") from error
     context.logger.debug("told GDA %r", datagram)
     return []
 
 
-def may_pass(error: OSError) -> bool:
+def _may_be_told_later(error: OSError) -> bool:
     """Tell whether a name server or the network may do its part a little later."""
     if isinstance(error, socket.gaierror):
         return error.errno in {socket.EAI_AGAIN, socket.EAI_SYSTEM, socket.EAI_MEMORY}

@@ -37,7 +37,7 @@ async def summarise(
     from blocks.site_ispyb import connect, connect_reader
     from tasks.ispyb_access.overviews.results import read_written_rows
 
-    engine = connect_reader(settings) or connect(settings)
+    writing, reading = connect(settings), connect_reader(settings)
     try:
         for record in records:
             console.rule(
@@ -45,13 +45,15 @@ async def summarise(
             )
             await _show_decisions(console, record)
             _show_runs(console, [run for run in runs if run.dcid == record.dcid])
-            rows = await asyncio.to_thread(read_written_rows, engine, record.dcid)
+            rows = await asyncio.to_thread(read_written_rows, reading or writing, record.dcid, writing)
             _show_images(console, settings, record, rows)
             if record.sweep.kind is CollectionKind.GRID:
                 _show_centring(console, record, rows)
             _show_rows(console, settings, record, rows, gda)
     finally:
-        engine.dispose()
+        for engine in (writing, reading):
+            if engine is not None:
+                engine.dispose()
     failed = [run for run in runs if run.state != "Completed"]
     for run in failed:
         console.print(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -29,6 +29,8 @@ USED_BY_PLAZA: Final = frozenset(
     }
 )
 LIKENESS: Final = 0.7  # from 0 to 1, of a name that may have been meant
+LONGEST_NAME: Final = 80  # characters
+MOST_SHOWN: Final = 10  # names in a line that people read; looking for those that may have been meant costs 0.1 ms each
 
 
 async def recipe_parameters(
@@ -84,9 +86,15 @@ def warn_of_unused(recipe: Recipe, parameters: Mapping[str, Any]) -> None:
     unused = [name for name in parameters if name not in used]
     if not unused:
         return
-    near = {name: difflib.get_close_matches(name, sorted(names), n=1, cutoff=LIKENESS) for name in unused}
-    shown = ", ".join(f"{name!r:.80}" + "".join(f" ({match!r}?)" for match in near[name]) for name in unused)
-    logger.warning("without effect, since the recipe has no placeholder for them: the parameters %s", shown)
+    shown = ", ".join(_with_what_may_be_meant(name, names) for name in unused[:MOST_SHOWN])
+    more = f" and {len(unused) - MOST_SHOWN:,} more" if len(unused) > MOST_SHOWN else ""
+    logger.warning("without effect, since the recipe has no placeholder for them: the parameters %s%s", shown, more)
+
+
+def _with_what_may_be_meant(name: str, names: Collection[str]) -> str:
+    """Quote a name, with the most similar one of `names` if any is; of an endless one, the beginning is looked at."""
+    near = difflib.get_close_matches(name[:LONGEST_NAME], sorted(names), n=1, cutoff=LIKENESS)
+    return f"{name!r:.{LONGEST_NAME}}" + "".join(f" ({match!r}?)" for match in near)
 
 
 def _for_recipe_run(parameters: dict[str, Any], recipe_run: str) -> dict[str, Any]:

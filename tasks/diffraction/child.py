@@ -11,6 +11,7 @@ import atexit
 import itertools
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,8 @@ from typing import Any
 from blocks.errors import PlazaError
 from tasks.diffraction.deaths import PoisonRecord
 from tasks.diffraction.errors import DialsNotYet, DialsUnavailable
-from tasks.diffraction.requests import DiffractionOutcome, DiffractionRequest, Failure, FileVersion
+from tasks.diffraction.image_files import plain_names
+from tasks.diffraction.requests import DiffractionOutcome, DiffractionRequest, Failure, Poison
 from tasks.logs.process_output import ProcessOutput
 from tasks.processes.child import how_it_ended
 from tasks.step import USUAL_RETRIES
@@ -68,6 +70,7 @@ class Child:
         # words of a process that crashes are out by then.
         command = [sys.executable, "-uP", *program, str(theirs.fileno())]
         self._output = ProcessOutput(NAME)
+        self._links = plain_names.new_folder()
         try:
             with theirs:
                 self._process = subprocess.Popen(
@@ -76,6 +79,7 @@ class Child:
                     stdin=subprocess.DEVNULL,
                     stdout=self._output.fileno(),
                     stderr=self._output.fileno(),
+                    env={**os.environ, plain_names.FOLDER_VARIABLE: str(self._links)},
                 )
         except OSError as error:
             self._connection.close()
@@ -166,7 +170,7 @@ class Child:
     def kill(self) -> None:
         """End the process at once."""
         self._end()
-        self._output.close()
+        self._clear_up()
 
     def _end(self) -> None:
         self._connection.close()
@@ -180,7 +184,11 @@ class Child:
             self._process.wait(timeout=1)
         except subprocess.TimeoutExpired:
             self._end()
+        self._clear_up()
+
+    def _clear_up(self) -> None:
         self._output.close()
+        shutil.rmtree(self._links, ignore_errors=True)  # one that crashed has left them behind
 
 
 def _unavailable(reason: str, may_pass: bool) -> DialsUnavailable:
@@ -202,9 +210,7 @@ class ChildPool:
         self._lock = threading.Lock()
         self._record = PoisonRecord()
 
-    def meet(
-        self, requests: Sequence[DiffractionRequest], poison: Iterable[FileVersion] = ()
-    ) -> list[DiffractionOutcome]:
+    def meet(self, requests: Sequence[DiffractionRequest], poison: Iterable[Poison] = ()) -> list[DiffractionOutcome]:
         """Have requests met, in order, by one DIALS process (by several, if it dies).
 
         Parameters

@@ -28,9 +28,10 @@ from tasks.diffraction.requests import (
     DiffractionOutcome,
     DiffractionRequest,
     Failure,
-    FileVersion,
+    Poison,
     Success,
 )
+from tasks.file_version import is_later
 from tasks.logs.relay import relay
 from tasks.step import USUAL_RETRIES, Message, Retries, StepContext
 from tasks.step.identity import current_identity
@@ -116,7 +117,7 @@ class FanOut:
         self._waiting: deque[MessageRequest] = deque()
         self._running: dict[asyncio.Task[list[DiffractionOutcome]], tuple[MessageRequest, ...]] = {}
         self._seconds_per_image: float | None = None
-        self._poison: frozenset[FileVersion] = frozenset()
+        self._poison: dict[str, Poison] = {}
         self._deaths = DeathsInARow()
         # Dask keeps a record for ever of each group of tasks, and a key that is a plain string is a group of its own.
         self._name = f"images-{uuid4().hex}"
@@ -162,13 +163,13 @@ class FanOut:
         if self._waiting:
             await self._count_workers()
         while self._waiting and self._deaths.is_resting:
-            self._refuse_for(self._waiting.popleft(), self._deaths.last)
+            self._context.refuse(self._waiting.popleft().message, _not_tried(self._deaths))
         while self._waiting and len(self._running) < self._most_running:
             size = chunk_size(len(self._waiting), self._workers, self._seconds_per_image)
             if self._deaths.are_too_many:
                 size = 1
             items = tuple(self._waiting.popleft() for _ in range(size))
-            chunk = Chunk(tuple(item.request for item in items), current_identity(), self._poison)
+            chunk = Chunk(tuple(item.request for item in items), current_identity(), frozenset(self._poison.values()))
             self._running[asyncio.create_task(self._meet(chunk))] = items
 
     @property
@@ -208,12 +209,8 @@ class FanOut:
         return results
 
     def _fail(self, item: MessageRequest, failure: Failure) -> None:
-        if failure.poison is not None and failure.poison not in self._poison:
-            self._poison |= {failure.poison}
-            self._context.logger.warning(
-                "Images of %s end their DIALS process one after another: none is tried again until it's replaced",
-                failure.poison.file,
-            )
+        if failure.poison is not None:
+            self._note_poison(failure.poison)
         if failure.ended_process:
             # A bad file counts once, whatever of it is tried; one whose processes are killed isn't bad.
             self._note_death(failure, None if failure.may_pass else item.request.file)
@@ -221,15 +218,24 @@ class FanOut:
             self._deaths.clear()
         self._refuse_for(item, failure)
 
+    def _note_poison(self, poison: Poison) -> None:
+        known = self._poison.get(poison.file)
+        if known is not None and not is_later(poison.version, known.version):
+            return
+        self._poison[poison.file] = poison
+        self._context.logger.warning(
+            "Images of %s end their DIALS process one after another: none is tried again until it's written anew",
+            poison.file,
+        )
+
     def _note_death(self, failure: Failure, file: str | None = None) -> None:
         if self._deaths.note(failure, file):
             self._context.logger.error(
-                "DIALS processes end at whatever they work on: images are refused, but for one at times. Lastly: %s",
+                "DIALS processes end at whatever they work on: images wait, but for one at times. Lastly: %s",
                 failure.reason,
             )
 
-    def _refuse_for(self, item: MessageRequest, failure: Failure | None) -> None:
-        assert failure is not None, "it's what was noted last"
+    def _refuse_for(self, item: MessageRequest, failure: Failure) -> None:
         fault = ImageNotReady if failure.may_pass else AnalysisFailed
         self._context.refuse(item.message, fault(failure.reason))
 
@@ -277,6 +283,14 @@ class FanOut:
             raise AnalysisClusterUnavailable(
                 f"the analysis cluster failed {TRIES} times, lastly with {type(error).__name__}: {error}"
             ) from error
+
+
+def _not_tried(deaths: DeathsInARow) -> ImageNotReady:
+    """Return why an image isn't even tried, which is no fault of its own."""
+    return ImageNotReady(
+        f"DIALS processes end at whatever they work on: this image wasn't tried; the next one is, in "
+        f"{deaths.rest_s:.0f} s. Lastly: {deaths.last}"
+    )
 
 
 def _cluster_faults() -> tuple[type[Exception], ...]:

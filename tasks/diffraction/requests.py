@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import field_validator
 
+from tasks.file_version import FileVersion
 from tasks.logs.line import LogLine
 from tasks.step import StepParameters
 from tasks.step.identity import StepIdentity
@@ -198,13 +199,11 @@ class Success:
 
 
 @dataclass(frozen=True, slots=True)
-class FileVersion:
-    """A file, and what differs once it's replaced or written to."""
+class Poison:
+    """A file that was given up since its images end their DIALS process, as it was then; None: it wasn't seen."""
 
     file: str
-    inode: int
-    modified_ns: int
-    size: int
+    version: FileVersion | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +215,13 @@ class Failure:
     ended_process
         It has ended the DIALS process that worked on it.
     poison
-        The file, if none of its images is tried any more because so many have ended their process.
+        The file, if so many of its images have ended their process that none is tried any more as it is.
     """
 
     reason: str
     may_pass: bool = False
     ended_process: bool = False
-    poison: FileVersion | None = None
+    poison: Poison | None = None
 
 
 DiffractionOutcome: TypeAlias = Success | Failure
@@ -240,7 +239,7 @@ class Chunk:
 
     requests: tuple[DiffractionRequest, ...]
     identity: StepIdentity | None = None
-    poison: frozenset[FileVersion] = frozenset()
+    poison: frozenset[Poison] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

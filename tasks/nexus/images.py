@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tasks.file_version import FileVersion, file_version
 from tasks.nexus.errors import FileAbsent, UnusableMaster
 from tasks.nexus.layout import ImageBlock, Layout
 from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile
 from tasks.nexus.mapping import map_images
 from tasks.nexus.master import closed_at_fault, open_dataset, read_layout
-from tasks.nexus.opening import FileVersion, faults_at, file_version, is_swmr, open_file
+from tasks.nexus.opening import faults_at, is_swmr, open_file
 from tasks.nexus.storage import is_filled, is_region_stored, is_stored
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class MasterImages:
     def __init__(self, layout: Layout, open_file: Callable[[str], h5py.File] = open_file) -> None:
         self.layout = layout
         self._open_file = open_file
-        self._open: OrderedDict[tuple[LinkedFile, str], tuple[FileVersion, StackOfFrames]] = OrderedDict()
+        self._open: OrderedDict[tuple[LinkedFile, str], tuple[FileVersion | None, StackOfFrames]] = OrderedDict()
 
     @classmethod
     def of(cls, master: str, open_file: Callable[[str], h5py.File] = open_file) -> MasterImages:
@@ -95,7 +96,7 @@ class MasterImages:
         One that isn't seen for a while, as on a file system that is away, may still be the same.
         """
         versions = ((file_version(file), version) for file, version in self.layout.read_from.items())
-        return all(now in ((), version) for now, version in versions)
+        return all(now in (None, version) for now, version in versions)
 
     def open(self, image: int) -> tuple[ImageBlock, StackOfFrames]:
         """Return the block that holds an image (from 0), and its dataset.
@@ -119,11 +120,13 @@ class MasterImages:
 
     def resolve(self) -> None:
         """Open all files once, so that the layout names the very datasets that hold the frames; raises as `open`."""
+        blocks = self.layout.blocks
         for _ in range(LINKS_IN_A_ROW):
-            known = self.layout
-            for block in known.blocks:
+            for block in blocks:
                 self._open_block(block)
-            if self.layout is known:
+            known = set(blocks)
+            blocks = tuple(block for block in self.layout.blocks if block not in known and not block.is_one_image)
+            if not blocks:
                 return
         raise self._lead_in_a_circle()
 
@@ -177,7 +180,7 @@ class MasterImages:
         with faults_at(place):
             # A file that is replaced keeps its name; one that is written again in its place also its inode.
             version = file_version(place)
-            known, frames = self._open.get(key, ((), None))
+            known, frames = self._open.get(key, (None, None))
             if (
                 frames
                 and known == version
@@ -186,19 +189,18 @@ class MasterImages:
                 self._open.move_to_end(key)
                 return frames
             self._close_one(key)
-            versions: dict[str, FileVersion] = {}
+            versions: dict[str, FileVersion | None] = {}
             dataset, holder = open_dataset(block.file, block.dataset, self._open_file, versions)
             found = self._describe(block, dataset, holder)
             if found is not None:
-                dataset.file.close()
-                self.layout = replace(
-                    self.layout.with_blocks(block, found), read_from={**self.layout.read_from, **versions}
-                )
-                return None
+                self.layout = self.layout.with_blocks(block, found, versions)
+                if dataset.is_virtual:
+                    dataset.file.close()
+                    return None
             self._open[key] = version, StackOfFrames(dataset)
         while len(self._open) > OPEN_FILES:
             self._close_one(next(iter(self._open)))
-        return self._open[key][1]
+        return self._open[key][1] if found is None else None
 
     def _describe(self, block: ImageBlock, dataset: h5py.Dataset, holder: str) -> list[ImageBlock] | None:
         """Return what a block is if not the frames of a dataset: of a virtual dataset, or one image alone."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from tasks.file_version import FileVersion
 from tasks.nexus.errors import NoSuchImage, NotReady
 from tasks.nexus.links import LinkedFile
 
@@ -81,9 +83,18 @@ class ImageBlock:
         """The image after the last one."""
         return FAR if self.count is None else self.first + self.count
 
+    @property
+    def is_one_image(self) -> bool:
+        """Whether it's known to be a dataset without an axis of frames: that is seen when its file is opened."""
+        return self.frame is None and self.is_whole
+
     def frame_of(self, image: int) -> int | None:
         """Return an image's place along the dataset's first axis; None: it needs the whole dataset."""
         return None if self.frame is None else self.frame + image - self.first
+
+    def is_for_the_same_images(self, other: ImageBlock) -> bool:
+        """Tell whether the images are those of another block, and whole frames if its are."""
+        return (self.first, self.count, self.is_whole) == (other.first, other.count, other.is_whole)
 
     def through(self, inner: Iterable[ImageBlock]) -> Iterator[ImageBlock]:
         """Yield what these images are if the dataset is itself virtual and maps `inner`."""
@@ -137,7 +148,7 @@ class Layout:
     is_virtual: bool = True
     awaits: NotReady | None = None
     unmapped: int = 0
-    read_from: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    read_from: Mapping[str, FileVersion | None] = field(default_factory=dict)
 
     def until(self, count: int) -> Layout:
         """Return the layout if it ends with so many images, of which not all need be mapped yet."""
@@ -157,7 +168,7 @@ class Layout:
         NotReady
             It can't be known yet where it is.
         """
-        index = bisect_right(self.blocks, image, key=lambda block: block.first) - 1
+        index = bisect_right(self.blocks, image, key=_first_of) - 1
         if index >= 0 and image < self.blocks[index].end:
             return self.blocks[index]
         for part in self.parts(image):  # of an image of which only some parts are mapped
@@ -200,7 +211,33 @@ class Layout:
                 ranges.append(MappedRange(block.first, block.end))
         return tuple(ranges)
 
-    def with_blocks(self, block: ImageBlock, inner: Iterable[ImageBlock]) -> Layout:
-        """Return the layout with others in place of a block: what it is was found when its file was opened."""
-        blocks = [other for other in self.blocks if other != block] + list(inner)
-        return replace(self, blocks=tuple(sorted(blocks, key=lambda each: each.first)))
+    def with_blocks(
+        self, block: ImageBlock, inner: Sequence[ImageBlock], said_by: Mapping[str, FileVersion | None]
+    ) -> Layout:
+        """Return the layout with others in place of a block: what it is was found when its file was opened.
+
+        A master may have a block, and a file, for each image: what this costs mustn't grow with their number.
+
+        Parameters
+        ----------
+        inner
+            In the order of their images.
+        said_by
+            The files that say so.
+        """
+        start = bisect_left(self.blocks, block.first, key=_first_of)
+        end = bisect_right(self.blocks, block.first, key=_first_of)
+        between = [*(other for other in self.blocks[start:end] if other != block), *inner]
+        blocks = (*self.blocks[:start], *between, *self.blocks[end:])
+        if self.blocks[end:] and between and between[-1].first > self.blocks[end].first:
+            blocks = tuple(sorted(blocks, key=_first_of))
+        layout = replace(self, blocks=blocks, read_from={**self.read_from, **said_by} if said_by else self.read_from)
+        if len(inner) == 1 and inner[0].is_for_the_same_images(block):
+            vars(layout).update({name: vars(self)[name] for name in _OF_THE_IMAGES if name in vars(self)})
+        return layout
+
+
+_first_of = attrgetter("first")
+
+_OF_THE_IMAGES = ("end", "is_by_frame", "mapped")
+"""What of a layout doesn't change while its blocks are for the same images."""

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tasks.file_version import FileVersion, file_version
 from tasks.nexus.errors import FileAbsent, NoImages, NoImagesYet, NotReady, UnusableMaster
 from tasks.nexus.layout import SERIES, ImageBlock, Layout
 from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile, follow
 from tasks.nexus.mapping import map_images
-from tasks.nexus.opening import FileVersion, faults_at, file_version, in_the_making, open_file
+from tasks.nexus.opening import faults_at, in_the_making, open_file
 from tasks.nexus.tree import MasterTree
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ IMAGE_AXES = 2
 
 @contextmanager
 def opened(
-    file: LinkedFile, path: str, versions: dict[str, FileVersion] | None = None
+    file: LinkedFile, path: str, versions: dict[str, FileVersion | None] | None = None
 ) -> Iterator[tuple[h5py.Dataset, str]]:
     """Open the dataset that a path in a file leads to, in whichever file that is; with it comes that file's path.
 
@@ -53,7 +54,7 @@ def open_dataset(
     file: LinkedFile,
     path: str,
     open_file: Callable[[str], h5py.File] = open_file,
-    versions: dict[str, FileVersion] | None = None,
+    versions: dict[str, FileVersion | None] | None = None,
 ) -> tuple[h5py.Dataset, str]:
     """Do the same as `opened`, without closing the dataset's file.
 
@@ -116,7 +117,7 @@ def _lacks_images(tree: MasterTree) -> NotReady | UnusableMaster:
     return NoImagesYet(fault.file, fault.reason) if isinstance(fault, NotReady) else NoImages(str(fault))
 
 
-def _read_blocks(master: str, names: tuple[str, ...], versions: dict[str, FileVersion]) -> Layout:
+def _read_blocks(master: str, names: tuple[str, ...], versions: dict[str, FileVersion | None]) -> Layout:
     """Read the layout of images that stand in one dataset, or in several, one after the other."""
     layout: Layout | None = None
     for name in names:

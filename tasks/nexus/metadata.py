@@ -11,11 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tasks.file_version import FileVersion
+from tasks.nexus.axes import chain_of_axes
 from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
 from tasks.nexus.links import LINKS_IN_A_ROW
 from tasks.nexus.mapping import list_mappings
 from tasks.nexus.master import find_entry
-from tasks.nexus.opening import FileVersion, faults_at, in_the_making, seconds_since_written
+from tasks.nexus.opening import faults_at, in_the_making, seconds_since_written
 from tasks.nexus.storage import is_filled
 from tasks.nexus.tree import Found, MasterTree
 
@@ -58,7 +60,7 @@ class Metadata:
         Of what stands in other files than the master: such a file may change with each image, and this stays.
     """
 
-    versions: Mapping[str, FileVersion]
+    versions: Mapping[str, FileVersion | None]
     fingerprint: int
 
 
@@ -105,27 +107,16 @@ def _in_group(tree: MasterTree, path: str | None, names: tuple[str, ...]) -> Ite
 
 
 def _axes(tree: MasterTree, path: str | None, name: str) -> Iterator[tuple[Found, str]]:
-    """Yield the axes that place a group, each of which names the next one: `name` is such an axis, or says which."""
-    place = tree.get(path) if path else None
-    axis = tree.get(name, place) if place else None
-    if place is None or axis is None or axis.is_group:
-        return
-    named = axis.text if name == "depends_on" else axis.attribute("depends_on")
-    seen: set[str] = set()
-    # `depends_on` is read from its group, an axis's attribute from the axis.
-    beside = place if name == "depends_on" else axis
-    while named and named != "." and named not in seen:
-        seen.add(named)
+    """Yield the axes that place a group, and their ends, where there are any: DIALS does without."""
+    for beside, named in chain_of_axes(tree, path, name):
         yield beside, named
         axis = tree.get(named, beside)
-        if axis is None or axis.is_group:
-            return
-        end = f"{axis.object.name}_end"
-        with faults_at(axis.holder):
-            has_end = axis.object.parent.get(end, getlink=True) is not None
-        if has_end:  # DIALS does without
-            yield axis, end
-        beside, named = axis, axis.attribute("depends_on")
+        if axis is not None and not axis.is_group:
+            end = f"{axis.object.name}_end"
+            with faults_at(axis.holder):
+                has_end = axis.object.parent.get(end, getlink=True) is not None
+            if has_end:
+                yield axis, end
 
 
 def _require(tree: MasterTree, group: Found, name: str) -> bytes:

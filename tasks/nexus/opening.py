@@ -7,12 +7,13 @@ import fcntl
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blocks.errors import causes_of
+from tasks.file_version import file_version
 from tasks.nexus.errors import FileAbsent, FileBusy, NotReady, UnusableMaster
 from tasks.nexus.locks import is_held_by_writer
 
@@ -28,9 +29,6 @@ for its step's retries gives up sooner anyway, and a file watcher learns in the 
 
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 """What h5py makes of HDF5's own errors, by their minor numbers."""
-
-FileVersion = tuple[int, ...]
-"""What changes when a file is replaced or written; empty while it isn't seen."""
 
 _OTHER_WAY = re.compile(
     "file is already open for write|SWMR read access flag not the same|file locking flag values don't match"
@@ -102,30 +100,19 @@ def _open_in_one_way(path: str, ways: Iterable[dict[str, bool]]) -> h5py.File:
         raise
 
 
-def file_version(path: str) -> FileVersion:
-    """Return what changes when a file is replaced or written; empty while it isn't seen."""
-    with suppress(OSError):
-        status = os.stat(path)  # noqa: PTH116 - once an image
-        return status.st_ino, status.st_mtime_ns, status.st_size
-    return ()
-
-
 def seconds_since_written(path: str) -> float | None:
     """Return how long ago a file was written to, in seconds; None while it isn't seen."""
     version = file_version(path)
-    return time.time() - version[1] / 1e9 if version else None
-
-
-def are_as_before(versions: Mapping[str, FileVersion]) -> bool:
-    """Tell whether files are what they were."""
-    return all(file_version(path) == version for path, version in versions.items())
+    return time.time() - version.modified_ns / 1e9 if version else None
 
 
 def not_ready_or_unusable(error: Exception, path: str) -> NotReady | UnusableMaster:
     """Return what an error of HDF5 at a file means: that it has to be waited for, or that waiting won't help."""
+    from tasks.step.retries import USUAL_RETRIES  # a program that looks for images should start quickly
+
     if isinstance(error, FileNotFoundError) or not os.path.exists(path):  # noqa: PTH110 - doesn't raise
         return FileAbsent(path)
-    if may_pass(error):
+    if USUAL_RETRIES.may_pass(error):
         return FileBusy(path, f"can't be read now ({_say(error)})")
     if not _DENIED.isdisjoint(_errnos(error)) or not may_become_hdf5(path):
         return UnusableMaster(f"{path} can't be read: {_say(error)}", path)
@@ -149,14 +136,6 @@ def faults_at(path: str) -> Iterator[None]:
         yield
     except HDF5_ERRORS as error:
         raise not_ready_or_unusable(error, path) from error
-
-
-def may_pass(error: BaseException) -> bool:
-    """Tell whether a fault of the file system may pass."""
-    # Only when it's needed: a program that looks for images should start quickly.
-    from tasks.step.retries import USUAL_RETRIES
-
-    return USUAL_RETRIES.may_pass(error)
 
 
 def may_become_hdf5(path: str) -> bool:

@@ -7,9 +7,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from tasks.file_version import FileVersion, file_version
 from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
 from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile, Target, follow
-from tasks.nexus.opening import FileVersion, faults_at, file_version, open_file
+from tasks.nexus.opening import faults_at, open_file
 
 if TYPE_CHECKING:
     import h5py
@@ -63,7 +64,7 @@ class MasterTree:
 
     def __init__(self, master: str, open_file: Callable[[str], h5py.File] = open_file) -> None:
         self.master = master
-        self.versions: dict[str, FileVersion] = {}
+        self.versions: dict[str, FileVersion | None] = {}
         self._open_file = open_file
         self._files: dict[str, h5py.File] = {}
         self._closing = ExitStack()

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from tasks.nexus.opening import open_file
+from tasks.nexus.axes import chain_of_axes
+from tasks.nexus.errors import NotReady, UnusableMaster
+from tasks.nexus.master import find_entry
+from tasks.nexus.opening import faults_at
+from tasks.nexus.tree import Found, MasterTree
 from tasks.simulation.file_groups import UnusableImages
 
-if TYPE_CHECKING:
-    import h5py
-
-LONGEST_CHAIN = 32  # axes on which axes depend
 JITTER_DEG = 0.01  # of angles that were measured
 
 
@@ -23,10 +23,10 @@ def read_step(master: Path, images: int) -> float | None:
     Raises
     ------
     UnusableImages
-        It isn't the same from each to the next: there is more than one scan in the master.
+        It isn't the same from each to the next: there is more than one scan in the master. Or a file is missing that
+        says it.
     """
-    with open_file(str(master)) as file:
-        scanned = [angles for axis in _rotations(file) if (angles := _angles_deg(axis, images)) is not None]
+    scanned = _read_angles(master, images)
     turning = [angles for angles in scanned if max(angles) - min(angles) > JITTER_DEG]
     if len(turning) > 1:
         raise UnusableImages(f"{master} turns the crystal about {len(turning)} axes at once; expected one")
@@ -43,37 +43,30 @@ def read_step(master: Path, images: int) -> float | None:
     return (angles[-1] - angles[0]) / (len(angles) - 1)
 
 
-def _rotations(file: h5py.File) -> list[Any]:
-    """Return the rotations that the sample depends on."""
-    rotations: list[Any] = []
-    holder, path = "/entry/sample", _text(file.get("/entry/sample/depends_on"))
-    for _ in range(LONGEST_CHAIN):
-        if not path or path == ".":
-            break
-        axis = file.get(path if path.startswith("/") else f"{holder}/{path}")
-        if axis is None:
-            break
-        if _text(axis.attrs.get("transformation_type")) == "rotation":
-            rotations.append(axis)
-        holder, path = axis.parent.name, _text(axis.attrs.get("depends_on"))
-    return rotations
+def _read_angles(master: Path, images: int) -> list[list[float]]:
+    """Return the angles of each rotation that's said image by image."""
+    try:
+        with MasterTree(str(master)) as tree:
+            rotations = {(axis.holder, axis.object.name): axis for axis in _rotations(tree)}
+            return [angles for axis in rotations.values() if (angles := _angles_deg(axis, images)) is not None]
+    except (NotReady, UnusableMaster) as error:
+        raise UnusableImages(f"{master} doesn't say how its crystal turns: {error}") from error
 
 
-def _angles_deg(axis: Any, images: int) -> list[float] | None:
+def _rotations(tree: MasterTree) -> Iterator[Found]:
+    """Yield the rotations that the sample depends on."""
+    sample = tree.first_of(find_entry(tree), "NXsample")
+    for beside, name in chain_of_axes(tree, sample, "depends_on"):
+        axis = tree.get(name, beside)
+        if axis is not None and not axis.is_group and axis.attribute("transformation_type") == "rotation":
+            yield axis
+
+
+def _angles_deg(axis: Found, images: int) -> list[float] | None:
     """Return where an axis stands at the start of each image; None where it isn't said image by image."""
-    if axis.ndim != 1 or len(axis) < max(images, 2) or images < 2:
+    angles = axis.object
+    if angles.ndim != 1 or len(angles) < max(images, 2) or images < 2:
         return None
-    factor = math.degrees(1) if _text(axis.attrs.get("units")).startswith("rad") else 1.0
-    return [float(angle) * factor for angle in axis[:images]]
-
-
-def _text(value: Any) -> str:
-    """Return a text as it stands in a dataset or an attribute: as such, in bytes, or in an array of one."""
-    import h5py
-    import numpy as np
-
-    if isinstance(value, h5py.Dataset):
-        value = value[()]
-    if isinstance(value, np.ndarray):
-        value = value.flat[0] if value.size == 1 else None
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
+    factor = math.degrees(1) if (axis.attribute("units") or "").startswith("rad") else 1.0
+    with faults_at(axis.holder):
+        return [float(angle) * factor for angle in angles[:images]]

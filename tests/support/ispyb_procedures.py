@@ -139,6 +139,11 @@ def make_procedures(server: DevMariaDB, database: str) -> None:
     server.execute("\n".join([f"USE {database};", "DELIMITER //", *(f"{one}\n//" for one in made), "DELIMITER ;"]))
 
 
+def drop_procedures(server: DevMariaDB, database: str) -> None:
+    """Remove the procedures from a database that other tests use too."""
+    server.execute(f"USE {database}", *(f"DROP PROCEDURE IF EXISTS {name}" for name in sorted(names())))
+
+
 def names() -> set[str]:
     """Return the names of all procedures."""
     return {*UPSERTS, *RETRIEVALS, *compound_procedures(), "upsert_quality_indicators", "upsert_processing_program_v2"}

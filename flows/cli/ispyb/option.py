@@ -64,7 +64,7 @@ def find_ispyb(url: str | None) -> Engines:
     from flows.site.running_site import site_file, use_running_site
 
     if url:
-        return Engines(open_engine(url), None)
+        return Engines(open_engine(url, "--ispyb"), None)
     settings = get_settings()
     if settings.ispyb_url is None and not os.environ.get("PREFECT_API_URL") and site_file(settings.home).exists():
         use_running_site(settings)

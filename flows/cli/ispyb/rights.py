@@ -31,6 +31,11 @@ def tell_rights(rights: UserRights, writing: Engine, reading: Engine | None) -> 
                 "There is no ledger that may be used: what comes again after a crash may be written twice "
                 "(docs/how-to/use-your-own-ispyb.md)."
             )
+    for name, statements in rights.unfound.items():
+        typer.echo(
+            f"{name} can't find what was written before, and writes it again. Have the administrator do: "
+            f"{'; '.join(statements)}"
+        )
     if rights.unread:
         reader = granted_to(reading or writing).user
         typer.echo(f"{reader} may not read all that is read: {'; '.join(rights.unread)}")
@@ -39,8 +44,8 @@ def tell_rights(rights: UserRights, writing: Engine, reading: Engine | None) -> 
 
 
 def _row(command: CommandRights) -> tuple[str, str, str]:
-    from tasks.ispyb_access.writing.procedures.coverage import CALLS
+    from tasks.ispyb_access.writing.procedures.coverage import called
 
     by_procedures = {Way.NEW_BY_SQL, Way.PROCEDURES, Way.SQL_AND_PROCEDURES}
-    routines = ", ".join(CALLS[command.name]) if command.way in by_procedures else ""
+    routines = ", ".join(called(command.name, command.given or None)) if command.way in by_procedures else ""
     return command.name, command.given, command.way.value + (f": {routines}" if routines else "")

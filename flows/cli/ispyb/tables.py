@@ -41,17 +41,19 @@ def check(ispyb: IspybURL = None) -> None:
     Exit status 1 if tables or columns aren't there, or if something can be written or read in no way.
     """
     from blocks.ispyb_connection import safe_url
+    from blocks.settings import get_settings
+    from blocks.site_ispyb import writer_kind
     from flows.cli.ispyb.rights import tell_rights
     from tasks.ispyb_access.schema.check import check_schema
     from tasks.ispyb_access.schema.rights import check_rights
 
     with open_engines(ispyb) as engines:
+        rights = check_rights(*engines, only_procedures=not ispyb and writer_kind(get_settings()) == "procedures")
         found = check_schema(*(engine for engine in engines if engine is not None))
         for warning in found.warnings:
             typer.echo(warning)
         if found.is_empty:
             raise typer.Exit(1)
-        rights = check_rights(*engines)
         tell_rights(rights, *engines)
         if found.lacks_any or rights.lacks_any:
             raise typer.Exit(1)

@@ -15,8 +15,8 @@ from tasks.fresh_folders import open_folder_of
 from tasks.nexus.opening import IN_THE_MAKING_S
 from tasks.step import USUAL_RETRIES
 
-SECOND_LOOK_S = 1.0
-"""How long a file with an old date that was touched lately is watched: copies have their original's date."""
+TOUCHED_S = 2.0
+"""Since a file was touched that has an old date, as copies have: its step looks again some times in so long."""
 
 
 def require_file(file: str) -> os.stat_result:
@@ -119,16 +119,11 @@ def incomplete(content: ImageContent, fault: str) -> ImageUnreadable:
 
 
 def may_be_in_the_making(content: ImageContent) -> bool:
-    """Tell whether somebody may still write to a file, by its date, or because it changes under our eyes."""
+    """Tell whether somebody may still write to a file, by its date, or because it has just been touched."""
     now = time.time()
     if now - content.status.st_mtime < IN_THE_MAKING_S:
         return True
     try:
-        if content.has_changed:
-            return True
-        if now - content.status.st_ctime < IN_THE_MAKING_S:
-            time.sleep(SECOND_LOOK_S)
-            return content.has_changed
+        return content.has_changed or now - content.status.st_ctime < TOUCHED_S
     except OSError:  # it was removed: a new one may be on its way
         return True
-    return False

@@ -9,6 +9,7 @@ from typing import Any, cast
 from dxtbx.format.Format import Format
 
 from tasks.diffraction.image_files.plain_names import plain_name
+from tasks.file_version import FileVersion
 
 START_BYTES = 16 * 1024
 """More than any header that is looked at: that of a CBF file has 2 KB, those of CCD detectors 0.5 to 8 KB."""
@@ -72,9 +73,4 @@ class ImageContent:
     def has_changed(self) -> bool:
         """Whether somebody has written to the file, or replaced it, since."""
         with open(self.file, "rb") as opened:  # noqa: PTH123 - opened, since NFS clients ask the server then only
-            return state_of(os.fstat(opened.fileno())) != state_of(self.status)
-
-
-def state_of(status: os.stat_result) -> tuple[int, ...]:
-    """Return what differs once a file was written to, even where its time of change was put back."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+            return FileVersion.of(os.fstat(opened.fileno())) != FileVersion.of(self.status)

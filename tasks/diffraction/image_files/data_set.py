@@ -9,10 +9,10 @@ from typing import Any
 
 from tasks.diffraction.image_files.content import ImageContent
 from tasks.diffraction.image_files.hdf5_frames import require_stored
+from tasks.file_version import are_as_before
 from tasks.nexus.errors import NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
 from tasks.nexus.metadata import Metadata, require_metadata
-from tasks.nexus.opening import are_as_before
 
 
 @dataclass(frozen=True)

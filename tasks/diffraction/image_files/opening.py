@@ -19,11 +19,12 @@ from tasks.diffraction.image_files.explaining import describe_error, explain_fai
 from tasks.diffraction.image_files.hdf5_frames import FrameReader, TwiceReader, read_panel_form, reads_plain_frames
 from tasks.diffraction.image_files.second_look import reads_the_same
 from tasks.diffraction.requests import MASTER_SUFFIXES
+from tasks.file_version import file_version
 from tasks.nexus.errors import FileAbsent, FileBusy, NoImages, NoImagesYet, NotReady
 from tasks.nexus.images import MasterImages
 from tasks.nexus.lacks import find_lacks
 from tasks.nexus.metadata import Metadata, require_metadata
-from tasks.nexus.opening import file_version, not_ready_or_unusable, open_beside_dxtbx
+from tasks.nexus.opening import not_ready_or_unusable, open_beside_dxtbx
 
 
 def open_data_set(file: str) -> DataSet:

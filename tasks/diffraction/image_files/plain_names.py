@@ -16,8 +16,15 @@ from collections import OrderedDict
 from functools import cache
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 MOST_NAMES: Final = 100  # of as many files that a process may have open; older links are removed
+FOLDER_VARIABLE: Final = "PLAZA_DIALS_LINKS"
+"""Names a DIALS process's folder of links, which is made when it's needed and removed by who has started the process.
+
+So none is left behind by a process that crashes or is killed.
+"""
+
 _SUFFIXES = re.compile(r"(\.[A-Za-z]\w{0,7}){0,2}\Z", re.ASCII)
 _links: OrderedDict[str, Path] = OrderedDict()
 
@@ -50,8 +57,14 @@ def _make_link(file: str) -> Path:
     return link
 
 
+def new_folder() -> Path:
+    """Choose where a process that is to be started may have its folder of links."""
+    return Path(tempfile.gettempdir(), f"plaza-names-{uuid4().hex}")
+
+
 @cache
-def _folder() -> str:
-    folder = tempfile.mkdtemp(prefix="plaza-names-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+def _folder() -> Path:
+    folder = Path(os.environ.get(FOLDER_VARIABLE) or new_folder())
+    folder.mkdir(mode=0o700)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # who should do it may have been killed
     return folder

@@ -138,11 +138,12 @@ def _length_of_match(template: str, name: str) -> int:
 
 
 def _in_directory(engine: Engine, path: PurePosixPath) -> list[CollectionSummary]:
-    column = COLLECTION.c.imageDirectory
+    column, names = COLLECTION.c.imageDirectory, (str(path), f"{str(path).rstrip('/')}/")
     with transaction(engine, read_only=True) as connection:
         if not can_hold(connection, column, str(path)):
             return []
-        return _read(connection, column.in_([str(path), f"{str(path).rstrip('/')}/"]))
+        alike = _read(connection, column.in_(names))
+    return [some for some in alike if some.directory in names]  # to a server's collations /lys/x1 is /lys/X1 too
 
 
 def _read(

@@ -1,5 +1,8 @@
 """What processing has written to ISPyB for a data collection, for people to look at."""
 
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -11,6 +14,10 @@ from sqlalchemy import Connection, Engine, Row, or_, select
 
 from blocks.identifiers import Dcid
 from blocks.ispyb_connection import transaction
+from tasks.ispyb_access.writing.grants.granted import granted_to
+from tasks.ispyb_access.writing.grants.needs import Right
+
+logger = logging.getLogger(__name__)
 
 TABLES = Base.metadata.tables
 COLLECTION = TABLES["DataCollection"]
@@ -86,8 +93,14 @@ class WrittenRows:
     programs: tuple[ProgramRow, ...]
 
 
-def read_written_rows(engine: Engine, dcid: Dcid) -> WrittenRows:
+def read_written_rows(engine: Engine, dcid: Dcid, writing: Engine | None = None) -> WrittenRows:
     """Read what was written for a data collection; one that nothing was written for gives empty columns and lists.
+
+    Parameters
+    ----------
+    writing
+        The same ISPyB as the user that writes, for centrings if the one that reads may not read those; None: there is
+        no other. Where nobody may they are left out.
 
     Raises
     ------
@@ -96,12 +109,28 @@ def read_written_rows(engine: Engine, dcid: Dcid) -> WrittenRows:
     """
     with transaction(engine, read_only=True) as connection:
         programs = _programs(connection, dcid)
+        with _reading_centrings(connection, writing) as other:
+            centrings = () if other is None else _centrings(other, *_place(connection, dcid))
         return WrittenRows(
             image_quality=_image_quality(connection, dcid),
-            centrings=_centrings(connection, dcid),
+            centrings=centrings,
             attachments=_attachments(connection, dcid, programs),
             programs=programs,
         )
+
+
+@contextmanager
+def _reading_centrings(connection: Connection, writing: Engine | None) -> Iterator[Connection | None]:
+    """Give a connection of who may read centrings; None if nobody may."""
+    needed = {CENTRING.name: Right.SELECT, RESULT.name: Right.SELECT}
+    if not granted_to(connection.engine).missing(needed):
+        yield connection
+    elif writing is not None and not granted_to(writing).missing(needed):
+        with transaction(writing, read_only=True) as other:
+            yield other
+    else:
+        logger.warning("nobody may read %s and %s: centrings are left out", CENTRING.name, RESULT.name)
+        yield None
 
 
 def _image_quality(connection: Connection, dcid: Dcid) -> ImageQuality:
@@ -112,12 +141,18 @@ def _image_quality(connection: Connection, dcid: Dcid) -> ImageQuality:
     return ImageQuality(columns[0].astype(np.int64), *columns[1:])
 
 
-def _centrings(connection: Connection, dcid: Dcid) -> tuple[CentringRow, ...]:
+def _place(connection: Connection, dcid: Dcid) -> tuple[int | None, Sequence[int]]:
+    """Return a data collection's group and its own grids."""
+    of_collection = select(COLLECTION.c.dataCollectionGroupId).where(COLLECTION.c.dataCollectionId == dcid)
+    own_grids = select(GRID.c.gridInfoId).where(GRID.c.dataCollectionId == dcid)
+    return connection.scalar(of_collection), connection.scalars(own_grids).all()
+
+
+def _centrings(connection: Connection, group: int | None, own_grids: Sequence[int]) -> tuple[CentringRow, ...]:
     """Return the results for the collection's own grid, and those of its group that are of no single grid.
 
     Of several centrings of the same grids the latest counts: where rows may not be changed, another one is added.
     """
-    own_grid = select(GRID.c.gridInfoId).where(GRID.c.dataCollectionId == dcid)
     statement = (
         select(
             CENTRING.c.xrayCentringId,
@@ -129,10 +164,9 @@ def _centrings(connection: Connection, dcid: Dcid) -> tuple[CentringRow, ...]:
             RESULT.c.totalCount,
             RESULT.c.numberOfVoxels,
         )
-        .join(COLLECTION, COLLECTION.c.dataCollectionGroupId == CENTRING.c.dataCollectionGroupId)
         .join(RESULT, RESULT.c.xrayCentringId == CENTRING.c.xrayCentringId)
-        .where(COLLECTION.c.dataCollectionId == dcid)
-        .where(or_(RESULT.c.gridInfoId.is_(None), RESULT.c.gridInfoId.in_(own_grid)))
+        .where(CENTRING.c.dataCollectionGroupId == group)
+        .where(or_(RESULT.c.gridInfoId.is_(None), RESULT.c.gridInfoId.in_(own_grids)))
         .order_by(RESULT.c.xrayCentringResultId)
         .add_columns(RESULT.c.gridInfoId)
     )

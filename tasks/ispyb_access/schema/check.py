@@ -10,21 +10,22 @@ from sqlalchemy import Connection, Engine, inspect, select
 from sqlalchemy.exc import DBAPIError
 
 from blocks.ispyb_connection import transaction
+from tasks.ispyb_access.schema.rights import READ
 from tasks.ispyb_access.schema.tables import METADATA, SCHEMA_VERSION
+from tasks.ispyb_access.writing.commands import BUFFER_COMMANDS, COMMANDS
 
-USED: Final = (
-    *("AutoProc", "AutoProcIntegration", "AutoProcProgram", "AutoProcProgramAttachment", "AutoProcProgramMessage"),
-    *("AutoProcScaling", "AutoProcScalingStatistics", "AutoProcScaling_has_Int", "BLSample", "BLSampleGroup"),
-    *("BLSampleGroup_has_BLSample", "BLSession", "Container", "Crystal", "DataCollection"),
-    *("DataCollectionFileAttachment", "DataCollectionGroup", "Detector", "DiffractionPlan", "EnergyScan", "Event"),
-    *("EventChain", "EventType", "GridInfo", "ImageQualityIndicators", "MXMRRun", "MXMRRunBlob", "ModelBuilding"),
-    *("PDB", "Phasing", "PhasingAnalysis", "PhasingProgramAttachment", "PhasingProgramRun", "PhasingStatistics"),
-    *("Phasing_has_Scaling", "PreparePhasingData", "ProcessingJob", "ProcessingJobImageSweep"),
-    *("ProcessingJobParameter", "ProcessingPipeline", "Proposal", "Protein", "Protein_has_PDB", "Screening"),
-    *("ScreeningInput", "ScreeningOutput", "ScreeningOutputLattice", "ScreeningStrategy"),
-    *("ScreeningStrategySubWedge", "ScreeningStrategyWedge", "SubstructureDetermination", "XrayCentring"),
-    *("XrayCentringResult", "zc_ZocaloBuffer"),
+USED: Final = tuple(
+    sorted(
+        {*READ}.union(
+            *(
+                needs.tables
+                for command in (*COMMANDS.values(), *BUFFER_COMMANDS.values())
+                for needs in command.all_needs
+            )
+        )
+    )
 )
+"""What is read, and what commands have to do with."""
 NOT_USED: Final = frozenset({"AutoProcProgram.jobUuid"})  # newer than many sites' schemas
 
 

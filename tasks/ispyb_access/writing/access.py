@@ -53,37 +53,36 @@ class Access:
         return connection if self._reading is None else with_reader(connection, self._reading)
 
     def write_images(self, results: Sequence[PerImageResult]) -> None:
-        """Write per-image results; a refusal names the first of them. Raises as `Writer.session` does.
-
-        Who may add rows, but not change them, adds those of new images at once. What is to be filled in for images
-        that have theirs is left to a procedure.
-        """
+        """Write per-image results; a refusal names the first of them. Raises as `Writer.session` does."""
         needs = COMMANDS[PER_IMAGE].needs
         way = self.ways.find(PER_IMAGE, needs)
-        if way is Way.NEW_BY_SQL:
-            results = self._add_images(results)
-        if not results:
+        with self.ways.explaining(PER_IMAGE, needs, way=way):
+            match way:
+                case Way.NEW_BY_SQL:
+                    self.add_images(results)
+                case Way.PROCEDURES:
+                    self.procedures.call_for_images(results)
+                case _:
+                    with self._writing_images(results) as connection:
+                        store_per_image_results(connection, results)
+
+    def add_images(self, results: Sequence[PerImageResult]) -> None:
+        """Write results of images that have none, and leave it to a procedure to fill in those of the others.
+
+        So does who may add rows, but not change them.
+        """
+        with self._writing_images(results) as connection:
+            inserted = insert_new_results(connection, results)
+        if inserted == len(results):
             return
-        if way in {Way.NEW_BY_SQL, Way.PROCEDURES}:
-            with self.ways.explaining(PER_IMAGE, needs):
-                self.procedures.write_images(results)
-        else:
-            with self.ways.explaining(PER_IMAGE, needs), self._writing_images(results) as connection:
-                store_per_image_results(connection, results)
+        with transaction(self.engine, read_only=True) as connection:
+            filled_in = results_to_fill_in(self.prepare(connection), results)
+        self.procedures.call_for_images(filled_in)
 
     def close(self) -> None:
         """Close the connection to the procedures, if there is one; the engines are another's."""
         if "procedures" in vars(self):
             self.procedures.close()
-
-    def _add_images(self, results: Sequence[PerImageResult]) -> Sequence[PerImageResult]:
-        """Write results of images that have none, and return those that are to be filled in."""
-        with self._writing_images(results) as connection:
-            inserted = insert_new_results(connection, results)
-        if inserted == len(results):
-            return ()
-        with transaction(self.engine, read_only=True) as connection:
-            return results_to_fill_in(self.prepare(connection), results)
 
     @contextmanager
     def _writing_images(self, results: Sequence[PerImageResult]) -> Iterator[Connection]:

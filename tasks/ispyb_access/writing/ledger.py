@@ -10,11 +10,10 @@ without it: at least once then, not exactly once.
 import hashlib
 import json
 import logging
-import threading
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Column, Connection, DateTime, Engine, MetaData, String, Table, Text, insert, inspect, select
 from sqlalchemy.dialects import mysql
@@ -24,7 +23,7 @@ from sqlalchemy.schema import CreateTable
 from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_connection import safe_url, transaction
 from blocks.sqlite_file import MissingDatabase
-from tasks.ispyb_access.writing.grants.granted import granted_to
+from tasks.ispyb_access.writing.grants.granted import Granted, forget, granted_to
 from tasks.ispyb_access.writing.grants.needs import Right, Rights
 
 logger = logging.getLogger(__name__)
@@ -50,8 +49,24 @@ TABLE = Table(
 CREATE_TABLE = CreateTable(TABLE, if_not_exists=True)
 RIGHTS: Rights = {TABLE.name: Right.SELECT | Right.INSERT}
 
-_usable: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()
-_asking = threading.Lock()  # each step asks from a thread of its own
+
+class Usability(NamedTuple):
+    """Whether there is a ledger that may be used.
+
+    Parameters
+    ----------
+    rights
+        Those that the user had when that was found out.
+    is_usable
+        It may be used.
+    """
+
+    rights: Granted
+    is_usable: bool
+
+
+_usable: WeakKeyDictionary[Engine, Usability] = WeakKeyDictionary()
+_told: WeakSet[Engine] = WeakSet()
 
 
 class LedgerEntry(NamedTuple):
@@ -118,7 +133,7 @@ def _fitting(key: str) -> str:
 
 
 def has_ledger(engine: Engine) -> bool:
-    """Tell whether a database has a ledger, after making one if it can be made; asked once for each engine.
+    """Tell whether a database has a ledger, after making one if it can be made; asked whenever rights are.
 
     A transaction of its own, before that of the writes: making a table would commit them on a server.
 
@@ -129,10 +144,17 @@ def has_ledger(engine: Engine) -> bool:
     MissingDatabase
         SQLite's file isn't there.
     """
-    with _asking:
-        if engine not in _usable:
-            _usable[engine] = _find_or_make(engine)
-        return _usable[engine]
+    try:
+        known = _usable.get(engine)
+        if known is None or known.rights is not granted_to(engine):
+            is_usable = _find_or_make(engine)
+            known = _usable[engine] = Usability(granted_to(engine), is_usable)
+    except MissingDatabase:
+        raise
+    except ConfigurationError as error:  # it lets us in no more, as the work itself will say
+        _tell(engine, error)
+        return False
+    return known.is_usable
 
 
 def _find_or_make(engine: Engine) -> bool:
@@ -140,20 +162,30 @@ def _find_or_make(engine: Engine) -> bool:
         with transaction(engine, read_only=True) as connection:
             is_there = inspect(connection).has_table(TABLE.name)
         if is_there:
+            if granted_to(engine).missing(RIGHTS):
+                forget(engine)  # the table may be newer than what is known of our rights
             _require_rights(engine)
             return True
         with transaction(engine) as connection:
             connection.execute(CREATE_TABLE)
+        forget(engine)
     except MissingDatabase:
         raise
     except (ConfigurationError, DBAPIError) as error:
-        logger.warning(
-            "ISPyB at %s has no table %s that can be used, nor can it be made: a message that comes again after a "
-            "crash may be written twice. docs/how-to/use-your-own-ispyb.md tells how to make it. %s",
-            *(safe_url(engine), TABLE.name, error),
-        )
+        _tell(engine, error)
         return False
     return True
+
+
+def _tell(engine: Engine, error: Exception) -> None:
+    """Warn that there is no ledger, once."""
+    logger.log(
+        logging.DEBUG if engine in _told else logging.WARNING,
+        "ISPyB at %s has no table %s that can be used, nor can it be made: a message that comes again after a "
+        "crash may be written twice. docs/how-to/use-your-own-ispyb.md tells how to make it. %s",
+        *(safe_url(engine), TABLE.name, error),
+    )
+    _told.add(engine)
 
 
 def _require_rights(engine: Engine) -> None:

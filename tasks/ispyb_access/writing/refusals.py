@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError
 
-from blocks.errors import ConfigurationError, MessageRefused
+from blocks.errors import ConfigurationError, MessageRefused, causes_of
 from blocks.ispyb_faults import explain
 
 # MariaDB's and SQLite's ways to name a column, which may stand behind database and table
@@ -44,18 +44,23 @@ def named(command: str, parameters: BaseModel, where: str) -> Iterator[None]:
     try:
         yield
     except MessageRefused as error:
-        raise MessageRefused(f"{what}: {error}") from error
+        raise MessageRefused(f"{what}: {error}{_notes(error)}") from error
     except DBAPIError as error:
         meaning = explain(where, error)
         if isinstance(meaning, ConfigurationError):
-            raise ConfigurationError(f"{what}: {meaning}") from error
+            raise ConfigurationError(f"{what}: {meaning}{_notes(error)}") from error
         if meaning is not error:
             raise
         column = column_at_fault(error)
         value = f"a value for column {column}" if column else "what it would write"
         raise MessageRefused(
-            f"{what}: ISPyB refuses {value}: {error.orig}; check the ids and values in the message"
+            f"{what}: ISPyB refuses {value}: {error.orig}; check the ids and values in the message" + _notes(error)
         ) from error
+
+
+def _notes(error: BaseException) -> str:
+    """Return what was noted of a fault where it came up, such as what stays written all the same."""
+    return "".join(f"; {note}" for cause in causes_of(error) for note in getattr(cause, "__notes__", ()))
 
 
 def column_at_fault(error: DBAPIError) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, TypeVar
 
 from blocks.errors import MessageRefused, PassingFault
@@ -20,6 +21,7 @@ from tasks.ispyb_access.writing.composite_commands import (
     read_list,
 )
 from tasks.ispyb_access.writing.parameters import look_up, read_command_parameters
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
 
 Result = TypeVar("Result")
 
@@ -95,9 +97,8 @@ class Request:
         """
         if self.command == MULTIPART:
             read_list(*self.places)
-            return
-        model = BufferedCommand if self.command == BUFFER else COMMANDS[check_name(self.command)].parameters
-        read_command_parameters(self.command, model, look_up(self.environment, *self.places))
+        else:
+            _ = self._single
 
     def calls(self, *, left: Callable[[], str] = lambda: NOTHING_LEFT) -> Calls[Outcome]:
         """Yield the commands to be carried out, and return what came of them.
@@ -120,9 +121,14 @@ class Request:
         if self.command == MULTIPART:
             values = yield from asking.for_list(*self.places)
         else:
-            values = [(yield from asking.for_command(self.command, *self.places))]
+            values = [(yield from asking.for_read(self.command, self._single, *self.places))]
         asking.store(self.store_result, values[-1])
         return Outcome(values, asking.stored, asking.announcements)
+
+    @cached_property
+    def _single(self) -> CommandParameters:
+        """The parameters of a single command, read once: reading warns of figures that are left out."""
+        return read_single(self.command, look_up(self.environment, *self.places))
 
 
 class _Asking:
@@ -138,10 +144,13 @@ class _Asking:
             self.stored[name] = value
 
     def for_command(self, name: str, *places: Place) -> Calls[Any]:
-        if name == BUFFER:
-            return (yield from self._for_buffered(*places))
-        command = COMMANDS[check_name(name)]
-        parameters = read_command_parameters(name, command.parameters, self._look_up(*places))
+        return (yield from self.for_read(name, read_single(name, self._look_up(*places)), *places))
+
+    def for_read(self, name: str, parameters: CommandParameters, *places: Place) -> Calls[Any]:
+        """Ask for a command whose parameters have been read; the buffer reads those of another from the places."""
+        if isinstance(parameters, BufferedCommand):
+            return (yield from self._for_buffered(parameters, *places))
+        command = COMMANDS[name]
         try:
             value = yield CommandCall(name, command, parameters)
         except (ValueError, OverflowError) as error:
@@ -167,8 +176,7 @@ class _Asking:
             values.append(value)
         return values
 
-    def _for_buffered(self, *places: Place) -> Calls[Any]:
-        buffered = read_command_parameters(BUFFER, BufferedCommand, self._look_up(*places))
+    def _for_buffered(self, buffered: BufferedCommand, *places: Place) -> Calls[Any]:
         references = {}
         for parameter, uuid in buffered.buffer_lookup.items():
             references[parameter] = yield from self._find_reference(buffered.program_id, uuid)
@@ -187,6 +195,18 @@ class _Asking:
 
     def _look_up(self, *places: Place) -> dict[str, Any]:
         return look_up({**self._environment, **self.stored}, *places)
+
+
+def read_single(name: Any, values: Mapping[str, Any]) -> CommandParameters:
+    """Read the parameters of a command, or of the buffer.
+
+    Raises
+    ------
+    MessageRefused
+        The command isn't known, or its parameters are wrong.
+    """
+    model = BufferedCommand if name == BUFFER else COMMANDS[check_name(name)].parameters
+    return read_command_parameters(name, model, values)
 
 
 def _buffer_call(name: str, values: Mapping[str, Any]) -> CommandCall:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from sqlalchemy import Connection
 
-from blocks.errors import MessageRefused
+from blocks.errors import PassingFault
 from blocks.ispyb_connection import safe_url, transaction
 from tasks.ispyb_access.writing.access import Access
+from tasks.ispyb_access.writing.answers import Answer
 from tasks.ispyb_access.writing.commands import CommandCall
-from tasks.ispyb_access.writing.ledger import find_entry, make_entry, write_once
+from tasks.ispyb_access.writing.ledger import write_once
+from tasks.ispyb_access.writing.progress import Progress
 from tasks.ispyb_access.writing.refusals import named
 from tasks.ispyb_access.writing.ways import Way
 
@@ -42,28 +44,22 @@ class SqlSession:
     """
 
     def __init__(
-        self, access: Access, entry: str | None, has_ledger: bool, unfinished: MutableMapping[str, list[Any]]
+        self, access: Access, entry: str | None, has_ledger: bool, unfinished: MutableMapping[str, list[Answer]]
     ) -> None:
-        self._access, self._entry, self._has_ledger, self._unfinished = access, entry, has_ledger, unfinished
+        self._access, self._has_ledger = access, has_ledger
+        self._progress = Progress(entry, has_ledger, unfinished)
         self._pieces = ExitStack()
         self._connection: Connection | None = None
-        self._answers: list[Any] = []
-        self._known: list[Any] = []
-        self._committed = 0  # of the answers
-        self._is_done = False
 
     @property
     def left(self) -> str:
         """What of a list stays written if a command fails now, in words."""
-        if not self._committed:
-            return "nothing of the list is written"
-        some = "some of " if self._committed < len(self._answers) else ""
-        return f"{some}the steps before it stay written"
+        return self._progress.left
 
     def __enter__(self) -> Self:
         with ExitStack() as on_fault:
             on_fault.push(self._pieces)
-            self._recall()
+            self._progress.recall(self._open)
             on_fault.pop_all()
         return self
 
@@ -71,58 +67,42 @@ class SqlSession:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is not None:
-            if isinstance(error, MessageRefused):  # it won't come again under this name
-                self._forget()
+            if not isinstance(error, PassingFault):  # it won't be tried again
+                self._progress.forget()
             self._pieces.__exit__(kind, error, traceback)
             return
         with self._pieces:
-            self._enter_all()
-        self._forget()
+            if self._connection is not None:
+                self._progress.enter(self._connection, is_all=True)
+        self._progress.forget()
 
     def __call__(self, call: CommandCall) -> Any:
         """Carry out a command, unless its answer is known."""
-        position = len(self._answers)
-        if position < len(self._known):
-            answer = self._known[position]
-        elif self._is_done:
-            raise MessageRefused(f"{call.name}: the message was written before, but with other commands")
-        else:
-            answer = self._carry_out(call)
-        self._answers.append(answer)
+        answer = self._progress.find(call.name) or Answer(call.name, self._carry_out(call))
+        self._progress.add(answer)
         if self._connection is None:  # whatever wrote it has committed
-            self._note_committed()
-        return answer
-
-    def _recall(self) -> None:
-        """Find the answers of what was carried out before."""
-        if self._entry is None:
-            return
-        if self._entry in self._unfinished:
-            self._known = list(self._unfinished[self._entry])
-        elif self._has_ledger:
-            connection = self._open()
-            if whole := find_entry(connection, self._entry):
-                self._known, self._is_done = whole.answer, True
-            else:
-                while part := find_entry(connection, self._entry_of(len(self._known))):
-                    self._known.append(part.answer)
-        self._committed = len(self._known)
+            self._progress.note_committed()
+        return answer.value
 
     def _carry_out(self, call: CommandCall) -> Any:
-        name, needs = call.name, call.command.needs_for(call.parameters)
-        ways = self._access.ways
-        way = ways.find(name, needs)
-        if way not in {Way.SQL, Way.NONE}:
+        """Carry out a command in the way that its rights leave."""
+        name, parameters, ways = call.name, call.parameters, self._access.ways
+        needs = call.command.needs_for(parameters)
+        way = ways.find(name, needs, parameters)
+        if way not in {Way.SQL, Way.FORBIDDEN}:
             self._commit()
-        if way is Way.NEW_BY_SQL:
-            self._access.write_images([cast("PerImageResult", call.parameters)])
-            return 1
-        if way is Way.PROCEDURES:
-            return self._by_procedures(call)
-        if way is Way.SQL_AND_PROCEDURES:
-            call = call._replace(parameters=self._access.procedures.look_up(name, call.parameters))
-        with ways.explaining(name, needs):
-            return self._by_sql(call)
+        with ways.explaining(name, needs, parameters, way=way):
+            match way:
+                case Way.NEW_BY_SQL:
+                    self._access.add_images([cast("PerImageResult", parameters)])
+                    return 1
+                case Way.PROCEDURES:
+                    return self._by_procedures(call)
+                case Way.SQL_AND_PROCEDURES:
+                    found = self._access.procedures.look_up(name, parameters)
+                    return self._by_sql(call._replace(parameters=found))
+                case _:
+                    return self._by_sql(call)
 
     def _by_sql(self, call: CommandCall) -> Any:
         """Carry out a command in the transaction; one that names its own entry isn't, if another message has had it."""
@@ -141,9 +121,9 @@ class SqlSession:
             answer = procedures.call_once(own, call.name, parameters)
         elif (answer := self._find_earlier(call)) is None:
             answer = procedures.call(call.name, parameters)
-        if self._entry is not None and self._has_ledger:
+        if self._progress.is_entered:
             with transaction(self._access.engine) as connection:
-                make_entry(connection, self._entry_of(len(self._answers)), answer)
+                self._progress.enter_next(connection, call.name, answer)
         return answer
 
     def _find_earlier(self, call: CommandCall) -> Any:
@@ -169,35 +149,6 @@ class SqlSession:
         if self._connection is None:
             return
         with self._pieces.pop_all():
-            self._enter_each()
+            self._progress.enter(self._connection, is_all=False)
         self._connection = None
-        self._note_committed()
-
-    def _note_committed(self) -> None:
-        answers = [*self._answers, *self._known[len(self._answers) :]]
-        self._committed = len(answers)
-        if self._entry is not None and not self._is_done:
-            self._unfinished[self._entry] = answers
-
-    def _forget(self) -> None:
-        if self._entry is not None:
-            self._unfinished.pop(self._entry, None)
-
-    def _enter_all(self) -> None:
-        """Enter in the ledger what the transaction that is about to be committed holds."""
-        if self._entry is None or not self._has_ledger or self._is_done or self._connection is None:
-            return
-        if self._committed:
-            self._enter_each()
-        else:
-            make_entry(self._connection, self._entry, self._answers)
-
-    def _enter_each(self) -> None:
-        if self._entry is None or not self._has_ledger or self._connection is None:
-            return
-        for number in range(self._committed, len(self._answers)):
-            make_entry(self._connection, self._entry_of(number), self._answers[number])
-
-    def _entry_of(self, number: int) -> str:
-        """Return what names a command's own entry, as it's counted from 0."""
-        return f"{self._entry}/{number + 1}"
+        self._progress.note_committed()

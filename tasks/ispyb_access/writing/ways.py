@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from blocks.errors import ConfigurationError
-from blocks.ispyb_faults import ACCESS_MYSQL_CODES, mysql_code
+from blocks.errors import ConfigurationError, DatabaseUnavailable
+from blocks.ispyb_faults import MISSING_PROCEDURE_MYSQL_CODES, RIGHTS_MYSQL_CODES, mysql_code
 from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE
-from tasks.ispyb_access.writing.grants.granted import Granted, granted_to, inactive_roles, not_executable
+from tasks.ispyb_access.writing.grants.granted import Granted, account, forget, granted_to, inactive_roles, known_of
 from tasks.ispyb_access.writing.grants.needs import Needs, Right, Rights
+from tasks.ispyb_access.writing.grants.procedures import grants_to_call, misfits, not_executable
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
+
+OF_RIGHTS: Final = RIGHTS_MYSQL_CODES | MISSING_PROCEDURE_MYSQL_CODES
+"""What a server says if a way isn't open, or isn't any more."""
 
 
 class Way(Enum):
@@ -25,7 +30,7 @@ class Way(Enum):
     SQL_AND_PROCEDURES = "by SQL, looking things up by procedures"
     NEW_BY_SQL = "by SQL for new images, by procedures for others"
     PROCEDURES = "by procedures"
-    NONE = "not at all"  # but the server has the last word
+    FORBIDDEN = "not at all"  # by SQL it's tried all the same: the server has the last word, and says what it misses
 
 
 class Lack(NamedTuple):
@@ -47,7 +52,8 @@ class Lack(NamedTuple):
 
     def __str__(self) -> str:
         choices = ["; ".join(statements) for statements in (self.sql, self.procedures) if statements]
-        return ". ".join([f"Have its administrator do: {' -- or: '.join(choices)}", *self.hints])
+        advice = [f"Have its administrator do: {' -- or: '.join(choices)}"] if choices else []
+        return ". ".join([*advice, *self.hints])
 
 
 class Ways:
@@ -64,25 +70,35 @@ class Ways:
     def __init__(self, writing: Engine, reading: Engine | None = None) -> None:
         self._writing, self._reading = writing, reading
 
-    def find(self, name: str, needs: Needs) -> Way:
-        """Return the way of a command with certain needs: SQL wherever it may be, since it's exact."""
+    def find(self, name: str, needs: Needs, given: CommandParameters | str = "") -> Way:
+        """Return the way of a command with certain needs: SQL wherever it may be, since it's exact.
+
+        Parameters
+        ----------
+        given
+            Its parameters, or in words of which kind they are: procedures may depend on them as needs do.
+        """
         granted = granted_to(self._writing)
         if granted.is_all:
             return Way.SQL
         if not granted.missing(needs.own):
             if not self._unreadable(needs.looked_up):
                 return Way.SQL_AND_READER if self._is_elsewhere(needs) else Way.SQL
-            if self._may_call(name, looks_up=True):
+            if self._may_call(name, given, looks_up=True):
                 return Way.SQL_AND_PROCEDURES
         if name == PER_IMAGE and not granted.missing(dict.fromkeys(needs.own, Right.INSERT)):
             return Way.NEW_BY_SQL
-        if self._may_call(name, looks_up=False):
+        if self._may_call(name, given, looks_up=False):
             return Way.PROCEDURES
-        return Way.NONE
+        return Way.FORBIDDEN
 
-    def lack(self, name: str, needs: Needs) -> Lack:
-        """Return what would have to be granted so that a command can be carried out."""
-        from tasks.ispyb_access.writing.procedures.coverage import CALLS, PROCEDURES  # which bring another driver
+    def find_for_known_images(self) -> Way:
+        """Return the way of results for images that have some, where those of new ones are written by SQL."""
+        return Way.PROCEDURES if self._may_call(PER_IMAGE, "", looks_up=False) else Way.FORBIDDEN
+
+    def lack(self, name: str, needs: Needs, given: CommandParameters | str | None = None) -> Lack:
+        """Return what would have to be granted so that a command can be carried out; None: whatever is given."""
+        from tasks.ispyb_access.writing.procedures.coverage import PROCEDURES, called  # which bring another driver
 
         writing = granted_to(self._writing)
         reader = granted_to(self._reading) if self._reading is not None else writing
@@ -90,33 +106,52 @@ class Ways:
             *_grants(writing, writing.missing(needs.own)),
             *_grants(reader, _selects(self._unreadable(needs.looked_up))),
         )
-        routines = not_executable(self._writing, CALLS[name]) if name in PROCEDURES else ()
-        calls = tuple(
-            f"GRANT EXECUTE ON PROCEDURE `{writing.database}`.`{routine}` TO {_account(writing)}"
-            for routine in routines
-        )
-        return Lack(sql, calls, tuple(self._hints()))
+        calls = called(name, given) if name in PROCEDURES else {}
+        return Lack(sql, grants_to_call(self._writing, calls), tuple(self._hints(calls)))
 
     def grants_for_reading(self, tables: Iterable[str]) -> tuple[str, ...]:
         """Return the statements that would let the user for reading read some tables, as far as it may not."""
         reader = granted_to(self._reading or self._writing)
         return _grants(reader, reader.missing(_selects(tables)))
 
+    def grants_to_find(self, needs: Needs) -> tuple[str, ...]:
+        """Return the statements that would let what was written before be found, where nobody may look."""
+        return _grants(granted_to(self._reading or self._writing), _selects(self._unreadable(needs.asked)))
+
     @contextmanager
-    def explaining(self, name: str, needs: Needs) -> Iterator[None]:
+    def explaining(self, name: str, needs: Needs, given: CommandParameters | str = "", *, way: Way) -> Iterator[None]:
         """Have a refusal for want of rights say what would have to be granted.
+
+        Parameters
+        ----------
+        way
+            The one that is tried.
 
         Raises
         ------
+        DatabaseUnavailable
+            The rights aren't what they were when the way was found, and there is one with those of now.
         ConfigurationError
             The server refuses the user.
         """
+        before = self._known()
         try:
             yield
         except ConfigurationError as error:
-            if not isinstance(error.__cause__, DBAPIError) or mysql_code(error.__cause__) not in ACCESS_MYSQL_CODES:
+            if not isinstance(error.__cause__, DBAPIError) or mysql_code(error.__cause__) not in OF_RIGHTS:
                 raise
-            raise ConfigurationError(f"{error}. {self.lack(name, needs)}") from error
+            forget(self._writing, self._reading)
+            now = self.find(name, needs, given)
+            if now is not Way.FORBIDDEN and (now, self._known()) != (way, before):
+                raise DatabaseUnavailable(
+                    f"{error}. The rights have changed meanwhile: now it can be done {now.value}"
+                ) from error
+            lack = self.lack(name, needs, given)
+            forget(self._writing, self._reading)  # so that what is granted now is known when the next one comes
+            raise ConfigurationError(f"{error}. {lack}") from error
+
+    def _known(self) -> tuple[Granted | None, ...]:
+        return tuple(known_of(engine) for engine in (self._writing, self._reading) if engine is not None)
 
     def who_reads(self, tables: Iterable[str]) -> Engine | None:
         """Return ISPyB as a user who may read all of some tables; None if nobody may."""
@@ -124,28 +159,30 @@ class Ways:
         engines = (engine for engine in (self._writing, self._reading) if engine is not None)
         return next((engine for engine in engines if not granted_to(engine).missing(wanted)), None)
 
-    def _unreadable(self, tables: frozenset[str]) -> frozenset[str]:
-        """Return the tables that neither user may read."""
-        lacking = granted_to(self._writing).missing(_selects(tables))
-        if lacking and self._reading is not None:
-            lacking = granted_to(self._reading).missing(lacking)
-        return frozenset(lacking)
+    def _unreadable(self, looks: Iterable[frozenset[str]]) -> frozenset[str]:
+        """Return the tables that whoever reads may not read, of those that neither user may read together."""
+        reader = self._reading or self._writing  # asked only where it's needed: it may hang
+        lacking = (granted_to(reader).missing(_selects(tables)) for tables in looks if self.who_reads(tables) is None)
+        return frozenset(table for tables in lacking for table in tables)
 
     def _is_elsewhere(self, needs: Needs) -> bool:
         """Tell whether the user for reading has to look something up."""
-        wanted = needs.looked_up | (needs.asked - self._unreadable(needs.asked))
-        return bool(granted_to(self._writing).missing(_selects(wanted)))
+        readers = (self.who_reads(tables) for tables in needs.looked_up | needs.asked)
+        return any(reader not in {self._writing, None} for reader in readers)
 
-    def _may_call(self, name: str, *, looks_up: bool) -> bool:
-        from tasks.ispyb_access.writing.procedures.coverage import CALLS, LOOK_UPS, PROCEDURES
+    def _may_call(self, name: str, given: CommandParameters | str, *, looks_up: bool) -> bool:
+        from tasks.ispyb_access.writing.procedures.coverage import LOOK_UPS, PROCEDURES, called
 
-        return name in (LOOK_UPS if looks_up else PROCEDURES) and not not_executable(self._writing, CALLS[name])
+        if name not in (LOOK_UPS if looks_up else PROCEDURES):
+            return False
+        return not not_executable(self._writing, called(name, given))
 
-    def _hints(self) -> Iterable[str]:
+    def _hints(self, calls: Mapping[str, int]) -> Iterable[str]:
+        yield from misfits(self._writing, calls)
         for engine in dict.fromkeys((self._writing, self._reading or self._writing)):
             for role in inactive_roles(engine):
-                account = _account(granted_to(engine))
-                yield f"The role {role} isn't active for {account}: SET DEFAULT ROLE `{role}` FOR {account}"
+                user = account(granted_to(engine).user)
+                yield f"The role {role} isn't active for {user}: SET DEFAULT ROLE `{role}` FOR {user}"
 
 
 def _selects(tables: Iterable[str]) -> Rights:
@@ -154,10 +191,6 @@ def _selects(tables: Iterable[str]) -> Rights:
 
 def _grants(granted: Granted, missing: Rights) -> tuple[str, ...]:
     return tuple(
-        f"GRANT {rights} ON `{granted.database}`.`{table}` TO {_account(granted)}" for table, rights in missing.items()
+        f"GRANT {rights} ON `{granted.database}`.`{table}` TO {account(granted.user)}"
+        for table, rights in missing.items()
     )
-
-
-def _account(granted: Granted) -> str:
-    user, _, host = granted.user.rpartition("@")
-    return f"'{user}'@'{host}'"

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from blocks.settings import Settings
 from blocks.site_ispyb import writer_kind
 from tasks.ispyb_access.writing.access import Access
+from tasks.ispyb_access.writing.answers import Answer
 from tasks.ispyb_access.writing.commands import CommandCall
 from tasks.ispyb_access.writing.commands.image_quality import PerImageResult
 from tasks.ispyb_access.writing.ledger import has_ledger
@@ -80,7 +81,7 @@ class SqlWriter:
 
     def __init__(self, engine: Engine, reading: Engine | None = None) -> None:
         self._access = Access(engine, reading)
-        self._unfinished: dict[str, list[Any]] = {}
+        self._unfinished: dict[str, list[Answer]] = {}
 
     @contextmanager
     def session(self, entry: str | None) -> Iterator[SqlSession]:

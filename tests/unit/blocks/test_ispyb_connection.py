@@ -14,7 +14,7 @@ from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_connection import open_engine, retry_transaction, transaction
 from blocks.ispyb_faults import is_transient
 from blocks.settings import Settings
-from blocks.site_ispyb import connect
+from blocks.site_ispyb import connect, connect_reader
 from blocks.sqlite_file import MissingDatabase, make_file
 
 
@@ -69,6 +69,46 @@ def test_port_that_is_no_number_is_refused_without_showing_the_url(url):
     with pytest.raises(ConfigurationError, match="can't be read; expected sqlite") as caught:
         open_engine(url)
     assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+
+SECRETS = ("s#cret@x", "s@cret@x", "se@cr/et", "s@cr/et?x", "s@cr?et", "s@cret?a=x", "s@cret:9%41", "@s", "@[", "#@/")
+
+
+@pytest.mark.parametrize("user", ["crowfoot", "crow/foot", "crow@foot", "crow#foot@x"])
+@pytest.mark.parametrize("password", SECRETS)
+@pytest.mark.parametrize("server", ["db.example/ispyb", "127.0.0.1:39521/ispyb?charset=utf8mb4"])
+def test_unescaped_password_that_would_be_misread_is_refused_and_not_shown(user, password, server):
+    with pytest.raises(ConfigurationError, match="write @ as %40, / as %2F, # as %23") as caught:
+        open_engine(f"mysql+pymysql://{user}:{password}@{server}")
+    told = "".join(traceback.format_exception_only(caught.value))
+    assert not any(part in told for part in ("cret", "et?", "%41", "crow", "foot"))
+
+
+@pytest.mark.parametrize("url", ["mysql://u:s@cret@h/x", "mysql://u/v:secret@h/x", "mysql://u:secret@h#i/x"])
+def test_url_that_is_misread_is_named(url, no_prefect):
+    for settings, opened, name in (
+        ({"ispyb_url": url}, connect, "PLAZA_ISPYB_URL"),
+        ({"ispyb_read_url": url}, connect_reader, "PLAZA_ISPYB_READ_URL"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"see {name}$") as caught:
+            opened(Settings(**settings))
+        assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "user", "password", "host", "database"),
+    [
+        ("mysql://u:s%40x%2Fy%23@h.example:3306/x?ssl_ca=/etc/ca.pem", "u", "s@x/y#", "h.example", "x"),
+        ("mysql://u:s/x#y?z:1@my_host-1/x", "u", "s/x#y?z:1", "my_host-1", "x"),  # which SQLAlchemy reads right
+        ("mysql://u@server:secret@h/x", "u@server", "secret", "h", "x"),
+        ("mysql://u:secret@[fe80::1%eth0]:3306/x", "u", "secret", "fe80::1%eth0", "x"),
+        ("mysql://u:secret@/x?unix_socket=/run/db.sock", "u", "secret", None, "x"),
+        ("mysql://h/x", None, None, "h", "x"),
+    ],
+)
+def test_other_urls_are_read(url, user, password, host, database):
+    read = open_engine(url).url
+    assert (read.username, read.password, read.host, read.database) == (user, password, host, database)
 
 
 def test_mysql_gets_the_driver_that_recovers_and_time_outs(monkeypatch):

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from math import isclose
+from math import inf, isclose
 from typing import Any, Final, Literal
 
 from ispyb.sqlalchemy import Base
@@ -100,6 +100,11 @@ class WrittenCentring:
     row: Mapping[str, Any]
     results: Mapping[int, Mapping[str, Any]]
 
+    @property
+    def grids(self) -> set[int | None]:
+        """The grids that its results name; in 3-D they name none."""
+        return {result["gridInfoId"] for result in self.results.values()}
+
 
 def insert_xray_centring(connection: Connection, centring: XrayCentring) -> int:
     """Write the centring of a grid or group, in place of an earlier one, and return its xrayCentringId.
@@ -118,7 +123,7 @@ def insert_xray_centring(connection: Connection, centring: XrayCentring) -> int:
     results = [prepare_row(connection, RESULT, one.row() | {"gridInfoId": grid}) for one in centring.results]
     # Without a dcid nothing tells the grids of a group apart, so that one result might take another's place.
     is_told_apart = centring.type == "3d" or centring.has_one_grid
-    earlier = _latest(connection, group, centring.type, grid) if is_told_apart else None
+    earlier = _find_earlier(connection, centring.type, row, grid, is_empty=not results) if is_told_apart else None
     if earlier is None:
         return _add(connection, row, results)
     if _is_same(earlier.row, row) and _are_same(earlier.results.values(), results):
@@ -162,13 +167,36 @@ def _grid(connection: Connection, centring: XrayCentring) -> int | None:
     return grid
 
 
-def _latest(connection: Connection, group: int, kind: str, grid: int | None) -> WrittenCentring | None:
-    """Return the centring that was last written for the same grids: a message may come twice."""
+def _find_earlier(
+    connection: Connection, kind: str, row: Row, grid: int | None, *, is_empty: bool
+) -> WrittenCentring | None:
+    """Return the centring that was last written for the same grids: a message may come twice.
+
+    One without results names no grid. Of a group's only grid it's known whose it is. Of several grids each that no
+    result names may have one like it: once there are so many, this grid has its own.
+    """
+    group: int = row["dataCollectionGroupId"]
+    written = _written(connection, group, kind)
+    grids = None if grid is None or all(one.results for one in written) else _grids(connection, group)
+    is_alone = grid is None or grids == {grid}
+    named = {found for one in written for found in one.grids} - {grid}
+    alike, enough = 0, inf if grids is None else len((grids | {grid}) - named)
+    for one in written:
+        if grid in one.grids or (not one.results and is_alone):
+            return one
+        alike += is_empty and not one.results and _is_same(one.row, row)
+        if alike >= enough:
+            return one
+    return None
+
+
+def _written(connection: Connection, group: int, kind: str) -> list[WrittenCentring]:
+    """Return the centrings of a group, the latest first."""
     if not may_look(connection, CENTRING, RESULT):
         logger.warning(
             "nobody may read XrayCentring and XrayCentringResult: a centring that comes again is added again"
         )
-        return None
+        return []
     statement = (
         select(*(CENTRING.c[name] for name in OF_CENTRING), *(RESULT.c[name].label(f"of_{name}") for name in OF_RESULT))
         .outerjoin(RESULT, RESULT.c.xrayCentringId == CENTRING.c.xrayCentringId)
@@ -177,12 +205,7 @@ def _latest(connection: Connection, group: int, kind: str, grid: int | None) -> 
     )
     with looking(connection, CENTRING, RESULT) as reading:
         rows = reading.execute(statement).mappings().all()
-    for _, of_one in groupby(rows, key=lambda row: row["xrayCentringId"]):
-        written = _read(list(of_one))
-        grids = {result["gridInfoId"] for result in written.results.values()}
-        if grid in grids or (not grids and _is_only_grid(connection, group, grid)):
-            return written
-    return None
+    return [_read(list(of_one)) for _, of_one in groupby(rows, key=lambda row: row["xrayCentringId"])]
 
 
 def _read(rows: Sequence[RowMapping]) -> WrittenCentring:
@@ -196,16 +219,13 @@ def _read(rows: Sequence[RowMapping]) -> WrittenCentring:
     return WrittenCentring(rows[0]["xrayCentringId"], state, results)
 
 
-def _is_only_grid(connection: Connection, group: int, grid: int | None) -> bool:
-    """Tell whether a centring without results, which names no grid, can be of this one only."""
-    if grid is None:
-        return True
+def _grids(connection: Connection, group: int) -> set[int] | None:
+    """Return the grids of a group; None if nobody may look."""
     if not may_look(connection, GRID, COLLECTION):
-        return False
+        return None
     of_group = select(COLLECTION.c.dataCollectionId).where(COLLECTION.c.dataCollectionGroupId == group)
     with looking(connection, GRID, COLLECTION) as reading:
-        grids = reading.scalars(select(GRID.c.gridInfoId).where(GRID.c.dataCollectionId.in_(of_group))).all()
-    return list(grids) == [grid]
+        return set(reading.scalars(select(GRID.c.gridInfoId).where(GRID.c.dataCollectionId.in_(of_group))))
 
 
 def _add(connection: Connection, row: Row, results: Sequence[Row]) -> int:
@@ -261,7 +281,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
         XrayCentring,
         insert_xray_centring,
         needs=inserts(CENTRING, RESULT)
-        | asks(CENTRING, RESULT, COLLECTION, GRID)
+        | asks(CENTRING, RESULT)
+        | asks(COLLECTION, GRID)
         | Needs(if_granted={CENTRING.name: CHANGE, RESULT.name: CHANGE | Right.DELETE}),
         sometimes=(
             Sometimes("no dcid-group", lambda one: one.dcgid is None, looks_up(COLLECTION)),

@@ -67,6 +67,11 @@ class Command:
     sometimes: tuple[Sometimes, ...] = ()
     earlier: Earlier | None = None
 
+    @property
+    def all_needs(self) -> tuple[Needs, ...]:
+        """What it needs always, and what for some parameters."""
+        return (self.needs, *(more.needs for more in self.sometimes))
+
     def needs_for(self, parameters: CommandParameters) -> Needs:
         """Return the rights that it needs with these parameters."""
         return reduce(or_, (more.needs for more in self.sometimes if more.applies(parameters)), self.needs)

@@ -25,7 +25,7 @@ from tasks.ispyb_access.writing.grants.looking import looking
 from tasks.ispyb_access.writing.grants.needs import Sometimes, changes, inserts, looks_up
 from tasks.ispyb_access.writing.rows.columns import storable
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
-from tasks.ispyb_access.writing.rows.writing_rows import fit_row, insert_row, insert_rows, update_row
+from tasks.ispyb_access.writing.rows.writing_rows import find_rows, insert_row, insert_rows, update_row
 
 JOB = Base.metadata.tables["ProcessingJob"]
 PARAMETER = Base.metadata.tables["ProcessingJobParameter"]
@@ -159,8 +159,7 @@ def find_automatic_job(connection: Connection, job: CreateJob) -> JobId | None:
     sweeps = job.sweeps or (_all_images(connection, job.dcid),)
     images = sorted((sweep.dcid, sweep.start, sweep.end) for sweep in sweeps)
     parameters = sorted((one.key, one.value) for one in job.parameters)
-    same = [JOB.c[name].is_not_distinct_from(value) for name, value in fit_row(JOB, job.row()).items()]
-    for job_id in connection.scalars(select(JOB.c.processingJobId).where(*same).order_by(JOB.c.processingJobId)):
+    for job_id in find_rows(connection, JOB, job.row()):
         if _rows_of(connection, job_id, SWEEP, "dataCollectionId", "startImage", "endImage") == images and (
             _rows_of(connection, job_id, PARAMETER, "parameterKey", "parameterValue") == parameters
         ):

@@ -1,25 +1,25 @@
 """What a database's user may do, as the server itself judges it: with all active roles, wildcards and columns.
 
 `SHOW GRANTS` would have to be understood (patterns of names, ALL PRIVILEGES, roles within roles, each server's own
-words). `information_schema` shows the outcome: the rights on each column, and of routines those that may be executed.
+words). `information_schema` shows the outcome: the rights on each column.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import and_, or_
-from typing import Final
+from time import monotonic
+from typing import Final, NoReturn
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from blocks.errors import ConfigurationError
-from blocks.ispyb_connection import safe_url, transaction
-from blocks.ispyb_faults import WRONG_PARAMETERS_MYSQL_CODE, explain, mysql_code
+from blocks.errors import ConfigurationError, DatabaseUnavailable
+from blocks.ispyb_connection import open_engine, safe_url, transaction
+from blocks.ispyb_faults import NO_DATABASE_MYSQL_CODE, explain, mysql_code
 from tasks.ispyb_access.writing.grants.needs import NONE, Right, Rights
 
 ALL: Final = Right.SELECT | Right.INSERT | Right.UPDATE | Right.DELETE
@@ -30,21 +30,21 @@ OF_COLUMNS: Final = text(
     "SELECT LOWER(TABLE_NAME), PRIVILEGES FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() "
     "GROUP BY TABLE_NAME, PRIVILEGES"
 )
-ROUTINES: Final = text("SELECT LOWER(ROUTINE_NAME) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = DATABASE()")
 USER: Final = text("SELECT CURRENT_USER(), DATABASE()")
+IS_THERE: Final = text(
+    "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :table"
+)
 INACTIVE_ROLES: Final = text(
     "SELECT DISTINCT ROLE_NAME FROM information_schema.APPLICABLE_ROLES WHERE ROLE_NAME NOT IN "
     "(SELECT ROLE_NAME FROM information_schema.ENABLED_ROLES WHERE ROLE_NAME IS NOT NULL)"
 )
-
-_known: WeakKeyDictionary[Engine, Granted] = WeakKeyDictionary()
-_executable: WeakKeyDictionary[Engine, dict[str, bool]] = WeakKeyDictionary()
-_asking = threading.Lock()  # each step asks from a thread of its own
+KEPT_S: Final = 60.0
+"""For how long an answer counts: rights are granted and revoked while Plaza runs."""
 
 
 @dataclass(frozen=True)
 class Granted:
-    """What a user may do in a database; names of tables and routines are in lower case.
+    """What a user may do in a database; names of tables are in lower case.
 
     Parameters
     ----------
@@ -54,8 +54,6 @@ class Granted:
         The database's name.
     rights
         By table, what it may do with all columns.
-    routines
-        The procedures and functions that it knows of: it may execute no others.
     is_all
         It may do everything.
     """
@@ -63,7 +61,6 @@ class Granted:
     user: str
     database: str
     rights: Rights
-    routines: frozenset[str]
     is_all: bool = False
 
     def may(self, right: Right, table: str) -> bool:
@@ -78,8 +75,36 @@ class Granted:
         return {table: right for table, right in lacking.items() if right}
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a server has said of a user.
+
+    Parameters
+    ----------
+    granted
+        Its rights.
+    asked_at
+        When, by the clock that counts seconds since the machine's start.
+    parameters
+        Of the procedures that were asked about, the number of their parameters; None: they aren't for this user.
+    """
+
+    granted: Granted
+    asked_at: float
+    parameters: dict[str, int | None] = field(default_factory=dict)
+
+    @property
+    def is_old(self) -> bool:
+        """The rights may be others by now."""
+        return not self.granted.is_all and monotonic() - self.asked_at > KEPT_S
+
+
+_known: WeakKeyDictionary[Engine, Answers] = WeakKeyDictionary()
+_keeping = threading.Lock()  # not held while a server is asked: one that hangs would stop those who write to others
+
+
 def granted_to(engine: Engine) -> Granted:
-    """Return what the user of a database may do there; asked once for each engine.
+    """Return what the user of a database may do there, as it was within the last minute.
 
     Raises
     ------
@@ -88,26 +113,40 @@ def granted_to(engine: Engine) -> Granted:
     ConfigurationError
         It refuses us altogether.
     """
-    with _asking:
-        if engine not in _known:
-            _known[engine] = _ask(engine)
-        return _known[engine]
+    return answers_of(engine).granted
 
 
-def not_executable(engine: Engine, procedures: Iterable[str]) -> tuple[str, ...]:
-    """Return the procedures that the user of a database may not execute, or that aren't there. Raises as `granted_to`.
+def known_of(engine: Engine) -> Granted | None:
+    """Return what is known of the rights of a database's user, without asking; None if nothing is."""
+    with _keeping:
+        known = _known.get(engine)
+    return None if known is None else known.granted
 
-    Users who may read everything know of procedures which they may not execute. So each is called without its
-    parameters, once: the server refuses whom it must before it misses them. (It has to be one that has parameters.)
-    """
-    known = granted_to(engine).routines
-    wanted = tuple(procedures)
-    with _asking:
-        found = _executable.setdefault(engine, {})
-        for name in wanted:
-            if name not in found:
-                found[name] = name.lower() in known and _may_execute(engine, name)
-    return tuple(name for name in wanted if not found[name])
+
+def answers_of(engine: Engine) -> Answers:
+    """Return what the server has said of the user of a database within the last minute. Raises as `granted_to` does."""
+    with _keeping:
+        known = _known.get(engine)
+        if known is not None and not known.is_old:
+            return known
+        if known is not None:  # others go on with it meanwhile: they may hold all connections but one
+            _known[engine] = replace(known, asked_at=monotonic())
+    try:
+        found = Answers(_ask(engine), monotonic())
+    except (ConfigurationError, DatabaseUnavailable):
+        forget(engine)
+        raise
+    with _keeping:
+        _known[engine] = found
+    return found
+
+
+def forget(*engines: Engine | None) -> None:
+    """Have the servers asked anew: they have refused what they had granted, or there is something new to ask about."""
+    with _keeping:
+        for engine in engines:
+            if engine is not None:
+                _known.pop(engine, None)
 
 
 def inactive_roles(engine: Engine) -> tuple[str, ...]:
@@ -127,34 +166,71 @@ def inactive_roles(engine: Engine) -> tuple[str, ...]:
         return ()
 
 
+def may_create(engine: Engine, table: str) -> bool:
+    """Tell whether a user may make a table that isn't there, by a statement that nobody could carry out.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        The database can't be reached.
+    """
+    try:
+        with transaction(engine) as connection:
+            if connection.scalar(IS_THERE, {"table": table}):
+                return False
+            connection.execute(text(f"CREATE TABLE `{table}` (twice INT, twice INT)"))
+    except ConfigurationError:
+        return False
+    except DBAPIError:  # a column stands there twice, which is looked at after the rights
+        return True
+    return True
+
+
+def account(user: str) -> str:
+    """Return a user, as the server calls it, as it stands in GRANT."""
+    name, _, host = user.rpartition("@")
+    return f"'{name}'@'{host}'"
+
+
 def _ask(engine: Engine) -> Granted:
     if engine.dialect.name == "sqlite":  # whoever can write the file
-        return Granted("", "", {}, frozenset(), is_all=True)
+        return Granted("", "", {}, is_all=True)
+    try:
+        return _ask_server(engine)
+    except ConfigurationError as error:
+        if isinstance(error.__cause__, DBAPIError) and mysql_code(error.__cause__) == NO_DATABASE_MYSQL_CODE:
+            _refuse(engine, error)
+        raise
+
+
+def _refuse(engine: Engine, error: ConfigurationError) -> NoReturn:
+    """Say of a user that may not even come in whether it would if its roles were active."""
+    outside = open_engine(engine.url.set(database="information_schema"))  # where everybody may look
+    try:
+        roles = inactive_roles(outside)
+        with transaction(outside, read_only=True) as connection:
+            user, _ = connection.execute(USER).one()
+    finally:
+        outside.dispose()
+    hints = (f". Its role {role} isn't active: SET DEFAULT ROLE `{role}` FOR {account(user)}" for role in roles)
+    raise ConfigurationError(f"{error}{''.join(hints)}") from error.__cause__
+
+
+def _ask_server(engine: Engine) -> Granted:
     with transaction(engine, read_only=True) as connection:
         user, database = connection.execute(USER).one()
         of_columns: dict[str, list[Right]] = {}
         for table, privileges in connection.execute(OF_COLUMNS):
             of_columns.setdefault(table, []).append(_rights(privileges))
         deletable = {table.lower(): Right.DELETE for table in EMPTIED if _may_delete(connection, table)}
-        routines = frozenset(connection.scalars(ROUTINES))
     by_table = {table: reduce(and_, rights) | deletable.get(table, NONE) for table, rights in of_columns.items()}
-    return Granted(user, database or "", by_table, routines)
+    return Granted(user, database or "", by_table)
 
 
 def _rights(privileges: str) -> Right:
     """Read rights as they stand beside a column: `select,insert,references`."""
     names = set(privileges.upper().split(","))
     return reduce(or_, (right for right in Right if right.name in names), NONE)
-
-
-def _may_execute(engine: Engine, procedure: str) -> bool:
-    try:
-        with transaction(engine, read_only=True) as connection:
-            connection.execute(text(f"CALL `{procedure}`()")).close()
-    except ConfigurationError as error:  # denied, or there but for the parameters
-        cause = error.__cause__
-        return isinstance(cause, DBAPIError) and mysql_code(cause) == WRONG_PARAMETERS_MYSQL_CODE
-    return False
 
 
 def _may_delete(connection: Connection, table: str) -> bool:

@@ -38,7 +38,8 @@ class Needs:
     own
         What whoever writes has to be allowed itself.
     looked_up
-        Tables in which it looks for rows that were there before. The user for reading may do that, too.
+        Tables in which it looks for rows that were there before, those that one statement reads together: one user has
+        to be allowed all of these, be it the one for reading.
     asked
         Likewise, but if nobody may look, it goes on without.
     if_granted
@@ -46,8 +47,8 @@ class Needs:
     """
 
     own: Rights = field(default_factory=dict)
-    looked_up: frozenset[str] = frozenset()
-    asked: frozenset[str] = frozenset()
+    looked_up: frozenset[frozenset[str]] = frozenset()
+    asked: frozenset[frozenset[str]] = frozenset()
     if_granted: Rights = field(default_factory=dict)
 
     def __or__(self, other: Needs) -> Needs:
@@ -57,6 +58,16 @@ class Needs:
             self.asked | other.asked,
             _joined(self.if_granted, other.if_granted),
         )
+
+    @property
+    def read(self) -> frozenset[str]:
+        """The tables in which it looks for rows, as somebody."""
+        return frozenset[str]().union(*self.looked_up, *self.asked)
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """All tables that it has to do with."""
+        return frozenset({*self.own, *self.if_granted, *self.read})
 
 
 NO_NEEDS: Final = Needs()
@@ -89,18 +100,18 @@ def changes(*tables: Table) -> Needs:
 
 
 def looks_up(*tables: Table) -> Needs:
-    """Return the needs of what looks for rows that were there before."""
-    return Needs(looked_up=_names(tables))
+    """Return the needs of a statement that looks for rows that were there before."""
+    return Needs(looked_up=frozenset({_names(tables)}))
 
 
 def asks(*tables: Table) -> Needs:
-    """Return the needs of what looks for rows if somebody may."""
-    return Needs(asked=_names(tables))
+    """Return the needs of a statement that looks for rows if somebody may."""
+    return Needs(asked=frozenset({_names(tables)}))
 
 
 def inserts_once(*tables: Table) -> Needs:
     """Return the needs of what adds rows that aren't there yet."""
-    return inserts(*tables) | looks_up(*tables)
+    return inserts(*tables) | Needs(looked_up=frozenset(frozenset({table.name}) for table in tables))
 
 
 def _joined(some: Rights, others: Rights) -> Rights:

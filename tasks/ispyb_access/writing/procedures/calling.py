@@ -131,6 +131,18 @@ class Connector(ISPyBMySQLSPConnector):  # type: ignore[misc]  # ispyb has no ty
         ]
         return super().call_sp_write(procname, fitting)
 
+    def require_known(self, procname: str, args: Sequence[Any]) -> None:
+        """Check the characters of what a later call will write, before an earlier one writes something.
+
+        Raises
+        ------
+        MessageRefused
+            As `call_sp_write` does.
+        """
+        for place, value in enumerate(args, 1):
+            if isinstance(value, str) and first_unknown(value, self._character_set) is not None:
+                self._encodable(procname, place, value)
+
     def _encodable(self, procedure: str, place: int, value: str) -> str:
         unknown = first_unknown(value, self._character_set)
         if unknown is None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tasks.ispyb_access.writing.commands.centring import XrayCentring, require_group
 from tasks.ispyb_access.writing.procedures.calling import Connector, rows
+from tasks.ispyb_access.writing.procedures.routines import SometimesCalled
 
 OF_COLLECTION: Final = "retrieve_dc"
 OF_GRID: Final = "retrieve_grid_info_for_dc"  # not the API's own, retrieve_grid_info_for_dc_v2: there is none yet
@@ -35,5 +36,12 @@ LOOK_UPS: Final[Mapping[str, Callable[[Connector, Any], Any]]] = {
 }
 
 CALLS: Final[Mapping[str, tuple[str, ...]]] = {
-    "insert_xray_centring": (OF_COLLECTION, OF_GRID),
+    "insert_xray_centring": (),
+}
+
+SOMETIMES: Final[Mapping[str, tuple[SometimesCalled, ...]]] = {
+    "insert_xray_centring": (
+        SometimesCalled("no dcid-group", lambda one: one.dcgid is None, (OF_COLLECTION,)),
+        SometimesCalled("no grid_info_id", lambda one: one.has_one_grid and one.grid_info_id is None, (OF_GRID,)),
+    ),
 }

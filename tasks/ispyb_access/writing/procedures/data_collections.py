@@ -12,6 +12,7 @@ from tasks.ispyb_access.writing.commands.data_collections import (
     DataCollectionSnapshots,
 )
 from tasks.ispyb_access.writing.procedures.calling import Connector, Procedure, filled, rows
+from tasks.ispyb_access.writing.procedures.routines import SometimesCalled
 
 BINNING = 1  # the column's default, which the procedure would write over with NULL
 
@@ -83,4 +84,14 @@ CALLS: Final[Mapping[str, tuple[str, ...]]] = {
     "insert_data_collection": ("upsert_dc",),
     "insert_data_collection_group": ("upsert_dc_group_v3",),
     "upsert_data_collection_mx": ("upsert_dc",),
+}
+
+SOMETIMES: Final[Mapping[str, tuple[SometimesCalled, ...]]] = {
+    "insert_data_collection": (
+        SometimesCalled("no session_id", lambda one: one.session_id is None, ("retrieve_dc_group_v2",)),
+    ),
+    "upsert_data_collection_mx": (
+        SometimesCalled("a new one", lambda one: one.dcid is None, ("retrieve_dc_group_v2",)),
+        SometimesCalled("dcid", lambda one: one.dcid is not None, ("retrieve_dc",)),
+    ),
 }

@@ -12,18 +12,36 @@ from sqlalchemy.exc import DBAPIError
 
 from blocks.errors import ConfigurationError, MessageRefused
 from blocks.ispyb_connection import safe_url, transaction
-from blocks.ispyb_faults import explain
+from blocks.ispyb_faults import MISSING_PROCEDURE_MYSQL_CODES, RIGHTS_MYSQL_CODES, explain, mysql_code
+from tasks.ispyb_access.writing.answers import Answer
 from tasks.ispyb_access.writing.commands import CommandCall
 from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE, PerImageResult
+from tasks.ispyb_access.writing.grants.granted import forget
+from tasks.ispyb_access.writing.grants.procedures import grants_to_call, misfits
 from tasks.ispyb_access.writing.ledger import has_ledger, write_once
 from tasks.ispyb_access.writing.procedures.calling import Procedures
-from tasks.ispyb_access.writing.procedures.coverage import LOOK_UPS, NOT_COVERED, PROCEDURES
+from tasks.ispyb_access.writing.procedures.coverage import LOOK_UPS, NOT_COVERED, PROCEDURES, called
 from tasks.ispyb_access.writing.refusals import named
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
 
 Parameters = TypeVar("Parameters", bound=CommandParameters)
 
 logger = logging.getLogger(__name__)
+
+
+def require_procedures(engine: Engine) -> None:
+    """Check that a database is of a kind that has procedures.
+
+    Raises
+    ------
+    ConfigurationError
+        It isn't.
+    """
+    if engine.dialect.name not in {"mysql", "mariadb"}:
+        raise ConfigurationError(
+            f"{safe_url(engine)} has no stored procedures: set PLAZA_ISPYB_WRITER, or `writer` of the block "
+            "ispyb-database/plaza, to sql"
+        )
 
 
 class ProcedureWriter:
@@ -46,11 +64,7 @@ class ProcedureWriter:
     """
 
     def __init__(self, engine: Engine) -> None:
-        if engine.dialect.name not in {"mysql", "mariadb"}:
-            raise ConfigurationError(
-                f"{safe_url(engine)} has no stored procedures: set PLAZA_ISPYB_WRITER, or `writer` of the block "
-                "ispyb-database/plaza, to sql"
-            )
+        require_procedures(engine)
         self._engine, self._procedures = engine, Procedures(engine.url)
         logger.info(
             "what stored procedures write to ISPyB at %s is committed one by one: at least once, not exactly once",
@@ -65,6 +79,11 @@ class ProcedureWriter:
 
     def write_images(self, results: Sequence[PerImageResult]) -> None:
         """Write the results, image by image; a refusal names the image, and those before it are written."""
+        with self.explaining(PER_IMAGE):
+            self.call_for_images(results)
+
+    def call_for_images(self, results: Sequence[PerImageResult]) -> None:
+        """Write the results, image by image. Raises as `Writer.session` does."""
         for result in sorted(results, key=lambda result: (result.dcid, result.image_number)):
             self.call(PER_IMAGE, result)
 
@@ -84,10 +103,39 @@ class ProcedureWriter:
             found: Parameters = self._procedures.call(lambda ispyb: LOOK_UPS[name](ispyb, parameters))
             return found
 
+    @contextmanager
+    def explaining(self, name: str, given: CommandParameters | str = "") -> Iterator[None]:
+        """Have a refusal for want of rights say which procedures would have to be granted.
+
+        Raises
+        ------
+        ConfigurationError
+            The server refuses the user.
+        """
+        try:
+            yield
+        except ConfigurationError as error:
+            code = mysql_code(error.__cause__) if isinstance(error.__cause__, DBAPIError) else None
+            if code in MISSING_PROCEDURE_MYSQL_CODES:
+                raise ConfigurationError(f"{error}, or let Plaza write by SQL (PLAZA_ISPYB_WRITER=sql)") from error
+            if code not in RIGHTS_MYSQL_CODES:
+                raise
+            forget(self._engine)
+            calls = called(name, given)
+            advice = "; ".join(grants_to_call(self._engine, calls))
+            hints = [f"Have its administrator do: {advice}"] if advice else []
+            raise ConfigurationError(". ".join([str(error), *hints, *misfits(self._engine, calls)])) from error
+
     def call_once(self, entry: str, name: str, parameters: CommandParameters) -> Any:
         """Carry out a command unless the ledger knows it; return its answer, new or old."""
         with transaction(self._engine) as connection:
             return write_once(connection, entry, lambda: self.call(name, parameters))
+
+    def call_once_in_list(self, entry: str, name: str, parameters: CommandParameters) -> Any:
+        """Do as `call_once`, where the entry says only which command of a list it is, and refuse another's answer."""
+        with transaction(self._engine) as connection:
+            entered = write_once(connection, entry, lambda: Answer(name, self.call(name, parameters)).as_json())
+        return Answer.from_json(entered).of(name)
 
     def close(self) -> None:
         """Close the connection to the procedures."""
@@ -112,14 +160,12 @@ class ProcedureSession:
     def __call__(self, call: CommandCall) -> Any:
         """Carry out a command, unless the ledger has its answer."""
         self._done += 1
-        entry = self._entry_of(call)
-        if entry is None:
+        with self._writer.explaining(call.name, call.parameters):
+            if call.command.is_repeatable or not self._has_ledger:
+                return self._writer.call(call.name, call.parameters)
+            own = call.command.entry(call.parameters) if call.command.entry else None
+            if own is not None:
+                return self._writer.call_once(own, call.name, call.parameters)
+            if self._entry is not None:
+                return self._writer.call_once_in_list(f"{self._entry}/{self._done}", call.name, call.parameters)
             return self._writer.call(call.name, call.parameters)
-        return self._writer.call_once(entry, call.name, call.parameters)
-
-    def _entry_of(self, call: CommandCall) -> str | None:
-        """Return what names the command in the ledger; None if it has no entry."""
-        if call.command.is_repeatable or not self._has_ledger:
-            return None
-        own = call.command.entry(call.parameters) if call.command.entry else None
-        return own or (f"{self._entry}/{self._done}" if self._entry else None)

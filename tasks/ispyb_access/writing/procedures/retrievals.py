@@ -62,6 +62,9 @@ PROCEDURES: Final[Mapping[str, Procedure]] = {
 
 CALLS: Final[Mapping[str, tuple[str, ...]]] = {
     "retrieve_program_attachments_for_program_id": ("retrieve_processing_program_attachments_for_program_id_v2",),
-    "retrieve_programs_for_job_id": ("retrieve_processing_programs_for_job_id_v2",),
+    "retrieve_programs_for_job_id": (
+        "retrieve_processing_programs_for_job_id_v2",
+        "retrieve_processing_job_v2",
+    ),
     "retrieve_proposal_title": ("retrieve_proposal_title",),
 }

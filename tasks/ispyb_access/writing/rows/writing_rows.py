@@ -4,7 +4,7 @@ Each function works within the caller's transaction.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -101,14 +101,26 @@ def insert_once(connection: Connection, table: Table, identity: Values, more: Va
 
 
 def find_row(connection: Connection, table: Table, identity: Values) -> int | None:
-    """Return the number of the first row of an identity; None if there is none. Raises as `fit_row` does."""
+    """Return the number of the first row of an identity; None if there is none. Raises as `prepare_row` does."""
+    return next(find_rows(connection, table, identity), None)
+
+
+def find_rows(connection: Connection, table: Table, identity: Values) -> Iterator[int]:
+    """Yield the numbers of all rows of an identity, in their order. Raises as `prepare_row` does.
+
+    Texts are the same to the letter: to a server's collations `x.log` is `X.log` too, and `x.log` with a blank behind
+    it, but on a disk these are three files.
+    """
     (key,) = table.primary_key.columns
     # As it would be written: a server can't look for what a column can't hold.
     row = prepare_row(connection, table, identity)
     same = [table.c[name].is_not_distinct_from(value) for name, value in row.items()]
+    texts = {name: value for name, value in row.items() if isinstance(value, str)}
+    alike = select(key, *(table.c[name] for name in texts)).where(*same).order_by(key)
     with looking(connection, table) as reading:
-        present: int | None = reading.scalar(select(key).where(*same).order_by(key).limit(1))
-    return present
+        found = reading.execute(alike).all()
+    wanted = tuple(texts.values())
+    yield from (number for number, *written in found if tuple(written) == wanted)
 
 
 def update_row(connection: Connection, table: Table, number: int, values: Values) -> int:

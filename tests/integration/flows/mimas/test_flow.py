@@ -351,8 +351,8 @@ async def test_without_a_run_status_the_run_fails_in_the_end(collection, monkeyp
     assert "RunStatusMissing" in state.message
 
 
-async def test_a_database_that_stays_away_fails_the_run(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLAZA_ISPYB_URL", f"sqlite:///{tmp_path}/no-such-folder/ispyb.sqlite")
+async def test_a_database_that_stays_away_fails_the_run(monkeypatch):
+    monkeypatch.setenv("PLAZA_ISPYB_URL", "mysql+pymysql://nobody:any@127.0.0.1:1/ispyb")  # where nobody listens
     monkeypatch.setattr(reading, "OUTAGE_PATIENCE_S", 0.1)
     get_settings.cache_clear()
     state = await mimas(dcid=1, event="end", return_state=True)

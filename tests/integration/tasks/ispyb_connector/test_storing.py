@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import math
+import re
 import sqlite3
 
 import pytest
 from sqlalchemy import event, text
 
-from blocks.errors import MessageRefused
+from blocks.errors import MessageRefused, NodeRefused
 from flows.resources import SiteResources
 from tasks.ispyb_access.overviews.results import read_written_rows
 from tasks.ispyb_access.writing.parameters import look_up
@@ -15,7 +17,7 @@ from tasks.ispyb_connector import image_batches
 from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.registry import load_step
 from tasks.step.runner import try_step
-from tests.support.dev_mariadb import only_sqlite
+from tests.support.dev_mariadb import only_mariadb, only_sqlite
 from tests.support.running_step import RunningStep, until
 
 PIA = {"ispyb_command": "store_per_image_analysis_results", "dcid": 7}
@@ -98,6 +100,57 @@ async def test_row_that_the_database_rejects_spoils_no_other(resources, engine, 
     assert "not this one" in str(error)
     assert "store_per_image_analysis_results (dcid 7, file_number 2)" in str(error)
     assert "Traceback" not in caplog.text
+
+
+@pytest.fixture
+def known_collections_only(engine):
+    """Have the database refuse results of unknown data collections, as that of a site may."""
+    key = "FOREIGN KEY (dataCollectionId) REFERENCES DataCollection (dataCollectionId)"
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER TABLE ImageQualityIndicators ADD CONSTRAINT known {key}"))
+    yield
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE ImageQualityIndicators DROP FOREIGN KEY known"))
+
+
+@only_mariadb
+@pytest.mark.usefixtures("known_collections_only")
+async def test_unknown_collection_of_the_node_has_one_letter_for_all_images(resources, engine, transactions):
+    images = [payload(number) for number in range(1, 1201)]
+    outcome = await try_step(store_in_ispyb, {"parameters": PIA | {"dcid": 4711}}, images, resources)
+    ((message, error),) = outcome.refused
+    assert isinstance(error, NodeRefused)
+    assert re.search(r"\(dcid 4711, file_number 1\).* value for column dataCollectionId", str(error))
+    assert (message.payload, len(outcome.undone)) == (images[0], 1199)
+    assert (stored(engine, 4711), transactions) == ([], [])
+
+
+@only_mariadb
+@pytest.mark.usefixtures("known_collections_only")
+async def test_unknown_collection_of_a_message_spoils_no_other(resources, engine, add_collection):
+    dcid = add_collection()
+    images = [payload(1), payload(2, dcid=4711), payload(3), payload(4, dcid=4712)]
+    outcome = await try_step(store_in_ispyb, {"parameters": PIA | {"dcid": dcid}}, images, resources)
+    assert [message.payload for message, _ in outcome.refused] == [images[1], images[3]]
+    assert stored(engine, dcid) == [1, 3]
+
+
+@only_sqlite
+@pytest.mark.parametrize("dcid", [9_999_999_999, "None!", 0, -1])
+async def test_what_is_no_collection_of_the_node_has_one_letter_for_all_images(dcid, resources, engine):
+    images = [payload(number) for number in range(1, 31)] + [payload(31, DCID=7), payload(32, dcid="x")]
+    outcome = await try_step(store_in_ispyb, {"parameters": PIA | {"dcid": dcid}}, images, resources)
+    assert [message.payload for message, _ in outcome.refused] == [images[0], images[31]]
+    assert [isinstance(error, NodeRefused) for _, error in outcome.refused] == [True, False]
+    assert (len(outcome.undone), stored(engine)) == (29, [31])
+
+
+@only_sqlite
+async def test_figure_that_is_no_number_is_told_of_once(resources, add_collection, caplog):
+    command = {"ispyb_command": "upsert_integration", "dcid": add_collection()}
+    outcome = await try_step(store_in_ispyb, {"parameters": command}, [{"cell_a": math.nan}], resources)
+    assert outcome.refused == []
+    assert caplog.text.count("cell_a: nan is no number") == 1
 
 
 @only_sqlite

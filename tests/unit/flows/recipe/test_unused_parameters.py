@@ -2,6 +2,7 @@
 
 import pytest
 
+from flows.recipe import parameters
 from flows.recipe.language.placeholders import names_in
 from flows.recipe.language.recipe import recipe_from_document
 from flows.recipe.parameters import warn_of_unused
@@ -26,9 +27,9 @@ NAMES = {
 }
 
 
-def warnings(caplog, **parameters):
+def warnings(caplog, **handed_over):
     caplog.clear()
-    warn_of_unused(RECIPE, parameters)
+    warn_of_unused(RECIPE, handed_over)
     return [record.getMessage() for record in caplog.records]
 
 
@@ -60,6 +61,16 @@ def test_one_line_names_all_of_them_and_what_may_have_been_meant(caplog):
         "'spacegroup' ('space_group'?), 'nproc'"
     ]
     assert caplog.records[0].levelname == "WARNING"
+
+
+def test_of_very_many_the_first_are_named_and_the_others_counted(caplog, monkeypatch):
+    looked_for = []
+    monkeypatch.setattr(parameters.difflib, "get_close_matches", lambda name, *_, **__: looked_for.append(name) or [])
+    (line,) = warnings(caplog, **{f"p{number}": 1 for number in range(20_000)})
+    assert line.endswith("'p8', 'p9' and 19,990 more")
+    assert len(looked_for) == 10
+    (line,) = warnings(caplog, **{f"p{number}": 1 for number in range(10)})
+    assert line.endswith("'p8', 'p9'")
 
 
 def test_an_odd_name_stays_in_its_line(caplog):

@@ -276,6 +276,25 @@ def test_closed_pool_leaves_no_file_open(pool):
     assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
+@pytest.mark.parametrize("last", ["a", "segfault", "hang", "exit", "killed"])
+def test_however_a_process_ends_its_links_are_removed(pool, last):
+    [before] = meet(pool, "links")
+    assert Path(before.value).is_dir()
+    meet(pool, last)
+    if last != "a":
+        assert not Path(before.value).exists()
+    pool.close()
+    assert not Path(before.value).exists()
+
+
+def test_process_removes_its_links_if_its_parent_is_gone(pool):
+    [outcome] = meet(pool, "links")
+    [child] = pool._idle
+    child._connection.close()
+    child._process.wait(timeout=60)
+    assert not Path(outcome.value).exists()
+
+
 def test_process_ends_quietly_if_its_parent_is_gone_before_it_is_ready():
     ours, theirs = Pipe()
     ours.close()

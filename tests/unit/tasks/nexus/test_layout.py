@@ -3,6 +3,8 @@
 import os
 import time
 from contextlib import closing
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -14,8 +16,10 @@ from hypothesis import strategies as st
 from tasks.nexus.errors import FileAbsent, NoSuchImage, NotReady, UnusableMaster
 from tasks.nexus.image_counter import ImageCounter
 from tasks.nexus.images import MasterImages
-from tasks.nexus.layout import MappedRange
+from tasks.nexus.layout import ImageBlock, Layout, MappedRange
+from tasks.nexus.links import LinkedFile
 from tasks.nexus.master import read_layout
+from tasks.nexus.opening import open_file
 from tests.support.masters import LIBVER, SHAPE, read_through, write_frames, write_link, write_virtual
 
 
@@ -450,3 +454,72 @@ def test_a_layout_of_links_knows_its_data_files(scan):
         write_frames(scan / "new.h5", 1, 2)
         (scan / "new.h5").replace(scan / "scan_1.h5")
         assert not images.is_current
+
+
+def write_one_image_files(folder, count):
+    for number in range(count):
+        with h5py.File(folder / f"scan_{number}.h5", "w", libver=LIBVER) as file:
+            file["data"] = np.full(SHAPE, number + 1, "u4")
+    files = [(slice(n, n + 1), f"scan_{n}.h5", "data", 1, slice(0, 1)) for n in range(count)]
+    write_virtual(folder / "scan.nxs", count, files)
+
+
+@pytest.mark.parametrize("resolve_first", [True, False])
+def test_a_file_for_each_image_is_opened_once(tmp_path, resolve_first):
+    write_one_image_files(tmp_path, 9)
+    opened = []
+
+    def open_and_count(path):
+        opened.append(Path(path).name)
+        return open_file(path)
+
+    with closing(MasterImages.of(str(tmp_path / "scan.nxs"), open_and_count)) as images:
+        if resolve_first:
+            images.resolve()
+        else:
+            assert [read_image(images, image) for image in range(9)] == list(range(1, 10))
+        assert opened == [f"scan_{number}.h5" for number in range(9)]
+        assert all(block.is_one_image for block in images.layout.blocks)
+        assert images.layout.is_by_frame
+        assert images.layout.mapped == (MappedRange(0, 9),)
+        assert [read_image(images, image) for image in range(9)] == list(range(1, 10))
+
+
+def test_a_block_is_replaced_at_a_cost_that_does_not_grow_with_their_number():
+    """41 s for 4000 files of one image, when each was sorted in anew."""
+    count = 4000
+    blocks = tuple(ImageBlock(number, 1, LinkedFile.itself(f"/d{number}.h5"), "data") for number in range(count))
+    layout = Layout("/m.h5", "/entry/data/data", blocks, SHAPE)
+    start = time.process_time()
+    for number in range(count):
+        block = layout.find(number)
+        layout = layout.with_blocks(block, [replace(block, frame=None)], {})
+        assert layout.is_by_frame
+        assert layout.mapped == (MappedRange(0, count),)
+    assert time.process_time() - start < 5  # s; ten times what it takes
+    assert layout.blocks == tuple(replace(block, frame=None) for block in blocks)
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_blocks_stay_in_the_order_of_their_images_whatever_replaces_one(data):
+    firsts = data.draw(st.lists(st.integers(0, 8), min_size=1, max_size=8).map(sorted))
+    counts = [data.draw(st.integers(1, 4)) for _ in firsts]
+    blocks = [
+        ImageBlock(first, count, LinkedFile.itself(f"/{number}.h5"), "data", is_whole=data.draw(st.booleans()))
+        for number, (first, count) in enumerate(zip(firsts, counts, strict=True))
+    ]
+    layout = Layout("/m.h5", "/entry/data/data", tuple(blocks), SHAPE)
+    known = (layout.mapped, layout.is_by_frame, layout.end)
+    assert known
+    block = data.draw(st.sampled_from(blocks))
+    cuts = data.draw(st.lists(st.integers(0, block.count), max_size=3).map(sorted))
+    parts = [(one, other) for one, other in pairwise(cuts) if one < other]
+    inner = [replace(block, first=block.first + one, count=other - one, dataset="inner") for one, other in parts]
+    changed = layout.with_blocks(block, inner, {"/x.h5": None})
+    expected = sorted([*(each for each in blocks if each != block), *inner], key=lambda each: each.first)
+    assert [each.first for each in changed.blocks] == [each.first for each in expected]
+    assert set(changed.blocks) == set(expected)
+    anew = Layout("/m.h5", "/entry/data/data", changed.blocks, SHAPE)
+    assert (changed.mapped, changed.is_by_frame, changed.end) == (anew.mapped, anew.is_by_frame, anew.end)
+    assert changed.read_from == {"/x.h5": None}

@@ -8,18 +8,21 @@ import pytest
 
 from tasks.simulation.file_groups import UnusableImages
 from tasks.simulation.scan_angles import read_step
+from tests.support.masters import write_link
 
 
 @pytest.fixture
 def master(tmp_path):
     """A function that writes a master whose sample depends on axes (name, angles), the innermost first."""
 
-    def write(*axes, units="deg", relative=False, as_array=False):
+    def write(*axes, units="deg", relative=False, as_array=False, entry="entry"):
         with h5py.File(tmp_path / "scan.nxs", "w") as file:
-            folder = "/entry/sample/transformations/"
+            for name, nx_class in ((entry, "NXentry"), (f"{entry}/sample", "NXsample")):
+                file.require_group(name).attrs["NX_class"] = np.bytes_(nx_class)
+            folder = f"/{entry}/sample/transformations/"
             names = [folder + name for name, _ in axes] + ["."]
             first = f"transformations/{axes[0][0]}" if relative and axes else names[0]
-            file["/entry/sample/depends_on"] = np.array([first.encode()]) if as_array else first
+            file[f"/{entry}/sample/depends_on"] = np.array([first.encode()]) if as_array else first
             for (name, angles), after in zip(axes, names[1:], strict=True):
                 axis = file.create_dataset(folder + name, data=angles)
                 axis.attrs["transformation_type"] = np.bytes_("rotation")
@@ -30,7 +33,7 @@ def master(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("layout", [{}, {"relative": True}, {"as_array": True}])
+@pytest.mark.parametrize("layout", [{}, {"relative": True}, {"as_array": True}, {"entry": "scan_2"}])
 def test_step_is_read_from_the_axis_that_turns(master, layout):
     path = master(("phi", [0.0] * 4), ("chi", 30.0), ("omega", [10.0, 55.0, 100.0, 145.0]), **layout)
     assert read_step(path, 4) == pytest.approx(45)
@@ -69,8 +72,18 @@ def test_axes_that_depend_on_each_other_in_a_circle_come_to_an_end(master, tmp_p
     path = master(("omega", [0.0, 1.0]))
     with h5py.File(path, "a") as file:
         file["/entry/sample/transformations/omega"].attrs["depends_on"] = "omega"
-    with pytest.raises(UnusableImages):
-        read_step(path, 2)
+    assert read_step(path, 2) == pytest.approx(1)
+
+
+def test_axes_may_stand_in_another_file(master, tmp_path):
+    write_link(tmp_path / "scan.nxs", "entry/sample", "meta.h5", "/entry/sample")
+    with h5py.File(tmp_path / "scan.nxs", "a") as file:
+        file["entry"].attrs["NX_class"] = np.bytes_("NXentry")
+    (tmp_path / "scan.nxs").rename(tmp_path / "linked.nxs")
+    with pytest.raises(UnusableImages, match=r"doesn't say how its crystal turns: .*meta\.h5"):
+        read_step(tmp_path / "linked.nxs", 3)
+    master(("omega", [0.0, 0.5, 1.0])).rename(tmp_path / "meta.h5")
+    assert read_step(tmp_path / "linked.nxs", 3) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,12 @@ def refusal(analyse, tmp_path):
     return refusal
 
 
-@pytest.fixture(autouse=True)
-def _short_second_look(monkeypatch):
+@pytest.fixture
+def _touched_long_ago(monkeypatch):
+    """Nobody can set the time at which a file was touched."""
     from tasks.diffraction.image_files import completeness
 
-    monkeypatch.setattr(completeness, "SECOND_LOOK_S", 0.05)
+    monkeypatch.setattr(completeness, "TOUCHED_S", 0.0)
 
 
 INCOMPLETE = {
@@ -73,6 +74,7 @@ INCOMPLETE = {
 }
 
 
+@pytest.mark.usefixtures("_touched_long_ago")
 @pytest.mark.parametrize(("name", "content", "reason"), [(n, *case) for n, case in INCOMPLETE.items()], ids=INCOMPLETE)
 def test_incomplete_file_is_waited_for_while_it_is_young_and_refused_when_it_is_old(name, content, reason, refusal):
     young, old = refusal(name, content, is_old=False), refusal(name, content)
@@ -109,19 +111,43 @@ def test_file_whose_date_is_in_the_future_is_young(analyse, tmp_path):
         analyse(str(file))
 
 
-def test_file_with_an_old_date_that_still_grows_is_waited_for(analyse, tmp_path, monkeypatch):
+def test_file_with_an_old_date_is_waited_for_until_nobody_has_touched_it_for_a_while(analyse, tmp_path, monkeypatch):
+    from tasks.diffraction.errors import ImageUnreadable
+    from tasks.diffraction.image_files import completeness
+
+    def sleep(_):
+        raise AssertionError("a DIALS process has better things to do")
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    file = tmp_path / "a_1.cbf"
+    file.write_bytes(CBF[:3000])
+    os.utime(file, (LONG_AGO, LONG_AGO))  # as a copy in the making may have it
+    with pytest.raises(PassingFault, match=r"can't read .* yet"):
+        analyse(str(file))
+    now = time.time()
+    monkeypatch.setattr(completeness.time, "time", lambda: now + completeness.TOUCHED_S)
+    with pytest.raises(ImageUnreadable, match="It was last written at 2023") as caught:
+        analyse(str(file))
+    assert not isinstance(caught.value, PassingFault)
+
+
+@pytest.mark.usefixtures("_touched_long_ago")
+def test_file_with_an_old_date_that_changes_while_it_is_looked_at_is_waited_for(analyse, tmp_path, monkeypatch):
     from tasks.diffraction.image_files import completeness
 
     file = tmp_path / "a_1.cbf"
     file.write_bytes(CBF[:3000])
     os.utime(file, (LONG_AGO, LONG_AGO))
+    find_missing = completeness.find_missing
 
-    def grow(seconds):
+    def look_then_grow(content):
+        missing = find_missing(content)
         with file.open("ab") as opened:
             opened.write(CBF[3000:3500])
         os.utime(file, (LONG_AGO, LONG_AGO))
+        return missing
 
-    monkeypatch.setattr(completeness.time, "sleep", grow)
+    monkeypatch.setattr(completeness, "find_missing", look_then_grow)
     with pytest.raises(PassingFault):
         analyse(str(file))
 

@@ -1,6 +1,7 @@
 """The write commands on a real database: what they write, and that doing them twice does no harm."""
 
 import re
+from pathlib import PurePosixPath
 
 import pytest
 from ispyb import sqlalchemy as models
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from blocks.errors import MessageRefused
 from blocks.ispyb_connection import transaction
+from tasks.ispyb_access.overviews.collections import find_by_path
 from tasks.ispyb_access.overviews.results import read_written_rows
 from tasks.ispyb_access.writing.commands.image_quality import PerImageResult, store_per_image_results, upsert
 from tests.support.ispyb_fixtures import every_database as database  # noqa: F401  # a fixture
@@ -263,6 +265,31 @@ def test_file_is_attached_to_a_collection_once(engine, run, add_collection, tmp_
     assert (str(attachment.path), attachment.type) == (f"{tmp_path}/spots.png", "snapshot")
 
 
+NEARLY_THE_SAME = ("run_e.log", "run_E.log", "run_é.log", "run_e.log ")
+
+
+def test_files_whose_names_are_nearly_the_same_are_attached_each(run, row, add_collection, tmp_path):
+    program, dcid = run("register_processing", program="fast_dp"), add_collection()
+    for name in NEARLY_THE_SAME:
+        (tmp_path / name).touch()
+    files = [{"file_name": name, "file_path": str(tmp_path)} for name in NEARLY_THE_SAME]
+    for command, owner, model in (
+        ("add_program_attachment", {"program_id": program}, models.AutoProcProgramAttachment),
+        ("add_datacollection_attachment", {"dcid": dcid}, models.DataCollectionFileAttachment),
+    ):
+        first, again = ([run(command, **owner, **file) for file in files] for _ in range(2))
+        assert first == again
+        written = [row(model, key) for key in first]
+        names = [one.get("fileName") or one["fileFullPath"].rpartition("/")[2] for one in written]
+        assert names == list(NEARLY_THE_SAME)
+
+
+def test_directories_whose_names_are_nearly_the_same_are_told_apart(engine, add_collection):
+    add_collection(imageDirectory="/dls/i03/lys/X1/")
+    dcid = add_collection(imageDirectory="/dls/i03/lys/x1/")
+    assert [found.dcid for found in find_by_path(engine, PurePosixPath("/dls/i03/lys/x1"))] == [dcid]
+
+
 def test_unknown_type_is_a_log_and_the_warning_says_so(run, row, add_collection, tmp_path, caplog):
     (tmp_path / "x.dat").touch()
     file = {"file_name": "x.dat", "file_path": str(tmp_path), "file_type": "movie"}
@@ -327,6 +354,55 @@ def test_centring_of_a_grid_is_written_and_replaced(engine, run, row, add_collec
             select(models.XrayCentringResult).where(models.XrayCentringResult.xrayCentringId == first)
         )
         assert (written.gridInfoId, written.maxVoxelX, written.maxVoxelY) == (grid, 2, 1)
+
+
+@pytest.fixture
+def centre(engine, run, add_collection, add_group):
+    """Centre one of three grids of a group, as they are counted from 0; return the centring's number."""
+    group = add_group(experimentType="Mesh")
+    dcids = [add_collection(dataCollectionGroupId=group) for _ in range(3)]
+    for dcid in dcids:
+        add_grid(engine, dcid)
+    return lambda number, *crystals, status="success": run(
+        "insert_xray_centring", dcid=dcids[number], type="2d", status=status, results=crystals
+    )
+
+
+def number_of_centrings(engine):
+    with engine.connect() as connection:
+        return len(connection.execute(select(models.XrayCentring.xrayCentringId)).all())
+
+
+def test_grids_of_a_group_without_crystals_have_a_centring_each(engine, centre):
+    first = {centre(number) for number in range(3)}
+    again = {centre(number) for _ in range(3) for number in range(3)}
+    assert (len(first), again <= first) == (3, True)
+    assert number_of_centrings(engine) == 3
+
+
+@pytest.mark.parametrize("crystals", [(), (CENTRE_2D,)])
+def test_empty_centrings_are_no_more_than_grids_in_whichever_order_they_come(engine, centre, crystals):
+    for _ in range(4):
+        centre(0)
+    for _ in range(3):
+        for number in (1, 2):
+            centre(number, *crystals)
+        centre(0)
+    assert number_of_centrings(engine) == (5 if crystals else 3)  # the first grid can't be told from those to come
+
+
+def test_only_grid_without_a_crystal_has_one_centring_beside_those_of_others(engine, centre):
+    keys = [centre(1, CENTRE_2D), centre(2, CENTRE_2D), centre(0)]
+    assert [centre(1, CENTRE_2D), centre(2, CENTRE_2D), centre(0)] == keys
+    assert len(set(keys)) == number_of_centrings(engine) == 3
+
+
+def test_empty_centring_replaces_the_crystals_of_its_grid(engine, centre):
+    centre(1)
+    first = centre(0, CENTRE_2D)
+    assert {centre(0), centre(0)} <= {first, first + 1}
+    with engine.connect() as connection:
+        assert connection.execute(select(models.XrayCentringResult.xrayCentringId)).all() == []
 
 
 def test_centring_that_found_nothing_is_a_failure(engine, run, add_collection):

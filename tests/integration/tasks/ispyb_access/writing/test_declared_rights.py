@@ -80,7 +80,7 @@ def test_each_right_that_is_declared_is_used(engine, facility, add_group, add_co
     unused = {}
     for name, one in {**COMMANDS, **BUFFER_COMMANDS}.items():
         needs = reduce(or_, (other.needs for other in one.sometimes), one.needs)
-        declared = dict.fromkeys(needs.looked_up | needs.asked, Right.SELECT)
+        declared = dict.fromkeys(needs.read, Right.SELECT)
         for rights in (needs.own, needs.if_granted):
             for table, right in rights.items():
                 declared[table] = declared.get(table, NONE) | right

@@ -6,10 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
-from ispyb import sqlalchemy as models
-from sqlalchemy import event, select
-from sqlalchemy.engine import make_url
-from sqlalchemy.orm import Session
+from sqlalchemy import event
 from sqlalchemy.pool import Pool
 from typer.testing import CliRunner
 
@@ -21,11 +18,11 @@ from flows.recipe.language.recipe import recipe_from_document
 from flows.resources import SiteResources
 from tasks.ispyb_access.overviews.results import read_written_rows
 from tasks.ispyb_access.reading.reader import read_data_collection
-from tasks.ispyb_access.schema.tables import METADATA
 from tasks.ispyb_access.writing.commands.image_quality import PerImageResult
 from tasks.ispyb_access.writing.fulfilment import answer_all, fulfil
-from tasks.ispyb_access.writing.grants.granted import granted_to, inactive_roles, not_executable
+from tasks.ispyb_access.writing.grants.granted import granted_to, inactive_roles
 from tasks.ispyb_access.writing.grants.needs import Right
+from tasks.ispyb_access.writing.grants.procedures import not_executable
 from tasks.ispyb_access.writing.procedures.procedure_writer import ProcedureWriter
 from tasks.ispyb_access.writing.requests import Request
 from tasks.ispyb_access.writing.writer import SqlWriter
@@ -33,41 +30,11 @@ from tasks.ispyb_connector.storing import store_in_ispyb
 from tasks.step.runner import try_step
 from tests.support import ispyb_roles
 from tests.support.dev_mariadb import only_mariadb
-from tests.support.ispyb_procedures import make_procedures
 
 pytestmark = [only_mariadb, pytest.mark.filterwarnings("ignore:Call to deprecated function stored_results")]
 
 TABLES = {"as for long": ispyb_roles.OLD, "as now": ispyb_roles.NEW, "as now, with UPDATE": ispyb_roles.WITH_UPDATE}
 TWO_USERS, ONE_USER, WRITER_ONLY = "two users", "one user", "the writer only"
-
-
-@pytest.fixture(scope="session")
-def made():
-    """The databases that have their procedures."""
-    return set()
-
-
-@pytest.fixture
-def ispyb(settings, mariadb, made):
-    """The test's database, as its owner; it has procedures."""
-    url = make_url(settings.ispyb_url)
-    if url.database not in made:
-        make_procedures(mariadb, url.database)
-        made.add(url.database)
-    return url
-
-
-@pytest.fixture
-def users(mariadb, ispyb):
-    """Make the users anew, by the rights of the role that writes; return their URLs."""
-
-    def make(tables=ispyb_roles.NEW):
-        if "plaza_ledger" not in tables:
-            mariadb.execute("DROP TABLE IF EXISTS ispyb.plaza_ledger")  # which these users may neither have nor make
-        return ispyb_roles.make_users(mariadb, ispyb, tables)
-
-    yield make
-    mariadb.execute("DROP USER IF EXISTS zocalo@'127.0.0.1', reader@'127.0.0.1', one_user@'127.0.0.1'")
 
 
 @pytest.fixture
@@ -118,29 +85,6 @@ def store():
 def results(outcome):
     assert outcome.refused == []
     return [send.payload["result"] for send in outcome.sent if send.output == "output"]
-
-
-@pytest.fixture
-def grid(engine, add_group, add_collection):
-    """A data collection of a grid; its dcid, its group, and the grid's id."""
-    group = add_group(experimentType="Mesh")
-    dcid = add_collection(dataCollectionGroupId=group, numberOfImages=20)
-    with Session(engine) as session:
-        info = models.GridInfo(dataCollectionId=dcid, steps_x=5, steps_y=4)
-        session.add(info)
-        session.commit()
-        return dcid, group, info.gridInfoId
-
-
-@pytest.fixture
-def rows(engine):
-    def rows(table, *columns):
-        chosen = METADATA.tables[table]
-        statement = select(*(chosen.c[name] for name in columns)).order_by(*chosen.primary_key.columns)
-        with engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(statement)]
-
-    return rows
 
 
 CRYSTAL = {"centre_of_mass": [2.5, 1.25], "max_voxel": [2, 1], "n_voxels": 4, "total_count": 700, "status": "ok"}
@@ -262,11 +206,64 @@ class TestJobs:
         made = [results(await store(settings, wanted, {})) for _ in range(2)]
         assert (len(rows("ProcessingJob", "processingJobId")), made[0] == made[1]) == (jobs, jobs == 1)
 
+    @pytest.mark.parametrize("text", ["I/σ(I) above 1", "é 🧊", "w" * 300])
+    async def test_a_text_that_gives_way_is_found_as_it_was_written(
+        self, text, settings_of, store, add_collection, rows
+    ):
+        wanted, settings = job_of(add_collection(), comment=text, displayname=text), settings_of()
+        first, again = [results(await store(settings, wanted, {})) for _ in range(2)]
+        assert first == again
+        assert len(rows("ProcessingJob", "processingJobId")) == 1
+
+    async def test_a_job_whose_texts_are_nearly_the_same_is_another(self, settings_of, store, add_collection, rows):
+        dcid, settings = add_collection(), settings_of()
+        texts = ("as asked", "As asked", "as asked ")
+        made = [results(await store(settings, job_of(dcid, comment=text), {})) for text in (*texts, *texts)]
+        assert made[:3] == made[3:]
+        assert rows("ProcessingJob", "comments") == [(text,) for text in texts]
+
     async def test_a_job_with_other_parameters_or_images_is_another(self, settings_of, store, add_collection, rows):
         dcid, settings = add_collection(), settings_of()
         changes = [{}, {"parameters": []}, {"sweeps": []}, {"comment": None}, {"recipe": "autoprocessing-fast-dp"}]
         made = {results(await store(settings, job_of(dcid, **change), {}))[0] for change in (*changes, *changes)}
         assert len(made) == len(changes) == len(rows("ProcessingJob", "processingJobId"))
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"parameters": {"resolution": "1.2 Å", "text": "σ"}}, "expected characters of latin1.* seen 'σ'"),
+            ({"parameters": {"σ": "1"}}, "expected characters of latin1.* seen 'σ'"),
+            ({"parameters": {"text": "a\0b"}}, "parameterValue: expected text without NULs"),
+            ({"recipe": "a\0b"}, "recipe: expected text without NULs"),
+            ({"sweeps": [{"DCID": 4711, "start": 1, "end": 2}]}, "ISPyB has no data collection 4711"),
+            ({"sweeps": [{"DCID": 1, "start": 1, "end": 2**31}]}, "endImage: expected a number up to"),
+        ],
+    )
+    @pytest.mark.parametrize("site", [TWO_USERS, WRITER_ONLY])
+    async def test_a_job_that_can_not_be_whole_is_not_begun(
+        self, site, changes, expected, settings_of, store, add_collection, rows
+    ):
+        outcome = await store(settings_of(site), job_of(add_collection(), **changes), {})
+        ((_, error),) = outcome.refused
+        assert isinstance(error, MessageRefused)
+        assert re.search(f"^create_ispyb_job .*{expected}", str(error))
+        assert rows("ProcessingJob", "processingJobId") == []
+
+    async def test_a_job_that_is_left_behind_is_named(self, settings_of, store, add_collection, rows, mariadb, caplog):
+        settings = settings_of()
+        refuse = "FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no sweeps today'"
+        mariadb.execute(f"CREATE TRIGGER ispyb.no_sweeps BEFORE INSERT ON ispyb.ProcessingJobImageSweep {refuse}")
+        try:
+            outcome = await store(settings, job_of(add_collection()), {})
+        finally:
+            mariadb.execute("DROP TRIGGER ispyb.no_sweeps")
+        ((_, error),) = outcome.refused
+        ((job,),) = rows("ProcessingJob", "processingJobId")
+        assert "no sweeps today" in str(error)
+        assert str(error).endswith(
+            f"; ProcessingJob {job} stays in ISPyB without all of its parameters and sweeps: don't run it"
+        )
+        assert f"ProcessingJob {job} stays in ISPyB" in caplog.text
 
     async def test_a_job_is_changed(self, settings_of, store, add_collection, rows):
         settings = settings_of()
@@ -480,8 +477,77 @@ class TestCheck:
     def test_what_a_single_user_lacks_is_told_of_both_its_tasks(self, settings_of, monkeypatch):
         told = self.check(settings_of(WRITER_ONLY), monkeypatch)
         assert told.exit_code == 1
-        assert re.search(r"^insert_xray_centring .*looking things up by procedures: retrieve_dc, ", told.output, re.M)
+        assert re.search(r"^insert_xray_centring  +no dcid-group  .* by procedures: retrieve_dc$", told.output, re.M)
         assert "zocalo@127.0.0.1 may not read all that is read" in told.output
+
+    @pytest.mark.parametrize("choice", [0, -1])
+    def test_what_it_tells_to_grant_is_all_that_lacks(self, choice, settings_of, monkeypatch, mariadb):
+        """By either choice, each command can be carried out then."""
+        settings = settings_of(TWO_USERS, ispyb_roles.OLD)
+        told = self.check(settings, monkeypatch)
+        advice = re.findall(r"Have (?:its|the) administrator do: (.*)", told.output)
+        statements = [one for each in advice for one in each.split(" -- or: ")[choice].rstrip(".").split("; ")]
+        (read,) = re.findall(r"may not read all that is read: (.*)", told.output)
+        assert all(one.startswith("GRANT ") for one in statements)
+        mariadb.execute(*statements, *read.split("; "))
+        told = self.check(settings, monkeypatch)
+        assert (told.exit_code, "not at all" in told.output, "GRANT" in told.output) == (0, False, False)
+
+    def test_who_writes_by_procedures_only_is_told_of_those(self, settings_of, monkeypatch, mariadb):
+        settings = settings_of().model_copy(update={"ispyb_writer": "procedures"})
+        mariadb.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ispyb.* TO zocalo@'127.0.0.1'")
+        told = self.check(settings, monkeypatch)
+        ways = dict(re.findall(r"^(\w+)  +(.*)$", told.output, re.MULTILINE))
+        assert told.exit_code == 1
+        assert ways["add_program_message"] == "by procedures: upsert_processing_program_message"
+        assert ways["insert_pdb_files"] == ways["register_processing"] == "not at all"
+        assert "insert_pdb_files can't be written. No procedure does that: nothing writes PDB files" in told.output
+        assert re.search(
+            r"^register_processing can't .*: GRANT EXECUTE .*`upsert_processing_program_v2`", told.output, re.M
+        )
+
+    @pytest.mark.parametrize(
+        ("procedure", "command", "given"),
+        [
+            ("upsert_quality_indicators", "store_per_image_analysis_results", "known images"),
+            ("retrieve_dc", "create_ispyb_job", "no sweeps"),
+            ("retrieve_dc_group_v2", "insert_data_collection", "no session_id"),
+        ],
+    )
+    def test_what_only_some_need_is_told_of_those(self, procedure, command, given, settings_of, monkeypatch, mariadb):
+        settings = settings_of(WRITER_ONLY)
+        mariadb.execute(f"REVOKE EXECUTE ON PROCEDURE ispyb.{procedure} FROM {ispyb_roles.PROCESSING}")
+        told = self.check(settings, monkeypatch)
+        assert re.search(rf"^{command}  +{given}  +not at all", told.output, re.M)
+        assert re.search(
+            rf"^{command} \({given}\) can't .*GRANT EXECUTE ON PROCEDURE .*`{procedure}`", told.output, re.M
+        )
+
+    def test_procedure_of_another_version_is_not_called(self, ispyb, settings_of, monkeypatch, mariadb, made):
+        made.discard(ispyb.database)
+        name = "upsert_processing_program_message"
+        mariadb.execute(f"USE ispyb; CREATE OR REPLACE PROCEDURE {name}(INOUT p_id INT, a INT, b INT) SELECT 1")
+        told = self.check(settings_of(), monkeypatch)
+        assert re.search(r"^add_program_message  +not at all", told.output, re.M)
+        assert f"Procedure {name} has 3 parameters, not 5" in told.output
+
+    def test_ledger_that_can_be_made_does_not_lack(self, settings_of, monkeypatch, mariadb):
+        settings = settings_of()
+        mariadb.execute("GRANT CREATE ON ispyb.* TO zocalo@'127.0.0.1'")
+        assert "There is no ledger" not in self.check(settings, monkeypatch).output
+
+    def test_what_could_not_be_found_again_is_told(self, settings_of, monkeypatch):
+        blind = {**ispyb_roles.NEW, "XrayCentring": "SELECT, INSERT", "XrayCentringResult": "INSERT"}
+        told = self.check(settings_of(TWO_USERS, blind), monkeypatch)
+        assert "insert_xray_centring can't find what was written before" in told.output
+        assert "GRANT SELECT ON `ispyb`.`XrayCentring` TO 'reader'@'127.0.0.1'" in told.output
+
+    def test_role_without_which_one_may_not_come_in_is_told(self, settings_of, monkeypatch, mariadb):
+        settings = settings_of()
+        mariadb.execute("SET DEFAULT ROLE NONE FOR zocalo@'127.0.0.1'")
+        told = self.check(settings, monkeypatch)
+        assert told.exit_code != 0
+        assert "SET DEFAULT ROLE `ispyb_processing` FOR 'zocalo'@'127.0.0.1'" in f"{told.output}{told.exception}"
 
 
 class TestReading:
@@ -521,7 +587,7 @@ class TestGrants:
             mariadb.execute(f"GRANT SELECT ON ispyb.AdminVar TO {user}")  # or it can't come in
         granted = granted_to(engine)
         held = [right for right in Right if granted.may(right, "XrayCentringResult")]
-        assert (", ".join(str(right) for right in held), not not_executable(engine, ["upsert_processing_job"])) == (
+        assert (", ".join(str(right) for right in held), not not_executable(engine, {"upsert_processing_job": 6})) == (
             expected
         )
         engine.dispose()

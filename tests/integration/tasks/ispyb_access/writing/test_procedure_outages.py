@@ -8,6 +8,7 @@ from blocks.ispyb_connection import open_engine
 from tasks.ispyb_access.writing.commands import COMMANDS
 from tasks.ispyb_access.writing.procedures.procedure_writer import ProcedureWriter
 from tests.support.dev_mariadb import only_mariadb
+from tests.support.ispyb_commands import carry_out
 
 pytestmark = only_mariadb
 
@@ -29,7 +30,7 @@ def call(writer):
 
 def test_database_without_the_procedures_is_told_at_once(writer):
     with pytest.raises(ConfigurationError, match=r"add_program_message \(program_id 1\): .*lacks a procedure.*=sql"):
-        call(writer)
+        carry_out(writer, "add_program_message", program_id=1, severity="INFO")
 
 
 def test_frozen_server_does_not_hang_the_writer(writer, mariadb):
