@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tasks.nexus.axes import chain_of_axes
 from tasks.nexus.errors import NotReady, UnusableMaster
 from tasks.nexus.master import find_entry
-from tasks.nexus.tree import Found, MasterTree
+from tasks.nexus.tree import MasterTree
 
 DETECTOR = ("sensor_thickness", "sensor_material")
 MODULE = ("data_origin", "data_size", "fast_pixel_direction", "slow_pixel_direction")
@@ -48,7 +49,7 @@ def _lacks(tree: MasterTree) -> Iterator[str]:
         yield _lacks_group(detector, "NXdetector_module")
     for module in modules:
         yield from _lacks_fields(tree, module, MODULE)
-        yield from _breaks(tree, tree.get(f"{module}/fast_pixel_direction"))
+        yield from _breaks(tree, module, "fast_pixel_direction")
 
 
 def _lacks_axes(tree: MasterTree, entry: str) -> Iterator[str]:
@@ -57,22 +58,15 @@ def _lacks_axes(tree: MasterTree, entry: str) -> Iterator[str]:
         yield _lacks_group(entry, "NXsample")
         return
     yield from _lacks_fields(tree, sample, ("depends_on",))
-    named = tree.get(f"{sample}/depends_on")
-    if named is not None and named.text and named.text != ".":
-        axis = tree.get(named.text, tree.get(sample))
-        if axis is None:
-            yield f"{sample}/depends_on names {named.text}, which isn't there"
-        yield from _breaks(tree, axis)
+    yield from _breaks(tree, sample, "depends_on")
 
 
-def _breaks(tree: MasterTree, axis: Found | None) -> Iterator[str]:
+def _breaks(tree: MasterTree, group: str, name: str) -> Iterator[str]:
     """Say where a chain of axes breaks, each of which names the next one."""
-    seen: set[str] = set()
-    while axis is not None and (named := axis.attribute("depends_on")) and named != "." and named not in seen:
-        seen.add(named)
-        place, axis = axis.object.name, tree.get(named, axis)
-        if axis is None:
-            yield f"the axis {place} depends on {named}, which isn't there"
+    for beside, named in chain_of_axes(tree, group, name):
+        if tree.get(named, beside) is None:
+            place = group if beside.is_group else beside.object.name
+            yield f"{place} depends on {named}, which isn't there"
 
 
 def _lacks_fields(tree: MasterTree, group: str, names: tuple[str, ...]) -> Iterator[str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from tasks.nexus.axes import chain_of_axes
 from tasks.nexus.errors import NotReady
 from tasks.nexus.master import find_entry
 from tasks.nexus.opening import faults_at, in_the_making
@@ -21,7 +20,9 @@ def count_scanned(master: str) -> int | None:
         The master can't be read.
     """
     with MasterTree(master) as tree:
-        axes = list(_axes(tree))
+        sample = tree.first_of(find_entry(tree), "NXsample")
+        places = [tree.get(name, beside) for beside, name in chain_of_axes(tree, sample, "depends_on")]
+        axes = [axis for axis in places if axis is not None and not axis.is_group]
         axis = _find_scanned(axes)
         if axis is None or not axis.object.shape or len(axis.object) < 2:
             return None
@@ -43,19 +44,3 @@ def _varies(axis: Found) -> bool:
     with faults_at(axis.holder):
         values = axis.object[()]
         return values.ndim == 1 and bool((values != values[:1]).any())
-
-
-def _axes(tree: MasterTree) -> Iterator[Found]:
-    """Yield the axes that turn and move the sample, each of which names the next one."""
-    sample = tree.first_of(find_entry(tree), "NXsample")
-    group = tree.get(sample) if sample else None
-    start = tree.get("depends_on", group) if group else None
-    beside, named = group, start.text if start else None
-    seen: set[str] = set()
-    while named and named != "." and named not in seen:
-        seen.add(named)
-        axis = tree.get(named, beside)
-        if axis is None or axis.is_group:
-            return
-        yield axis
-        beside, named = axis, axis.attribute("depends_on")

@@ -60,11 +60,11 @@ def test_a_whole_master_lacks_nothing(master):
         ("entry/instrument/beam", "/entry/instrument has no group of class NXbeam"),
         ("entry/instrument/detector", "/entry/instrument has no group of class NXdetector"),
         ("entry/instrument/detector/sensor_material", "/entry/instrument/detector/sensor_material isn't there"),
-        ("entry/sample/omega", "/entry/sample/depends_on names omega, which isn't there"),
-        ("entry/sample/chi", "the axis /entry/sample/omega depends on chi, which isn't there"),
+        ("entry/sample/omega", "/entry/sample depends on omega, which isn't there"),
+        ("entry/sample/chi", "/entry/sample/omega depends on chi, which isn't there"),
         (
             "entry/instrument/detector/offset",
-            "the axis /entry/instrument/detector/module/fast_pixel_direction depends on "
+            "/entry/instrument/detector/module/fast_pixel_direction depends on "
             "/entry/instrument/detector/offset, which isn't there",
         ),
     ],
