@@ -28,11 +28,13 @@ class Channel:
         Called with each message that is taken.
     is_full
         No more should be sent for now.
+    has_told_end
+        Who takes the messages has heard that there are no more.
     """
 
     def __init__(self, feeders: int, capacity: int = CAPACITY) -> None:
         self.on_take: Callable[[Message], None] = _note_nothing
-        self.is_full = False
+        self.is_full = self.has_told_end = False
         self._messages: deque[Message] = deque()
         self._capacity = capacity
         self._feeders = feeders
@@ -68,15 +70,10 @@ class Channel:
         self._feeders -= 1
         self._news.set()
 
-    @property
-    def is_over(self) -> bool:
-        """There's no message, and none can come."""
-        return not self._messages and self._feeders <= 0 and not self._timers
-
     async def has_more(self) -> bool:
         """Wait for a message or for the end, and tell whether there's a message."""
         while not self._messages:
-            if self.is_over:
+            if self._feeders <= 0 and not self._timers:
                 return False
             self._news.clear()
             await self._news.wait()
@@ -87,6 +84,7 @@ class Channel:
 
     async def __anext__(self) -> Message:
         if not self._messages and not await self.has_more():
+            self.has_told_end = True
             raise StopAsyncIteration
         message = self._messages.popleft()
         if self.is_full and len(self._messages) < self._capacity:

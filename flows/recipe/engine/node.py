@@ -102,12 +102,12 @@ class NodeRun:
         """Feed the step all messages of the inbox, to the inbox's end.
 
         A step that breaks loses what it holds to its retries or to the dead letters, and is started again for the rest.
-        One that breaks when it has all, such as a fan-in that can't give its answer, refuses it by one dead letter.
+        One that breaks after its inbox's end, such as a fan-in without its answer, loses it to one dead letter.
         What it doesn't speak of is left undone.
         """
         while await self._channel.has_more():
             context = self._context(recipe_run, resources)
-            taken_before = self._taken
+            taken_before, self._channel.has_told_end = self._taken, False
             try:
                 async with aclosing(run_step(self.step, self._channel, context)) as results:
                     async for result in results:
@@ -127,7 +127,7 @@ class NodeRun:
                     await anext(self._channel)
                 if self._held:  # what it has given up is tried again, or refused
                     self._gave_up_in_vain = False
-                is_of_all = len(self._held) > 1 and self._channel.is_over
+                is_of_all = len(self._held) > 1 and self._channel.has_told_end
                 for message in [*self._held.values()]:
                     self._refuse(message, error, is_of_all=is_of_all)
             else:
