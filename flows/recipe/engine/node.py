@@ -13,16 +13,15 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from msgspec import structs
-
 from blocks.errors import NodeRefused
 from flows.recipe.engine.channel import Channel
 from flows.recipe.engine.exchange import Exchange
 from flows.recipe.engine.outputs import Outputs
 from flows.recipe.engine.routing import Routes
+from flows.recipe.engine.undone import Undone
 from flows.recipe.run_record.entries import HistoryEntry
 from flows.recipe.run_record.progress import NodeProgress
-from tasks.step import ABORT, Message, Send, Step, StepContext
+from tasks.step import Message, Send, Step, StepContext
 from tasks.step.resources import Resources
 from tasks.step.runner import Handled, read_parameters, run_step
 
@@ -85,12 +84,10 @@ class NodeRun:
         self._channel, self._exchange = channel, exchange
         self._error_targets, self._keep_dead_letter = error_targets, keep_dead_letter
         self._outputs = Outputs(step, routes)
-        self._given_up: dict[int, str] = {}
-        self._gave_up_in_vain = False
-        self._told_of: list[tuple[list[int], str, str]] = []
         self._stands_for_all: RefusedMessage | None = None
         self._others: list[int] = []
         self._held: dict[int, Message] = {}
+        self._undone = Undone(number, step, progress, exchange, self._outputs, self._held)
         self._failures: Counter[int] = Counter()
         self.history: defaultdict[int, list[HistoryEntry]] = defaultdict(list)
         self._taken = 0
@@ -126,15 +123,15 @@ class NodeRun:
                 if self._taken == taken_before:  # one message is taken all the same, or this would go on for ever
                     await anext(self._channel)
                 if self._held:  # what it has given up is tried again, or refused
-                    self._gave_up_in_vain = False
+                    self._undone.break_down()
                 is_of_all = len(self._held) > 1 and self._channel.has_told_end
                 for message in [*self._held.values()]:
                     self._refuse(message, error, is_of_all=is_of_all)
             else:
-                self._leave_held()
+                self._undone.leave_held()
         self._leave_with_refused()
-        self._leave_told_of()
-        self._miss_answer()
+        self._undone.leave_told_of()
+        self._undone.miss_answer()
 
     def note_no_message(self) -> None:
         """Say what is missing, if anything is, where the run ended and no message ever came."""
@@ -146,13 +143,12 @@ class NodeRun:
         except NodeRefused as error:  # there's no answer for its sake either
             reason = str(error)
         if reason:
-            self._note_without_answer(reason)
+            self._undone.note_without_answer(reason)
 
     def _take(self, message: Message) -> None:
         self._taken += 1
         self._held[message.number] = message
-        if self._given_up:
-            self._given_up.pop(message.number, None)  # tried again
+        self._undone.try_again(message.number)
         if message.number not in self._failures:
             self.progress.received += 1
 
@@ -162,11 +158,11 @@ class NodeRun:
         if isinstance(result, Send):
             sends, cause, completed = (result,), result.follows, result.completes
             if self._outputs.gives_up(result.output):
-                return self._give_up(result)
+                return self._undone.give_up(result)
         else:
             sends, cause, completed = result.sends, result.message, (result.message,)
-            if self._gives_up_in_vain(sends):
-                return self._give_up_message(result)
+            if self._undone.gives_up_in_vain(sends):
+                return self._undone.give_up_message(result)
         held, done = self._held, []
         for message in completed:
             if message.number in held:
@@ -176,109 +172,20 @@ class NodeRun:
             held.pop(number, None)
         return full
 
-    def _gives_up_in_vain(self, sends: Iterable[Send]) -> bool:
-        is_in_vain = False
-        for send in sends:  # each, as undeclared outputs are told of
-            is_in_vain |= self._outputs.gives_up(send.output) and not self._outputs.leads(send.output)
-        return is_in_vain
-
-    def _give_up_message(self, result: Handled) -> Channel | None:
-        """Pass on what a message step sends that gives its message up, which nobody hears, and leave that undone."""
-        full = self._exchange.send(self.number, result.sends, result.message, (), self.progress.sent)
-        self._leave_undone([result.message], self._gave_up_reason(is_heard=False))
-        return full
-
-    def _give_up(self, abort: Send) -> Channel | None:
-        """Pass on that a stream step gives up, and hold on to what it has gathered, whatever it says of that.
-
-        What it was done with a moment ago, without an answer, belongs to that, unless it says itself what is left. A
-        later answer may complete it.
-        """
-        if not self._has_left:
-            self._held |= {message.number: message for message in self._exchange.take_back(self.number)}
-        is_heard = self._outputs.leads(abort.output)
-        self._gave_up_in_vain |= not is_heard
-        self._given_up |= dict.fromkeys(self._held, self._gave_up_reason(is_heard=is_heard))
-        # The answer to the first that was gathered, which is the same when all come again: it's told once
-        is_left = abort.follows is not None and abort.follows.number not in self._held
-        gathered = abort.completes or (() if is_left else tuple(self._held.values()))
-        first = min(gathered, key=lambda message: message.number, default=abort.follows)
-        environment = abort.follows.environment if abort.follows and abort.environment is None else abort.environment
-        told = structs.replace(abort, output=ABORT if not is_heard else abort.output, environment=environment)
-        full = self._exchange.send(self.number, [told], first, (), self.progress.sent)
-        if not self._held:
-            self._miss_answer()
-        return full
-
-    @property
-    def _has_left(self) -> bool:
-        """Some of the node's messages are left undone, by the step's own word or for its silence."""
-        return bool(self.progress.left or self._told_of)
-
-    def _miss_answer(self) -> None:
-        """Say that a step has given up in vain where nothing that it leaves would bring its answer."""
-        if self._gave_up_in_vain and not self._has_left and not self.progress.without_answer:
-            done = f"it was done with {self.progress.messages_done} messages before, which don't come by themselves"
-            self._note_without_answer(f"{self._gave_up_reason(is_heard=False)}; {done}")
-
-    def _gave_up_reason(self, *, is_heard: bool) -> str:
-        reason = f"the step {self.step.name} has given up"
-        return reason if is_heard else f"{reason}, and its output {ABORT} leads nowhere"
-
     def _finish(self, messages: Iterable[Message]) -> None:
         done = [
             message
             for message in messages
-            if message.number not in self._given_up and self._held.pop(message.number, None) is not None
+            if not self._undone.is_given_up(message.number) and self._held.pop(message.number, None) is not None
         ]
         if done:
             self._exchange.note_done(self.number, done)
-
-    def _leave_undone(self, messages: Iterable[Message], reason: str, told_on: str | None = None) -> None:
-        """Have messages wait until the run is taken up again."""
-        left = [message.number for message in messages if self._held.pop(message.number, None) is not None]
-        if left and told_on is not None and self._outputs.leads(told_on):
-            self._told_of.append((left, reason, told_on))  # it may say so yet
-        elif left:
-            self._note_left(left, reason)
-
-    def _leave_told_of(self) -> None:
-        """Leave undone what the step says that it has told of, now that it's known whether it has."""
-        sent = self.progress.sent
-        for left, reason, told_on in self._told_of:
-            is_heard = sent[told_on] > 0 or (told_on == self.step.default_output and sent[""] > 0)
-            self._note_left(left, reason, is_heard=is_heard)
-        self._told_of.clear()
-
-    def _leave_held(self) -> None:
-        """Leave undone what a step still holds when it has ended."""
-        silent = f"the step {self.step.name} has ended without saying what became of them"
-        reasons: defaultdict[str, list[int]] = defaultdict(list)
-        for number in self._held:
-            reasons[self._given_up.get(number, silent)].append(number)
-        self._held.clear()
-        in_vain = self._gave_up_reason(is_heard=False)
-        for reason, left in reasons.items():
-            is_heard = reason not in {silent, in_vain}
-            self.progress.gave_up |= reason == in_vain
-            self._note_left(left, reason, is_heard=is_heard)
-
-    def _note_without_answer(self, reason: str) -> None:
-        logger.error("%s", reason)
-        self.progress.without_answer = reason
-        self._exchange.leave_undone(self.number, (), reason, is_heard=False)
-
-    def _note_left(self, numbers: Sequence[int], reason: str, *, is_heard: bool = False) -> None:
-        level = logging.INFO if is_heard else logging.ERROR
-        logger.log(level, "%d messages are left undone: %s", len(numbers), reason)
-        self.progress.leave_undone(len(numbers), reason, is_heard=is_heard)
-        self._exchange.leave_undone(self.number, numbers, reason, is_heard=is_heard)
 
     def _leave_with_refused(self) -> None:
         """Leave undone what waits with the message that was refused for all, and have its dead letter say how many."""
         if self._stands_for_all is not None and self._others:
             self._keep(replace(self._stands_for_all, others=len(self._others)))
-            self._note_left(self._others, f"they wait with message {self._stands_for_all.message.number}")
+            self._undone.note_left(self._others, f"they wait with message {self._stands_for_all.message.number}")
             self._others = []
 
     def _refuse(self, message: Message, error: BaseException, *, is_of_all: bool = False) -> None:
@@ -340,7 +247,7 @@ class NodeRun:
             done=_in_this_thread(lambda message: self._finish([message])),
             sent_before=dict(progress.sent),
             logger=logging.getLogger(f"tasks.{self.step.name}"),
-            leave_undone=_in_this_thread(self._leave_undone),
+            leave_undone=_in_this_thread(self._undone.leave),
         )
 
 
