@@ -20,6 +20,7 @@ from uuid import uuid4
 from blocks.analysis_cluster import AnalysisClusterUnavailable
 from blocks.errors import PassingFault, PlazaError
 from blocks.retrying import Pauses, retry
+from tasks.diffraction.chunking import LARGEST_CHUNK, chunk_size
 from tasks.diffraction.deaths import DeathsInARow
 from tasks.diffraction.errors import DialsUnavailable
 from tasks.diffraction.requests import (
@@ -39,8 +40,6 @@ from tasks.step.identity import current_identity
 if TYPE_CHECKING:
     from distributed import Client
 
-CHUNK_S = 0.25  # a Dask task costs 2 ms, or 15 ms if it's waited for: little of this; and people watch results come
-LARGEST_CHUNK = 16  # what is analysed again if its worker is lost
 CHUNKS_PER_WORKER = 2
 """Chunks in flight for each worker: one at work, and the next at hand when it's done."""
 IMAGE_RETRIES = Retries(tries=8, longest_pause_s=16.0)
@@ -69,32 +68,6 @@ class MessageRequest:
 
     message: Message
     request: DiffractionRequest
-
-
-def chunk_size(waiting: int, workers: int, seconds_per_image: float | None) -> int:
-    """Choose how many of the waiting images go into the next chunk.
-
-    As many as take CHUNK_S, but never so many that some workers are idle at the end while another has a full chunk.
-
-    Parameters
-    ----------
-    waiting
-        Images that wait.
-    workers
-        Workers of the cluster.
-    seconds_per_image
-        As measured; None before the first result.
-
-    >>> chunk_size(100, workers=2, seconds_per_image=0.02), chunk_size(1, workers=2, seconds_per_image=0.02)
-    (12, 1)
-    >>> chunk_size(8, workers=2, seconds_per_image=0.02), chunk_size(100, workers=2, seconds_per_image=2.0)
-    (2, 1)
-    """
-    if seconds_per_image is None:
-        return 1
-    fitting = round(CHUNK_S / max(seconds_per_image, 1e-4))
-    fair = math.ceil(waiting / (2 * workers))
-    return max(1, min(fitting, fair, LARGEST_CHUNK))
 
 
 class FanOut:

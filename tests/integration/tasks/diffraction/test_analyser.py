@@ -136,7 +136,7 @@ def test_image_is_analysed_once_it_has_been_written(pictures, analyser, ask, tmp
 @pytest.fixture
 def ask():
     """Analyse in a DIALS process: reader and writer of one HDF5 file must not be one process."""
-    from tasks.diffraction.child import ChildPool
+    from tasks.diffraction.child_pool import ChildPool
     from tasks.diffraction.requests import ImageRequest, Success
 
     pool = ChildPool()

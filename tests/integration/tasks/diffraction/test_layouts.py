@@ -11,7 +11,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 
-from tasks.diffraction.child import ChildPool
+from tasks.diffraction.child_pool import ChildPool
 from tasks.diffraction.requests import AnalysisParameters, Failure, ImageRequest, PreviewRequest, Success
 
 pytestmark = pytest.mark.dials

@@ -11,7 +11,7 @@ import hdf5plugin  # noqa: F401 - lets HDF5 read bitshuffle-LZ4
 import numpy as np
 import pytest
 
-from tasks.diffraction.child import ChildPool
+from tasks.diffraction.child_pool import ChildPool
 from tasks.diffraction.errors import ImageAwaited
 from tasks.diffraction.requests import AnalysisParameters, ImageRequest, Success
 from tasks.nexus.errors import NotReady

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tasks.diffraction import child, deaths
-from tasks.diffraction.child import ChildPool
 from tasks.diffraction.child_main import serve
+from tasks.diffraction.child_pool import ChildPool
 from tasks.diffraction.errors import DialsUnavailable
 from tasks.diffraction.requests import Failure, PreviewRequest, Success
 from tasks.step import USUAL_RETRIES

@@ -10,8 +10,9 @@ from blocks.analysis_cluster import AnalysisClusterUnavailable
 from blocks.errors import MessageRefused
 from blocks.retrying import Pauses
 from tasks.diffraction import deaths, fan_out
+from tasks.diffraction.chunking import LARGEST_CHUNK, chunk_size
 from tasks.diffraction.errors import DialsUnavailable
-from tasks.diffraction.fan_out import LARGEST_CHUNK, AnalysisFailed, FanOut, ImageNotReady, chunk_size
+from tasks.diffraction.fan_out import AnalysisFailed, FanOut, ImageNotReady
 from tasks.diffraction.requests import AnalysisParameters, ChunkAnswer, Failure, ImageRequest, Poison, Success
 from tasks.file_version import FileVersion
 from tasks.logs.line import LogLine
