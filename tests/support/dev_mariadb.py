@@ -54,11 +54,14 @@ class DevMariaDB:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Have it hang: it takes connections, or rather the system does, but doesn't answer."""
-        os.kill(self._process(), signal.SIGSTOP)
+        process = self._process()
+        os.kill(process, signal.SIGSTOP)
         try:
+            while not _is_stopped(process):  # a thread that is at work may go on for a moment, and answer
+                time.sleep(0.001)
             yield
         finally:
-            os.kill(self._process(), signal.SIGCONT)
+            os.kill(process, signal.SIGCONT)
 
     def execute(self, *statements: str) -> list[str]:
         """Execute SQL as the server's administrator, and return the rows."""
@@ -87,6 +90,15 @@ class DevMariaDB:
         if done.returncode:
             raise RuntimeError(done.stderr)
         return done.stdout
+
+
+def _is_stopped(process: int) -> bool:
+    """Tell whether all threads of a process are stopped."""
+    try:
+        stats = [file.read_text() for file in Path(f"/proc/{process}/task").glob("*/stat")]
+    except OSError:  # of a thread that has just ended
+        return False
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
 
 @contextmanager
