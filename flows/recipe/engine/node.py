@@ -148,7 +148,8 @@ class NodeRun:
     def _take(self, message: Message) -> None:
         self._taken += 1
         self._held[message.number] = message
-        self._undone.try_again(message.number)
+        if self._undone.given_up:
+            self._undone.given_up.pop(message.number, None)  # tried again
         if message.number not in self._failures:
             self.progress.received += 1
 
@@ -157,11 +158,12 @@ class NodeRun:
         sends: Sequence[Send]
         if isinstance(result, Send):
             sends, cause, completed = (result,), result.follows, result.completes
-            if self._outputs.gives_up(result.output):
+            if result.output not in self._outputs.usual and self._outputs.gives_up(result.output):
                 return self._undone.give_up(result)
         else:
             sends, cause, completed = result.sends, result.message, (result.message,)
-            if self._undone.gives_up_in_vain(sends):
+            is_usual = self._outputs.usual.issuperset([send.output for send in sends])
+            if not is_usual and self._undone.gives_up_in_vain(sends):
                 return self._undone.give_up_message(result)
         held, done = self._held, []
         for message in completed:
@@ -176,7 +178,7 @@ class NodeRun:
         done = [
             message
             for message in messages
-            if not self._undone.is_given_up(message.number) and self._held.pop(message.number, None) is not None
+            if message.number not in self._undone.given_up and self._held.pop(message.number, None) is not None
         ]
         if done:
             self._exchange.note_done(self.number, done)

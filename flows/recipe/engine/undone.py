@@ -25,6 +25,11 @@ class Undone:
     ----------
     held
         The messages that the node has taken and isn't done with, by number; what is left undone is taken out.
+
+    Attributes
+    ----------
+    given_up
+        Why the step has given up messages that the node holds, by their numbers.
     """
 
     def __init__(
@@ -38,7 +43,7 @@ class Undone:
     ) -> None:
         self._number, self._step, self._progress = number, step, progress
         self._exchange, self._outputs, self._held = exchange, outputs, held
-        self._given_up: dict[int, str] = {}
+        self.given_up: dict[int, str] = {}
         self._is_in_vain = False
         self._told_of: list[tuple[list[int], str, str]] = []
 
@@ -65,7 +70,7 @@ class Undone:
             self._held |= {message.number: message for message in self._exchange.take_back(self._number)}
         is_heard = self._outputs.leads(abort.output)
         self._is_in_vain |= not is_heard
-        self._given_up |= dict.fromkeys(self._held, self._reason(is_heard=is_heard))
+        self.given_up |= dict.fromkeys(self._held, self._reason(is_heard=is_heard))
         # The answer to the first that was gathered, which is the same when all come again: it's told once
         is_left = abort.follows is not None and abort.follows.number not in self._held
         gathered = abort.completes or (() if is_left else tuple(self._held.values()))
@@ -76,15 +81,6 @@ class Undone:
         if not self._held:
             self.miss_answer()
         return full
-
-    def is_given_up(self, number: int) -> bool:
-        """Tell whether the step has given up a message that the node holds."""
-        return number in self._given_up
-
-    def try_again(self, number: int) -> None:
-        """Forget that a message was given up: it has come again."""
-        if self._given_up:
-            self._given_up.pop(number, None)
 
     def break_down(self) -> None:
         """Forget that the step has given up in vain: it broke, and what it held is tried again or refused."""
@@ -126,7 +122,7 @@ class Undone:
         silent = f"the step {self._step.name} has ended without saying what became of them"
         reasons: defaultdict[str, list[int]] = defaultdict(list)
         for number in self._held:
-            reasons[self._given_up.get(number, silent)].append(number)
+            reasons[self.given_up.get(number, silent)].append(number)
         self._held.clear()
         in_vain = self._reason(is_heard=False)
         for reason, left in reasons.items():
