@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import TypeAdapter, ValidationError
-from sqlalchemy.exc import DBAPIError
-
-from blocks.errors import MessageRefused, NodeRefused, causes_of
-from tasks.ispyb_access.writing.commands.image_quality import KEY, PER_IMAGE, PerImageResult
+from blocks.errors import MessageRefused, NodeRefused
+from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE, PerImageResult
 from tasks.ispyb_access.writing.parameters import look_up, read_command_parameters
 from tasks.ispyb_access.writing.patience import write_patiently
-from tasks.ispyb_access.writing.refusals import column_at_fault
-from tasks.ispyb_access.writing.rows.command_parameters import Identity
+from tasks.ispyb_connector.blame import is_misnamed, is_unknown
 from tasks.step import Message, StepContext
 
 BATCH_ROWS: Final = 500  # 50 to 100 times the rows a second of one by one, on SQLite and on MariaDB
 BATCH_PATIENCE_S = 0.5  # people watch the results of a scan as it goes on
-
-DCID: Final = "dcid"
-IDENTITY: Final[TypeAdapter[int]] = TypeAdapter(Identity)
 
 Prepared = tuple[Message, PerImageResult]
 
@@ -47,32 +40,8 @@ def _prepare(messages: Sequence[Message], context: StepContext) -> list[Prepared
         try:
             prepared.append((message, read_command_parameters(PER_IMAGE, PerImageResult, values)))
         except MessageRefused as error:
-            context.refuse(message, NodeRefused(str(error)) if _is_misnamed(payload, context) else error)
+            context.refuse(message, NodeRefused(str(error)) if is_misnamed(payload, context.node) else error)
     return prepared
-
-
-def _dcid_of_node(context: StepContext) -> Any:
-    """Return the data collection that the node's parameters name for all messages; None if they name none."""
-    given = PerImageResult.respelt(context.node.get("parameters") or {}).get(DCID)
-    return None if "$" in str(given) else given  # from each message's environment
-
-
-def _is_misnamed(payload: Mapping[str, Any], context: StepContext) -> bool:
-    """Tell whether a message's data collection is that of the node, and can't be one: no message can be used."""
-    given = _dcid_of_node(context)
-    if given is None or DCID in PerImageResult.respelt(payload):
-        return False
-    try:
-        IDENTITY.validate_python(given)
-    except ValidationError:
-        return True
-    return False
-
-
-def _is_unknown(error: Exception, results: Iterable[PerImageResult], context: StepContext) -> bool:
-    """Tell whether the database refuses the data collection, and that is the node's: it would for each message."""
-    columns = {column_at_fault(cause) for cause in causes_of(error) if isinstance(cause, DBAPIError)}
-    return columns == {KEY[0]} and {str(result.dcid) for result in results} == {str(_dcid_of_node(context))}
 
 
 async def _write_batch(prepared: Sequence[Prepared], context: StepContext) -> list[Message]:
@@ -85,7 +54,7 @@ async def _write_batch(prepared: Sequence[Prepared], context: StepContext) -> li
     try:
         await _write([result for _, result in prepared], context)
     except (MessageRefused, ValueError) as error:
-        if _is_unknown(error, (result for _, result in prepared), context):
+        if is_unknown(error, (result for _, result in prepared), context.node):
             for message, _ in prepared:
                 context.refuse(message, NodeRefused(str(error)))
             return []

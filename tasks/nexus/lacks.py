@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from tasks.nexus.axes import chain_of_axes
 from tasks.nexus.errors import NotReady, UnusableMaster
 from tasks.nexus.master import find_entry
+from tasks.nexus.metadata import MODULE
 from tasks.nexus.tree import MasterTree
 
 DETECTOR = ("sensor_thickness", "sensor_material")
-MODULE = ("data_origin", "data_size", "fast_pixel_direction", "slow_pixel_direction")
 
 
 def find_lacks(master: str) -> list[str]:

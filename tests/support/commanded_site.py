@@ -36,6 +36,13 @@ class CommandedSite:
         environment = {**os.environ, **site_environment(self.settings, self.site)}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
 
+    def simulate(self, *words: str) -> int:
+        """Have a data collection happen of which nobody is told, and return its dcid."""
+        collected = self.plaza("simulate", *words, "--no-events", "--json")
+        assert collected.returncode == 0, collected.stderr
+        dcid: int = json.loads(collected.stdout.splitlines()[-1])["dcid"]
+        return dcid
+
     def start(self, recipe: str, **parameters: Any) -> str:
         """Start a recipe and return the id of its run."""
         return asyncio.run(self._start(recipe, parameters))

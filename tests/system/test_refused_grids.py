@@ -13,16 +13,13 @@ import pytest
 from blocks.site_ispyb import connect
 from tasks.ispyb_access.overviews.results import read_written_rows
 from tests.support.commanded_site import CommandedSite, await_, site_of_recipes
+from tests.support.grid_information import grid_information
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 STEPS_X, STEPS_Y = 8, 6
 IMAGES = STEPS_X * STEPS_Y
-GRID = {
-    **{"steps_x": STEPS_X, "steps_y": STEPS_Y, "dx_mm": 0.02, "dy_mm": 0.02},
-    **{"micronsPerPixelX": 1, "micronsPerPixelY": 1, "snapshot_offsetXPixel": 0, "snapshot_offsetYPixel": 0},
-    **{"snaked": 0, "orientation": "horizontal"},
-}
+GRID = grid_information(STEPS_X, STEPS_Y)
 CENTRE = {
     "queue": "reduce.xray_centering",
     "parameters": {"dcid": "{dcid}", "beamline": "i03", "output": "{folder}/centre.json"},
@@ -69,9 +66,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def dcid(site: Site) -> int:
-    collected = site.plaza("simulate", "grid", "--grid", "2x2", "--no-events", "--json")
-    assert collected.returncode == 0, collected.stderr
-    return json.loads(collected.stdout.splitlines()[-1])["dcid"]
+    return site.simulate("grid", "--grid", "2x2")
 
 
 def test_a_grid_is_centred_when_its_refused_images_can_be_read(site: Site, dcid: int, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ class LeftUndone(_Entry, frozen=True, tag="left-undone"):
     Parameters
     ----------
     left
-        None: the node gave no answer, though it holds no message that would come again.
+        Messages, by number; empty: the node gave no answer, though it holds none that would come again.
     is_heard
         Another node heard of it, so that it's no fault of the run.
     """

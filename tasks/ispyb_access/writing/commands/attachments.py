@@ -1,7 +1,7 @@
 """Files and messages that belong to a program or to a data collection."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -13,7 +13,7 @@ from tasks.ispyb_access.writing.commands.command import Command, Earlier
 from tasks.ispyb_access.writing.grants.needs import inserts_once
 from tasks.ispyb_access.writing.rows.command_parameters import Identity
 from tasks.ispyb_access.writing.rows.row_parameters import In, RowParameters, table
-from tasks.ispyb_access.writing.rows.writing_rows import find_row, insert_once
+from tasks.ispyb_access.writing.rows.writing_rows import Values, find_row, insert_once
 
 logger = logging.getLogger(__name__)
 
@@ -114,24 +114,25 @@ def add_program_message(connection: Connection, message: ProgramMessage) -> int:
     return insert_once(connection, PROGRAM_MESSAGE, message.row())
 
 
+def _same_row(table: Table, identity: Callable[[Any], Values]) -> Earlier:
+    """Return how to find the row that a command would write, by what makes it the same one."""
+    return Earlier(
+        lambda connection, parameters: find_row(connection, table, identity(parameters)), frozenset({table.name})
+    )
+
+
 COMMANDS: Final[Mapping[str, Command]] = {
     "add_datacollection_attachment": Command(
         DataCollectionAttachment,
         add_datacollection_attachment,
         needs=inserts_once(COLLECTION_FILE),
-        earlier=Earlier(
-            lambda connection, attachment: find_row(connection, COLLECTION_FILE, attachment.identity()),
-            frozenset({COLLECTION_FILE.name}),
-        ),
+        earlier=_same_row(COLLECTION_FILE, DataCollectionAttachment.identity),
     ),
     "add_program_attachment": Command(ProgramAttachment, add_program_attachment, needs=inserts_once(PROGRAM_FILE)),
     "add_program_message": Command(
         ProgramMessage,
         add_program_message,
         needs=inserts_once(PROGRAM_MESSAGE),
-        earlier=Earlier(
-            lambda connection, message: find_row(connection, PROGRAM_MESSAGE, message.row()),
-            frozenset({PROGRAM_MESSAGE.name}),
-        ),
+        earlier=_same_row(PROGRAM_MESSAGE, ProgramMessage.row),
     ),
 }

@@ -17,7 +17,7 @@ from ispyb.connector.mysqlsp.main import ISPyBMySQLSPConnector
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from blocks.errors import MessageRefused
+from blocks.errors import MessageRefused, causes_of
 from blocks.ispyb_connection import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, STRICT
 from blocks.ispyb_faults import is_transient
 from tasks.ispyb_access.character_sets import first_unknown, replace_unencodable
@@ -218,7 +218,5 @@ def rows(retrieve: Callable[..., list[dict[str, Any]]], *arguments: Any) -> list
 
 def _as_fault(error: Exception) -> DBAPIError:
     """Return what the API's error was made of, as SQLAlchemy would: then it's read in the same way."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, mysql.connector.Error):
-        cause = cause.__cause__ or cause.__context__
+    cause = next((each for each in causes_of(error) if isinstance(each, mysql.connector.Error)), None)
     return DBAPIError(None, None, cause or error, connection_invalidated=isinstance(error, NoConnection) and not cause)

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.support.grid_information import grid_information
+
 COMMAND = [sys.executable, "-c", "from flows.cli import main; main()", "step", "run"]
 
 NO_FIELD = {"pattern": "no-field.cbf", "pattern-start": 1, "pattern-end": 2}
@@ -52,10 +54,7 @@ def test_sent_messages_are_printed_in_order(run_node, tmp_path):
     assert sent[-1]["payload"] == {"files-expected": 2, "files-seen": 2, "success": True}
 
 
-GRID = {
-    **{"steps_x": 2, "steps_y": 2, "dx_mm": 0.02, "dy_mm": 0.02, "micronsPerPixelX": 1, "micronsPerPixelY": 1},
-    **{"snapshot_offsetXPixel": 0, "snapshot_offsetYPixel": 0, "snaked": 0, "orientation": "horizontal"},
-}
+GRID = grid_information(2, 2)
 
 
 @pytest.mark.parametrize(

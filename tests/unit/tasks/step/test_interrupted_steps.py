@@ -20,14 +20,11 @@ from tasks.diffraction.requests import ChunkAnswer, Failure, ImageStatistics, Pr
 from tasks.file_watcher import watching
 from tasks.step.registry import STEPS, load_step
 from tests.support.fake_resources import FakeResources
+from tests.support.grid_information import SNAKED_GRID
 from tests.support.interruptions import InterruptedRun
 
 ALL = dict.fromkeys(["first", "every", "last", "any", "finally", "timeout", "error", "select-3", "every-2", "4"], 2)
 STATISTICS = ImageStatistics(2.1, 2.2, 2.3, 4, 5, 6, 0.1, 0.2, 700.0)
-GRID = {
-    "steps_x": 3, "steps_y": 2, "dx_mm": 0.02, "dy_mm": 0.04, "micronsPerPixelX": 2.0, "micronsPerPixelY": 2.0,
-    "snapshot_offsetXPixel": 100, "snapshot_offsetYPixel": 200, "snaked": 1, "orientation": "horizontal",
-}  # fmt: skip
 
 kills = st.lists(st.integers(0, 15), max_size=5)
 """How many entries of the journal each process writes before it's killed."""
@@ -107,7 +104,7 @@ def draw(folder):
 def centre(folder, numbers=(3, 1, 2, 6, 5, 4)):
     parameters = {"dcid": 17, "beamline": "i03", "output": str(folder / "centre.json"), "log": str(folder / "log")}
     images = [{"file-number": n, "n_spots_total": 10 * n, "file-seen-at": 1e9} if n else "odd" for n in numbers]
-    node = {"parameters": parameters, "gridinfo": GRID}
+    node = {"parameters": parameters, "gridinfo": SNAKED_GRID}
     return InterruptedRun(load_step("reduce.xray_centering"), node, images, FakeResources())
 
 

@@ -15,6 +15,7 @@ from tasks.step.runner import read_parameters, run_step, sends_of, try_step
 from tasks.xray_centring import centring as xray_centring
 from tasks.xray_centring.centring import centre_crystal
 from tests.support.fake_resources import FakeResources
+from tests.support.grid_information import SNAKED_GRID
 from tests.support.interruptions import InterruptedRun
 
 COUNTS = [1, 2, 3, 40, 50, 4]  # 3 x 2; with a snake the second row is 4, 50, 40
@@ -29,19 +30,7 @@ def resources(tmp_path):
 def node():
     return {
         "parameters": {"dcid": "17", "experiment_type": "Mesh", "beamline": "i03", "sample_id": 5},
-        "gridinfo": {
-            "gridInfoId": 1,
-            "steps_x": 3.0,
-            "steps_y": "2.0",
-            "dx_mm": 0.02,
-            "dy_mm": 0.04,
-            "micronsPerPixelX": 2.0,
-            "micronsPerPixelY": 2.0,
-            "snapshot_offsetXPixel": 100,
-            "snapshot_offsetYPixel": 200,
-            "snaked": 1,
-            "orientation": "horizontal",
-        },
+        "gridinfo": {"gridInfoId": 1, **SNAKED_GRID, "steps_x": 3.0, "steps_y": "2.0"},
     }
 
 

@@ -6,20 +6,10 @@ from flows.recipe.run_record.resumption import repeat_from
 from tasks.file_watcher.watching import watch_files
 from tasks.step import Send, StepParameters, message_step
 from tasks.xray_centring.centring import centre_crystal
+from tests.support.grid_information import SNAKED_GRID
 from tests.support.runs_taken_up import Run
 
-GRID = {
-    "steps_x": 3,
-    "steps_y": 2,
-    "dx_mm": 0.02,
-    "dy_mm": 0.04,
-    "micronsPerPixelX": 2.0,
-    "micronsPerPixelY": 2.0,
-    "snapshot_offsetXPixel": 100,
-    "snapshot_offsetYPixel": 200,
-    "snaked": 1,
-    "orientation": "horizontal",
-}
+GRID = SNAKED_GRID
 
 
 @message_step(queue="analyse", parameters=StepParameters, outputs=("result",), default_output="result")

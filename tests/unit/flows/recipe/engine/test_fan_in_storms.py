@@ -28,14 +28,12 @@ from flows.recipe.run_record.resumption import repeat_from, take_up
 from tasks.step import Send, StepParameters, message_step, registry, stream_step
 from tasks.step.atomic_file import write_atomically
 from tasks.xray_centring.centring import centre_crystal
+from tests.support.grid_information import grid_information
 from tests.support.interruptions import Killed
 from tests.support.trial_world import RUN, SOON, MortalJournal, World, run_trial
 
 IMAGES = 12
-GRID = {
-    **{"steps_x": 4, "steps_y": 3, "dx_mm": 0.02, "dy_mm": 0.02, "micronsPerPixelX": 1, "micronsPerPixelY": 1},
-    **{"snapshot_offsetXPixel": 0, "snapshot_offsetYPixel": 0, "snaked": 0, "orientation": "horizontal"},
-}
+GRID = grid_information(4, 3)
 
 
 def end_process() -> None:
