@@ -11,19 +11,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-import httpx
 import psutil
 
 from blocks.settings import CHECKOUT, Settings, get_settings
+from flows.site.health import ask_api, worker_status
 from flows.site.ports import LOOPBACK, answers, claim_port
 from flows.site.running_site import (
     SERVICE_MARK,
-    WORK_POOL,
     RunningSite,
     read_running_site,
     site_environment,
@@ -31,7 +29,7 @@ from flows.site.running_site import (
     socket_folder,
     usable_folder,
 )
-from flows.site.supervision import Service, ServiceFailed, ServiceState, Supervisor, tail
+from flows.site.supervision import Service, ServiceFailed, Supervisor, tail
 from flows.warm_pool.forker import FLOW_MODULES
 from tasks.processes.ties import is_alive, kill, wait_until_gone
 
@@ -42,28 +40,6 @@ _UP_TIMEOUT_S = 120.0  # it takes 10 s, with a new database 18 s, where nothing 
 _DOWN_TIMEOUT_S = 60.0  # supervisord stops one service after the other, which may take 50 s in all
 # supervisord gives up only what ends within its first second (`startsecs`): what ends later, it starts for ever
 _STARTS_ALLOWED = 3
-
-
-@dataclass(frozen=True)
-class SiteStatus:
-    """Health of the site.
-
-    Parameters
-    ----------
-    site
-        Its addresses; None if it's down.
-    worker
-        Prefect's word for the worker of the site's work pool: ONLINE, OFFLINE; empty if the server doesn't answer.
-    """
-
-    site: RunningSite | None
-    services: tuple[ServiceState, ...] = ()
-    worker: str = ""
-
-    @property
-    def is_healthy(self) -> bool:
-        """Whether everything runs and the worker takes runs."""
-        return bool(self.services) and all(s.is_running for s in self.services) and self.worker == "ONLINE"
 
 
 def up(
@@ -182,16 +158,6 @@ def down(settings: Settings | None = None, timeout: float = _DOWN_TIMEOUT_S) -> 
     return bool(processes)
 
 
-def status(settings: Settings | None = None) -> SiteStatus:
-    """Return the health of the site."""
-    settings = settings or get_settings()
-    supervisor = Supervisor(settings.home.resolve())
-    if not supervisor.is_alive() or not site_file(settings.home).exists():
-        return SiteStatus(None)
-    site = read_running_site(settings)
-    return SiteStatus(site, tuple(supervisor.states()), _worker_status(site))
-
-
 @contextmanager
 def _one_at_a_time(home: Path) -> Iterator[None]:
     with (usable_folder(home / "run") / "up.lock").open("w") as lock:
@@ -242,8 +208,8 @@ def _wait_until_ready(
             if any(state.name == "analysis-cluster" for state in supervisor.states()):
                 port = urlparse(site.scheduler_address).port or 0
                 _wait_for("analysis-cluster", lambda: answers(port), supervisor, deadline)
-            _wait_for("server", lambda: _ask(f"{site.api_url}/health") is True, supervisor, deadline)
-            _wait_for("worker", lambda: _worker_status(site) == "ONLINE", supervisor, deadline)
+            _wait_for("server", lambda: ask_api(site, "health") is True, supervisor, deadline)
+            _wait_for("worker", lambda: worker_status(site) == "ONLINE", supervisor, deadline)
             output, _ = deploying.communicate(timeout=max(1.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired as error:
             raise ServiceFailed("the deployments weren't applied in time: try `plaza deploy`") from error
@@ -273,20 +239,3 @@ def _wait_for(name: str, is_ready: Callable[[], bool], supervisor: Supervisor, d
 def _log_end(supervisor: Supervisor, name: str) -> str:
     log = supervisor.home / "logs" / f"{name}.log"
     return f"The end of {log}:\n{tail(log)}"
-
-
-def _worker_status(site: RunningSite) -> str:
-    workers = _ask(f"{site.api_url}/work_pools/{WORK_POOL}/workers/filter", {"limit": 200})  # Prefect's most
-    # Workers are told apart by their machines, and those that are gone stay in the list as OFFLINE
-    states = [worker["status"] for worker in workers] if isinstance(workers, list) else []
-    return "ONLINE" if "ONLINE" in states else next(iter(states), "")
-
-
-def _ask(url: str, body: Any = None) -> Any:
-    """Return what the API says to a GET, or to a POST if there's a body; None if it doesn't answer (yet)."""
-    method = "GET" if body is None else "POST"
-    try:  # plain HTTP to this machine: no proxy, nor 0.1 s for parsing certificates
-        response = httpx.request(method, url, json=body, timeout=5, trust_env=False, verify=False)
-        return response.raise_for_status().json()
-    except (httpx.HTTPError, ValueError):
-        return None

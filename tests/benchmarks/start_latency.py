@@ -19,8 +19,9 @@ from pathlib import Path
 import psutil
 
 from blocks.settings import Settings
+from flows.site.health import status
 from flows.site.running_site import SERVICE_MARK
-from flows.site.services import down, running_site, status, up
+from flows.site.services import down, running_site, up
 from tests.support.site_under_test import RUNTIME_SITE, SiteUnderTest, wait_for
 
 FILES = {"deployments": RUNTIME_SITE, "modules": ["runtime_flows"]}

@@ -15,8 +15,8 @@ import typer
 from blocks.settings import get_settings
 
 if TYPE_CHECKING:
+    from flows.site.health import SiteStatus
     from flows.site.running_site import RunningSite
-    from flows.site.services import SiteStatus
 
 
 def up(
@@ -57,9 +57,9 @@ def status() -> None:
     """Show what runs. Exit status 1 unless everything does."""
     from rich.console import Console
 
-    from flows.site import services
+    from flows.site import health
 
-    found = services.status()
+    found = health.status()
     Console().print(_table(found) if found.site else "Nothing runs here: start it with `plaza up`.")
     raise typer.Exit(0 if found.is_healthy else 1)
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from blocks.settings import Settings
-from flows.site import services
+from flows.site import health, services
 from flows.site.ports import PortTaken
 from flows.site.running_site import read_running_site
 from flows.site.supervision import ServiceFailed
@@ -90,23 +90,23 @@ def test_everything_ends_with_the_block(settings):
 
 def test_killed_services_come_back(runtime_site):
     def pids():
-        return {state.name: state.pid for state in services.status(runtime_site.settings).services}
+        return {state.name: state.pid for state in health.status(runtime_site.settings).services}
 
     before = pids()
     os.kill(before["database"], signal.SIGKILL)
     os.kill(before["server"], signal.SIGKILL)
     wait_for(lambda: not set(before.items()) & (set(pids().items()) - {("worker", before["worker"])}), "new processes")
-    wait_for(lambda: services.status(runtime_site.settings).is_healthy, "a healthy site")
+    wait_for(lambda: health.status(runtime_site.settings).is_healthy, "a healthy site")
     run, *_ = runtime_site.linger("after-restart")
     runtime_site.api(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
     runtime_site.wait_for_state(run, "Cancelled")  # the worker hears cancellations again
 
 
 def test_up_twice_changes_nothing(runtime_site):
-    before = services.status(runtime_site.settings).services
+    before = health.status(runtime_site.settings).services
     again = services.up(runtime_site.settings, deployments=RUNTIME_SITE, modules=["runtime_flows"])
     assert again == runtime_site.site == read_running_site(runtime_site.settings)
-    assert [s.pid for s in services.status(runtime_site.settings).services] == [s.pid for s in before]
+    assert [s.pid for s in health.status(runtime_site.settings).services] == [s.pid for s in before]
 
 
 def test_taken_port_is_named_with_its_holder_before_anything_starts(settings):
@@ -126,7 +126,7 @@ def test_service_that_cannot_start_is_shown_with_the_end_of_its_log(settings):
 
 
 def test_status_of_a_site_that_is_down_is_not_healthy(settings):
-    status = services.status(settings)
+    status = health.status(settings)
     assert status.site is None
     assert not status.is_healthy
     assert not services.down(settings)
