@@ -3,6 +3,7 @@
     python -m flows.site.worker_service --preload MODULE…
 
 It waits for the API and the site's work pool, then runs flow runs until SIGTERM, which ends them and reports them.
+Beside that it delivers the events that were kept in the home while the API was away.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from blocks.retrying import Pauses, retry
+from blocks.settings import get_settings
+from flows.events.delivery import deliver_forever
+from flows.events.drop_folder import DropFolder
 from flows.site.running_site import WORK_POOL
 
 if TYPE_CHECKING:
@@ -76,9 +80,11 @@ async def serve(modules: Sequence[str]) -> None:
     worker = WarmWorker(
         work_pool_name=WORK_POOL, name=f"warm {platform.node()}", create_pool_if_not_found=False, modules=modules
     )
+    delivering = asyncio.create_task(deliver_forever(DropFolder(get_settings().home / "events")))
     working = asyncio.create_task(_work(worker))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
+    delivering.cancel()
     if not working.done():
         await worker.end_runs()  # before the worker is cancelled, while it watches them and reports how they end
         working.cancel()
