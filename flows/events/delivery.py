@@ -125,7 +125,6 @@ class Delivery:
             return None
         self._trouble.pop(kept.path, None)
         await asyncio.to_thread(self._remove, kept)
-        logger.info("%s: flow run %s; it had waited in %s", kept.event, run, escaped(kept.path.name))
         return run
 
     def _note_trouble(self, kept: KeptEvent, error: EventNotTaken) -> None:
@@ -163,7 +162,9 @@ async def deliver_forever(folder: DropFolder) -> None:
     while True:
         rest = LOOK_S
         try:
-            await _deliver_if_any(delivery)
+            sent = await _deliver_if_any(delivery)
+            if sent:
+                logger.warning("sent %d event(s) that had waited in %s", len(sent), folder.path)
             is_away = False
         except MimasUnreachable as error:
             if not is_away:
@@ -177,9 +178,10 @@ async def deliver_forever(folder: DropFolder) -> None:
         await asyncio.sleep(rest)
 
 
-async def _deliver_if_any(delivery: Delivery) -> None:
+async def _deliver_if_any(delivery: Delivery) -> dict[Path, UUID]:
     """Make the folder, which says that events can be kept here; take the lock only when there's something to send."""
     await asyncio.to_thread(delivery.folder.make)
-    if await asyncio.to_thread(delivery.folder.files):
-        async with delivery.folder.lock():
-            await delivery.send_waiting()
+    if not await asyncio.to_thread(delivery.folder.files):
+        return {}
+    async with delivery.folder.lock():
+        return await delivery.send_waiting()

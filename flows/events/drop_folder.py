@@ -182,10 +182,13 @@ def _read_file(path: Path) -> tuple[bytes, int]:
     """Return a file's content and when it was last written to (ns since the epoch)."""
     # Not to wait for a FIFO's writer; not to be led elsewhere by a link
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise NoEvent("it's no plain file")
         if found.st_size > MOST_BYTES:
             raise NoEvent(f"it has {found.st_size} bytes: expected {MOST_BYTES} at most")
-        return file.read(MOST_BYTES), found.st_mtime_ns
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(MOST_BYTES), found.st_mtime_ns
+    finally:
+        os.close(descriptor)

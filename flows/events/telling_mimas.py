@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from pydantic import ValidationError
 
 from blocks.identifiers import Dcid
+from blocks.prefect_api import has_prefect_api
 from blocks.retrying import Pauses, retry
 from blocks.validation_faults import describe
 from flows.events.delivery import Delivery
@@ -60,6 +61,9 @@ async def tell_mimas(event: EventKind, dcid: Dcid, parameters: dict[str, Any] | 
             f"there is no {event} of data collection {dcid!r:.60}: {describe(error, most=3)}. "
             "Send it with the id that the collection has in ISPyB"
         ) from error
+    if has_prefect_api():
+        import prefect.client.orchestration  # noqa: F401 - takes seconds, which aren't to count as an answer's
+
     folder = drop_folder_at_hand()
     if folder is None:
         return await _send_now(told, "there is no home of a site to keep it in")

@@ -108,6 +108,8 @@ def main(modules: Sequence[str]) -> None:
     """Serve; runs are announced, so asking for them is only for announcements that were lost."""
     # s. Asking every 0.2 s took 15 to 21 % of a core on the server, announcements and this take 5 %
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "2")
+    # What the service itself says belongs to no run: it's in its log file, and Prefect needn't complain of that
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
     asyncio.run(serve(modules))
 
 
