@@ -113,7 +113,8 @@ async def test_on_a_full_disk_an_event_that_can_not_be_sent_is_an_error_that_say
 
 
 @pytest.mark.usefixtures("home")
-async def test_without_a_home_it_is_tried_for_a_while(mimas):
+async def test_without_a_home_it_is_tried_for_a_while(mimas, monkeypatch):
+    monkeypatch.setattr(telling_mimas, "PATIENCE_S", 5.0)
     answers = [EventNotTaken("HTTP 500"), MimasUnreachable("away")]
 
     def fail(_):
@@ -122,6 +123,7 @@ async def test_without_a_home_it_is_tried_for_a_while(mimas):
 
     mimas.trouble = fail
     assert (await tell_mimas("end", 7)).flow_run_id == mimas.runs[0].id
+    monkeypatch.setattr(telling_mimas, "PATIENCE_S", 0.0)
     mimas.trouble = away
     with pytest.raises(EventNotKept, match="no home of a site"):
         await tell_mimas("end", 8)
