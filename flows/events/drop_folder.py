@@ -146,10 +146,14 @@ class DropFolder:
 def drop_folder_at_hand() -> DropFolder | None:
     """Return the drop folder of the site whose client this process is; None if it's another home's, or none's."""
     home = get_settings().home
-    folder = DropFolder(home / "events")
     # Whoever names another API means that one, and what is kept here would go to this home's
-    is_of_home = "PREFECT_API_URL" not in os.environ or os.environ.get("PREFECT_HOME") == str(home / "prefect")
-    return folder if is_of_home and folder.path.is_dir() else None  # a site's worker makes it
+    if "PREFECT_API_URL" in os.environ and os.environ.get("PREFECT_HOME") != str(home / "prefect"):
+        return None
+    folder = DropFolder(home / "events")
+    try:
+        return folder if folder.path.is_dir() else None  # a site's worker makes it
+    except PermissionError:
+        return None
 
 
 def read_event(path: Path) -> KeptEvent:

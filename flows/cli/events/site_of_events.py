@@ -7,6 +7,7 @@ import os
 import typer
 
 from blocks.errors import ConfigurationError
+from blocks.settings import get_settings
 
 
 def use_site_of_events() -> None:
@@ -20,14 +21,14 @@ def use_site_of_events() -> None:
         There never was a site in the home folder.
     """
     from flows.events.drop_folder import drop_folder_at_hand
-    from flows.site.running_site import use_running_site
+    from flows.site.running_site import read_running_site, use_running_site
 
-    if "PREFECT_API_URL" in os.environ:  # one may tell another site than this home's
-        return
+    named = os.environ.get("PREFECT_API_URL")  # one may tell another site than this home's
     try:
-        use_running_site()
+        if named in {None, read_running_site(get_settings()).api_url}:
+            use_running_site()
     except ConfigurationError:
-        if drop_folder_at_hand() is None:
+        if named is None and drop_folder_at_hand() is None:
             raise
 
 

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import re
+import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from flows.events.drop_folder import DropFolder, LockTaken, NoEvent, drop_folder_at_hand, read_event
 from flows.events.event import CollectionEvent
 from flows.prefect_limits import LARGEST_DCID
+from tests.support.checkout import CHECKOUT
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
@@ -94,6 +96,23 @@ def test_what_others_write_may_be_short(folder, content, expected):
     path = folder.path / "beamline.json"
     path.write_text(content)
     assert read_event(path).event == expected
+
+
+def test_the_script_that_the_docs_show_writes_an_event(folder):
+    page = (CHECKOUT / "docs" / "how-to" / "send-events.md").read_text()
+    script = next(block for block in page.split("```") if "printf" in block).strip()
+    subprocess.run(["bash", "-euc", script.replace("<home>", str(folder.path.parent))], check=True)
+    [path] = folder.files()
+    kept = read_event(path)
+    assert (kept.event.event, kept.event.dcid) == ("end", 1234567)
+    assert abs(kept.at - datetime.now(UTC)) < timedelta(hours=1)
+
+
+def test_the_example_that_the_docs_show_is_an_event(folder):
+    page = (CHECKOUT / "docs" / "reference" / "event-files.md").read_text()
+    path = folder.path / "example.json"
+    path.write_text(page.split("```json")[1].split("```")[0])
+    assert read_event(path).event.sender == "i03-control gda (4711)"
 
 
 def test_without_a_time_the_files_own_counts(folder):
@@ -220,3 +239,12 @@ def test_events_are_kept_for_the_homes_own_site_only(tmp_path, monkeypatch, api,
         assert (drop_folder_at_hand() == DropFolder(tmp_path / "events")) is at_hand
     finally:
         get_settings.cache_clear()
+
+
+def test_whoever_may_not_look_into_the_home_keeps_nothing_there(monkeypatch):
+    def closed(_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr("pathlib.Path.is_dir", closed)
+    assert drop_folder_at_hand() is None
