@@ -66,6 +66,11 @@ class DropFolder:
 
     path: Path
 
+    @classmethod
+    def of(cls, home: Path) -> DropFolder:
+        """Return the drop folder of a home."""
+        return cls(home / "events")
+
     @property
     def refused(self) -> Path:
         """Where files are that can't be sent: they are never deleted."""
@@ -108,7 +113,7 @@ class DropFolder:
         self.refused.mkdir(mode=0o770, exist_ok=True)
         aside = self.refused / path.name
         if os.path.lexists(aside):
-            aside = aside.with_name(f"{path.name}.{uuid4().hex[:8]}")
+            aside = aside.with_name(f"{path.stem}-{uuid4().hex[:8]}.json")
         path.rename(aside)
         return aside
 
@@ -149,7 +154,7 @@ def drop_folder_at_hand() -> DropFolder | None:
     # Whoever names another API means that one, and what is kept here would go to this home's
     if "PREFECT_API_URL" in os.environ and os.environ.get("PREFECT_HOME") != str(home / "prefect"):
         return None
-    folder = DropFolder(home / "events")
+    folder = DropFolder.of(home)
     try:
         return folder if folder.path.is_dir() else None  # a site's worker makes it
     except PermissionError:

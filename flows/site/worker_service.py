@@ -80,7 +80,7 @@ async def serve(modules: Sequence[str]) -> None:
     worker = WarmWorker(
         work_pool_name=WORK_POOL, name=f"warm {platform.node()}", create_pool_if_not_found=False, modules=modules
     )
-    delivering = asyncio.create_task(deliver_forever(DropFolder(get_settings().home / "events")))
+    delivering = asyncio.create_task(deliver_forever(DropFolder.of(get_settings().home)))
     working = asyncio.create_task(_work(worker))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)

@@ -33,6 +33,16 @@ def end(dcid: DcidArgument, parameters: Parameters = None, as_json: AsJson = Fal
     _tell("end", dcid, parameters or [], as_json)
 
 
+@app.command("list")
+def list_events() -> None:
+    """List the events that wait to be sent, and below them the files that can't be."""
+    from blocks.settings import get_settings
+    from flows.cli.events.output import print_events
+    from flows.events.drop_folder import DropFolder
+
+    print_events(DropFolder.of(get_settings().home))
+
+
 def _tell(event: EventKind, dcid: int, parameters: list[str], as_json: bool) -> None:
     import asyncio
 

@@ -99,7 +99,7 @@ def _wait_for_server(site: RunningSite, patience_s: float = SERVER_PATIENCE_S) -
     from flows.site.supervision import Supervisor
 
     def ask() -> None:
-        if ask_api(site, "health") is not True:
+        if ask_api(site, "ready") is None:  # its database, too: "health" asks the server alone
             raise PrefectUnavailable("Prefect's server doesn't answer")
 
     def may_come(error: Exception) -> bool:

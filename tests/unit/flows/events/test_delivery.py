@@ -141,6 +141,7 @@ async def test_a_file_in_the_making_is_waited_for_and_holds_up_no_other(folder, 
 async def test_what_is_no_event_is_moved_aside_after_a_while_and_never_deleted(folder, mimas, clock, caplog):
     (folder.path / "torn.json").write_text('{"event": "end", "dc')
     (folder.path / "folder.json").mkdir()
+    Path(os.fsdecode(bytes(folder.path) + b"/odd\xff\n.json")).write_text("")
     os.mkfifo(folder.path / "fifo.json")
     sending = Delivery(folder)
     await sending.send_waiting()
@@ -149,9 +150,14 @@ async def test_what_is_no_event_is_moved_aside_after_a_while_and_never_deleted(f
     assert not folder.refused.exists()
     clock(2)
     await sending.send_waiting()
-    assert {path.name for path in folder.refused.iterdir()} == {"torn.json", "folder.json", "fifo.json"}
+    assert {path.name for path in folder.refused.iterdir()} == {
+        "torn.json",
+        "folder.json",
+        "fifo.json",
+        "odd\udcff\n.json",
+    }
     assert (folder.refused / "torn.json").read_text() == '{"event": "end", "dc'
-    assert caplog.text.count("no event: ") == 3
+    assert caplog.text.count("no event: ") == 4
     assert mimas.runs == []
 
 

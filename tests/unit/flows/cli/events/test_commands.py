@@ -47,3 +47,19 @@ def test_programs_read_json(folder):
 def test_what_is_no_event_is_refused_with_a_reason(folder, words):
     assert CliRunner().invoke(app, ["event", *words]).exit_code == 2
     assert folder.files() == []
+
+
+def test_what_waits_and_what_can_not_be_sent_is_listed(folder):
+    runner = CliRunner()
+    assert runner.invoke(app, ["event", "list"]).stdout == f"No event waits in {folder.path}.\n"
+    runner.invoke(app, ["event", "end", "7"])
+    (folder.path / "gda.json").write_text('{"event": "stop"}')
+    folder.refuse(folder.path / "gda.json")
+    titles, waiting, refused = runner.invoke(app, ["event", "list"]).stdout.splitlines()
+    assert titles.split() == ["at", "event", "dcid", "from", "file"]
+    assert f"  end    7     {event_of(folder).sender}  {folder.files()[0].name}" in waiting
+    assert "refused, see worker.log: gda.json: event: Input should be 'start' or 'end'" in refused
+
+
+def event_of(folder):
+    return read_event(folder.files()[0]).event

@@ -57,7 +57,7 @@ def prefect_starts(site, monkeypatch):
 
 
 def test_prefects_command_line_waits_for_a_server_that_is_started_again(prefect_starts):
-    said = prefect_starts(None, None, True, supervised=True)
+    said = prefect_starts(None, None, {"message": "OK"}, supervised=True)
     assert said == "Prefect's server doesn't answer; waiting for it, 60 s at most …\n"
 
 
@@ -66,4 +66,4 @@ def test_it_does_not_wait_where_nobody_starts_a_server(prefect_starts):
 
 
 def test_it_says_nothing_while_the_server_answers(prefect_starts):
-    assert prefect_starts(True, supervised=True) == ""
+    assert prefect_starts({"message": "OK"}, supervised=True) == ""
