@@ -180,6 +180,8 @@ def _told_as_ours(event: CollectionEvent | None = None) -> Iterator[None]:
     from httpx import HTTPError, HTTPStatusError, InvalidURL
     from prefect.exceptions import ObjectNotFound
 
+    # The last ones of a page that isn't Prefect's, or of an address that is none
+    no_answer = (HTTPError, RuntimeError, TimeoutError, ValueError, InvalidURL)
     try:
         yield
     except PlazaError:
@@ -195,15 +197,9 @@ def _told_as_ours(event: CollectionEvent | None = None) -> Iterator[None]:
                 f"Mimas takes no {event}: {_reason(error)}. Send it with the id that the collection has in ISPyB"
             ) from error
         if error.response.is_server_error:
-            raise EventNotTaken(_unreachable(error)) from error
-        raise MimasUnreachable(_unreachable(error)) from error
-    except (
-        HTTPError,
-        InvalidURL,
-        RuntimeError,
-        TimeoutError,
-        ValueError,
-    ) as error:  # ValueError: no answer of Prefect's
+            raise EventNotTaken(_unhelpful(error)) from error
+        raise MimasUnreachable(_unhelpful(error)) from error
+    except no_answer as error:
         raise MimasUnreachable(_unreachable(error)) from error
 
 
@@ -223,6 +219,13 @@ def _detail(refusal: HTTPStatusError) -> str | None:
         return str(refusal.response.json()["detail"])
     except (ValueError, LookupError, TypeError):
         return None
+
+
+def _unhelpful(error: HTTPStatusError) -> str:
+    return (
+        f"Prefect's server answers HTTP {error.response.status_code} at {error.request.url.copy_with(query=None)}: "
+        f"{_reason(error)}. See `plaza status`"
+    )
 
 
 def _unreachable(error: Exception) -> str:
