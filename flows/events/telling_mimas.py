@@ -86,14 +86,18 @@ async def _keep_and_send(folder: DropFolder, event: CollectionEvent) -> Told:
 
 async def _send_kept(folder: DropFolder, event: CollectionEvent, path: Path) -> Told:
     """Send what waits and the event behind it, unless that takes longer than a beamline may wait."""
+    sent: dict[Path, UUID] = {}
+    why: Exception = MimasUnreachable("others wait before it")
     try:
         async with asyncio.timeout(PATIENCE_S):
             sent = await Delivery(folder).send_waiting()
     except (MimasUnreachable, OSError) as error:  # a TimeoutError is an OSError
-        return _kept(event, path, error)
+        why = error
     if path in sent:
         logger.info("%s: flow run %s", event, sent[path])
         return Told(flow_run_id=sent[path])
+    if path.exists():
+        return _kept(event, path, why)
     if (folder.refused / path.name).exists():
         raise EventRefused(
             f"Mimas takes no {event}: see {folder.refused / path.name}. "
