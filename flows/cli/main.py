@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from blocks.errors import PlazaError
-from flows.cli import collections, dead_letters, ispyb, jobs, recipes, runs, simulation, site, step, version
+from flows.cli import collections, dead_letters, events, ispyb, jobs, recipes, runs, simulation, site, step, version
 from flows.cli.demo import demo
 
 COMMANDS = (
@@ -19,7 +19,14 @@ COMMANDS = (
     *(collections.find, collections.last),
     *(runs.show, runs.logs, runs.resume),
 )
-GROUPS = {"dlq": dead_letters.app, "ispyb": ispyb.app, "job": jobs.app, "recipe": recipes.app, "step": step.app}
+GROUPS = {
+    "dlq": dead_letters.app,
+    "event": events.app,
+    "ispyb": ispyb.app,
+    "job": jobs.app,
+    "recipe": recipes.app,
+    "step": step.app,
+}
 ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 # typer's pretty tracebacks may show local variables, such as a database's URL with its password

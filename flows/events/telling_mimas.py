@@ -1,106 +1,129 @@
-"""Tell Mimas what happened to a data collection."""
+"""Tell Mimas what happened to a data collection: now, or as soon as its site is back."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING, Final, Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID, uuid4
 
-from blocks.errors import PassingFault, PlazaError
+from pydantic import ValidationError
+
 from blocks.identifiers import Dcid
-from flows.display_text import shortened
-
-if TYPE_CHECKING:
-    from httpx import HTTPStatusError
+from blocks.prefect_api import has_prefect_api
+from blocks.retrying import Pauses, retry
+from blocks.validation_faults import describe
+from flows.events.delivery import Delivery
+from flows.events.drop_folder import DropFolder, LockTaken, drop_folder_at_hand
+from flows.events.event import CollectionEvent, EventKind
+from flows.events.sending import EventRefused, MimasUnreachable, open_sender
 
 logger = logging.getLogger(__name__)
 
-# What Prefect's server answers to parameters that a deployment's schema doesn't allow
-_REFUSALS: Final = frozenset({400, 409, 422})
-_REASON_CHARACTERS: Final = 500  # it repeats what it was sent
+PATIENCE_S: Final = 5.0  # a beamline doesn't wait longer
+_PAUSES: Final = Pauses(first_s=0.2, longest_s=2.0)
 
 
-class MimasUnreachable(PassingFault):
-    """An event can't be sent to Mimas now: no Prefect server, or no deployment of Mimas on it."""
+class EventNotKept(MimasUnreachable):
+    """An event can neither be sent now nor kept: somebody has to send it again."""
 
 
-class EventRefused(PlazaError, ValueError):
-    """Mimas can't be told of an event as it is, today or later: its data collection is none."""
+@dataclass(frozen=True)
+class Told:
+    """What became of an event: the run of Mimas that it made, or the file that keeps it until it can be sent.
+
+    Neither is known if the site's worker has sent it at once.
+    """
+
+    flow_run_id: UUID | None = None
+    kept: Path | None = None
 
 
-async def tell_mimas(event: Literal["start", "end"], dcid: Dcid) -> None:
-    """Tell Mimas that a data collection started or ended; the same event twice is one run.
+async def tell_mimas(event: EventKind, dcid: Dcid, parameters: dict[str, Any] | None = None) -> Told:
+    """Tell Mimas that a data collection started or ended; what can't be sent now is kept, and the site sends it.
+
+    The event is on the disk before it's sent, and behind those that wait already: neither a crash of this program nor
+    one of the server loses it, and the order stays.
 
     Raises
     ------
-    MimasUnreachable
-        Prefect's server doesn't answer or doesn't know Mimas.
     EventRefused
-        Mimas's deployment takes no such dcid.
+        There can be no such event: Mimas takes no such dcid.
+    EventNotKept
+        It can't be sent now and there is no home of a site to keep it in, or its disk is full.
     """
-    from httpx import HTTPError, HTTPStatusError
-    from prefect.deployments.flow_runs import arun_deployment
-    from prefect.exceptions import ObjectNotFound
-
-    again = f"plaza prefect deployment run mimas/{event} --param dcid={dcid}"
     try:
-        run = await arun_deployment(
-            f"mimas/{event}",
-            parameters={"dcid": dcid},
-            flow_run_name=f"mimas {event} · dcid {dcid}",
-            timeout=0,
-            idempotency_key=f"{dcid}-{event}",
-            as_subflow=False,
+        told = CollectionEvent.now(event, dcid, parameters)
+    except ValidationError as error:
+        raise EventRefused(
+            f"there is no {event} of data collection {dcid!r:.60}: {describe(error, most=3)}. "
+            "Send it with the id that the collection has in ISPyB"
+        ) from error
+    if has_prefect_api():
+        import prefect.client.orchestration  # noqa: F401 - takes seconds, which aren't to count as an answer's
+
+    folder = drop_folder_at_hand()
+    if folder is None:
+        return await _send_now(told, "there is no home of a site to keep it in")
+    try:
+        return await _keep_and_send(folder, told)
+    except OSError as error:
+        logger.warning("%s can't be kept in %s: %s", told, folder.path, error.strerror)
+        return await _send_now(told, f"it can't be kept in {folder.path} ({error.strerror})")
+
+
+async def _keep_and_send(folder: DropFolder, event: CollectionEvent) -> Told:
+    try:
+        # The lock first: else the site's worker might send it, and its run wouldn't be known here
+        async with folder.lock(PATIENCE_S):
+            path = await asyncio.to_thread(folder.keep, event)
+            return await _send_kept(folder, event, path)
+    except LockTaken as error:
+        return _kept(event, await asyncio.to_thread(folder.keep, event), error)
+
+
+async def _send_kept(folder: DropFolder, event: CollectionEvent, path: Path) -> Told:
+    """Send what waits and the event behind it, unless that takes longer than a beamline may wait."""
+    sent: dict[Path, UUID] = {}
+    why: Exception = MimasUnreachable("others wait before it")
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            sent = await Delivery(folder).send_waiting()
+    except (MimasUnreachable, OSError) as error:  # a TimeoutError is an OSError
+        why = error
+    if path in sent:
+        logger.info("%s: flow run %s", event, sent[path])
+        return Told(flow_run_id=sent[path])
+    if path.exists():
+        return _kept(event, path, why)
+    if (folder.refused / path.name).exists():
+        raise EventRefused(
+            f"Mimas takes no {event}: see {folder.refused / path.name}. "
+            "Send it with the id that the collection has in ISPyB"
         )
-    except ObjectNotFound as error:
-        raise MimasUnreachable(
-            f"Prefect's server has no deployment mimas/{event}: make it with `plaza deploy` (`plaza up` does so too), "
-            f"then tell Mimas with `{again}`"
-        ) from error
-    except (HTTPError, RuntimeError) as error:
-        if isinstance(error, HTTPStatusError) and error.response.status_code in _REFUSALS:
-            raise EventRefused(
-                f"Mimas takes no {event} of data collection {dcid}: {_reason(error)}. "
-                "Send it with the id that the collection has in ISPyB"
-            ) from error
-        raise MimasUnreachable(f"{_unreachable(error)}, then tell Mimas with `{again}`") from error
-    logger.info("%s of data collection %d: flow run %s", event, dcid, run.id)
+    return Told()  # on a file system without locks, somebody else was faster
 
 
-async def check_mimas() -> None:
-    """Make sure that Mimas can be told, before a data collection starts.
+def _kept(event: CollectionEvent, path: Path, why: Exception) -> Told:
+    reason = str(why) or f"it took longer than {PATIENCE_S:.0f} s"
+    logger.warning("%s is kept in %s and will be sent when the server is back: %s", event, path, reason)
+    return Told(kept=path)
 
-    Raises
-    ------
-    MimasUnreachable
-        Prefect's server doesn't answer or doesn't know Mimas.
-    """
-    from httpx import HTTPError
-    from prefect.client.orchestration import get_client
-    from prefect.exceptions import ObjectNotFound
+
+async def _send_now(event: CollectionEvent, why: str) -> Told:
+    """Send an event without keeping it, for as long as one may wait."""
+    mark = uuid4().hex
+
+    async def send() -> UUID:
+        async with open_sender() as sender:
+            return await sender.send(event, mark)
 
     try:
-        async with get_client() as client:
-            for event in ("start", "end"):
-                await client.read_deployment_by_name(f"mimas/{event}")
-    except ObjectNotFound as error:
-        raise MimasUnreachable(
-            "Prefect's server has no deployments mimas/start and mimas/end: make them with `plaza deploy`"
-        ) from error
-    except (HTTPError, RuntimeError) as error:
-        raise _unreachable(error) from error
-
-
-def _reason(refusal: HTTPStatusError) -> str:
-    """Return what Prefect's server says of it, in FastAPI's form where it has that."""
-    try:
-        said = refusal.response.json()["detail"]
-    except (ValueError, LookupError, TypeError):
-        said = refusal.response.text
-    return shortened(str(said), _REASON_CHARACTERS)
-
-
-def _unreachable(error: Exception) -> MimasUnreachable:
-    from prefect.settings import get_current_settings
-
-    url = get_current_settings().api.url or "no PREFECT_API_URL is set"
-    return MimasUnreachable(f"Prefect's server can't be reached ({url}): {error}. Start it with `plaza up`")
+        run = await retry(send, MimasUnreachable, _PAUSES, patience_s=PATIENCE_S)
+    except MimasUnreachable as error:
+        again = f"plaza event {event.event} {event.dcid}"
+        raise EventNotKept(f"{error}; {why}. Then tell Mimas with `{again}`") from error
+    logger.info("%s: flow run %s", event, run)
+    return Told(flow_run_id=run)

@@ -3,6 +3,7 @@
     python -m flows.site.worker_service --preload MODULE…
 
 It waits for the API and the site's work pool, then runs flow runs until SIGTERM, which ends them and reports them.
+Beside that it delivers the events that were kept in the home while the API was away.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from blocks.retrying import Pauses, retry
+from blocks.settings import get_settings
+from flows.events.delivery import deliver_forever
+from flows.events.drop_folder import DropFolder
 from flows.site.running_site import WORK_POOL
 
 if TYPE_CHECKING:
@@ -76,9 +80,11 @@ async def serve(modules: Sequence[str]) -> None:
     worker = WarmWorker(
         work_pool_name=WORK_POOL, name=f"warm {platform.node()}", create_pool_if_not_found=False, modules=modules
     )
+    delivering = asyncio.create_task(deliver_forever(DropFolder.of(get_settings().home)))
     working = asyncio.create_task(_work(worker))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
+    delivering.cancel()
     if not working.done():
         await worker.end_runs()  # before the worker is cancelled, while it watches them and reports how they end
         working.cancel()
@@ -102,6 +108,8 @@ def main(modules: Sequence[str]) -> None:
     """Serve; runs are announced, so asking for them is only for announcements that were lost."""
     # s. Asking every 0.2 s took 15 to 21 % of a core on the server, announcements and this take 5 %
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "2")
+    # What the service itself says belongs to no run: it's in its log file, and Prefect needn't complain of that
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
     asyncio.run(serve(modules))
 
 

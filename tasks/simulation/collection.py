@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Event = Literal["start", "end"]
-Announce = Callable[[Event, Dcid], Awaitable[None]]
+Announce = Callable[[Event, Dcid], Awaitable[object]]
 OnImage = Callable[[int, float], None]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import sys
 from pathlib import Path
@@ -52,7 +51,7 @@ def simulate(
         Path | None, typer.Option(help="Root of the beamlines' folders; unset: `data` in the home folder.")
     ] = None,
     events: Annotated[
-        bool, typer.Option(help="Announce start and end to Mimas, on the running Prefect server.")
+        bool, typer.Option(help="Announce start and end to Mimas; while the site is away, they are kept.")
     ] = True,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 1,
     json_output: Annotated[
@@ -98,12 +97,13 @@ async def _simulate(
     json_output: bool,
 ) -> None:
     from blocks.settings import get_settings
+    from flows.cli.events.site_of_events import use_site_of_events, warn_unless_mimas_hears
     from flows.cli.simulation.output import JsonLines, Terminal
-    from flows.site.running_site import usable_folder, use_running_site
+    from flows.site.running_site import usable_folder
     from tasks.simulation.visit import Visit
 
-    if events and "PREFECT_API_URL" not in os.environ:  # one may announce to another site than this home's
-        use_running_site()
+    if events:
+        use_site_of_events()
     settings = get_settings()
     usable_folder(settings.home)
     root = directory or settings.home / "data"
@@ -113,11 +113,11 @@ async def _simulate(
         visit = Visit.parse(visit_name, beamline=beamline, root=root)
 
     from flows.demo.simulated_beamline import announce_to_nobody, collect_all
-    from flows.events.telling_mimas import check_mimas, tell_mimas
+    from flows.events.telling_mimas import tell_mimas
     from tasks.simulation.collection import find_sweeps, render
 
     if events:
-        await check_mimas()
+        await warn_unless_mimas_hears("plaza simulate")
     with JsonLines(sys.stdout) if json_output else Terminal() as output:
         if plan is not None:
             output.on_rendering(plan)

@@ -32,3 +32,8 @@ async def linger(diary: str, seconds: float = 120.0) -> None:
     print("lingering, said the flow", flush=True)  # noqa: T201
     Path(diary).write_text(str(os.getpid()))
     await asyncio.sleep(seconds)
+
+
+@flow(name="mimas")
+async def note_event(dcid: int, event: str) -> None:
+    """Stand for Mimas: what counts is which runs of it there are, and in which order."""

@@ -7,9 +7,24 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.states import Completed
 
-from flows.events.telling_mimas import EventRefused, MimasUnreachable, check_mimas, tell_mimas
+from blocks.settings import get_settings
+from flows.events import telling_mimas
+from flows.events.event import CollectionEvent
+from flows.events.sending import EventRefused, MimasUnreachable, check_mimas, open_sender
+from flows.events.telling_mimas import EventNotKept, tell_mimas
 from flows.prefect_limits import LARGEST_DCID, DcidParameter
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A home in which no site has ever been."""
+    monkeypatch.setenv("PLAZA_HOME", str(tmp_path))
+    monkeypatch.setattr(telling_mimas, "PATIENCE_S", 0.5)
+    get_settings.cache_clear()
+    yield tmp_path
+    get_settings.cache_clear()
 
 
 @pytest.fixture
@@ -22,7 +37,7 @@ def no_server():
 
 
 async def test_a_server_that_is_not_there_is_named_with_what_to_do(no_server):
-    with pytest.raises(MimasUnreachable, match=rf"{no_server}.*plaza up.*mimas/start --param dcid=1"):
+    with pytest.raises(EventNotKept, match=rf"{no_server}.*plaza up.*plaza event start 1"):
         await tell_mimas("start", 1)
     with pytest.raises(MimasUnreachable, match=f"{no_server}.*plaza up"):
         await check_mimas()
@@ -42,7 +57,7 @@ async def without_mimas(prefect_server):
 async def test_an_event_is_one_run_however_often_it_is_announced():
     with pytest.raises(MimasUnreachable, match="plaza deploy"):
         await check_mimas()
-    with pytest.raises(MimasUnreachable, match="mimas/end"):
+    with pytest.raises(EventNotKept, match="mimas/end"):
         await tell_mimas("end", 7)
 
     @flow(name="mimas")
@@ -50,10 +65,32 @@ async def test_an_event_is_one_run_however_often_it_is_announced():
 
     deployments = [await (await decide.ato_deployment(event)).aapply() for event in ("start", "end")]
     await check_mimas()
-    for event in ("start", "end", "end"):
-        await tell_mimas(event, 7)
-    with pytest.raises(EventRefused, match=f"no end of data collection {LARGEST_DCID + 1}: .*'dcid'.*ISPyB"):
+    told = [await tell_mimas(event, 7) for event in ("start", "end", "end")]
+    with pytest.raises(EventRefused, match=f"no end of data collection {LARGEST_DCID + 1}: .*dcid.*ISPyB"):
         await tell_mimas("end", LARGEST_DCID + 1)
     async with get_client() as client:
         runs = [run for run in await client.read_flow_runs() if run.deployment_id in deployments]
-    assert sorted((run.idempotency_key, run.parameters["dcid"]) for run in runs) == [("7-end", 7), ("7-start", 7)]
+        assert sorted((run.idempotency_key, run.parameters["dcid"]) for run in runs) == [("7-end", 7), ("7-start", 7)]
+        assert {run.id for run in runs} == {each.flow_run_id for each in told}
+        # What Mimas has decided on already, it looks at again when it's told again
+        first = told[-1].flow_run_id
+        await client.set_flow_run_state(first, Completed(), force=True)
+        again = (await tell_mimas("end", 7)).flow_run_id
+        assert again != first
+        assert (await client.read_flow_run(again)).idempotency_key == f"7-end-after-{first}"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_mimas")
+async def test_what_is_sent_twice_is_one_run_even_if_that_has_ended():
+    @flow(name="mimas")
+    async def decide(dcid: DcidParameter) -> None: ...
+
+    await (await decide.ato_deployment("end")).aapply()
+    event = CollectionEvent(event="end", dcid=8)
+    async with open_sender() as sender, get_client() as client:
+        runs = []
+        for mark in ("one", "another"):
+            runs.append(await sender.send(event, mark))
+            await client.set_flow_run_state(runs[-1], Completed(), force=True)
+        assert [await sender.send(event, mark) for mark in ("one", "another")] == runs

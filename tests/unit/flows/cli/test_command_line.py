@@ -42,7 +42,7 @@ def test_what_can_not_be_done_is_a_line_that_says_what_to_do(words, environment,
 def test_a_site_that_is_down_is_told_how_to_start(tmp_path):
     status = plaza("status", PLAZA_HOME=str(tmp_path))
     assert (status.returncode, status.stdout) == (1, "Nothing runs here: start it with `plaza up`.\n")
-    for words in (("simulate", "rotation"), ("deploy",), ("prefect", "version")):
+    for words in (("simulate", "rotation"), ("deploy",), ("prefect", "version"), ("event", "end", "7")):
         done = plaza(*words, PLAZA_HOME=str(tmp_path))
         assert done.returncode == 1
         assert "start one with `plaza up`" in done.stderr

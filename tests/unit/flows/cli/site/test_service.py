@@ -1,5 +1,7 @@
 """`plaza up`, but for what it starts."""
 
+import os
+
 import pytest
 from typer.testing import CliRunner
 
@@ -33,3 +35,35 @@ def test_up_says_nothing_of_ispyb_that_has_all(site):
     done = CliRunner().invoke(app, ["up"])
     assert done.exit_code == 0, done.output
     assert done.stderr == "Starting the site …\n"
+
+
+@pytest.fixture
+def prefect_starts(site, monkeypatch):
+    """Have the site answer in turns; note what Prefect's command line is started with."""
+    site.write()
+    started = []
+    monkeypatch.setattr("os.execv", lambda path, arguments: started.append(arguments))
+    monkeypatch.setattr("os.environ", os.environ.copy())
+
+    def starts(*answers, supervised):
+        left = list(answers)
+        monkeypatch.setattr("flows.site.health.ask_api", lambda *_: left.pop(0) if len(left) > 1 else left[0])
+        monkeypatch.setattr("flows.site.supervision.Supervisor.is_alive", lambda _: supervised)
+        done = CliRunner().invoke(app, ["prefect", "deployment", "run", "mimas/end", "--param", "dcid=1"])
+        assert started == [["prefect", "deployment", "run", "mimas/end", "--param", "dcid=1"]]
+        return done.stderr
+
+    return starts
+
+
+def test_prefects_command_line_waits_for_a_server_that_is_started_again(prefect_starts):
+    said = prefect_starts(None, None, {"message": "OK"}, supervised=True)
+    assert said == "Prefect's server doesn't answer; waiting for it, 60 s at most …\n"
+
+
+def test_it_does_not_wait_where_nobody_starts_a_server(prefect_starts):
+    assert prefect_starts(None, supervised=False).startswith("Prefect's server doesn't answer. Events of data")
+
+
+def test_it_says_nothing_while_the_server_answers(prefect_starts):
+    assert prefect_starts({"message": "OK"}, supervised=True) == ""
