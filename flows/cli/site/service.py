@@ -37,10 +37,10 @@ def up(
 
 def _check_ispyb(site: RunningSite) -> None:
     """Tell what ISPyB lacks; in a process of its own, whose environment is that of the site's processes."""
-    from flows.site.running_site import site_environment
+    from flows.site.running_site import process_environment
 
     command = [sys.executable, "-c", "from flows.cli.main import main; main()", "ispyb", "check"]
-    environment = {**os.environ, **site_environment(get_settings(), site)}
+    environment = process_environment(get_settings(), site)
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         typer.echo((done.stdout + done.stderr).strip(), err=True)
@@ -79,8 +79,8 @@ def _table(found: SiteStatus) -> object:
 
 def prefect(context: typer.Context) -> None:
     """Run Prefect's command line against the running site, as in `plaza prefect flow-run ls`."""
-    from flows.site.running_site import site_environment
+    from flows.site.running_site import process_environment
 
-    os.environ.update(site_environment(get_settings()))
     # In place of this process: Ctrl-C, its output and its exit status are then Prefect's own
-    os.execv(Path(sys.executable).with_name("prefect"), ["prefect", *context.args])
+    program = Path(sys.executable).with_name("prefect")
+    os.execve(program, ["prefect", *context.args], process_environment(get_settings()))
