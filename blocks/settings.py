@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     )
     trusted_proxies: tuple[str, ...] = Field(
         (),
-        description="Addresses or networks of reverse proxies whose X-Forwarded-For and -Proto are believed, as JSON",
+        description="Addresses or networks of reverse proxies whose X-Forwarded-For and -Proto count, as JSON",
     )
     dask_port: int = Field(
         8786, ge=0, le=65535, description="Port of the Dask scheduler that `plaza up` starts; 0: any free one"

@@ -109,7 +109,7 @@ def _let_through(folder: Path, closed: Collection[Path]) -> None:
 
 
 def _groups(home: Path) -> list[int]:
-    """Return the groups that PostgreSQL has beside its own under root: the one that may pass through the home folder."""
+    """Return the groups that PostgreSQL has beside its own under root: the one that may pass the home folder."""
     group = group_of(home)
     return [] if group is None else [group]
 

@@ -85,16 +85,14 @@ def is_ours(home: Path) -> bool:
         return True
 
 
-def whose(folder: Path) -> str:
-    """Say that a home folder, or what is in it, is another user's, and what to do about it."""
-    try:
-        found = folder.stat()
-    except PermissionError:
-        return whose(folder.parent)
-    owner, me = _user_name(found.st_uid), _user_name(os.geteuid())
+def whose(home: Path) -> str:
+    """Say that the home folder is another user's, and what to do about it."""
+    owner, me = (_user_name(uid) for uid in (home.stat().st_uid, os.geteuid()))
+    if os.access(home, os.R_OK | os.X_OK):
+        return f"The home {home} is {owner}'s: you ({me}) may look and resume runs, the rest {owner} has to do"
     return (
-        f"{folder} is closed to you ({me}), it's {owner}'s: to look and to resume runs, ask {owner} for PLAZA_GROUP with "
-        f"a group that you are in, and `plaza up`; whatever writes into the home, {owner} has to do"
+        f"The home {home} is closed to you ({me}), it's {owner}'s: to look and to resume runs, ask {owner} to set "
+        "PLAZA_GROUP to a group that you are in, and to say `plaza up` again"
     )
 
 

@@ -31,8 +31,29 @@ def up(
     typer.echo("Starting the site …", err=True)
     site = services.up(wait=wait)
     typer.echo(f"Plaza is up. UI: {site.ui_url}   API: {site.api_url}   Dask: {site.scheduler_address}")
+    _print_link(site)
+    _make_profile(site)
     if wait:
         _check_ispyb(site)
+
+
+def _print_link(site: RunningSite) -> None:
+    """Print the link by which a browser gets in, unless systemd's journal would keep it for others to read."""
+    output = os.fstat(sys.__stdout__.fileno()) if sys.__stdout__ else None
+    if output is None or os.environ.get("JOURNAL_STREAM") != f"{output.st_dev}:{output.st_ino}":
+        typer.echo(f"UI in a browser: {site.login_link}")
+
+
+def _make_profile(site: RunningSite) -> None:
+    """Have plain `prefect …` work with the site, in the user's shell."""
+    from flows.site.prefect_profile import ProfileNotWritten, write_profile
+
+    try:
+        hint = write_profile(site)
+    except ProfileNotWritten as error:
+        hint = str(error)
+    if hint:
+        typer.echo(hint, err=True)
 
 
 def _check_ispyb(site: RunningSite) -> None:
@@ -61,6 +82,8 @@ def status() -> None:
 
     found = health.status()
     Console().print(_table(found) if found.site else "Nothing runs here: start it with `plaza up`.")
+    if found.site:
+        _print_link(found.site)
     raise typer.Exit(0 if found.is_healthy else 1)
 
 

@@ -1,7 +1,7 @@
 """The names by which the server may be asked for, and the pages that may ask.
 
-A page of any site can have its own name lead to this machine (DNS rebinding): then a browser takes the API for a part of
-that page. It can't choose the names in the requests, though.
+A page of any site can have its own name lead to this machine (DNS rebinding): then a browser takes the API for a part
+of that page. It can't choose the names in the requests, though.
 """
 
 from __future__ import annotations
