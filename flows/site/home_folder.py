@@ -85,6 +85,18 @@ def is_ours(home: Path) -> bool:
         return True
 
 
+def check_open(home: Path) -> None:
+    """Check that this process's user may look into the home folder, if it's there.
+
+    Raises
+    ------
+    ConfigurationError
+        It's closed to them; the message says who may open it.
+    """
+    if home.exists() and not os.access(home, os.R_OK | os.X_OK):
+        raise ConfigurationError(whose(home))
+
+
 def whose(home: Path) -> str:
     """Say that the home folder is another user's, and what to do about it."""
     owner, me = (_user_name(uid) for uid in (home.stat().st_uid, os.geteuid()))

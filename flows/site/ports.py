@@ -42,8 +42,9 @@ def claim_port(port: int, purpose: str, setting: str, host: str = LOOPBACK) -> i
         try:
             probe.bind(address)
         except OSError as error:
+            where = f"port {port}" if host == LOOPBACK else f"port {port} of {host}"
             raise PortTaken(
-                f"port {port}{'' if host == LOOPBACK else f' of {host}'} for {purpose} can't be used ({error.strerror}; {_holder(port)}): "
+                f"{where} for {purpose} can't be used ({error.strerror}; {_holder(port)}): "
                 f"stop what uses it, or set {setting} to another port (0: any free one)"
             ) from error
         return int(probe.getsockname()[1])

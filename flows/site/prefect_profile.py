@@ -16,7 +16,6 @@ import toml
 
 from blocks.errors import PlazaError
 from flows.site.running_site import RunningSite
-from flows.site.secret import read_secret
 
 PROFILE = "plaza"
 # What Prefect has without a file of the user's: the first two stand for no choice, and lead to a server on this machine
@@ -61,14 +60,14 @@ def write_profile(site: RunningSite, environment: Mapping[str, str] = os.environ
         TypeError,
     ) as error:  # no home folder; no TOML of Prefect's
         raise ProfileNotWritten(
-            f"the Prefect profile {PROFILE!r} can't be written to {file} ({error}): `plaza prefect …` works all the same"
+            f"the Prefect profile {PROFILE!r} can't be written to {file} ({error}): `plaza prefect` works without"
         ) from error
     return _what_hinders(site, environment, is_active=is_active)
 
 
 def _with_profile(content: Mapping[str, Any], site: RunningSite) -> tuple[dict[str, Any], bool]:
     profiles = content.get("profiles", {})
-    ours = {"PREFECT_API_URL": site.api_url, "PREFECT_API_AUTH_STRING": read_secret(site.home) or ""}
+    ours = {"PREFECT_API_URL": site.api_url, "PREFECT_API_AUTH_STRING": site.secret or ""}
     active = content.get("active")
     other_api = profiles.get(active, {}).get("PREFECT_API_URL")
     chosen = other_api not in {None, site.api_url} if active in profiles else active not in _NO_CHOICE

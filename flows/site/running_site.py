@@ -53,9 +53,14 @@ class RunningSite:
         return site_file(self.home)
 
     @property
+    def secret(self) -> str | None:
+        """What its API asks for."""
+        return read_secret(self.home)
+
+    @property
     def login_link(self) -> str:
         """Where a browser gets the UI. Whoever has it may do all: it's for the terminal, not for logs."""
-        return login_link(self.ui_url, read_secret(self.home))
+        return login_link(self.ui_url, self.secret)
 
     def write(self) -> None:
         """Publish the addresses."""
@@ -95,7 +100,7 @@ def site_environment(settings: Settings, site: RunningSite | None = None) -> dic
     """
     site = site or read_running_site(settings)
     home = site.home
-    secret = read_secret(home)
+    secret = site.secret
     return _settings_environment(settings) | {
         "PLAZA_HOME": str(home),
         "PLAZA_DASK_SCHEDULER": site.scheduler_address,
@@ -103,13 +108,19 @@ def site_environment(settings: Settings, site: RunningSite | None = None) -> dic
         **({"PREFECT_API_AUTH_STRING": secret} if secret else {}),
         "PREFECT_API_KEY": "",  # of Prefect Cloud: some clients would rather send it
         "PREFECT_API_SSL_CERT_FILE": str(one_certificate(home)),
-        "PREFECT_HOME": str(home / "prefect"),
-        "PREFECT_PROFILES_PATH": str(home / "prefect" / "profiles.toml"),  # not the user's, which may name another API
+        **_prefect_home(home),
         "PREFECT_LOGGING_EXTRA_LOGGERS": ",".join(PLAZA_LOGGERS),  # what steps log is in the UI, too
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # s, the least that Prefect takes: they tell of a dead machine
         "DO_NOT_TRACK": "1",
     }
+
+
+def _prefect_home(home: Path) -> dict[str, str]:
+    """Return where Prefect keeps what it likes to; its profiles aren't the user's, which may name another API."""
+    if is_ours(home):
+        return {"PREFECT_HOME": str(home / "prefect"), "PREFECT_PROFILES_PATH": str(home / "prefect" / "profiles.toml")}
+    return {"PREFECT_PROFILES_PATH": os.devnull}  # no profiles; the user's own folder for the rest
 
 
 def _settings_environment(settings: Settings) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """What may stand in the JSON that is sent to Prefect's API.
 
 PostgreSQL takes no NUL and no half of a surrogate pair in JSON, and Prefect answers 500 to everybody who lists runs
-while one of them holds a number beyond 64 bits (PrefectHQ/prefect issue 15031). What somebody asks for with such a value
-is refused; what a run reports with one (logs, events, states, artifacts) is cleaned: Prefect's clients send many of them
-at once, and drop them all when they are refused.
+while one of them holds a number beyond 64 bits (PrefectHQ/prefect issue 15031). What somebody asks for with such a
+value is refused; what a run reports with one (logs, events, states, artifacts) is cleaned: Prefect's clients send many
+of them at once, and drop them all when they are refused.
 """
 
 from __future__ import annotations
