@@ -83,5 +83,5 @@ class RefusalLog:
         self.refused += 1
         now = time.monotonic()
         if now - self._said >= _LOG_PAUSE_S:
-            logger.warning("refused %d requests with a wrong secret, the last from %s", self.refused, peer)
+            logger.warning("refused a wrong secret from %s (%d since the last such line)", peer, self.refused)
             self.refused, self._said = 0, now
