@@ -65,14 +65,21 @@ AnySite = TypeVar("AnySite", bound=CommandedSite)
 
 
 @contextmanager
-def site_of_recipes(kind: type[AnySite], folder: Path, recipes: Mapping[str, Any]) -> Iterator[AnySite]:
+def site_of_recipes(
+    kind: type[AnySite], folder: Path, recipes: Mapping[str, Any], **more_settings: Any
+) -> Iterator[AnySite]:
     """Have a site in a folder, with these recipes by name, which may use trial steps: they are no part of Plaza."""
     recipe_directory = folder / "recipes"
     recipe_directory.mkdir()
     for name, document in recipes.items():
         (recipe_directory / f"{name}.json").write_text(json.dumps(document))
     settings = Settings(
-        home=folder / "site", recipe_directory=recipe_directory, server_port=0, dask_port=0, analysis_workers=1
+        home=folder / "site",
+        recipe_directory=recipe_directory,
+        server_port=0,
+        dask_port=0,
+        analysis_workers=1,
+        **more_settings,
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(TRIAL_STEPS), prepend=os.pathsep)
