@@ -83,6 +83,8 @@ def is_ours(home: Path) -> bool:
         return os.geteuid() in {0, home.stat().st_uid}
     except FileNotFoundError:
         return True
+    except PermissionError:  # nor may its user's folders above it be passed
+        return False
 
 
 def check_open(home: Path) -> None:
@@ -93,13 +95,21 @@ def check_open(home: Path) -> None:
     ConfigurationError
         It's closed to them; the message says who may open it.
     """
-    if home.exists() and not os.access(home, os.R_OK | os.X_OK):
+    try:
+        is_closed = home.exists() and not os.access(home, os.R_OK | os.X_OK)
+    except PermissionError:
+        is_closed = True
+    if is_closed:
         raise ConfigurationError(whose(home))
 
 
 def whose(home: Path) -> str:
     """Say that the home folder is another user's, and what to do about it."""
-    owner, me = (_user_name(uid) for uid in (home.stat().st_uid, os.geteuid()))
+    me = _user_name(os.geteuid())
+    try:
+        owner = _user_name(home.stat().st_uid)
+    except PermissionError as error:
+        return f"The home {home} can't be reached by you ({me}; {error.strerror}): a folder above it is closed"
     if os.access(home, os.R_OK | os.X_OK):
         return f"The home {home} is {owner}'s: you ({me}) may look and resume runs, the rest {owner} has to do"
     return (

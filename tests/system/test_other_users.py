@@ -6,15 +6,18 @@ import grp
 import json
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from flows.site.database import database_socket_folder
+from flows.site.prefect_profile import write_profile
 from flows.site.running_site import socket_folder
 from tests.support.commanded_site import CommandedSite, await_, site_of_recipes
 
@@ -67,20 +70,24 @@ class SharedSite(CommandedSite):
 
 
 @pytest.fixture(scope="module")
-def site(another_account: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedSite]:
+def site(another_account: None) -> Iterator[SharedSite]:
     recipe: dict[str, Any] = {
         "1": {"queue": "trial.effect", "parameters": {"folder": "{folder}", "name": "one"}},
         "start": [[1, "{what}"]],
     }
-    with site_of_recipes(SharedSite, tmp_path_factory.mktemp("shared"), {"effect": recipe}, group=GROUP) as site:
-        yield site
+    # not in pytest's folder: each session of pytest closes it to others
+    with TemporaryDirectory(prefix="plaza-shared-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with site_of_recipes(SharedSite, folder, {"effect": recipe}, group=GROUP) as site:
+            yield site
 
 
 @pytest.fixture(scope="module")
 def failed_run(site: SharedSite, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A run that refused its message."""
     run = site.start("effect", folder=str(tmp_path_factory.mktemp("effects")), what="poison")
-    await_(lambda: site.history(run)["state"] == "Failed")
+    await_(lambda: site.history(run)["state"].startswith("Failed"), timeout_s=240)
     return run
 
 
@@ -130,6 +137,33 @@ def test_a_second_operator_can_look_and_resume(site: SharedSite, failed_run: str
     done = site.plaza_as_other("resume", failed_run, "--wait", "--timeout", "120", in_group=True)
     assert "Failed" in done.stdout, done.stderr  # its message is as bad as before
     assert "Traceback" not in done.stderr
+
+
+def test_a_beamlines_host_starts_a_run_with_curl(site: SharedSite, tmp_path: Path) -> None:
+    if not shutil.which("curl"):
+        pytest.skip("curl isn't installed")
+    config = tmp_path / "plaza.curl"
+    config.write_text(f'user = "{site.site.secret}"\n')
+
+    def curl(path: str, *options: str) -> Any:
+        command = ["curl", "-sSf", "--noproxy", "*", "--config", str(config), *options, f"{site.site.api_url}/{path}"]
+        return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+
+    deployment = curl("deployments/name/effect/live")["id"]
+    parameters = {"parameters": {"parameters": {"folder": str(tmp_path), "what": "it"}}}
+    run = curl(f"deployments/{deployment}/create_flow_run", "--json", json.dumps(parameters))["id"]
+    await_(lambda: curl(f"flow_runs/{run}")["state"]["name"] == "Completed", timeout_s=240)
+
+
+def test_plain_prefect_works_by_the_profile(site: SharedSite, tmp_path: Path) -> None:
+    own = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    assert write_profile(site.site, {"PREFECT_HOME": str(tmp_path / ".prefect")}) is None
+    program = str(Path(sys.executable).with_name("prefect"))
+    done = subprocess.run(
+        [program, "deployment", "inspect", "mimas/end"], env=own, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "mimas" in done.stdout
 
 
 def test_what_a_second_operator_cannot_do_is_a_line(site: SharedSite, failed_run: str) -> None:

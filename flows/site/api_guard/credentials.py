@@ -7,7 +7,6 @@ import json
 import logging
 import time
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 
 from flows.site.secret import COOKIE, LINK, authorization, derived_token
 
@@ -33,7 +32,7 @@ class Credentials:
         scheme, self._basic = authorization(secret).encode().split(b" ")
         self._scheme = scheme.lower()
         self._link, self._cookie = (derived_token(secret, purpose).encode() for purpose in (LINK, COOKIE))
-        self.cookie_name = f"plaza-{port}"
+        self._cookie_name = f"plaza-{port}".encode()
 
     def accept_header(self, value: bytes) -> bool:
         """Tell whether a header `Authorization` holds the secret."""
@@ -42,11 +41,9 @@ class Credentials:
 
     def accept_cookie(self, value: bytes) -> bool:
         """Tell whether a header `Cookie` holds what the server gave a browser."""
-        try:
-            cookie = SimpleCookie(value.decode("latin1")).get(self.cookie_name)
-        except CookieError:
-            return False
-        return cookie is not None and hmac.compare_digest(cookie.value.encode(), self._cookie)
+        pairs = (pair.strip().partition(b"=") for pair in value.split(b";"))
+        given = next((text for name, _, text in pairs if name == self._cookie_name), b"")
+        return hmac.compare_digest(given, self._cookie)
 
     def accept_link(self, token: str) -> bool:
         """Tell whether it's the token of the link that `plaza status` prints."""
@@ -68,7 +65,7 @@ class Credentials:
         """
         age = _COOKIE_DAYS * 24 * 3600
         attributes = f"Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}"
-        return f"{self.cookie_name}={self._cookie.decode()}; {attributes}"
+        return f"{self._cookie_name.decode()}={self._cookie.decode()}; {attributes}"
 
 
 @dataclass

@@ -195,14 +195,17 @@ def test_wrong_secrets_are_logged_once_a_minute(ask, caplog):
         '{"dcid": -9223372036854775809}',
         '{"x": 1e400}',
         '{"x": [-1e20]}',
+        "1E+20",
+        "[1,2.5e19]",
+        '{"x":-1.0e400}',
         '{"x": NaN}',
         '{"x": -Infinity}',
         '{"x": ' + "9" * 5000 + "}",
         r'{"x": "a\u0000b"}',
         r'{"a\u0000b": 1}',
         r'{"x": "\ud800"}',
-        "[" * 200 + "]" * 200,
-        '{"x":' * 200 + "1" + "}" * 200,
+        "[" * 210 + "]" * 210,
+        '{"x":' * 210 + "1" + "}" * 210,
         '{"x": 1}'.encode("utf-16"),
         "[" * 100_000,
         '{"x": 1e99',
@@ -220,8 +223,9 @@ def test_what_prefect_cannot_keep_is_refused(ask, app, body):
     [
         b"",
         b"{}",
+        b"[" * 199 + b"]" * 199,
         b'{"dcid": 9223372036854775807, "y": -9223372036854775807}',
-        b'{"x": 1e18, "y": 1e-300, "digits": "123456789012345678901234567890"}',
+        b'{"id": "3e45a1e99-8e20", "x": 1e18, "y": 1e-300, "digits": "123456789012345678901234567890"}',
         rb'{"x": "a\\u0000b \ud83d\ude00 NaN 1e400"}',
         b"[" + b'{"a": {"b": [1]}},' * 1000 + b"1]",
         b'{"text": "' + b"[" * 1000 + rb"\"{{{" + b'"}',
@@ -348,5 +352,5 @@ def test_web_socket_that_is_refused_never_opens(socket, app, headers, subprotoco
 
 
 def test_events_are_cleaned_and_what_is_no_event_is_left_out(socket, app):
-    assert socket.talk(HEADER, r'{"a": "x\u0000y", "n": 1e999}', "{1e99", '{"b": 1}') == ["accept"]
+    assert socket.talk(HEADER, r'{"a": "x\u0000y", "n": 1e999}', "[1e99", '{"b": 1}') == ["accept"]
     assert app.messages == ['{"a": "xy", "n": null}', '{"b": 1}']
