@@ -34,9 +34,7 @@ def close_home(settings: Settings) -> None:
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         before = home.stat()
-        if before.st_uid != os.geteuid():
-            if os.geteuid() == 0:  # root may use a folder as it finds it
-                return
+        if os.geteuid() not in {0, before.st_uid}:
             raise ConfigurationError(whose(home))
         gid, mode = _group_and_mode(settings.group)
         if gid is not None and gid != before.st_gid:
