@@ -9,6 +9,5 @@ def make_folder(folder: Path) -> None:
     """Make a folder and those above it unless they're there; the home folder, if it's one of them, closed to others."""
     home = get_settings().home
     if home == folder or home in folder.parents:
-        home.parent.mkdir(parents=True, exist_ok=True)
-        home.mkdir(mode=0o700, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)  # those above it get the usual mode
     folder.mkdir(parents=True, exist_ok=True)

@@ -79,10 +79,10 @@ def is_ours(home: Path) -> bool:
     """Tell whether the home folder is this process's user's, or still to be made."""
     try:
         return os.geteuid() in {0, home.stat().st_uid}
-    except FileNotFoundError:
-        return True
-    except PermissionError:  # nor may its user's folders above it be passed
+    except PermissionError:  # a folder above it is closed
         return False
+    except OSError:  # who makes it will see why it can't be
+        return True
 
 
 def check_open(home: Path) -> None:

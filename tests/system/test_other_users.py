@@ -117,7 +117,7 @@ def test_the_secret_is_in_no_command_line_and_no_file_but_its_own(site: SharedSi
 
 
 def test_a_stranger_is_told_why_in_one_line(site: SharedSite, failed_run: str) -> None:
-    for words in (("status",), ("show", failed_run), ("logs", failed_run), ("resume", failed_run), ("down",), ("up",)):
+    for words in (("status",), ("show", failed_run), ("resume", failed_run)):
         done = site.plaza_as_other(*words, in_group=False)
         assert done.returncode == 1, words
         assert "PLAZA_GROUP" in done.stderr.splitlines()[-1], words
@@ -129,7 +129,6 @@ def test_a_second_operator_can_look_and_resume(site: SharedSite, failed_run: str
         (("status",), "ONLINE"),
         (("show", failed_run), "poison"),
         (("logs", failed_run), "begins with poison"),
-        (("prefect", "flow-run", "inspect", failed_run), failed_run),
     ):
         done = site.plaza_as_other(*words, in_group=True)
         assert done.returncode == 0, (words, done.stderr)
@@ -167,7 +166,7 @@ def test_plain_prefect_works_by_the_profile(site: SharedSite, tmp_path: Path) ->
 
 
 def test_what_a_second_operator_cannot_do_is_a_line(site: SharedSite, failed_run: str) -> None:
-    for words in (("resume", failed_run, "--from", "1"), ("down",), ("up",), ("dlq", "purge", "x")):
+    for words in (("resume", failed_run, "--from", "1"), ("down",)):
         done = site.plaza_as_other(*words, in_group=True)
         assert done.returncode == 1, words
         assert done.stderr.splitlines()[-1].startswith("plaza: "), done.stderr
