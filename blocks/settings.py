@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -58,7 +58,7 @@ class Settings(BaseSettings):
         description="Address or name of this machine on which Prefect's server listens; 0.0.0.0: all of them, for "
         "beamlines' hosts",
     )
-    trusted_hosts: tuple[str, ...] = Field(
+    trusted_hosts: tuple[Annotated[str, Field(pattern=r"^[^/\s]+$")], ...] = Field(
         (),
         description="More names by which Prefect's server may be asked for, such as a reverse proxy's, as JSON; its "
         "machine's own are known",

@@ -32,7 +32,7 @@ class KnownHosts:
         if server_host in _ALL_ADDRESSES:
             addresses = (address for each in psutil.net_if_addrs().values() for address in each)
             own |= {address.address for address in addresses if address.family in {socket.AF_INET, socket.AF_INET6}}
-        return cls(_LOOPBACK | {_normal(name) for name in (*own, *trusted)})
+        return cls(_LOOPBACK | {host_name(name) or _normal(name) for name in (*own, *trusted)})
 
     def know(self, host: str) -> bool:
         """Tell whether a Host header names the server."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from flows.site.api_guard import ApiGuard, Credentials, KnownHosts
 from flows.site.api_guard.bodies import MOST_BYTES
@@ -169,6 +170,18 @@ def test_link_gives_a_cookie_and_leaves_no_token(ask):
     assert "Secure" not in attributes
     assert "s3cret" not in str(answer.headers)
     assert ask("GET", "/", {"cookie": cookie}).status_code == 200
+
+
+@pytest.mark.parametrize(("trusted", "is_secure"), [("127.0.0.0/8", True), ("192.0.2.1", False)])
+def test_cookie_is_for_tls_only_if_a_trusted_proxy_speaks_it(app, guard, trusted, is_secure):
+    async def log_in() -> httpx.Response:
+        behind = ProxyHeadersMiddleware(guard, [trusted])
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(behind), base_url=OWN) as client:
+            return await client.get(
+                f"/login?token={derived_token(SECRET, LINK)}", headers={"x-forwarded-proto": "https"}
+            )
+
+    assert ("; Secure" in asyncio.run(log_in()).headers["set-cookie"]) == is_secure
 
 
 @pytest.mark.parametrize("query", ["", "?token=", "?token=x", "?token=é", f"?token={SECRET}"])
