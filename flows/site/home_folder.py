@@ -36,6 +36,8 @@ def close_home(settings: Settings) -> None:
         before = home.stat()
         if os.geteuid() not in {0, before.st_uid}:
             raise ConfigurationError(whose(home))
+        if before.st_mode & stat.S_ISVTX:  # such as /tmp, which would be closed to all
+            raise ConfigurationError(f"{home} is a folder that everybody uses: set PLAZA_HOME to one of its own")
         gid, mode = _group_and_mode(settings.group)
         if gid is not None and gid != before.st_gid:
             os.chown(home, -1, gid)  # before its mode: a change of the group takes the setgid bit

@@ -51,6 +51,8 @@ def another_account() -> None:
     """Skip unless there is another account that can run Plaza."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
+    if GROUP not in {group.gr_name for group in grp.getgrall()}:
+        pytest.skip(f"there is no group {GROUP}")
     if _run_as_other([sys.executable, "-c", "import flows, httpx"], [], {}).returncode != 0:
         pytest.skip(f"{OTHER} can't read this checkout or its Python")
 

@@ -66,6 +66,14 @@ def test_group_that_is_not_there_is_an_error_that_names_the_setting(home):
         close_home(Settings(home=home, group="no-such-group"))
 
 
+def test_folder_of_everybody_is_not_closed(home):
+    home.mkdir(parents=True)
+    home.chmod(0o1777)
+    with pytest.raises(ConfigurationError, match="everybody"):
+        close_home(Settings(home=home))
+    assert mode(home) == 0o1777
+
+
 def test_file_in_the_homes_place_is_an_error(home):
     home.parent.mkdir()
     home.touch()
