@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,6 +21,11 @@ class Settings(BaseSettings):
     home: Path = Field(CHECKOUT / ".plaza", description="Folder of all state: databases, logs, process files")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least level of the lines that recipe runs log: DEBUG, INFO, WARNING or ERROR"
+    )
+    group: str | None = Field(
+        None,
+        description="Group whose members may look into the home folder, read the site's secret and resume runs; unset: "
+        "only the site's user may",
     )
     recipe_directory: Path = Field(CHECKOUT / "recipes", description="Folder of the recipe files (*.json)")
     ispyb_url: str | None = Field(
@@ -46,6 +51,21 @@ class Settings(BaseSettings):
     # The ports are Prefect's and Dask's own defaults.
     server_port: int = Field(
         4200, ge=0, le=65535, description="Port of Prefect's server that `plaza up` starts; 0: any free one"
+    )
+    server_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address or name of this machine on which Prefect's server listens; 0.0.0.0: all of them, for "
+        "beamlines' hosts",
+    )
+    trusted_hosts: tuple[Annotated[str, Field(pattern=r"^[^/\s]+$")], ...] = Field(
+        (),
+        description="More names by which Prefect's server may be asked for, such as a reverse proxy's, as JSON; its "
+        "machine's own are known",
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        (),
+        description="Addresses or networks of reverse proxies whose X-Forwarded-For and -Proto count, as JSON",
     )
     dask_port: int = Field(
         8786, ge=0, le=65535, description="Port of the Dask scheduler that `plaza up` starts; 0: any free one"

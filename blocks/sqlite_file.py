@@ -14,6 +14,7 @@ from sqlalchemy import Dialect, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from blocks.errors import ConfigurationError
+from blocks.home_folder import make_folder
 
 MODE: Final = "mode=rw"
 READ_ONLY: Final = frozenset({"mode=ro", "immutable=1"})
@@ -64,7 +65,7 @@ def make_file(engine: Engine) -> None:
     if is_uri and (for_reading := _options(name) & READ_ONLY):
         raise ConfigurationError(f"{engine.url} is for reading only ({', '.join(for_reading)}): nothing is made there")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         file.touch()
     except OSError as error:
         raise ConfigurationError(f"there can't be an ISPyB at {engine.url}: {error}") from error

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
 
 from blocks.errors import PlazaError
+from blocks.settings import get_settings
 from flows.cli import collections, dead_letters, events, ispyb, jobs, recipes, runs, simulation, site, step, version
 from flows.cli.demo import demo
+from flows.site.home_folder import is_ours, whose
 
 COMMANDS = (
     demo,
@@ -58,5 +61,19 @@ def main() -> None:
     try:
         app()
     except PlazaError as error:
-        sys.stderr.write(f"plaza: {error}\n")
-        sys.exit(1)
+        _end(str(error))
+    except PermissionError as error:
+        file = Path(error.filename or get_settings().home)
+        if not _is_another_users(file):
+            raise
+        _end(f"{file}: {error.strerror}. {whose(get_settings().home)}")
+
+
+def _is_another_users(file: Path) -> bool:
+    home = get_settings().home
+    return not is_ours(home) and (file == home or home in file.parents)
+
+
+def _end(reason: str) -> NoReturn:
+    sys.stderr.write(f"plaza: {reason}\n")
+    sys.exit(1)

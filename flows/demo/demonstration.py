@@ -63,7 +63,7 @@ async def demonstrate(console: Console, settings: Settings, options: DemoOptions
         # in a thread: both wait for processes, and the control computer shall go on listening
         site = await asyncio.to_thread(up, settings) if options.keep else await _enter(stack, settings)
         use_running_site(settings)
-        console.print(f"Prefect's UI: {site.ui_url}", highlight=False)
+        console.print(f"Prefect's UI: {site.login_link}", highlight=False, soft_wrap=True)
         started = datetime.now(UTC)
         planned = await _planned(console, settings, options)
         with Display(console) as display:
@@ -71,7 +71,7 @@ async def demonstrate(console: Console, settings: Settings, options: DemoOptions
         from flows.demo.summary import summarise
 
         completed = await summarise(console, settings, records, runs, gda)
-        console.print(_closing_line(site, options), highlight=False)
+        console.print(_closing_line(site, options), highlight=False, soft_wrap=True)
     return completed
 
 
@@ -178,5 +178,5 @@ async def _collect(
 
 def _closing_line(site: RunningSite, options: DemoOptions) -> str:
     if options.keep:
-        return f"Everything goes on: look around at {site.ui_url}, stop it with ./plaza down"
-    return f"Stopping everything; ./plaza demo --keep leaves it running, to look around at {site.ui_url}"
+        return f"Everything goes on: look around at {site.login_link}, stop it with ./plaza down"
+    return f"Stopping everything; ./plaza demo --keep leaves it running, to look around at {site.login_link}"

@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from blocks.errors import PlazaError, RecipeRunBusy, UnknownRecipeRun
+from blocks.home_folder import make_folder
 from blocks.identifiers import Dcid
 from blocks.retrying import Pauses, retry
 from blocks.settings import get_settings
@@ -76,7 +77,7 @@ async def carry_out(name: str, path: Path, arguments: RunArguments, folder: RunF
     folder
         The run's record; one that is there already is gone on with.
     """
-    folder.path.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.path)
     with run_log(folder.log, StepIdentity(folder.recipe_run, name, arguments.dcid), get_settings().log_level):
         while True:
             with await _open_journal(folder) as journal:

@@ -15,6 +15,7 @@ import shutil
 import signal
 import stat
 import subprocess
+from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,12 +23,11 @@ import psutil
 
 from blocks.errors import ConfigurationError
 from blocks.settings import get_settings
+from flows.site.home_folder import POSTGRES_USER, close_home, group_of
 from flows.site.running_site import socket_folder
 from tasks.processes.ties import end_with_parent, kill, wait_until_gone
 
 logger = logging.getLogger(__name__)
-
-_USER_UNDER_ROOT = "plaza_postgres"
 
 
 def database_socket_folder(home: Path) -> Path:
@@ -54,13 +54,13 @@ def prepare(home: Path) -> tuple[list[str], pwd.struct_passwd]:
         The database can't be made.
     """
     programs, user = _programs(), _user()
+    close_home(get_settings().model_copy(update={"home": home}))  # again: the user may have been made just now
     data, sockets = home / "postgres", database_socket_folder(home)
-    for folder in (home, sockets):
-        folder.mkdir(parents=True, exist_ok=True)
+    sockets.mkdir(exist_ok=True)
     if user.pw_uid != os.getuid():
-        for folder in (home, sockets, programs):
-            _let_through(folder)
-    sockets.chmod(0o755)  # the folder may be passed by all, the socket in it is its owner's (0700)
+        for folder in (sockets, programs):
+            _let_through(folder, closed=(home, socket_folder(home)))
+    sockets.chmod(0o755)  # what is above is closed, and the socket in it is its owner's (0700)
     os.chown(sockets, user.pw_uid, user.pw_gid)
     if not data.exists():
         _create(programs, data, user)
@@ -86,20 +86,32 @@ def _user() -> pwd.struct_passwd:
     if os.getuid() != 0:
         return pwd.getpwuid(os.getuid())
     try:
-        return pwd.getpwnam(_USER_UNDER_ROOT)
+        return pwd.getpwnam(POSTGRES_USER)
     except KeyError:
-        command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _USER_UNDER_ROOT]
+        command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", POSTGRES_USER]
         subprocess.run(command, check=True)
-        return pwd.getpwnam(_USER_UNDER_ROOT)
+        return pwd.getpwnam(POSTGRES_USER)
 
 
-def _let_through(folder: Path) -> None:
-    """Let other users pass through the folders above, not list them: PostgreSQL runs as another user than root."""
+def _let_through(folder: Path, closed: Collection[Path]) -> None:
+    """Let other users pass through the folders above, not list them: PostgreSQL runs as another user than root.
+
+    Parameters
+    ----------
+    closed
+        What only a group passes that PostgreSQL has.
+    """
     for above in (folder, *folder.parents):
         mode = stat.S_IMODE(above.stat().st_mode)
-        if not mode & stat.S_IXOTH:
+        if above not in closed and not mode & stat.S_IXOTH:
             logger.warning("letting other users pass through %s, for PostgreSQL", above)
             above.chmod(mode | stat.S_IXOTH)
+
+
+def _groups(home: Path) -> list[int]:
+    """Return the groups that PostgreSQL has beside its own under root: the one that may pass the home folder."""
+    group = group_of(home)
+    return [] if group is None else [group]
 
 
 def _create(programs: Path, data: Path, user: pwd.struct_passwd) -> None:
@@ -119,7 +131,7 @@ def _create(programs: Path, data: Path, user: pwd.struct_passwd) -> None:
         cwd="/",
         user=user.pw_uid if is_root else None,
         group=user.pw_gid if is_root else None,
-        extra_groups=[] if is_root else None,
+        extra_groups=_groups(data.parent) if is_root else None,
     )
     if result.returncode != 0:
         raise ConfigurationError(f"PostgreSQL's initdb failed in {draft}: {result.stderr.strip()}")
@@ -147,10 +159,11 @@ def main() -> None:
     """Become PostgreSQL."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     parent = os.getppid()
-    command, user = prepare(get_settings().home)
+    home = get_settings().home
+    command, user = prepare(home)
     if user.pw_uid != os.getuid():
         os.chdir("/")  # the other user may not pass to where root is
-        os.setgroups([])  # groups first: once the user isn't root, none can be given up
+        os.setgroups(_groups(home))  # groups first: once the user isn't root, none can be given up
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)
     end_with_parent(parent, signal.SIGINT)  # PostgreSQL's "fast shutdown"; after the change of user, which unties it

@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 
 from blocks.settings import Settings, get_settings
+from flows.site.home_folder import check_open
 from flows.site.running_site import WORK_POOL, RunningSite, read_running_site, site_file
+from flows.site.secret import authorization
 from flows.site.supervision import ServiceState, Supervisor
 
 
@@ -35,8 +37,15 @@ class SiteStatus:
 
 
 def status(settings: Settings | None = None) -> SiteStatus:
-    """Return the health of the site."""
+    """Return the health of the site.
+
+    Raises
+    ------
+    ConfigurationError
+        The home folder is another user's and closed.
+    """
     settings = settings or get_settings()
+    check_open(settings.home)
     supervisor = Supervisor(settings.home.resolve())
     if not supervisor.is_alive() or not site_file(settings.home).exists():
         return SiteStatus(None)
@@ -54,9 +63,12 @@ def worker_status(site: RunningSite) -> str:
 
 def ask_api(site: RunningSite, path: str, body: Any = None) -> Any:
     """Return what the site's API says to a GET, or to a POST if there's a body; None if it doesn't answer (yet)."""
-    method = "GET" if body is None else "POST"
+    method, secret = "GET" if body is None else "POST", site.secret
+    headers = {"Authorization": authorization(secret)} if secret else {}
     try:  # plain HTTP to this machine: no proxy, nor 0.1 s for parsing certificates
-        response = httpx.request(method, f"{site.api_url}/{path}", json=body, timeout=5, trust_env=False, verify=False)
+        response = httpx.request(
+            method, f"{site.api_url}/{path}", json=body, headers=headers, timeout=5, trust_env=False, verify=False
+        )
         return response.raise_for_status().json()
     except (httpx.HTTPError, ValueError):
         return None

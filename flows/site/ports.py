@@ -16,7 +16,7 @@ class PortTaken(PlazaError):
     """A port that a service needs is in use."""
 
 
-def claim_port(port: int, purpose: str, setting: str) -> int:
+def claim_port(port: int, purpose: str, setting: str, host: str = LOOPBACK) -> int:
     """Return the port if it's free, or any free one for 0; until its service binds it, another process may take it.
 
     Parameters
@@ -25,22 +25,38 @@ def claim_port(port: int, purpose: str, setting: str) -> int:
         What it's for, for people.
     setting
         The environment variable that chooses another.
+    host
+        Where the service will listen.
 
     Raises
     ------
     PortTaken
         Another process listens on it.
     """
-    with socket.socket() as probe:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise PortTaken(f"{host!r} for {purpose} is no address or name of this machine: {error.strerror}") from error
+    with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: past connections don't matter
         try:
-            probe.bind((LOOPBACK, port))
+            probe.bind(address)
         except OSError as error:
+            where = f"port {port}" if host == LOOPBACK else f"port {port} of {host}"
             raise PortTaken(
-                f"port {port} for {purpose} can't be used ({error.strerror}; {_holder(port)}): "
+                f"{where} for {purpose} can't be used ({error.strerror}; {_holder(port)}): "
                 f"stop what uses it, or set {setting} to another port (0: any free one)"
             ) from error
         return int(probe.getsockname()[1])
+
+
+def reached_at(host: str) -> str:
+    """Return how this machine's own clients write the host at which a server listens: by loopback if they can."""
+    if host in {"", "0.0.0.0", "localhost"}:
+        return LOOPBACK
+    if host in {"::", "::1"}:
+        return "[::1]"
+    return f"[{host}]" if ":" in host else host
 
 
 def answers(port: int) -> bool:

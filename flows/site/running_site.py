@@ -9,20 +9,33 @@ import errno
 import hashlib
 import json
 import os
+import re
 import ssl
+import stat
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from blocks.errors import ConfigurationError
+from blocks.home_folder import make_folder
 from blocks.settings import Settings, get_settings
+from flows.site.home_folder import is_ours
+from flows.site.secret import login_link, read_secret
 from tasks.logs.run_log import PLAZA_LOGGERS
 
 WORK_POOL = "plaza"
 SERVICE_MARK = "PLAZA_SERVICE_OF"  # in the environment of every process of a site, so that none is overlooked
 # Linux takes 107 bytes for a socket's name; the longest of ours is what PostgreSQL calls the lock beside its own
 _LONGEST_SOCKET = 107 - len("/postgres/.s.PGSQL.5432.lock")
+# Of a user's environment: which server is asked, and as whom; where the server is, keeps its data and whom it lets in.
+# How much it does of what may be set: what else Prefect reads stays as it is
+_OTHER_SITES = re.compile(
+    r"PREFECT_(API|CLOUD|CLIENT_CUSTOM_HEADERS|PROFILE|HOME|UI|MESSAGING|EPHEMERAL|_SERVER)\w*"
+    r"|PREFECT_SERVER_(?!SERVICES_|EVENTS_|LOGGING_|TASKS_|DEPLOYMENTS_|LOG_|METRICS_|WORKER_CHANNEL_)\w+"
+    r"|PREFECT_EVENTS_WEBSOCKET\w*"
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,16 @@ class RunningSite:
     def file(self) -> Path:
         """Where other commands find these addresses."""
         return site_file(self.home)
+
+    @property
+    def secret(self) -> str | None:
+        """What its API asks for."""
+        return read_secret(self.home)
+
+    @property
+    def login_link(self) -> str:
+        """Where a browser gets the UI. Whoever has it may do all: it's for the terminal, not for logs."""
+        return login_link(self.ui_url, self.secret)
 
     def write(self) -> None:
         """Publish the addresses."""
@@ -77,18 +100,27 @@ def site_environment(settings: Settings, site: RunningSite | None = None) -> dic
     """
     site = site or read_running_site(settings)
     home = site.home
+    secret = site.secret
     return _settings_environment(settings) | {
         "PLAZA_HOME": str(home),
         "PLAZA_DASK_SCHEDULER": site.scheduler_address,
         "PREFECT_API_URL": site.api_url,
+        **({"PREFECT_API_AUTH_STRING": secret} if secret else {}),
+        "PREFECT_API_KEY": "",  # of Prefect Cloud: some clients would rather send it
         "PREFECT_API_SSL_CERT_FILE": str(one_certificate(home)),
-        "PREFECT_HOME": str(home / "prefect"),
-        "PREFECT_PROFILES_PATH": str(home / "prefect" / "profiles.toml"),  # not the user's, which may name another API
+        **_prefect_home(home),
         "PREFECT_LOGGING_EXTRA_LOGGERS": ",".join(PLAZA_LOGGERS),  # what steps log is in the UI, too
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # s, the least that Prefect takes: they tell of a dead machine
         "DO_NOT_TRACK": "1",
     }
+
+
+def _prefect_home(home: Path) -> dict[str, str]:
+    """Return where Prefect keeps what it likes to; its profiles aren't the user's, which may name another API."""
+    if is_ours(home):
+        return {"PREFECT_HOME": str(home / "prefect"), "PREFECT_PROFILES_PATH": str(home / "prefect" / "profiles.toml")}
+    return {"PREFECT_PROFILES_PATH": os.devnull}  # no profiles; the user's own folder for the rest
 
 
 def _settings_environment(settings: Settings) -> dict[str, str]:
@@ -98,6 +130,17 @@ def _settings_environment(settings: Settings) -> dict[str, str]:
         for name, value in settings.model_dump(mode="json").items()
         if value is not None
     }
+
+
+def process_environment(
+    settings: Settings, site: RunningSite | None = None, environment: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Return this process's environment for another one that works with the running site.
+
+    What the user's shell says of another Prefect server, or of how a server is to be started, is left out.
+    """
+    own = {name: value for name, value in environment.items() if not _OTHER_SITES.fullmatch(name)}
+    return own | site_environment(settings, site)
 
 
 def use_running_site(settings: Settings | None = None) -> RunningSite:
@@ -115,7 +158,10 @@ def use_running_site(settings: Settings | None = None) -> RunningSite:
             f"Prefect was imported before this process was told of the site at {site.api_url}: "
             "call use_running_site() first"
         )
-    os.environ.update(site_environment(settings, site))
+    environment = process_environment(settings, site)
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
     get_settings.cache_clear()  # they are read from the environment, which has just changed
     return site
 
@@ -135,7 +181,7 @@ def one_certificate(home: Path) -> Path:
         start = bundle.index("-----BEGIN CERTIFICATE-----")
         certificate = bundle[start : bundle.index(end, start)] + end + "\n"
         ssl.create_default_context(cadata=certificate)  # raises now rather than in every flow run
-        home.mkdir(parents=True, exist_ok=True)
+        make_folder(home)
         file.write_text(certificate)
     return file
 
@@ -149,7 +195,7 @@ def usable_folder(folder: Path) -> Path:
         It can't be made or written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
@@ -162,20 +208,37 @@ def usable_folder(folder: Path) -> Path:
 def socket_folder(home: Path) -> Path:
     """Return the folder of the site's sockets, whose names the system limits to 107 bytes.
 
-    `run` in the home folder, or a folder of this user in the temporary folder when the home's name is too long.
+    `run` in the home folder, or a folder of its user in the temporary folder when the home's name is too long. That one
+    is as closed to others as the home. It's made unless it's there or the home is another user's.
 
     Raises
     ------
     ConfigurationError
-        The folder can't be written, or the one in the temporary folder is another user's.
+        The folder can't be written, or the one in the temporary folder isn't the home's user's.
     """
     folder = home / "run"
+    ours = is_ours(home)
     if len(os.fsencode(folder)) <= _LONGEST_SOCKET:
-        return usable_folder(folder)
+        return usable_folder(folder) if ours else folder
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:10]
-    folder = Path(tempfile.gettempdir()) / f"plaza-{os.getuid()}-{digest}"
-    folder.mkdir(mode=0o755, exist_ok=True)
+    owner = home.stat().st_uid if home.exists() else os.geteuid()
+    folder = Path(tempfile.gettempdir()) / f"plaza-{owner}-{digest}"
+    if ours:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    elif not folder.exists():
+        return folder
     # Anybody can make a folder of this name in the temporary folder, and would own what listens in it
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+    if folder.is_symlink() or folder.stat().st_uid not in {owner, os.geteuid()}:
         raise ConfigurationError(f"{folder} belongs to another user: remove it, or choose a shorter PLAZA_HOME")
+    if ours and home.exists():
+        _be_as_closed(folder, home)
     return folder
+
+
+def _be_as_closed(folder: Path, home: Path) -> None:
+    found, wanted = folder.stat(), home.stat()
+    if found.st_gid != wanted.st_gid:
+        os.chown(folder, -1, wanted.st_gid)
+    mode = stat.S_IMODE(wanted.st_mode) & ~stat.S_IRWXO
+    if stat.S_IMODE(found.st_mode) != mode:
+        folder.chmod(mode)

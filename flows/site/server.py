@@ -12,8 +12,10 @@ from pathlib import Path
 
 from blocks.errors import DatabaseUnavailable
 from blocks.retrying import Pauses, retry
-from blocks.settings import get_settings
+from blocks.settings import Settings, get_settings
+from flows.site.api_guard import ApiGuard, App, Credentials, KnownHosts
 from flows.site.database import connection_url, database_socket_folder
+from flows.site.secret import make_secret, read_secret
 
 _DATABASE_TIMEOUT_S = 60.0  # a new one is made first, which takes some 8 s
 
@@ -27,7 +29,16 @@ def server_environment(home: Path) -> dict[str, str]:
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P7D",  # a flow run leaves some 20
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_UI_API_URL": "/api",  # of the host by whose name the UI was asked for, or cookies don't count
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "",  # what the guard logs is no run's
     }
+
+
+def guarded(app: App, settings: Settings, port: int) -> ApiGuard:
+    """Return Prefect's application behind the site's secret."""
+    secret = read_secret(settings.home) or make_secret(settings.home)
+    hosts = KnownHosts.of_this_machine(settings.server_host, settings.trusted_hosts)
+    return ApiGuard(app, Credentials(secret, port), hosts)
 
 
 async def wait_for_database(home: Path, timeout: float = _DATABASE_TIMEOUT_S) -> None:
@@ -57,20 +68,24 @@ async def wait_for_database(home: Path, timeout: float = _DATABASE_TIMEOUT_S) ->
 
 def main(port: int) -> None:
     """Serve until SIGTERM."""
-    home = get_settings().home
-    os.environ.update(server_environment(home))  # before Prefect is imported
-    asyncio.run(wait_for_database(home))
+    settings = get_settings()
+    os.environ.update(server_environment(settings.home))  # before Prefect is imported
+    asyncio.run(wait_for_database(settings.home))
 
     import prefect
     import uvicorn
     from prefect.server.api.server import create_app
 
     uvicorn.run(
-        create_app(final=True),
+        guarded(create_app(final=True), settings, port),
         app_dir=str(prefect.__module_path__.parent),
-        host="127.0.0.1",
+        host=settings.server_host,
         port=port,
         log_level="warning",
+        access_log=False,  # links have tokens in them
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=3,  # seconds; the UI's and workers' web sockets would hold it for ever
     )
 

@@ -17,18 +17,21 @@ from urllib.parse import urlparse
 
 import psutil
 
+from blocks.errors import ConfigurationError
 from blocks.settings import CHECKOUT, Settings, get_settings
 from flows.site.health import ask_api, worker_status
-from flows.site.ports import LOOPBACK, answers, claim_port
+from flows.site.home_folder import close_home, is_ours, whose
+from flows.site.ports import LOOPBACK, answers, claim_port, reached_at
 from flows.site.running_site import (
     SERVICE_MARK,
     RunningSite,
+    process_environment,
     read_running_site,
-    site_environment,
     site_file,
     socket_folder,
     usable_folder,
 )
+from flows.site.secret import make_secret
 from flows.site.supervision import Service, ServiceFailed, Supervisor, tail
 from flows.warm_pool.forker import FLOW_MODULES
 from tasks.processes.ties import is_alive, kill, wait_until_gone
@@ -66,6 +69,8 @@ def up(
 
     Raises
     ------
+    ConfigurationError
+        The home folder can't be used, or is another user's.
     PortTaken
         A port is in use; nothing has been started.
     ServiceFailed
@@ -74,6 +79,7 @@ def up(
     settings = settings or get_settings()
     settings = settings.model_copy(update={"home": settings.home.resolve()})
     deadline = time.monotonic() + timeout
+    close_home(settings)
     with _one_at_a_time(settings.home):
         supervisor = Supervisor(settings.home)
         if supervisor.is_alive():
@@ -89,7 +95,9 @@ def up(
 
 def _start(supervisor: Supervisor, settings: Settings, modules: Sequence[str], end_with: int | None) -> RunningSite:
     _end_leftovers(settings.home)
-    server_port = claim_port(settings.server_port, "Prefect's server", "PLAZA_SERVER_PORT")
+    make_secret(settings.home)
+    host = settings.server_host
+    server_port = claim_port(settings.server_port, "Prefect's server", "PLAZA_SERVER_PORT", host)
     scheduler = settings.dask_scheduler
     # They are stopped in the opposite order: the worker reports its runs' ends while the server is there to be told,
     # the server writes what it has while its database is there
@@ -104,10 +112,10 @@ def _start(supervisor: Supervisor, settings: Settings, modules: Sequence[str], e
         scheduler = f"tcp://{LOOPBACK}:{dask_port}"
         options = ("--port", str(dask_port), "--workers", str(settings.analysis_workers))
         services.append(Service("analysis-cluster", ("flows.site.analysis_cluster", *options), 30))
-    ui_url = f"http://{LOOPBACK}:{server_port}"
+    ui_url = f"http://{reached_at(host)}:{server_port}"
     site = RunningSite(settings.home, f"{ui_url}/api", ui_url, scheduler)
     mark = {SERVICE_MARK: str(settings.home), "SPT_NOENV": "1"}  # titles of processes must not overwrite the mark
-    supervisor.start(services, {**os.environ, **site_environment(settings, site), **mark}, end_with)
+    supervisor.start(services, {**process_environment(settings, site), **mark}, end_with)
     site.write()
     return site
 
@@ -138,10 +146,14 @@ def down(settings: Settings | None = None, timeout: float = _DOWN_TIMEOUT_S) -> 
 
     Raises
     ------
+    ConfigurationError
+        The site is another user's.
     ServiceFailed
         Processes remain that can't even be killed.
     """
     home = (settings or get_settings()).home.resolve()
+    if not is_ours(home):
+        raise ConfigurationError(whose(home))
     supervisor = Supervisor(home)
     processes = _site_processes(home)
     if supervisor.is_alive():
@@ -198,7 +210,7 @@ def _wait_until_ready(
     # In a process of its own, whose Prefect reads the site's environment. It imports Prefect while the services start.
     deploying = subprocess.Popen(
         [sys.executable, "-m", "flows.deploying.apply", "--deployments", str(deployments)],
-        env={**os.environ, **site_environment(settings, site)},
+        env=process_environment(settings, site),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ from typing import Any
 from xmlrpc.client import Fault, ServerProxy
 
 from blocks.errors import PlazaError
+from flows.site.home_folder import group_of
 from flows.site.running_site import socket_folder
 
 _LOG_SIZE = "10MB"
@@ -71,7 +74,7 @@ class ServiceState:
 def configuration(home: Path, services: Sequence[Service]) -> RawConfigParser:
     """Return supervisord's configuration file for these services."""
     parser = RawConfigParser()
-    parser["unix_http_server"] = {"file": str(_socket(home)), "chmod": "0700"}
+    parser["unix_http_server"] = {"file": str(_socket(home)), **_access(home)}
     parser["rpcinterface:supervisor"] = {
         "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
     }
@@ -111,6 +114,14 @@ def _command(service: Service) -> list[str]:
 
 def _quoted(word: str) -> str:
     return f'"{word}"' if " " in word else word
+
+
+def _access(home: Path) -> dict[str, str]:
+    """Say who may talk to supervisord: who may look into the home folder."""
+    group = group_of(home)
+    if group is None:
+        return {"chmod": "0700"}
+    return {"chmod": "0770", "chown": f"{pwd.getpwuid(os.geteuid()).pw_name}:{grp.getgrgid(group).gr_name}"}
 
 
 def _socket(home: Path) -> Path:

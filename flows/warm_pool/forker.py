@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 
 from blocks.errors import ConfigurationError, PassingFault
+from blocks.home_folder import make_folder
 from flows.warm_pool.fork_server import ForkRequest
 from tasks.step.registry import STEPS
 
@@ -194,6 +195,6 @@ class Forker:
             child.has_started.set_exception(ForkServerLost("the fork server ended before it forked; run it again"))
 
     def _rotate_log(self) -> None:
-        self._output.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._output.parent)
         if self._output.exists() and self._output.stat().st_size > _LOG_LIMIT:
             self._output.replace(self._output.with_name(f"{self._output.name}.1"))

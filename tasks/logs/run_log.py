@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from blocks.home_folder import make_folder
 from tasks.logs.line import IDENTITY_NAMES, LogLine, identity_of
 from tasks.step.identity import StepIdentity, acting_for
 
@@ -120,7 +121,7 @@ class RunLogHandler(logging.Handler):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._file))
 
     def _open(self) -> int:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._file.parent)
         descriptor = os.open(self._file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         size = os.fstat(descriptor).st_size
         self._is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"  # a process died while it wrote

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from uuid import uuid4
 
+from blocks.home_folder import make_folder
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file under a temporary, hidden name beside its place, then rename it; folders are made.
@@ -13,7 +15,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     OSError
         It can't be written; nothing stands under either name.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     # Beside it: a rename is atomic within one file system only. Two writers never share a temporary name.
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:

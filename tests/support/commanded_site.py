@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pytest
 
 from blocks.settings import Settings
-from flows.site.running_site import RunningSite, site_environment
+from flows.site.running_site import RunningSite, process_environment
 from flows.site.services import running_site
 
 TRIAL_STEPS = Path(__file__).parent / "trial_steps"
@@ -33,7 +33,7 @@ class CommandedSite:
     def plaza(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the command line and return what it printed."""
         command = [sys.executable, "-c", "from flows.cli import main; main()", *words]
-        environment = {**os.environ, **site_environment(self.settings, self.site)}
+        environment = process_environment(self.settings, self.site)
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
 
     def simulate(self, *words: str) -> int:
@@ -50,7 +50,7 @@ class CommandedSite:
     async def _start(self, recipe: str, parameters: dict[str, Any]) -> str:
         from prefect.client.orchestration import PrefectClient
 
-        async with PrefectClient(self.site.api_url) as client:
+        async with PrefectClient(self.site.api_url, auth_string=self.site.secret) as client:
             deployment = await client.read_deployment_by_name(f"{recipe}/live")
             run = await client.create_flow_run_from_deployment(deployment.id, parameters={"parameters": parameters})
             return str(run.id)
@@ -65,14 +65,21 @@ AnySite = TypeVar("AnySite", bound=CommandedSite)
 
 
 @contextmanager
-def site_of_recipes(kind: type[AnySite], folder: Path, recipes: Mapping[str, Any]) -> Iterator[AnySite]:
+def site_of_recipes(
+    kind: type[AnySite], folder: Path, recipes: Mapping[str, Any], **more_settings: Any
+) -> Iterator[AnySite]:
     """Have a site in a folder, with these recipes by name, which may use trial steps: they are no part of Plaza."""
     recipe_directory = folder / "recipes"
     recipe_directory.mkdir()
     for name, document in recipes.items():
         (recipe_directory / f"{name}.json").write_text(json.dumps(document))
     settings = Settings(
-        home=folder / "site", recipe_directory=recipe_directory, server_port=0, dask_port=0, analysis_workers=1
+        home=folder / "site",
+        recipe_directory=recipe_directory,
+        server_port=0,
+        dask_port=0,
+        analysis_workers=1,
+        **more_settings,
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(TRIAL_STEPS), prepend=os.pathsep)

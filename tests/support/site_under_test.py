@@ -12,6 +12,7 @@ from typing import Any
 
 from blocks.settings import Settings
 from flows.site.running_site import RunningSite
+from flows.site.secret import authorization
 
 RUNTIME_SITE = Path(__file__).parent / "runtime_site"
 """Flows and deployments that only tests use."""
@@ -37,7 +38,7 @@ class SiteUnderTest:
 
     def api(self, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", "Authorization": authorization(self.site.secret)}
         with urllib.request.urlopen(urllib.request.Request(f"{self.site.api_url}/{path}", data, headers)) as response:
             return json.load(response)
 

@@ -33,7 +33,7 @@ class Beamline(CommandedSite):
     async def _await_runs(self, since: datetime, dcids: list[int], decisions: int) -> dict[str, WatchedRun]:
         from prefect.client.orchestration import PrefectClient
 
-        async with PrefectClient(self.site.api_url) as client:
+        async with PrefectClient(self.site.api_url, auth_string=self.site.secret) as client:
             runs = await follow(
                 client,
                 since,
@@ -57,7 +57,7 @@ class Beamline(CommandedSite):
         from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 
         chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]), key=ArtifactFilterKey(any_=[key]))
-        async with PrefectClient(self.site.api_url) as client:
+        async with PrefectClient(self.site.api_url, auth_string=self.site.secret) as client:
             return [artifact.data for artifact in await client.read_artifacts(artifact_filter=chosen)]
 
 

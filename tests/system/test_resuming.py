@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import PrefectClient
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import AwaitingRetry
 
 from flows.recipe.run_record.entries import Began, Refused
@@ -68,7 +68,7 @@ class Site(CommandedSite):
         asyncio.run(self._retry(run))
 
     async def _retry(self, run: str) -> None:
-        async with PrefectClient(self.site.api_url) as client:
+        async with PrefectClient(self.site.api_url, auth_string=self.site.secret) as client:
             answer = await client.set_flow_run_state(UUID(run), AwaitingRetry(message="Retry from the UI"))
             assert answer.status.value == "ACCEPT", answer
 
@@ -76,7 +76,7 @@ class Site(CommandedSite):
         """Wait for the end of a run and return its state's name and message."""
         from flows.recipe.resume import await_end
 
-        with temporary_settings({PREFECT_API_URL: self.site.api_url}):
+        with temporary_settings({PREFECT_API_URL: self.site.api_url, PREFECT_API_AUTH_STRING: self.site.secret}):
             ended = asyncio.run(await_end(run_folder(run, self.settings.home), 120))
         assert ended.state is not None
         return f"{ended.state.name}: {ended.state.message}"

@@ -33,16 +33,37 @@ def up(
     typer.echo("Starting the site …", err=True)
     site = services.up(wait=wait)
     typer.echo(f"Plaza is up. UI: {site.ui_url}   API: {site.api_url}   Dask: {site.scheduler_address}")
+    _print_link(site)
+    _make_profile(site)
     if wait:
         _check_ispyb(site)
 
 
+def _print_link(site: RunningSite) -> None:
+    """Print the link by which a browser gets in, unless systemd's journal would keep it for others to read."""
+    output = os.fstat(sys.__stdout__.fileno()) if sys.__stdout__ else None
+    if output is None or os.environ.get("JOURNAL_STREAM") != f"{output.st_dev}:{output.st_ino}":
+        typer.echo(f"UI in a browser: {site.login_link}")
+
+
+def _make_profile(site: RunningSite) -> None:
+    """Have plain `prefect …` work with the site, in the user's shell."""
+    from flows.site.prefect_profile import ProfileNotWritten, write_profile
+
+    try:
+        hint = write_profile(site)
+    except ProfileNotWritten as error:
+        hint = str(error)
+    if hint:
+        typer.echo(hint, err=True)
+
+
 def _check_ispyb(site: RunningSite) -> None:
     """Tell what ISPyB lacks; in a process of its own, whose environment is that of the site's processes."""
-    from flows.site.running_site import site_environment
+    from flows.site.running_site import process_environment
 
     command = [sys.executable, "-c", "from flows.cli.main import main; main()", "ispyb", "check"]
-    environment = {**os.environ, **site_environment(get_settings(), site)}
+    environment = process_environment(get_settings(), site)
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         typer.echo((done.stdout + done.stderr).strip(), err=True)
@@ -63,6 +84,8 @@ def status() -> None:
 
     found = health.status()
     Console().print(_table(found) if found.site else "Nothing runs here: start it with `plaza up`.")
+    if found.site:
+        _print_link(found.site)
     raise typer.Exit(0 if found.is_healthy else 1)
 
 
@@ -81,14 +104,14 @@ def _table(found: SiteStatus) -> object:
 
 def prefect(context: typer.Context) -> None:
     """Run Prefect's command line against the running site, as in `plaza prefect flow-run ls`."""
-    from flows.site.running_site import read_running_site, site_environment
+    from flows.site.running_site import process_environment, read_running_site
 
     settings = get_settings()
     site = read_running_site(settings)
     _wait_for_server(site)
-    os.environ.update(site_environment(settings, site))
     # In place of this process: Ctrl-C, its output and its exit status are then Prefect's own
-    os.execv(Path(sys.executable).with_name("prefect"), ["prefect", *context.args])
+    program = Path(sys.executable).with_name("prefect")
+    os.execve(program, ["prefect", *context.args], process_environment(settings, site))
 
 
 def _wait_for_server(site: RunningSite, patience_s: float = SERVER_PATIENCE_S) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from msgspec import structs
 
 from blocks.errors import DamagedDeadLetter, UnknownDeadLetter
+from blocks.home_folder import make_folder
 from blocks.settings import get_settings
 from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter, read_dead_letter
 from flows.recipe.run_record.folder import RunFolder
@@ -151,7 +152,7 @@ class DeadLetters:
             The dead letter isn't there any more.
         """
         kept = self.folder / "purged" / time.strftime("%Y-%m-%d") / file.name
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(kept.parent)
         try:
             return file.replace(kept)
         except FileNotFoundError as error:
@@ -164,7 +165,7 @@ class DeadLetters:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep others that deal with dead letters waiting."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         with (self.folder / ".lock").open("a") as lock:  # not their own files, which are replaced, locks and all
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

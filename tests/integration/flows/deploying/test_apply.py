@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from blocks.errors import ConfigurationError
 from flows.deploying.apply import deploy
@@ -40,7 +40,8 @@ def apply(runtime_site, folder, monkeypatch):
     settings = runtime_site.settings.model_copy(update={"recipe_directory": folder})
 
     def run():
-        with temporary_settings({PREFECT_API_URL: runtime_site.site.api_url}):
+        site = runtime_site.site
+        with temporary_settings({PREFECT_API_URL: site.api_url, PREFECT_API_AUTH_STRING: site.secret}):
             return {change.name: change for change in deploy(settings, folder)}
 
     yield run

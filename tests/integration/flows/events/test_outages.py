@@ -12,7 +12,7 @@ import pytest
 
 from flows.events.drop_folder import DropFolder
 from flows.site import health
-from flows.site.running_site import site_environment
+from flows.site.running_site import process_environment
 from tests.support.site_under_test import wait_for
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def plaza(runtime_site):
     """Start commands of the command line, in the site's environment."""
-    environment = {**os.environ, **site_environment(runtime_site.settings, runtime_site.site)}
+    environment = process_environment(runtime_site.settings, runtime_site.site)
     commands = []
 
     def start(*words: str) -> subprocess.Popen[str]:

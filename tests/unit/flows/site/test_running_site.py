@@ -11,11 +11,13 @@ from blocks.settings import Settings
 from flows.site.running_site import (
     RunningSite,
     one_certificate,
+    process_environment,
     read_running_site,
     site_environment,
     socket_folder,
     use_running_site,
 )
+from flows.site.secret import make_secret
 
 
 @pytest.fixture
@@ -48,6 +50,49 @@ def test_environment_points_prefect_at_the_site(site, settings):
     environment = site_environment(settings, site)
     assert environment["PREFECT_API_URL"] == site.api_url
     assert environment["PREFECT_HOME"] == str(settings.home / "prefect")
+
+
+def test_secret_goes_with_the_environment_and_nowhere_else(site, settings):
+    secret = make_secret(settings.home, {})
+    site.write()
+    assert site_environment(settings)["PREFECT_API_AUTH_STRING"] == secret
+    assert secret not in site.file.read_text()
+    assert secret not in repr(site)
+
+
+@pytest.mark.parametrize(
+    ("variable", "reaches"),
+    [
+        ("PREFECT_SERVER_API_AUTH_STRING", False),  # the guard asks for the secret
+        ("PREFECT_SERVER_CSRF_PROTECTION_ENABLED", False),  # and sees to where requests come from
+        ("PREFECT_SERVER_API_BASE_PATH", False),
+        ("PREFECT_SERVER_DATABASE_CONNECTION_URL", False),
+        ("PREFECT_API_DATABASE_CONNECTION_URL", False),
+        ("PREFECT_SERVER_UI_SERVE_BASE", False),
+        ("PREFECT_UI_API_URL", False),
+        ("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", False),
+        ("PREFECT_SERVER_EPHEMERAL_ENABLED", False),
+        ("PREFECT_CLIENT_CUSTOM_HEADERS", False),
+        ("PREFECT_PROFILE", False),
+        ("PREFECT_CLOUD_API_URL", False),
+        ("PREFECT_MESSAGING_BROKER", False),
+        ("PREFECT_LOGGING_LEVEL", True),
+        ("PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS", True),
+        ("PREFECT_SERVER_EVENTS_MAXIMUM_EVENT_NAME_LENGTH", True),
+        ("PREFECT_CLIENT_MAX_RETRIES", True),
+        ("PREFECT_WORKER_HEARTBEAT_SECONDS", True),
+        ("PATH", True),
+    ],
+)
+def test_what_the_shell_says_of_another_server_reaches_none_of_the_sites_processes(site, settings, variable, reaches):
+    environment = process_environment(settings, site, {variable: "theirs"})
+    assert ("theirs" in environment.values()) == reaches
+
+
+@pytest.mark.parametrize("variable", ["PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "PREFECT_HOME"])
+def test_site_says_itself_which_server_is_asked_and_as_whom(site, settings, variable):
+    make_secret(settings.home, {})
+    assert process_environment(settings, site, {variable: "theirs"})[variable] != "theirs"
 
 
 def test_using_a_site_too_late_is_refused(site, settings):

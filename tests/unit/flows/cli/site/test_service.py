@@ -1,6 +1,7 @@
 """`plaza up`, but for what it starts."""
 
 import os
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 from blocks.settings import get_settings
 from flows.cli.main import app
 from flows.site.running_site import RunningSite
+from flows.site.secret import make_secret
 
 
 @pytest.fixture
@@ -17,6 +19,7 @@ def site(tmp_path, monkeypatch):
     monkeypatch.setattr("flows.site.services.up", lambda wait: site)
     monkeypatch.setattr("flows.site.running_site.one_certificate", lambda home: home / "certificate.pem")
     monkeypatch.setenv("PLAZA_HOME", str(tmp_path))
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     monkeypatch.setenv("PLAZA_ISPYB_URL", f"sqlite:///{tmp_path}/ispyb.sqlite")
     get_settings.cache_clear()
     yield site
@@ -28,6 +31,27 @@ def test_up_tells_what_ispyb_lacks_but_the_site_is_up(site):
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith(f"Plaza is up. UI: {site.ui_url}")
     assert "make it with `plaza ispyb create`" in done.stderr
+
+
+def test_up_prints_a_link_for_browsers_and_makes_a_prefect_profile(site):
+    make_secret(site.home, {})
+    done = CliRunner().invoke(app, ["up"])
+    assert f"\nUI in a browser: {site.ui_url}/login?token=" in done.stdout
+    assert site.secret not in done.output
+    assert site.secret in (site.home / "prefect" / "profiles.toml").read_text()
+
+
+def test_link_is_kept_out_of_systemds_journal(site, monkeypatch):
+    output = os.fstat(sys.__stdout__.fileno())
+    monkeypatch.setenv("JOURNAL_STREAM", f"{output.st_dev}:{output.st_ino}")
+    assert "token" not in CliRunner().invoke(app, ["up"]).stdout
+
+
+def test_profile_that_cannot_be_written_is_a_line(site, monkeypatch):
+    monkeypatch.setenv("PREFECT_PROFILES_PATH", "/dev/null/profiles.toml")
+    done = CliRunner().invoke(app, ["up"])
+    assert done.exit_code == 0
+    assert "/dev/null/profiles.toml" in done.stderr
 
 
 def test_up_says_nothing_of_ispyb_that_has_all(site):
@@ -42,8 +66,7 @@ def prefect_starts(site, monkeypatch):
     """Have the site answer in turns; note what Prefect's command line is started with."""
     site.write()
     started = []
-    monkeypatch.setattr("os.execv", lambda path, arguments: started.append(arguments))
-    monkeypatch.setattr("os.environ", os.environ.copy())
+    monkeypatch.setattr("os.execve", lambda path, arguments, environment: started.append(arguments))
 
     def starts(*answers, supervised):
         left = list(answers)

@@ -1,0 +1,13 @@
+"""The folder of all state, before a site closes it to others or opens it to a group (`flows.site.home_folder`)."""
+
+from pathlib import Path
+
+from blocks.settings import get_settings
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it unless they're there; the home folder, if it's one of them, closed to others."""
+    home = get_settings().home
+    if home == folder or home in folder.parents:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)  # those above it get the usual mode
+    folder.mkdir(parents=True, exist_ok=True)
