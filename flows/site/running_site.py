@@ -27,12 +27,19 @@ _LONGEST_SOCKET = 107 - len("/postgres/.s.PGSQL.5432.lock")
 
 @dataclass(frozen=True)
 class RunningSite:
-    """Addresses of a site that runs."""
+    """Addresses of a site that runs.
+
+    Parameters
+    ----------
+    dask_keys
+        Folder of its Dask scheduler's keys; None if that isn't its own.
+    """
 
     home: Path
     api_url: str
     ui_url: str
     scheduler_address: str
+    dask_keys: Path | None = None
 
     @property
     def file(self) -> Path:
@@ -41,7 +48,7 @@ class RunningSite:
 
     def write(self) -> None:
         """Publish the addresses."""
-        content = {name: str(value) for name, value in asdict(self).items()}
+        content = {name: str(value) for name, value in asdict(self).items() if value is not None}
         draft = self.file.with_suffix(".new")
         draft.write_text(json.dumps(content, indent=2) + "\n")
         draft.replace(self.file)
@@ -64,7 +71,14 @@ def read_running_site(settings: Settings) -> RunningSite:
     if not file.exists():
         raise ConfigurationError(f"no site runs in {settings.home} (there is no {file}): start one with `plaza up`")
     content = json.loads(file.read_text())
-    return RunningSite(Path(content["home"]), content["api_url"], content["ui_url"], content["scheduler_address"])
+    keys = content.get("dask_keys")
+    return RunningSite(
+        Path(content["home"]),
+        content["api_url"],
+        content["ui_url"],
+        content["scheduler_address"],
+        dask_keys=None if keys is None else Path(keys),
+    )
 
 
 def site_environment(settings: Settings, site: RunningSite | None = None) -> dict[str, str]:
@@ -77,18 +91,25 @@ def site_environment(settings: Settings, site: RunningSite | None = None) -> dic
     """
     site = site or read_running_site(settings)
     home = site.home
-    return _settings_environment(settings) | {
-        "PLAZA_HOME": str(home),
-        "PLAZA_DASK_SCHEDULER": site.scheduler_address,
-        "PREFECT_API_URL": site.api_url,
-        "PREFECT_API_SSL_CERT_FILE": str(one_certificate(home)),
-        "PREFECT_HOME": str(home / "prefect"),
-        "PREFECT_PROFILES_PATH": str(home / "prefect" / "profiles.toml"),  # not the user's, which may name another API
-        "PREFECT_LOGGING_EXTRA_LOGGERS": ",".join(PLAZA_LOGGERS),  # what steps log is in the UI, too
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # s, the least that Prefect takes: they tell of a dead machine
-        "DO_NOT_TRACK": "1",
-    }
+    keys = {} if site.dask_keys is None else {"PLAZA_DASK_KEYS": str(site.dask_keys)}
+    return (
+        _settings_environment(settings)
+        | keys
+        | {
+            "PLAZA_HOME": str(home),
+            "PLAZA_DASK_SCHEDULER": site.scheduler_address,
+            "PREFECT_API_URL": site.api_url,
+            "PREFECT_API_SSL_CERT_FILE": str(one_certificate(home)),
+            "PREFECT_HOME": str(home / "prefect"),
+            "PREFECT_PROFILES_PATH": str(
+                home / "prefect" / "profiles.toml"
+            ),  # not the user's, which may name another API
+            "PREFECT_LOGGING_EXTRA_LOGGERS": ",".join(PLAZA_LOGGERS),  # what steps log is in the UI, too
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # s, the least that Prefect takes: they tell of a dead machine
+            "DO_NOT_TRACK": "1",
+        }
+    )
 
 
 def _settings_environment(settings: Settings) -> dict[str, str]:
