@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 from blocks.errors import PlazaError
 from flows.cli import collections, dead_letters, ispyb, jobs, recipes, runs, simulation, site, step, version
 from flows.cli.demo import demo
+from flows.site.proxies import without_proxies
 
 COMMANDS = (
     demo,
@@ -48,6 +50,7 @@ app.command(add_help_option=False, context_settings=ANY_ARGUMENTS)(site.prefect)
 def main() -> None:
     """Run the command line; an error of Plaza's own is a line, not a traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    os.environ.update(without_proxies())  # for a PREFECT_API_URL on this machine that no site of ours says
     try:
         app()
     except PlazaError as error:

@@ -14,9 +14,11 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlparse
 
 from blocks.errors import ConfigurationError
 from blocks.settings import Settings, get_settings
+from flows.site.proxies import without_proxies
 from tasks.logs.run_log import PLAZA_LOGGERS
 
 WORK_POOL = "plaza"
@@ -92,24 +94,20 @@ def site_environment(settings: Settings, site: RunningSite | None = None) -> dic
     site = site or read_running_site(settings)
     home = site.home
     keys = {} if site.dask_keys is None else {"PLAZA_DASK_KEYS": str(site.dask_keys)}
-    return (
-        _settings_environment(settings)
-        | keys
-        | {
-            "PLAZA_HOME": str(home),
-            "PLAZA_DASK_SCHEDULER": site.scheduler_address,
-            "PREFECT_API_URL": site.api_url,
-            "PREFECT_API_SSL_CERT_FILE": str(one_certificate(home)),
-            "PREFECT_HOME": str(home / "prefect"),
-            "PREFECT_PROFILES_PATH": str(
-                home / "prefect" / "profiles.toml"
-            ),  # not the user's, which may name another API
-            "PREFECT_LOGGING_EXTRA_LOGGERS": ",".join(PLAZA_LOGGERS),  # what steps log is in the UI, too
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # s, the least that Prefect takes: they tell of a dead machine
-            "DO_NOT_TRACK": "1",
-        }
-    )
+    return _settings_environment(settings) | {
+        "PLAZA_HOME": str(home),
+        "PLAZA_DASK_SCHEDULER": site.scheduler_address,
+        "PREFECT_API_URL": site.api_url,
+        "PREFECT_API_SSL_CERT_FILE": str(one_certificate(home)),
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_PROFILES_PATH": str(home / "prefect" / "profiles.toml"),  # not the user's, which may name another API
+        "PREFECT_LOGGING_EXTRA_LOGGERS": ",".join(PLAZA_LOGGERS),  # what steps log is in the UI, too
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # s, the least that Prefect takes: they tell of a dead machine
+        "DO_NOT_TRACK": "1",
+        **keys,
+        **without_proxies(urlparse(site.api_url).hostname or ""),
+    }
 
 
 def _settings_environment(settings: Settings) -> dict[str, str]:
