@@ -59,7 +59,8 @@ def validate_file(file: Path) -> list[Problem]:
 
 def parse_file(file: Path) -> tuple[Recipe | None, list[Problem]]:
     """Return the recipe of a file, None if there's none, and what is wrong so far, with its name or its content."""
-    fault = file_fault(file) if file.name.endswith(SUFFIX) and file.exists() else None
+    is_there = file.exists() or file.is_symlink()
+    fault = file_fault(file) if is_there and file.name.endswith(SUFFIX) else None
     if fault and not file.is_file():  # which may be no end to read
         return None, [Problem("", fault)]
     try:
