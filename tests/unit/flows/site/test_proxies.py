@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import urllib.request
+from importlib import import_module
 
 import httpx
 import pytest
-from websockets.proxy import get_proxy
-from websockets.uri import parse_uri
 
 from blocks.settings import Settings
 from flows.site.proxies import without_proxies
@@ -54,7 +53,8 @@ def asks_proxy(url: str) -> list[str]:
     has_bypass = urllib.request.proxy_bypass(request.host) or "[" in request.host
     if request.type in urllib.request.getproxies() and not has_bypass:
         asking.append("urllib")
-    if get_proxy(parse_uri(url.replace("http", "ws", 1))):
+    websockets_uri = import_module("websockets.uri").parse_uri(url.replace("http", "ws", 1))  # Prefect brings it along
+    if import_module("websockets.proxy").get_proxy(websockets_uri):
         asking.append("websockets")
     return asking
 
