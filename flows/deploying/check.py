@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,17 @@ if TYPE_CHECKING:
 _BLOCK = re.compile(r"prefect\.blocks\.([\w-]+)\.([\w-]+)")
 
 
-def find_problems(deployments: Path, recipes: Path, declared: Iterable[str] = ()) -> list[str]:
+def find_problems(
+    deployments: Path, recipes: Path, declared: Iterable[str] = (), beside: Executor | None = None
+) -> list[str]:
     """Resolve every entrypoint, work pool, queue and block that the files name, and check the recipes; needs no server.
 
     Parameters
     ----------
     declared
         Names of the placeholders that the runs' parameters will fill.
+    beside
+        Where recipes are checked meanwhile: they need what imports ISPyB's tables, the others Prefect, a second each.
 
     Returns
     -------
@@ -38,14 +43,19 @@ def find_problems(deployments: Path, recipes: Path, declared: Iterable[str] = ()
         files = read_deployment_files(deployments, recipes)
     except ConfigurationError as error:
         return [str(error)]
-    return [*_check_pools(files), *_check_flows(files), *_check_blocks(deployments), *_check_recipes(recipes, declared)]
+    of_recipes = beside.submit(_check_recipes, recipes, tuple(declared)) if beside else None
+    problems = [*_check_pools(files), *_check_flows(files), *_check_blocks(deployments)]
+    return problems + (of_recipes.result() if of_recipes else _check_recipes(recipes, declared))
 
 
-def _check_recipes(recipes: Path, declared: Iterable[str]) -> Iterator[str]:
+def _check_recipes(recipes: Path, declared: Iterable[str]) -> list[str]:
     """Hold every recipe against the rules of the language and against its steps, as `plaza recipe check` does."""
     sources = PlaceholderSources(declared)
-    for file in sorted(recipes.glob(f"*{SUFFIX}")):
-        yield from (f"{file}: {problem}" for problem in errors(check_file(file, sources)))
+    return [
+        f"{file}: {problem}"
+        for file in sorted(recipes.glob(f"*{SUFFIX}"))
+        for problem in errors(check_file(file, sources))
+    ]
 
 
 def _check_pools(files: DeploymentFiles) -> list[str]:
