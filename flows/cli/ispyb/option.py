@@ -97,12 +97,12 @@ def _read(option: str) -> tuple[str, str]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigurationError(
-            f"what --ispyb says is no URL, and no file that can be read ({reason}); expected a URL such as "
-            "sqlite:///path, or a file with one in its first line"
+            "ISPyB's URL can't be used: what --ispyb says is no URL, and no file that can be read "
+            f"({reason}); expected a URL such as sqlite:///path, or a file with one in its first line"
         ) from None  # it isn't shown: it may be a URL that isn't whole, password and all
     if "://" not in url:
         raise ConfigurationError(
-            f"the first line of {option} is no URL of a database, such as sqlite:///path; see --ispyb"
+            f"ISPyB's URL can't be used: the first line of {option} is no URL of a database, such as sqlite:///path"
         )
     if has_password(url) and stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
         typer.echo(f"plaza: warning: others may read {option}, which holds a password: chmod 600 {option}", err=True)
