@@ -6,13 +6,16 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from blocks.errors import PassingFault
+from blocks.cluster_keys import security
+from blocks.errors import ConfigurationError, PassingFault
 from blocks.settings import Settings
 
 if TYPE_CHECKING:
     from distributed import Client
+    from distributed.security import Security
 
 CONNECT_LIMIT_S = 8.0  # not Dask's own 30 s: whoever can't connect tries again, and says so in the log meanwhile
 WORKER_PRELOAD = "tasks.diffraction.worker"
@@ -26,6 +29,9 @@ DASK_CONFIGURATION = {
     "distributed.admin.tick.interval": "500ms",
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.low-level-log-length": 100,
+    # Nothing is served by HTTP (`blocks.cluster_nodes`), so nothing is imported for it
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
 
 
@@ -42,33 +48,52 @@ async def connect(settings: Settings) -> AsyncIterator[Client]:
 
     Raises
     ------
-    AnalysisClusterUnavailable
-        Nothing answers at the scheduler's address.
+    AnalysisClusterUnavailable, ConfigurationError
+        As `connect_to_scheduler` does.
     """
     if settings.dask_scheduler:
-        async with connect_to_scheduler(settings.dask_scheduler) as client:
+        async with connect_to_scheduler(settings.dask_scheduler, settings.dask_keys) as client:
             yield client
     else:
-        async with connect_locally(settings.analysis_workers) as client:
+        async with connect_locally(settings.home, settings.analysis_workers) as client:
             yield client
+
+
+def node_configuration(home: Path) -> dict[str, Any]:
+    """Return Dask's configuration of a scheduler and its workers, which make their folders in the home folder.
+
+    Dask's own choice is a folder in /tmp whose name others may take first.
+    """
+    return DASK_CONFIGURATION | {"temporary-directory": str(home / "dask")}
 
 
 @asynccontextmanager
-async def connect_to_scheduler(address: str) -> AsyncIterator[Client]:
-    """Yield an asynchronous client of the scheduler at an address such as tcp://127.0.0.1:8786.
+async def connect_to_scheduler(address: str, keys: Path | None = None) -> AsyncIterator[Client]:
+    """Yield an asynchronous client of the scheduler at an address such as tls://127.0.0.1:8786.
+
+    Parameters
+    ----------
+    keys
+        Folder of its keys; None: as Dask's own configuration says.
 
     Raises
     ------
     AnalysisClusterUnavailable
-        Nothing answers within some seconds.
+        Nothing answers within some seconds, or it refuses the keys.
+    ConfigurationError
+        There are no keys, or they can't be read.
     """
     import dask
     from distributed import Client
 
+    secured = _security_for(address, keys)
+
     try:
         with dask.config.set(DASK_CONFIGURATION):
             # Not as the process's default: what shares the process may have a client of its own.
-            client = await Client(address, asynchronous=True, timeout=CONNECT_LIMIT_S, set_as_default=False)
+            client = await Client(
+                address, asynchronous=True, timeout=CONNECT_LIMIT_S, set_as_default=False, security=secured
+            )
     except (OSError, TimeoutError, ValueError) as error:
         raise AnalysisClusterUnavailable(
             f"no Dask scheduler answers at {address} ({type(error).__name__}: {error}). Start one with `plaza up`, or "
@@ -80,25 +105,55 @@ async def connect_to_scheduler(address: str) -> AsyncIterator[Client]:
         await client.close()
 
 
+def _security_for(address: str, keys: Path | None) -> Security:
+    """Return how to speak with a scheduler; what Dask says of an address that its keys don't fit isn't clear."""
+    secured = security(keys)
+    arguments = secured.get_connection_args("client")
+    if address.startswith("tls://") and arguments["ssl_context"] is None:
+        raise ConfigurationError(
+            f"there are no keys for the Dask scheduler at {address}: name their folder by PLAZA_DASK_KEYS, or their "
+            "files in Dask's own configuration (distributed.comm.tls)"
+        )
+    if not address.startswith("tls://") and arguments["require_encryption"]:
+        raise ConfigurationError(
+            f"the Dask scheduler's address {address} is for unencrypted connections, but PLAZA_DASK_KEYS or Dask's own "
+            "configuration (distributed.comm.require-encryption) asks for others: expected tls://HOST:PORT"
+        )
+    return secured
+
+
 @asynccontextmanager
-async def connect_locally(workers: int = 0) -> AsyncIterator[Client]:
-    """Yield an asynchronous client of a cluster within this process, of one-thread workers; 0: one per core."""
+async def connect_locally(home: Path, workers: int = 0) -> AsyncIterator[Client]:
+    """Yield an asynchronous client of a cluster within this process, which opens no port.
+
+    Parameters
+    ----------
+    home
+        The home folder, in which the nodes make theirs.
+    workers
+        How many, of one thread each; 0: one per core.
+    """
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client, SpecCluster
+
+    from blocks.cluster_nodes import ClusterScheduler, ClusterWorker
 
     # How a scheduler and its workers greet each other within a process is of no interest to a recipe run's log.
     logging.getLogger("distributed").setLevel(logging.WARNING)
-    with dask.config.set(DASK_CONFIGURATION):
-        cluster = await LocalCluster(
-            n_workers=workers or len(os.sched_getaffinity(0)),
-            threads_per_worker=1,
-            processes=False,
+    within = {"protocol": "inproc://", "dashboard": False, "dashboard_address": None}
+    worker = {
+        **within,
+        "nthreads": 1,
+        "memory_limit": 0,  # images are in the DIALS processes: watching this process's memory would be idle
+        "preload": [WORKER_PRELOAD],
+    }
+    names = range(workers or len(os.sched_getaffinity(0)))
+    with dask.config.set(node_configuration(home)):
+        cluster = await SpecCluster(  # a LocalCluster's scheduler would have an HTTP port
+            scheduler={"cls": ClusterScheduler, "options": within},
+            workers={name: {"cls": ClusterWorker, "options": worker} for name in names},
             asynchronous=True,
-            # Without dashboard it has an HTTP port all the same: one that is free, or runs on one machine quarrel
-            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
             silence_logs=False,  # else it changes the levels of logging for the whole process
-            memory_limit=0,  # images are in the DIALS processes: watching this process's memory would be idle
-            preload=[WORKER_PRELOAD],
         )
     async with cluster:
         with dask.config.set(DASK_CONFIGURATION):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -46,6 +46,9 @@ SERVER_URL = re.compile(
     (\?[^@]*)?""",
     re.VERBOSE,
 )
+
+
+_IS_PASSWORD = re.compile("pass|pwd|secret", re.IGNORECASE)  # as drivers call them: password, passwd, ssl_key_password
 
 
 def open_engine(url: str | URL, named: str = "PLAZA_ISPYB_URL") -> Engine:
@@ -86,6 +89,8 @@ def open_engine(url: str | URL, named: str = "PLAZA_ISPYB_URL") -> Engine:
         event.listen(engine, "do_connect", connect_to_file)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "do_connect", _connect_to_server)
     return engine
 
 
@@ -138,8 +143,32 @@ def retry_transaction(engine: Engine, work: Callable[[Connection], Result], pati
 
 
 def safe_url(engine: Engine) -> str:
-    """Return the database's URL for logs and errors, its password hidden."""
-    return engine.url.render_as_string(hide_password=True)
+    """Return the database's URL for logs and errors, its passwords hidden."""
+    url = engine.url
+    hidden = dict.fromkeys(filter(_IS_PASSWORD.search, url.query), "...")
+    return url.update_query_dict(hidden).render_as_string(hide_password=True)
+
+
+def has_password(url: str) -> bool:
+    """Tell whether a database's URL holds a password, or may: it needn't be well-formed."""
+    scheme, _, rest = url.partition("://")
+    _, _, query = rest.partition("?")
+    return not scheme.startswith("sqlite") and bool(re.search(":.*@", rest) or _IS_PASSWORD.search(query))
+
+
+def _connect_to_server(dialect: Dialect, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+    """Connect; what a driver can't make sense of is an error in the URL, and not to be shown as it is."""
+    try:
+        return dialect.connect(*arguments, **options)
+    except dialect.loaded_dbapi.Error:  # the driver's own: `transaction` knows what they mean
+        raise
+    except (TypeError, OSError) as error:  # an option that it doesn't have; a file that isn't there
+        reason = f"{type(error).__name__}: {error}"
+    except (AttributeError, LookupError, ValueError) as error:  # may tell of characters of the password
+        reason = type(error).__name__
+    raise ConfigurationError(
+        f"the database driver {dialect.driver} can't use the user, password or options of ISPyB's URL ({reason})"
+    )
 
 
 def _is_misread(url: str) -> bool:

@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     dask_scheduler: str | None = Field(
         None, description="Address of the Dask scheduler for per-image analysis; unset: a cluster within the process"
     )
+    dask_keys: Path | None = Field(
+        None,
+        description="Folder of the keys of that scheduler, as `plaza up` makes it for its own (`dask-tls` in the home "
+        "folder); unset: as Dask's own configuration says",
+    )
     analysis_workers: int = Field(0, ge=0, description="Dask workers of the local analysis cluster; 0: one per core")
     # The ports are Prefect's and Dask's own defaults.
     server_port: int = Field(
@@ -86,10 +91,10 @@ class Settings(BaseSettings):
     )
     gda_port: int = Field(9876, ge=1, le=65535, description="UDP port of gda_host: `{gda_port}` in recipes")
 
-    @field_validator("home", "recipe_directory")
+    @field_validator("home", "recipe_directory", "dask_keys")
     @classmethod
-    def _from_here(cls, folder: Path) -> Path:
-        return folder.absolute()  # services and flow runs work in other folders
+    def _from_here(cls, folder: Path | None) -> Path | None:
+        return folder and folder.absolute()  # services and flow runs work in other folders
 
     def recipe_parameters(self) -> dict[str, Any]:
         """Return what recipes may say of the site in placeholders."""

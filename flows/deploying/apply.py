@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from blocks.errors import ConfigurationError
 from blocks.settings import CHECKOUT, Settings, get_settings
 from flows.deploying.files import OURS, PlannedDeployment, WorkPool, read_deployment_files
+from flows.display_text import one_line
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -34,7 +35,7 @@ class Change:
     reason: str = ""
 
     def __str__(self) -> str:
-        return f"{self.what:9} {self.name}" + (f": {self.reason}" if self.reason else "")
+        return one_line(f"{self.what:9} {self.name}" + (f": {self.reason}" if self.reason else ""))
 
 
 def deploy(settings: Settings | None = None, deployments: Path = DEPLOYMENTS) -> list[Change]:

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from blocks.errors import ConfigurationError
 from flows.deploying.files import DeploymentFiles, read_deployment_files
 from flows.recipe.check.placeholder_sources import PlaceholderSources
 from flows.recipe.check.recipe import check_file, errors
+from flows.recipe.language.names import SUFFIX
 
 if TYPE_CHECKING:
     from prefect.blocks.core import Block
@@ -20,13 +22,17 @@ if TYPE_CHECKING:
 _BLOCK = re.compile(r"prefect\.blocks\.([\w-]+)\.([\w-]+)")
 
 
-def find_problems(deployments: Path, recipes: Path, declared: Iterable[str] = ()) -> list[str]:
+def find_problems(
+    deployments: Path, recipes: Path, declared: Iterable[str] = (), beside: Executor | None = None
+) -> list[str]:
     """Resolve every entrypoint, work pool, queue and block that the files name, and check the recipes; needs no server.
 
     Parameters
     ----------
     declared
         Names of the placeholders that the runs' parameters will fill.
+    beside
+        Where recipes are checked meanwhile: they need what imports ISPyB's tables, the others Prefect, a second each.
 
     Returns
     -------
@@ -37,14 +43,19 @@ def find_problems(deployments: Path, recipes: Path, declared: Iterable[str] = ()
         files = read_deployment_files(deployments, recipes)
     except ConfigurationError as error:
         return [str(error)]
-    return [*_check_pools(files), *_check_flows(files), *_check_blocks(deployments), *_check_recipes(recipes, declared)]
+    of_recipes = beside.submit(_check_recipes, recipes, tuple(declared)) if beside else None
+    problems = [*_check_pools(files), *_check_flows(files), *_check_blocks(deployments)]
+    return problems + (of_recipes.result() if of_recipes else _check_recipes(recipes, declared))
 
 
-def _check_recipes(recipes: Path, declared: Iterable[str]) -> Iterator[str]:
+def _check_recipes(recipes: Path, declared: Iterable[str]) -> list[str]:
     """Hold every recipe against the rules of the language and against its steps, as `plaza recipe check` does."""
     sources = PlaceholderSources(declared)
-    for file in sorted(recipes.glob("*.json")):
-        yield from (f"{file}: {problem}" for problem in errors(check_file(file, sources)))
+    return [
+        f"{file}: {problem}"
+        for file in sorted(recipes.glob(f"*{SUFFIX}"))
+        for problem in errors(check_file(file, sources))
+    ]
 
 
 def _check_pools(files: DeploymentFiles) -> list[str]:
@@ -68,7 +79,9 @@ def _check_pools(files: DeploymentFiles) -> list[str]:
 
 def _check_flows(files: DeploymentFiles) -> list[str]:
     problems = []
-    for planned in files.deployments:
+    # Recipes' flows differ by their files only, which are checked: one of them says whether there are any
+    one_of_recipes = [planned for planned in files.of_recipes if planned.fault is None][:1]
+    for planned in [*files.from_project, *one_of_recipes]:
         try:
             flow = planned.load_flow()
         except ConfigurationError as error:
@@ -83,6 +96,11 @@ def _check_flows(files: DeploymentFiles) -> list[str]:
 
 
 def _check_blocks(deployments: Path) -> list[str]:
+    named = [
+        (file, *block) for file in sorted(deployments.glob("*.yaml")) for block in _BLOCK.findall(file.read_text())
+    ]
+    if not named:  # the usual case, in which to import all of ours would take a second
+        return []
     from prefect.blocks.core import Block
 
     import blocks
@@ -92,8 +110,7 @@ def _check_blocks(deployments: Path) -> list[str]:
     known = {kind.get_block_type_slug() for kind in _subclasses(Block)}
     return [
         f"{file}: names block {slug}/{name}, but there is no block type {slug!r}; known are: {', '.join(sorted(known))}"
-        for file in sorted(deployments.glob("*.yaml"))
-        for slug, name in _BLOCK.findall(file.read_text())
+        for file, slug, name in named
         if slug not in known
     ]
 

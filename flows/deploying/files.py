@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blocks.errors import ConfigurationError
 from blocks.validation_faults import describe
+from flows.recipe.catalogue import entrypoint
+from flows.recipe.language.names import SUFFIX, file_fault, recipe_name
 from flows.site.running_site import WORK_POOL
 
 if TYPE_CHECKING:
@@ -82,7 +84,13 @@ class DeploymentFiles:
     """All that the files ask for."""
 
     pools: tuple[WorkPool, ...]
-    deployments: tuple[PlannedDeployment, ...]
+    from_project: tuple[PlannedDeployment, ...]
+    of_recipes: tuple[PlannedDeployment, ...]
+
+    @property
+    def deployments(self) -> tuple[PlannedDeployment, ...]:
+        """All deployments."""
+        return self.from_project + self.of_recipes
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,8 @@ class PlannedDeployment:
     tags: tuple[str, ...] = ()
     parameters: dict[str, Any] = field(default_factory=dict)
     job_variables: dict[str, Any] = field(default_factory=dict)
+    fault: str | None = None
+    """Why it can't be deployed, whatever its flow is."""
 
     def load_flow(self) -> Flow[..., Any]:
         """Import the flow.
@@ -106,8 +116,10 @@ class PlannedDeployment:
         Raises
         ------
         ConfigurationError
-            The entrypoint doesn't lead to a flow; says which file asks for it.
+            It can't be deployed, or the entrypoint doesn't lead to a flow; says which file asks for it.
         """
+        if self.fault:
+            raise ConfigurationError(f"{self.source}: {self.fault}")
         from prefect.flows import load_flow_from_entrypoint
 
         try:
@@ -154,19 +166,27 @@ def read_deployment_files(deployments: Path, recipes: Path) -> DeploymentFiles:
         )
         for written in _read(file, _ProjectFile).deployments
     )
-    return DeploymentFiles(pools, from_project + tuple(_of_recipe(file) for file in sorted(recipes.glob("*.json"))))
+    of_recipes = tuple(_of_recipe(file) for file in sorted(recipes.glob(f"*{SUFFIX}")))
+    return DeploymentFiles(pools, from_project, of_recipes)
 
 
 def _of_recipe(file: Path) -> PlannedDeployment:
+    fault, version = file_fault(file), None
+    if fault is None:
+        try:
+            version = hashlib.sha256(file.read_bytes()).hexdigest()[:12]  # the start of the digest in runs' manifests
+        except OSError as error:
+            fault = f"can't be read: {error.strerror or error}"
     return PlannedDeployment(
         source=file,
         name="live",
         # A module, not a file: a file's flow is in a module of another name, which Dask workers elsewhere can't import
-        entrypoint=f"flows.recipe.catalogue.{file.stem}",
+        entrypoint=entrypoint(recipe_name(file)),
         work_pool=WORK_POOL,
         work_queue=LIVE_QUEUE,
-        version=hashlib.sha256(file.read_bytes()).hexdigest()[:12],  # the start of the digest in runs' manifests
+        version=version,
         tags=(OURS, "recipe"),
+        fault=fault,
     )
 
 

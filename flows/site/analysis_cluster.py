@@ -1,7 +1,7 @@
 """The resident Dask cluster for per-image analysis on one machine: `python -m flows.site.analysis_cluster`.
 
-A scheduler and worker processes, with DIALS loaded before the first image comes. It listens on the loopback interface
-only: whoever reaches a Dask scheduler may run anything.
+A scheduler and worker processes, with DIALS loaded before the first image comes. Whoever reaches one of them may run
+anything, so they listen on the loopback interface only, and speak TLS with those who have the site's keys.
 """
 
 from __future__ import annotations
@@ -12,19 +12,26 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 
 import dask
 from distributed import Nanny, Scheduler
+from distributed.security import Security
 
-from blocks.analysis_cluster import DASK_CONFIGURATION, WORKER_PRELOAD
+from blocks.analysis_cluster import WORKER_PRELOAD, node_configuration
+from blocks.cluster_keys import keys_folder, make_keys, security
+from blocks.cluster_nodes import ClusterScheduler, ClusterWorker
+from blocks.settings import get_settings
 
 HOST = "127.0.0.1"
 
 logger = logging.getLogger("flows.site.analysis_cluster")
 
 
-async def run_cluster(port: int, workers: int) -> None:
+async def run_cluster(port: int, workers: int, home: Path) -> None:
     """Run a scheduler and workers until SIGTERM or SIGINT.
+
+    Their keys are in the home folder.
 
     A worker that dies is started again by its nanny. (A LocalCluster would stop replacing workers after the first
     that stays away for 15 s.) Nannies and workers end with this process, however it ends.
@@ -37,9 +44,12 @@ async def run_cluster(port: int, workers: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    # Without dashboard it has an HTTP port all the same, by default 8787 on all interfaces
-    async with Scheduler(host=HOST, port=port, dashboard=False, dashboard_address=f"{HOST}:0") as scheduler:
-        nannies = [_make_nanny(scheduler, name) for name in range(workers)]
+    make_keys(keys_folder(home))
+    secured = security(keys_folder(home))
+    async with ClusterScheduler(
+        host=HOST, port=port, protocol="tls://", security=secured, dashboard=False
+    ) as scheduler:
+        nannies = [_make_nanny(scheduler, secured, name) for name in range(workers)]
         try:
             await asyncio.gather(*nannies)
             logger.info("Analysis cluster with %d workers at %s", workers, scheduler.address)
@@ -49,10 +59,19 @@ async def run_cluster(port: int, workers: int) -> None:
             await asyncio.gather(*(nanny.close() for nanny in nannies))
 
 
-def _make_nanny(scheduler: Scheduler, name: int) -> Nanny:
-    # Images are in the DIALS processes: a limit to the worker's own memory would watch the wrong process. One thread,
-    # as each thread has a DIALS process of its own: cores are used by more workers.
-    return Nanny(scheduler.address, nthreads=1, host=HOST, name=name, memory_limit=0, preload=[WORKER_PRELOAD])
+def _make_nanny(scheduler: Scheduler, secured: Security, name: int) -> Nanny:
+    return Nanny(
+        scheduler.address,
+        worker_class=ClusterWorker,
+        # one thread, as each thread has a DIALS process of its own: cores are used by more workers
+        nthreads=1,
+        host=HOST,
+        protocol="tls://",
+        security=secured,
+        name=name,
+        memory_limit=0,  # images are in the DIALS processes: a limit would watch the wrong process
+        preload=[WORKER_PRELOAD],
+    )
 
 
 def main() -> int:
@@ -62,9 +81,10 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=0, help="worker processes; 0: one per core")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    dask.config.set(DASK_CONFIGURATION)  # nannies pass it on
+    dask.config.set(node_configuration(get_settings().home))  # nannies pass it on
     try:
-        asyncio.run(run_cluster(arguments.port, arguments.workers or len(os.sched_getaffinity(0))))
+        workers = arguments.workers or len(os.sched_getaffinity(0))
+        asyncio.run(run_cluster(arguments.port, workers, get_settings().home))
     except (OSError, RuntimeError) as error:  # Dask wraps the one in the other
         if not isinstance(error.__cause__ or error, OSError):
             raise

@@ -17,11 +17,13 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlparse
 
 from blocks.errors import ConfigurationError
 from blocks.home_folder import make_folder
 from blocks.settings import Settings, get_settings
 from flows.site.home_folder import is_ours
+from flows.site.proxies import without_proxies
 from flows.site.secret import login_link, read_secret
 from tasks.logs.run_log import PLAZA_LOGGERS
 
@@ -40,12 +42,19 @@ _OTHER_SITES = re.compile(
 
 @dataclass(frozen=True)
 class RunningSite:
-    """Addresses of a site that runs."""
+    """Addresses of a site that runs.
+
+    Parameters
+    ----------
+    dask_keys
+        Folder of its Dask scheduler's keys; None if that isn't its own.
+    """
 
     home: Path
     api_url: str
     ui_url: str
     scheduler_address: str
+    dask_keys: Path | None = None
 
     @property
     def file(self) -> Path:
@@ -64,7 +73,7 @@ class RunningSite:
 
     def write(self) -> None:
         """Publish the addresses."""
-        content = {name: str(value) for name, value in asdict(self).items()}
+        content = {name: str(value) for name, value in asdict(self).items() if value is not None}
         draft = self.file.with_suffix(".new")
         draft.write_text(json.dumps(content, indent=2) + "\n")
         draft.replace(self.file)
@@ -87,7 +96,14 @@ def read_running_site(settings: Settings) -> RunningSite:
     if not file.exists():
         raise ConfigurationError(f"no site runs in {settings.home} (there is no {file}): start one with `plaza up`")
     content = json.loads(file.read_text())
-    return RunningSite(Path(content["home"]), content["api_url"], content["ui_url"], content["scheduler_address"])
+    keys = content.get("dask_keys")
+    return RunningSite(
+        Path(content["home"]),
+        content["api_url"],
+        content["ui_url"],
+        content["scheduler_address"],
+        dask_keys=None if keys is None else Path(keys),
+    )
 
 
 def site_environment(settings: Settings, site: RunningSite | None = None) -> dict[str, str]:
@@ -101,6 +117,7 @@ def site_environment(settings: Settings, site: RunningSite | None = None) -> dic
     site = site or read_running_site(settings)
     home = site.home
     secret = site.secret
+    keys = {} if site.dask_keys is None else {"PLAZA_DASK_KEYS": str(site.dask_keys)}
     return _settings_environment(settings) | {
         "PLAZA_HOME": str(home),
         "PLAZA_DASK_SCHEDULER": site.scheduler_address,
@@ -113,6 +130,8 @@ def site_environment(settings: Settings, site: RunningSite | None = None) -> dic
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # s, the least that Prefect takes: they tell of a dead machine
         "DO_NOT_TRACK": "1",
+        **keys,
+        **without_proxies(urlparse(site.api_url).hostname or ""),
     }
 
 

@@ -17,6 +17,7 @@ from urllib.parse import urlparse
 
 import psutil
 
+from blocks.cluster_keys import keys_folder
 from blocks.errors import ConfigurationError
 from blocks.settings import CHECKOUT, Settings, get_settings
 from flows.site.health import ask_api, worker_status
@@ -98,7 +99,7 @@ def _start(supervisor: Supervisor, settings: Settings, modules: Sequence[str], e
     make_secret(settings.home)
     host = settings.server_host
     server_port = claim_port(settings.server_port, "Prefect's server", "PLAZA_SERVER_PORT", host)
-    scheduler = settings.dask_scheduler
+    scheduler, keys = settings.dask_scheduler, settings.dask_keys
     # They are stopped in the opposite order: the worker reports its runs' ends while the server is there to be told,
     # the server writes what it has while its database is there
     services = [
@@ -109,11 +110,11 @@ def _start(supervisor: Supervisor, settings: Settings, modules: Sequence[str], e
     ]
     if scheduler is None:
         dask_port = claim_port(settings.dask_port, "the analysis cluster", "PLAZA_DASK_PORT")
-        scheduler = f"tcp://{LOOPBACK}:{dask_port}"
+        scheduler, keys = f"tls://{LOOPBACK}:{dask_port}", keys_folder(settings.home)
         options = ("--port", str(dask_port), "--workers", str(settings.analysis_workers))
         services.append(Service("analysis-cluster", ("flows.site.analysis_cluster", *options), 30))
     ui_url = f"http://{reached_at(host)}:{server_port}"
-    site = RunningSite(settings.home, f"{ui_url}/api", ui_url, scheduler)
+    site = RunningSite(settings.home, f"{ui_url}/api", ui_url, scheduler, keys)
     mark = {SERVICE_MARK: str(settings.home), "SPT_NOENV": "1"}  # titles of processes must not overwrite the mark
     supervisor.start(services, {**process_environment(settings, site), **mark}, end_with)
     site.write()

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from flows.display_text import printable
+
 
 def check(
     files: Annotated[list[Path], typer.Argument(help="Recipe files; - for standard input.", show_default=False)],
@@ -33,7 +35,7 @@ def check(
         problems = check_file(file, sources)
         is_sound = is_sound and not errors(problems)
         for problem in problems:
-            typer.echo(f"{file}: {problem}")
+            typer.echo(printable(f"{file}: {problem}"))
     raise typer.Exit(0 if is_sound else 1)
 
 
@@ -43,9 +45,9 @@ def _validate(files: list[Path]) -> None:
     faulty = {file: problems for file in files if (problems := validate_file(file))}
     for file, problems in faulty.items():
         for problem in problems:
-            typer.echo(f"{file}: {problem}")
+            typer.echo(printable(f"{file}: {problem}"))
     if faulty:
-        typer.echo(f"Errors found in the following recipes: {', '.join(map(str, faulty))}")
+        typer.echo(printable(f"Errors found in the following recipes: {', '.join(map(str, faulty))}"))
         raise typer.Exit(1)
 
 

@@ -37,11 +37,16 @@ def deploy(
 
 
 def _check(declared: list[str]) -> None:
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
     from blocks.settings import get_settings
     from flows.deploying.apply import DEPLOYMENTS
     from flows.deploying.check import find_problems
 
-    problems = find_problems(DEPLOYMENTS, get_settings().recipe_directory, declared)
+    # Forked, so that what is imported by now isn't again; there are no threads yet
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("fork")) as beside:
+        problems = find_problems(DEPLOYMENTS, get_settings().recipe_directory, declared, beside)
     for problem in problems:
         typer.echo(problem, err=True)
     if problems:

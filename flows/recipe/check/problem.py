@@ -7,6 +7,7 @@ from pathlib import Path
 
 from blocks.errors import RecipeError
 from flows.recipe.language.files import read_text
+from flows.recipe.language.names import SUFFIX, file_fault
 from flows.recipe.language.recipe import InvalidRecipe, Recipe, parse_recipe
 from flows.recipe.language.validation import graph_problems
 
@@ -53,13 +54,17 @@ class Problem:
 def validate_file(file: Path) -> list[Problem]:
     """Hold a recipe file against the rules of the language alone: no step is imported; `-` is standard input."""
     recipe, problems = parse_file(file)
-    return problems if recipe is None else structure_problems(recipe)
+    return problems if recipe is None else [*problems, *structure_problems(recipe)]
 
 
 def parse_file(file: Path) -> tuple[Recipe | None, list[Problem]]:
-    """Return the recipe of a file, or why there's none."""
+    """Return the recipe of a file, None if there's none, and what is wrong so far, with its name or its content."""
+    is_there = file.exists() or file.is_symlink()
+    fault = file_fault(file) if is_there and file.name.endswith(SUFFIX) else None
+    if fault and not file.is_file():  # which may be no end to read
+        return None, [Problem("", fault)]
     try:
-        return parse_recipe(read_text(file)), []
+        return parse_recipe(read_text(file)), [Problem("", fault)] if fault else []
     except InvalidRecipe as error:
         return None, [Problem("", problem) for problem in error.problems]
     except RecipeError as error:

@@ -27,7 +27,7 @@ def check_file(file: Path, sources: PlaceholderSources | None = None) -> list[Pr
         What fills its placeholders; None: ISPyB and the site's settings.
     """
     recipe, problems = parse_file(file)
-    return problems if recipe is None else check_recipe(recipe, sources)
+    return problems if recipe is None else [*problems, *check_recipe(recipe, sources)]
 
 
 def check_recipe(recipe: Recipe, sources: PlaceholderSources | None = None) -> list[Problem]:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
-from blocks.ispyb_connection import open_engine, retry_transaction, transaction
+from blocks.ispyb_connection import open_engine, retry_transaction, safe_url, transaction
 from blocks.ispyb_faults import is_transient
 from blocks.settings import Settings
 from blocks.site_ispyb import connect, connect_reader
@@ -104,11 +104,36 @@ def test_url_that_is_misread_is_named(url, no_prefect):
         ("mysql://u:secret@[fe80::1%eth0]:3306/x", "u", "secret", "fe80::1%eth0", "x"),
         ("mysql://u:secret@/x?unix_socket=/run/db.sock", "u", "secret", None, "x"),
         ("mysql://h/x", None, None, "h", "x"),
+        ("mysql://u:s%25%20%3F%3A+@[::1]/x?read_default_file=/etc/my.cnf", "u", "s% ?:+", "::1", "x"),
     ],
 )
 def test_other_urls_are_read(url, user, password, host, database):
     read = open_engine(url).url
     assert (read.username, read.password, read.host, read.database) == (user, password, host, database)
+
+
+@pytest.mark.parametrize(
+    "query", ["password=secret", "passwd=secret", "ssl_key_password=secret&ssl_key=/k", "PWD=secret"]
+)
+def test_passwords_in_the_query_are_not_shown(query):
+    shown = safe_url(open_engine(f"mysql://u:secret@h/x?charset=utf8mb4&{query}"))
+    assert "secret" not in shown
+    assert "charset=utf8mb4" in shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://u:secr€t@127.0.0.1:1/x",
+        "mysql://u:secret@127.0.0.1:1/x?ssl_ca=/no/file",
+        "mysql://u:secret@127.0.0.1:1/x?charset=secret",
+        "mysql://u:secret@127.0.0.1:1/x?no=secret",
+    ],
+)
+def test_what_the_driver_cannot_use_is_said_once_and_for_all_without_showing_it(url):
+    with pytest.raises(ConfigurationError, match="driver pymysql can't use") as caught, transaction(open_engine(url)):
+        pass
+    assert not any(part in str(caught.value) for part in ("secr", "€", "\\u20ac"))
 
 
 def test_mysql_gets_the_driver_that_recovers_and_time_outs(monkeypatch):

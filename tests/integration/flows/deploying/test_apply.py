@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 
@@ -10,6 +11,9 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 
 from blocks.errors import ConfigurationError
 from flows.deploying.apply import deploy
+from flows.launching import PrefectLauncher
+from tasks.step.ports import Launch, LaunchedRecipe
+from tests.support.recipe_names import BAD_NAMES, GOOD_NAMES
 from tests.support.site_under_test import RUNTIME_SITE
 
 pytestmark = pytest.mark.slow
@@ -89,3 +93,21 @@ def test_unknown_key_in_a_file_is_an_error(apply, folder):
     file.write_text(file.read_text() + "    limit: 3\n")
     with pytest.raises(ConfigurationError, match=r"(?s)work_pools.yaml.*limit"):
         apply()
+
+
+def test_recipes_of_odd_names_are_deployed_and_launched_and_bad_ones_stop_nobody(apply, folder, runtime_site):
+    for name in (*GOOD_NAMES, *BAD_NAMES):
+        _write_recipe(folder, name, RECIPE)
+    changes = apply()
+    assert {name for name in GOOD_NAMES if changes[f"{name}/live"].what != "created"} == set()
+    refused = [change for change in changes.values() if change.what == "refused"]
+    assert len(refused) == len(BAD_NAMES)
+    assert all(str(change).isprintable() for change in refused)
+    odd = [name for name in GOOD_NAMES if "." in name or "{" in name]
+    launches = [Launch(recipe=name, dcid=None, parameters={}, key=f"odd {name}", name=name) for name in odd]
+    with temporary_settings({PREFECT_API_URL: runtime_site.site.api_url}):
+        launched = asyncio.run(PrefectLauncher().launch(launches))
+    assert [type(each) for each in launched] == [LaunchedRecipe] * len(odd), launched
+    assert {change.what for name, change in apply().items() if name.removesuffix("/live") in GOOD_NAMES} == {
+        "unchanged"
+    }

@@ -3,10 +3,8 @@
 import asyncio
 import shutil
 import socket
-import subprocess
-import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -20,6 +18,7 @@ from tasks.logs.run_log import run_log
 from tasks.per_image_analysis import analyse_images
 from tasks.step.identity import StepIdentity, acting_for
 from tasks.step.runner import try_step
+from tests.support.resident_cluster import cluster_on, cluster_settings, dials_processes, free_port
 
 pytestmark = [pytest.mark.dials, pytest.mark.slow]
 
@@ -47,18 +46,11 @@ def _axes(file):
 
 
 @contextmanager
-def cluster_of_one():
+def cluster_of_one(home):
     """A scheduler and a worker in processes of their own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "flows.site.analysis_cluster", "--port", str(port), "--workers", "1"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        yield f"tcp://127.0.0.1:{port}", process.pid
-    finally:
-        process.terminate()
-        process.wait(timeout=120)
+    port = free_port()
+    with cluster_on(home, port) as process:
+        yield cluster_settings(home, port), process
 
 
 def identity(run, node=2):
@@ -85,20 +77,15 @@ async def _until(condition, limit_s=120):
         await asyncio.sleep(0.05)
 
 
-def _dials_pids(pid):
-    found = set()
-    for child in psutil.Process(pid).children(recursive=True):
-        with suppress(psutil.NoSuchProcess):  # it has ended since
-            if "tasks.diffraction.child_main" in child.cmdline():
-                found.add(child.pid)
-    return found
+def _dials_pids(process):
+    return {child.pid for child in dials_processes(process)}
 
 
 async def test_warnings_of_dials_reach_the_log_of_their_run_and_no_other(pictures, jerky_master, tmp_path):
-    with cluster_of_one() as (address, pid):
-        await _until(lambda: _dials_pids(pid))
-        dials = _dials_pids(pid)
-        async with SiteResources(Settings(home=tmp_path, dask_scheduler=address)) as resources:
+    with cluster_of_one(tmp_path) as (settings, process):
+        await _until(lambda: _dials_pids(process))
+        dials = _dials_pids(process)
+        async with SiteResources(settings) as resources:
             jerky, smooth = await asyncio.gather(
                 analyse(tmp_path, "jerky", frames(jerky_master, 1, 2), resources),
                 analyse(tmp_path, "smooth", frames(pictures.rotation_master, 1, 2, 3), resources),
@@ -121,11 +108,11 @@ async def test_cluster_within_the_process_logs_each_line_once(jerky_master, tmp_
 
 
 async def test_killed_dials_process_is_in_the_log(pictures, tmp_path):
-    with cluster_of_one() as (address, pid):
-        await _until(lambda: _dials_pids(pid))
-        async with SiteResources(Settings(home=tmp_path, dask_scheduler=address)) as resources:
+    with cluster_of_one(tmp_path) as (settings, process):
+        await _until(lambda: _dials_pids(process))
+        async with SiteResources(settings) as resources:
             await analyse(tmp_path, "first", frames(pictures.rotation_master, 1), resources)  # until it's ready
-            [victim] = map(psutil.Process, _dials_pids(pid))
+            [victim] = map(psutil.Process, _dials_pids(process))
             victim.suspend()
             work = asyncio.create_task(analyse(tmp_path, "killed", frames(pictures.rotation_master, 1), resources))
             client = await resources.analysis_client()
@@ -136,7 +123,7 @@ async def test_killed_dials_process_is_in_the_log(pictures, tmp_path):
     [death] = [line for line in lines if "The DIALS process died" in line.message]
     assert "it was ended by SIGKILL" in death.message
     assert pictures.rotation_master in death.message
-    assert death.pid not in (pid, victim.pid)
+    assert death.pid not in (process.pid, victim.pid)
     assert death.identity == identity("killed")
 
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+
 import pytest
 
+from blocks.errors import ConfigurationError
 from blocks.settings import CHECKOUT
 from flows.deploying.apply import DEPLOYMENTS
 from flows.deploying.check import find_problems
 from flows.deploying.files import read_deployment_files
+from flows.recipe.check.problem import validate_file
+from flows.recipe.check.recipe import check_file
+from flows.recipe.language.names import OWN_FLOWS
+from tests.support.recipe_names import BAD_NAMES
 
+MAIL = {"recipients": "a@example.org", "from": "b@example.org", "subject": "c", "content": "d"}
+SOUND = json.dumps({"1": {"queue": "mailnotification", "parameters": MAIL}, "start": [[1, []]]})
 POOLS = """
 pools:
   - {name: plaza, type: warm, queues: [{name: live, priority: 1}]}
@@ -102,3 +113,34 @@ def test_declared_placeholder_is_known(folder):
         '{"1": {"queue": "images", "parameters": {"image_command": "diffraction", "file": "{x}"}}, "start": [[1, []]]}'
     )
     assert not any("unknown placeholder" in fault for fault in find_problems(folder, folder, declared=["x"]))
+
+
+def test_flows_that_are_no_recipes_keep_their_names():
+    found = {plan.load_flow().name for plan in read_deployment_files(DEPLOYMENTS, CHECKOUT / "recipes").from_project}
+    assert found == OWN_FLOWS
+
+
+@pytest.fixture
+def misnamed(folder):
+    """A folder of sound recipes whose files have bad names, beside one of a good name and what is no file."""
+    for name in (*BAD_NAMES, "per.image.v2"):
+        (folder / f"{name}.json").write_text(SOUND)
+    (folder / "folder.json").mkdir()
+    (folder / "nowhere.json").symlink_to(folder / "absent")
+    os.mkfifo(folder / "pipe.json")
+    return folder
+
+
+def test_all_ways_refuse_the_same_files_for_the_same_reasons(misnamed):
+    found = find_problems(misnamed, misnamed)
+    plans = {plan.source.name: plan for plan in read_deployment_files(misnamed, misnamed).of_recipes}
+    assert plans["per.image.v2.json"].fault is None
+    refused = {name: plan for name, plan in plans.items() if plan.fault}
+    assert refused.keys() == {*(f"{name}.json" for name in BAD_NAMES), "folder.json", "nowhere.json", "pipe.json"}
+    for plan in refused.values():
+        assert f"{plan.source}: {plan.fault}" in found
+        with pytest.raises(ConfigurationError, match=re.escape(f"{plan.source}: {plan.fault}")):
+            plan.load_flow()
+        for check in (check_file, validate_file):
+            assert plan.fault in [problem.what for problem in check(plan.source)]
+    assert not [problem for problem in found if "per.image.v2.json" in problem and "can't be loaded" not in problem]

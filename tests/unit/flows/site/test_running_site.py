@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import replace
 
 import pytest
 
+from blocks.cluster_keys import keys_folder
 from blocks.errors import ConfigurationError
 from blocks.settings import Settings
 from flows.site.running_site import (
@@ -44,6 +46,17 @@ def test_environment_makes_the_same_settings_again(site, settings, monkeypatch):
     for name, value in site_environment(settings, site).items():
         monkeypatch.setenv(name, value)
     assert Settings() == settings.model_copy(update={"dask_scheduler": site.scheduler_address})
+
+
+def test_keys_of_the_sites_own_scheduler_go_with_its_address(site, settings, monkeypatch):
+    keys = keys_folder(settings.home)
+    own = replace(site, scheduler_address="tls://127.0.0.1:8", dask_keys=keys)
+    own.write()
+    assert read_running_site(settings) == own
+    for name, value in site_environment(settings).items():
+        monkeypatch.setenv(name, value)
+    assert (Settings().dask_scheduler, Settings().dask_keys) == ("tls://127.0.0.1:8", keys)
+    assert "PLAZA_DASK_KEYS" not in site_environment(settings, site)  # nor with the address of another one
 
 
 def test_environment_points_prefect_at_the_site(site, settings):

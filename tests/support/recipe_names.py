@@ -1,0 +1,36 @@
+"""What recipes may be called."""
+
+GOOD_NAMES = (
+    "per.image.v2",
+    "per-image",
+    "Per-Image",  # a twin but for its case
+    "-dash",
+    "__x",
+    "__path__",
+    "recipe_files",  # means something else in the catalogue
+    "Path",
+    "two words",
+    "a:b.py",
+    "größe σ 日本",
+    'it\'s "so"',
+    "{dcid} [1] @ $x ; y, z = (é) ~ ^ | ` * ! +",
+    "v2.",
+    "x" * 240,
+)
+BAD_NAMES = {
+    "50%": "it has %",
+    "a&b": "it has &",
+    "a<b>": "it has < >",
+    "a?": "it has ?",
+    "a#b": "it has #",
+    "a\\b": "it has \\",
+    "mimas": "a flow of Plaza's own",
+    "": "empty",
+    ".hidden": "starts with a dot",
+    "..": "starts with a dot",
+    " a": "a blank",
+    "a ": "a blank",
+    "a\nb": "can't be printed",
+    "a\x1b[2Jb": "can't be printed",
+    "a\udcffb": "isn't UTF-8",
+}
