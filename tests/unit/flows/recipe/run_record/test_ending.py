@@ -7,7 +7,7 @@ import pytest
 
 from flows.recipe.run_record import ending
 from flows.recipe.run_record.activity import RunEnd
-from flows.recipe.run_record.ending import CANCELLED, SUSPENDED, note_end
+from flows.recipe.run_record.ending import CANCELLED, SUSPENDED, end_from_outside, note_end
 from flows.recipe.run_record.entries import Began, Ended
 from flows.recipe.run_record.folder import RunFolder
 from flows.recipe.run_record.history import latest_runs, read_history
@@ -46,6 +46,7 @@ def test_run_is_told_as_what_it_was(folder, end, is_filled):
     has_ended = RunEnd(folder)
     assert has_ended()
     assert not has_ended.is_lost
+    assert end_from_outside(folder).state == end[0]
 
 
 def test_what_the_run_said_of_its_own_end_stands(folder):
@@ -54,6 +55,7 @@ def test_what_the_run_said_of_its_own_end_stands(folder):
     before = folder.journal.read_bytes()
     note_end(folder, *CANCELLED)
     assert folder.journal.read_bytes() == before
+    assert end_from_outside(folder) is None
 
 
 def test_run_that_was_taken_up_again_is_told_by_its_last_attempt(folder):
