@@ -25,10 +25,13 @@ from blocks.settings import Settings, get_settings
 from flows.site.home_folder import is_ours
 from flows.site.proxies import without_proxies
 from flows.site.secret import login_link, read_secret
+from flows.warm_pool.run_processes import SERVICE_MARK as SERVICE_MARK
 from tasks.logs.run_log import PLAZA_LOGGERS
 
 WORK_POOL = "plaza"
-SERVICE_MARK = "PLAZA_SERVICE_OF"  # in the environment of every process of a site, so that none is overlooked
+STOPPING_FILE = "run/stopping"
+"""In the home folder while the whole site goes down: the worker ends its runs then, else it leaves them to the next."""
+
 # Linux takes 107 bytes for a socket's name; the longest of ours is what PostgreSQL calls the lock beside its own
 _LONGEST_SOCKET = 107 - len("/postgres/.s.PGSQL.5432.lock")
 # Of a user's environment: which server is asked, and as whom; where the server is, keeps its data and whom it lets in.

@@ -3,14 +3,40 @@
     python -m flows.site.supervisor_process CONFIGURATION [--end-with PID]
 
 It adopts what its services leave behind, so that nothing of the site is out of sight, and with `--end-with` it stops
-everything when the given process ends, however that ends.
+everything when the given process ends, however that ends. While it stops everything, a file says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
+from pathlib import Path
+from typing import Any
 
+from flows.site.running_site import STOPPING_FILE
 from tasks.processes.ties import adopt_orphans, end_with
+
+logger = logging.getLogger(__name__)
+
+
+class StoppingMark:
+    """Has a file say that the whole site goes down as soon as supervisord begins with that, whatever for.
+
+    It's a plug-in of supervisord, by way of its RPC interfaces, which is how it takes any; it offers no calls.
+    """
+
+    def __init__(self, _supervisord: Any, home: str) -> None:
+        from supervisor import events
+
+        self._file = Path(home) / STOPPING_FILE
+        self._file.unlink(missing_ok=True)
+        events.subscribe(events.SupervisorStoppingEvent, self._mark)
+
+    def _mark(self, _event: object) -> None:
+        try:
+            self._file.touch()
+        except OSError as error:
+            logger.error("%s can't be made (%s): flow runs go on until they're killed", self._file, error)
 
 
 def main(configuration: str, end_with_pid: int | None) -> None:

@@ -2,8 +2,9 @@
 
     python -m flows.site.worker_service --preload MODULE…
 
-It waits for the API and the site's work pool, then runs flow runs until SIGTERM, which ends them and reports them.
-Beside that it delivers the events that were kept in the home while the API was away.
+It waits for the API and the site's work pool, then runs flow runs until SIGTERM. If the whole site goes down then, it
+ends them and reports them; else they go on, and the next worker adopts them. Beside that it delivers the events that
+were kept in the home while the API was away.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from blocks.retrying import Pauses, retry
 from blocks.settings import get_settings
 from flows.events.delivery import deliver_forever
 from flows.events.drop_folder import DropFolder
-from flows.site.running_site import WORK_POOL
+from flows.site.running_site import STOPPING_FILE, WORK_POOL
 
 if TYPE_CHECKING:
     from flows.warm_pool.worker import WarmWorker
@@ -86,7 +87,10 @@ async def serve(modules: Sequence[str]) -> None:
     await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
     delivering.cancel()
     if not working.done():
-        await worker.end_runs()  # before the worker is cancelled, while it watches them and reports how they end
+        if (get_settings().home / STOPPING_FILE).exists():
+            await worker.end_runs()  # before the worker is cancelled, while it watches them and reports how they end
+        else:
+            await worker.leave_runs()
         working.cancel()
     with suppress(asyncio.CancelledError):
         await working
@@ -94,10 +98,13 @@ async def serve(modules: Sequence[str]) -> None:
 
 async def _work(worker: WarmWorker) -> None:
     """Warm up while the API starts, then take runs."""
-    from flows.warm_pool.scheduled_runs import watch_scheduled_runs
+    from flows.warm_pool.scheduled_runs import ASKED_TO_STOP, SCHEDULED, watch_runs
 
     await asyncio.gather(worker.forker.start(), wait_for_work_pool())
-    watching = asyncio.create_task(watch_scheduled_runs(worker.get_and_submit_flow_runs))
+    look = worker.adoption.look_soon
+    watching = asyncio.create_task(
+        watch_runs({SCHEDULED: worker.get_and_submit_flow_runs, **dict.fromkeys(ASKED_TO_STOP, look)})
+    )
     try:
         await worker.start()
     finally:

@@ -105,7 +105,9 @@ def test_recipes_of_odd_names_are_deployed_and_launched_and_bad_ones_stop_nobody
     assert all(str(change).isprintable() for change in refused)
     odd = [name for name in GOOD_NAMES if "." in name or "{" in name]
     launches = [Launch(recipe=name, dcid=None, parameters={}, key=f"odd {name}", name=name) for name in odd]
-    with temporary_settings({PREFECT_API_URL: runtime_site.site.api_url}):
+    with temporary_settings(
+        {PREFECT_API_URL: runtime_site.site.api_url, PREFECT_API_AUTH_STRING: runtime_site.site.secret}
+    ):
         launched = asyncio.run(PrefectLauncher().launch(launches))
     assert [type(each) for each in launched] == [LaunchedRecipe] * len(odd), launched
     assert {change.what for name, change in apply().items() if name.removesuffix("/live") in GOOD_NAMES} == {

@@ -53,7 +53,7 @@ def _demo(settings):
         "PLAZA_RECIPE_DIRECTORY": str(settings.recipe_directory),
         "PLAZA_SERVER_PORT": "0",
         "PLAZA_DASK_SCHEDULER": "tcp://127.0.0.1:1",
-        "PYTHONPATH": str(RUNTIME_SITE),
+        "PYTHONPATH": os.pathsep.join([str(RUNTIME_SITE), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     command = [sys.executable, "-c", DEMO, str(RUNTIME_SITE)]
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -144,7 +144,7 @@ def test_ordinary_user_with_a_long_home_can_run_a_site():
             "PLAZA_RECIPE_DIRECTORY": folder,
             "PLAZA_SERVER_PORT": "0",
             "PLAZA_DASK_SCHEDULER": "tcp://127.0.0.1:1",
-            "PYTHONPATH": str(RUNTIME_SITE),
+            "PYTHONPATH": os.pathsep.join([str(RUNTIME_SITE), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
         result = subprocess.run(
             [sys.executable, "-c", DEMO, str(RUNTIME_SITE)],
