@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from prefect import flow, get_run_logger
 from prefect.context import FlowRunContext
 from pydantic import Field
 
 from blocks.errors import PlazaError
+from flows.display_text import printable, shortened
 from flows.mimas.ispyb_scenario import scenario_from_ispyb
 from flows.mimas.launches import launch_decided
 from flows.mimas.outcome import MimasOutcome
@@ -20,9 +21,13 @@ from flows.prefect_limits import DcidParameter, ExtraParameters
 from flows.recipe.ispyb_reading import await_run_status, read_collection
 from flows.recipe.mimas_reading import keep_reading
 from flows.resources import SiteResources
+from tasks.step.ports import LaunchedRecipe
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
+
+
+FAULTS_CHARACTERS: Final = 2000  # of all launches that failed: a state shows them, and so does every list of runs
 
 
 class LaunchFailed(PlazaError):
@@ -68,8 +73,8 @@ async def mimas(
     if outcome.failed:
         faults = "; ".join(f"{fault.recipe} ({fault.reason})" for fault in outcome.failed)
         raise LaunchFailed(
-            f"could not be launched: {faults}; the others run. Retry this run when the cause is gone: "
-            "what runs already isn't run twice"
+            f"could not be launched: {shortened(printable(faults), FAULTS_CHARACTERS)}; the others run. Retry this run "
+            f"when the cause is gone (`plaza resume {run.id}`): what runs already isn't run twice"
         )
     return outcome
 
@@ -81,18 +86,20 @@ def _this_run() -> FlowRun:
     return context.flow_run
 
 
+def _earlier(launched: LaunchedRecipe) -> str:
+    if not launched.earlier:
+        return ""
+    stood = f" ({launched.state})" if launched.state else ""
+    return f" of an earlier event{stood}{', taken up again' if launched.taken_up else ''}"
+
+
 def _log(outcome: MimasOutcome) -> None:
     logger = get_run_logger()
     for warning in outcome.warnings:
         logger.warning(warning)
     logger.info("%s on %s; rules: %s", outcome.dc_class, outcome.beamline, ", ".join(outcome.matched) or "none matched")
     for launched in outcome.launched:
-        logger.info(
-            "recipe %s: run %s%s",
-            launched.recipe,
-            launched.flow_run_id,
-            " of an earlier event" if launched.earlier else "",
-        )
+        logger.info("recipe %s: run %s%s", launched.recipe, launched.flow_run_id, _earlier(launched))
     for job in outcome.jobs:
         if job.job_id is not None:
             logger.info("%s: %s", job.display_name, job.state)

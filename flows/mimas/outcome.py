@@ -23,10 +23,11 @@ class _Record(BaseModel):
 
 
 class CreatedJob(_Record):
-    """A job in ISPyB, and the run of its recipe; None while it's held."""
+    """A job in ISPyB, and the run of its recipe; None while it's held. `taken_up`: one that had failed goes on."""
 
     job_id: JobId
     flow_run_id: UUID | None = None
+    taken_up: bool = False
 
 
 class WantedJob(_Record):
@@ -83,6 +84,8 @@ def _state(created: CreatedJob | FailedLaunch | None) -> str:
             return f"could not be launched: {created.reason}"
         case CreatedJob(flow_run_id=None):
             return f"job {created.job_id} is held: `plaza job start {created.job_id}` starts it"
+        case CreatedJob(taken_up=True):
+            return f"job {created.job_id} is taken up again"
     return f"job {created.job_id} is launched"
 
 
@@ -138,13 +141,22 @@ def _section(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], 
 
 def _recipe_rows(outcome: MimasOutcome) -> Iterable[Sequence[str]]:
     for run in outcome.launched:
-        label = "launched before by the same event" if run.earlier else "launched"
-        yield run.recipe, f"[{label}](/runs/flow-run/{run.flow_run_id})"
+        yield run.recipe, f"[{_label(run)}](/runs/flow-run/{run.flow_run_id}){_stood(run)}"
     for recipe in outcome.not_installed:
         if not recipe.startswith("ispyb-"):  # those are seen among the jobs
             yield recipe, "not installed here"
     for failure in outcome.failed:
         yield failure.recipe, f"**could not be launched**: {markdown_text(failure.reason)}"
+
+
+def _label(run: LaunchedRecipe) -> str:
+    if run.taken_up:
+        return "launched before by the same event, taken up again"
+    return "launched before by the same event" if run.earlier else "launched"
+
+
+def _stood(run: LaunchedRecipe) -> str:
+    return f": it was {markdown_text(run.state)}" if run.state else ""
 
 
 def _job_row(job: WantedJob) -> Sequence[str]:
