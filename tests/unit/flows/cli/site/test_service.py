@@ -22,7 +22,7 @@ def site(tmp_path, monkeypatch):
 
 
 def test_up_tells_what_ispyb_lacks_but_the_site_is_up(site):
-    done = CliRunner().invoke(app, ["up"])
+    done = CliRunner().invoke(app, ["up", "--no-resume"])
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith(f"Plaza is up. UI: {site.ui_url}")
     assert "make it with `plaza ispyb create`" in done.stderr
@@ -30,6 +30,6 @@ def test_up_tells_what_ispyb_lacks_but_the_site_is_up(site):
 
 def test_up_says_nothing_of_ispyb_that_has_all(site):
     assert CliRunner().invoke(app, ["ispyb", "create"]).exit_code == 0
-    done = CliRunner().invoke(app, ["up"])
+    done = CliRunner().invoke(app, ["up", "--no-resume"])
     assert done.exit_code == 0, done.output
     assert done.stderr == "Starting the site …\n"
