@@ -7,13 +7,14 @@ from typing import Any
 from uuid import UUID
 
 from prefect import Flow
-from prefect.client.schemas.objects import State  # without it Prefect couldn't read the flow's types
+from prefect.client.schemas.objects import FlowRun, State  # without it Prefect couldn't read the flow's types
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
 from blocks.errors import RecipeError
 from flows.prefect_limits import DcidOrDigits, ExtraParameters
 from flows.recipe.run import RunArguments, carry_out, with_dcid
+from flows.recipe.run_record.ending import note_end
 from flows.recipe.run_record.folder import run_folder
 
 
@@ -58,7 +59,13 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
         flow_run_name=lambda: with_dcid(name, flow_run.parameters.get("dcid")),
         validate_parameters=True,
         persist_result=False,  # a run's result is in its journal and in ISPyB
+        on_cancellation=[note_cancellation],
     )
+
+
+def note_cancellation(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Have the record of a run say that it was cancelled: the worker's hook, when the run's process is gone."""
+    note_end(run_folder(str(flow_run.id)), "Cancelled", "it was ended as asked for; `plaza resume` goes on with it")
 
 
 def _recipe_run_id() -> str:

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from blocks.errors import ConfigurationError
 from blocks.settings import Settings, get_settings
+from flows.warm_pool.run_processes import SERVICE_MARK as SERVICE_MARK
 from tasks.logs.run_log import PLAZA_LOGGERS
 
 WORK_POOL = "plaza"
 STOPPING_FILE = "run/stopping"
 """In the home folder while the whole site goes down: the worker ends its runs then, else it leaves them to the next."""
 
-SERVICE_MARK = "PLAZA_SERVICE_OF"  # in the environment of every process of a site, so that none is overlooked
 # Linux takes 107 bytes for a socket's name; the longest of ours is what PostgreSQL calls the lock beside its own
 _LONGEST_SOCKET = 107 - len("/postgres/.s.PGSQL.5432.lock")
 

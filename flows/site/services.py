@@ -31,6 +31,7 @@ from flows.site.running_site import (
 )
 from flows.site.supervision import Service, ServiceFailed, Supervisor, tail
 from flows.warm_pool.forker import FLOW_MODULES
+from flows.warm_pool.run_processes import processes_of_runs
 from tasks.processes.ties import is_alive, kill, wait_until_gone
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,8 @@ def up(
 
 
 def _start(supervisor: Supervisor, settings: Settings, modules: Sequence[str], end_with: int | None) -> RunningSite:
-    _end_leftovers(settings.home)
+    # Runs that have outlived their site are adopted by the new worker, if they find its server where the old one was
+    _end_leftovers(settings.home, processes_of_runs(settings.home) if _has_fixed_addresses(settings) else [])
     server_port = claim_port(settings.server_port, "Prefect's server", "PLAZA_SERVER_PORT")
     scheduler = settings.dask_scheduler
     # They are stopped in the opposite order: the worker reports its runs' ends while the server is there to be told,
@@ -177,13 +179,21 @@ def _site_processes(home: Path) -> list[psutil.Process]:
     return [process for process in found.values() if is_alive(process)]
 
 
-def _end_leftovers(home: Path) -> None:
+def _has_fixed_addresses(settings: Settings) -> bool:
+    return settings.server_port != 0 and (settings.dask_port != 0 or settings.dask_scheduler is not None)
+
+
+def _end_leftovers(home: Path, spared: Sequence[psutil.Process] = ()) -> None:
     """End processes of a site whose supervisor is gone; they stop by themselves, so wait for that first."""
-    leftovers = wait_until_gone(_site_processes(home), timeout=15)  # the worker gives its runs 10 s
+
+    def left() -> list[psutil.Process]:
+        return [process for process in _site_processes(home) if process not in spared]
+
+    leftovers = wait_until_gone(left(), timeout=15)  # the worker gives its runs 10 s
     if leftovers:
         logger.warning("killing what an earlier site left: %s", _names(leftovers))
         kill(leftovers)
-        leftovers = wait_until_gone(_site_processes(home), timeout=5)
+        leftovers = wait_until_gone(left(), timeout=5)
     if leftovers:
         raise ServiceFailed(f"can't be killed: {_names(leftovers)}. End them by hand, then try again")
 

@@ -3,14 +3,35 @@
     python -m flows.site.supervisor_process CONFIGURATION [--end-with PID]
 
 It adopts what its services leave behind, so that nothing of the site is out of sight, and with `--end-with` it stops
-everything when the given process ends, however that ends.
+everything when the given process ends, however that ends. While it stops everything, a file says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
+from pathlib import Path
 
+from flows.site.running_site import STOPPING_FILE
 from tasks.processes.ties import adopt_orphans, end_with
+
+logger = logging.getLogger(__name__)
+
+
+def mark_stopping(home: Path) -> None:
+    """Have a file say that the whole site goes down as soon as supervisord begins with that, whatever for."""
+    from supervisor import events
+
+    file = home / STOPPING_FILE
+    file.unlink(missing_ok=True)
+
+    def mark(_event: events.SupervisorStoppingEvent) -> None:
+        try:
+            file.touch()
+        except OSError as error:
+            logger.error("%s can't be made (%s): flow runs are left to go on until they're killed", file, error)
+
+    events.subscribe(events.SupervisorStoppingEvent, mark)
 
 
 def main(configuration: str, end_with_pid: int | None) -> None:
@@ -18,6 +39,7 @@ def main(configuration: str, end_with_pid: int | None) -> None:
     from supervisor import supervisord
 
     adopt_orphans()
+    mark_stopping(Path(configuration).parent)
     if end_with_pid is not None:
         end_with(end_with_pid)
     supervisord.main(["--nodaemon", "--configuration", configuration])

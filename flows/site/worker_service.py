@@ -2,7 +2,8 @@
 
     python -m flows.site.worker_service --preload MODULE…
 
-It waits for the API and the site's work pool, then runs flow runs until SIGTERM, which ends them and reports them.
+It waits for the API and the site's work pool, then runs flow runs until SIGTERM. If the whole site goes down then, it
+ends them and reports them; else they go on, and the next worker adopts them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from blocks.retrying import Pauses, retry
-from flows.site.running_site import WORK_POOL
+from blocks.settings import get_settings
+from flows.site.running_site import STOPPING_FILE, WORK_POOL
 
 if TYPE_CHECKING:
     from flows.warm_pool.worker import WarmWorker
@@ -80,7 +82,10 @@ async def serve(modules: Sequence[str]) -> None:
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
     if not working.done():
-        await worker.end_runs()  # before the worker is cancelled, while it watches them and reports how they end
+        if (get_settings().home / STOPPING_FILE).exists():
+            await worker.end_runs()  # before the worker is cancelled, while it watches them and reports how they end
+        else:
+            await worker.leave_runs()
         working.cancel()
     with suppress(asyncio.CancelledError):
         await working
@@ -88,10 +93,13 @@ async def serve(modules: Sequence[str]) -> None:
 
 async def _work(worker: WarmWorker) -> None:
     """Warm up while the API starts, then take runs."""
-    from flows.warm_pool.scheduled_runs import watch_scheduled_runs
+    from flows.warm_pool.scheduled_runs import ASKED_TO_STOP, SCHEDULED, watch_runs
 
     await asyncio.gather(worker.forker.start(), wait_for_work_pool())
-    watching = asyncio.create_task(watch_scheduled_runs(worker.get_and_submit_flow_runs))
+    look = worker.adoption.look_soon
+    watching = asyncio.create_task(
+        watch_runs({SCHEDULED: worker.get_and_submit_flow_runs, **dict.fromkeys(ASKED_TO_STOP, look)})
+    )
     try:
         await worker.start()
     finally:

@@ -10,10 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
+from prefect.flows import load_flow_from_flow_run
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
+from prefect.runner._hook_runner import HookRunner
 from prefect.runner._process_manager import ProcessHandle, create_isolated_termination_scope
 
 if TYPE_CHECKING:
@@ -46,9 +50,56 @@ class RunSupervision(FlowRunExecutorContext):
     long as the worker, so it goes on asking.
     """
 
-    _observing_again: asyncio.Task[None] | None = None
+    def __init__(self) -> None:
+        self._observing_again: asyncio.Task[None] | None = None
+        self._leaves_runs = False
+        self.stopped: set[UUID] = set()
+        """Runs whose processes are ended while their state stays: that they were killed is nothing to be reported."""
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        # Prefect puts the hooks of the last run that it started here: until then there would be none
+        self._hook_runner = HookRunner(resolve_flow=load_flow_from_flow_run)
+        self._cancellation_manager._hook_runner = self._hook_runner  # noqa: SLF001
+        return self
+
+    def leave_runs(self) -> None:
+        """Leave runs alone from now on: ending, it would kill their processes."""
+        self._leaves_runs = True
+
+    @property
+    def watched(self) -> set[UUID]:
+        """The runs whose processes it watches."""
+        return self.process_manager.flow_run_ids()
+
+    @asynccontextmanager
+    async def watching(self, flow_run_id: UUID, process: Any) -> AsyncIterator[None]:
+        """Watch a run's process that somebody else started: cancelled, it's ended, and the run's hooks run."""
+        await self.process_manager.add(flow_run_id, process_handle(process))
+        try:
+            yield
+        finally:
+            await self.process_manager.remove(flow_run_id)
+
+    def cancel(self, flow_run_id: UUID) -> None:
+        """End a watched run of which it has been told too early, or never, that it's cancelled."""
+        self._observer._dispatch(flow_run_id, self._observer._registrations.get(flow_run_id))  # noqa: SLF001
+
+    async def report_crashed(self, flow_run: FlowRun, message: str) -> None:
+        """Report a run as crashed, and run its hooks."""
+        state = await self._state_proposer.propose_crashed(flow_run, message)
+        if state is not None:
+            await self._hook_runner.run_crashed_hooks(flow_run, state)
+
+    async def report_cancelled(self, flow_run: FlowRun, message: str) -> None:
+        """Report a run that is being cancelled as cancelled, and run its hooks."""
+        assert flow_run.state is not None
+        await self._hook_runner.run_cancellation_hooks(flow_run, flow_run.state)
+        await self._state_proposer.propose_cancelled(flow_run, {"message": message})
 
     async def __aexit__(self, *exc_info: Any) -> bool | None:
+        if self._leaves_runs:
+            self.process_manager._process_map.clear()  # noqa: SLF001
         if self._observing_again is not None:
             self._observing_again.cancel()
             await asyncio.wait([self._observing_again])

@@ -6,8 +6,9 @@ It has one thread, one socket to its worker and no event loop, so that its child
 it receives `ForkRequest`s and `{"stop": seconds}`. It sends `{"ready": pid}` or `{"failed": why}` once, then for each
 run `{"run": key, "pid": …}` and, when it ends, `{"run": key, "exit": status}`.
 
-When the worker goes away its children finish their runs first. When the fork server itself dies they die with it:
-the worker has reported their runs as crashed and another process may take them up.
+When the worker goes away its children finish their runs first, and the next worker finds them by their titles
+(`flows.warm_pool.run_processes`). When the fork server itself dies they die with it: the worker has reported their
+runs as crashed and another process may take them up.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from uuid import UUID
 
 import setproctitle
 
+from flows.warm_pool.run_processes import SERVER_TITLE
 from tasks.logs.run_log import PLAZA_LOGGERS
 from tasks.processes.ties import end_with_parent
 
-TITLE = "plaza: fork server"
 _UNFIT = ("dxtbx", "h5py")  # HDF5 and DIALS
 
 
@@ -85,7 +86,7 @@ class ForkRequest:
     output
         The file to which it appends what it prints.
     title
-        The name of its process.
+        The name of its process, by which it's found.
     """
 
     run: str
@@ -197,6 +198,7 @@ def _set_up_child(request: ForkRequest, server: int) -> None:
     """Give a fresh child its own session, environment, folder, output and name."""
     os.setsid()  # a group of its own, by which it's ended with all that it starts
     end_with_parent(server, signal.SIGKILL)
+    setproctitle.setproctitle(request.title)  # before all that may fail or take long: by it the run is found
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
@@ -206,7 +208,6 @@ def _set_up_child(request: ForkRequest, server: int) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    setproctitle.setproctitle(request.title)
 
 
 def main(descriptor: int, modules: Sequence[str]) -> int:
@@ -215,7 +216,7 @@ def main(descriptor: int, modules: Sequence[str]) -> int:
 
     for name in PLAZA_LOGGERS:  # Prefect gives them its handlers, but leaves them at WARNING
         logging.getLogger(name).setLevel(logging.INFO)
-    setproctitle.setproctitle(TITLE)  # now: once a child has a new environment, the room for it can't be found
+    setproctitle.setproctitle(SERVER_TITLE)  # now: once a child has a new environment, the room for it can't be found
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the worker's to handle
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends when the worker has gone and its children are done
     with socket.socket(fileno=descriptor) as connection:

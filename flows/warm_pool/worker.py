@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import anyio
 import anyio.abc
@@ -21,7 +23,11 @@ from pydantic import Field
 
 from blocks.settings import get_settings
 from flows.warm_pool._prefect_private import RunSupervision, process_handle
+from flows.warm_pool.adoption import Adoption
 from flows.warm_pool.forker import FLOW_MODULES, Forker
+from flows.warm_pool.run_processes import SERVICE_MARK, run_title
+
+_REPORTING_S = 5.0  # that an ended run takes to be reported, while the server has its hands full
 
 
 class WarmJobConfiguration(BaseJobConfiguration):
@@ -57,11 +63,13 @@ class ForkStarter:
         configured = {name: value for name, value in self._configuration.env.items() if value is not None}
         environment = {**os.environ, **configured, **self._supervision.attempt_environment(flow_run)}
         flow_name = environment.get("PREFECT__FLOW_NAME", "flow")
-        child = await self._forker.fork(
-            environment, self._configuration.working_dir, f"plaza: {flow_name} / {flow_run.name}"
-        )
+        title = run_title(flow_run.id, flow_name, flow_run.name)
+        child = await self._forker.fork(environment, self._configuration.working_dir, title)
         task_status.started(process_handle(child))
         await child.wait()
+        if flow_run.id in self._supervision.stopped:
+            self._supervision.stopped.discard(flow_run.id)
+            child.returncode = 0
 
 
 class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResult]):
@@ -87,26 +95,62 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         super().__init__(*arguments, **options)
         self.forker = Forker(modules, output or get_settings().home / "logs" / "flow-runs.log")
         self._supervision = RunSupervision()
+        self._at_work: set[UUID] = set()
+        self._none_at_work = asyncio.Event()
+        self._adopting: asyncio.Task[None] | None = None
+        home = get_settings().home.resolve()
+        self.adoption = Adoption(self._supervision, home, self._work_pool_name, self.name, self._has_taken)
+        # Of a worker that isn't a site's service, the processes can't be told from another's
+        self._adopts = os.environ.get(SERVICE_MARK) == str(home)
         self._is_ending = False
         self._looking = asyncio.Lock()  # both Prefect's poll and the events of scheduled runs look
 
+    @property
+    def live_runs(self) -> int:
+        """How many runs have a process, or are about to: those that this worker has taken, and those it has adopted."""
+        return len(self._at_work | self._submitting_flow_run_ids) + self.adoption.adopted_count
+
+    def _has_taken(self, flow_run_id: UUID) -> bool:
+        return flow_run_id in self._at_work or flow_run_id in self._submitting_flow_run_ids
+
     async def setup(self) -> None:
-        """Warm up, then connect to the API."""
+        """Warm up, connect to the API, and look after the runs that earlier workers left."""
         await self.forker.start()
         await super().setup()
         await self._supervision.__aenter__()
+        if self._adopts:
+            self._adopting = asyncio.create_task(self.adoption.keep_looking())
 
     async def teardown(self, *exc_info: Any) -> None:
-        """End what still runs and disconnect."""
+        """End what still runs, unless it's left to the next worker, and disconnect."""
         await self.end_runs()
         await self._supervision.__aexit__(None, None, None)
         await super().teardown(*exc_info)
 
     async def end_runs(self, grace: float = 10.0) -> None:
-        """Take no more runs, end those that run within `grace` seconds, and report them."""
-        self._is_ending = True
+        """Take no more runs, end those that run within `grace` seconds, and report them; once is enough."""
+        if self._is_ending:
+            return
         with anyio.CancelScope(shield=True):  # it's called while the worker is being cancelled, too
-            await self.forker.stop(grace)
+            await self._take_no_more()
+            await asyncio.gather(self.forker.stop(grace), self.adoption.end_runs(grace))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_REPORTING_S):
+                    while self._at_work:
+                        await self._none_at_work.wait()
+
+    async def leave_runs(self) -> None:
+        """Take no more runs, and leave those that run to the next worker: their processes go on."""
+        with anyio.CancelScope(shield=True):
+            await self._take_no_more()
+        self._supervision.leave_runs()
+        self.adoption.leave_runs()
+
+    async def _take_no_more(self) -> None:
+        self._is_ending = True
+        if self._adopting is not None:
+            self._adopting.cancel()
+            await asyncio.wait([self._adopting])
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Look for runs, except while the worker is ending; one look at a time, so that none is taken twice."""
@@ -120,6 +164,21 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         task_status: anyio.abc.TaskStatus[int] | None = None,
     ) -> WarmWorkerResult:
         """Run a flow run to its end under Prefect's supervision, which reports a crash and runs the hooks."""
+        self._at_work.add(flow_run.id)
+        self._none_at_work.clear()
+        try:
+            return await self._run(flow_run, configuration, task_status)
+        finally:
+            self._at_work.discard(flow_run.id)
+            if not self._at_work:
+                self._none_at_work.set()
+
+    async def _run(
+        self,
+        flow_run: FlowRun,
+        configuration: WarmJobConfiguration,
+        task_status: anyio.abc.TaskStatus[int] | None,
+    ) -> WarmWorkerResult:
         starter = ForkStarter(self.forker, self._supervision, configuration)
         # Not proposed as submitted: Prefect's base class has set the run to Pending already
         executor = self._supervision.create_executor(

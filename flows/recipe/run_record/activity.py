@@ -70,5 +70,7 @@ class RunEnd:
 def _says_ended(folder: RunFolder) -> bool:
     try:
         return read_manifest(folder).ended is not None
-    except (UnknownRecipeRun, ValueError):  # a damaged one says nothing; `plaza show` tells what is wrong with it
+    except UnknownRecipeRun:  # cancelled before its recipe was filled, it has none
+        return replay(read_journal(folder.journal, on_damage=lambda _: None)).ended is not None
+    except ValueError:  # a damaged one says nothing; `plaza show` tells what is wrong with it
         return False

@@ -12,6 +12,7 @@ from blocks.errors import RecipeError, UnknownRecipeRun
 from blocks.identifiers import Dcid
 from flows.recipe.language.recipe import Recipe
 from flows.recipe.run_record.activity import is_at_work
+from flows.recipe.run_record.entries import Ended
 from flows.recipe.run_record.folder import RunFolder
 from flows.recipe.run_record.journal import read_journal
 from flows.recipe.run_record.manifest import Manifest, read_manifest
@@ -55,7 +56,7 @@ class RunHistory:
     @property
     def headline(self) -> str:
         """How it stands, in a line."""
-        return _how_it_stands(self.folder, self.manifest, self.is_at_work)
+        return _how_it_stands(self.folder, self.manifest, self.is_at_work, self.state.ended)
 
     def messages_of(self, node: int) -> list[Delivery]:
         """Return the messages that were sent to a node, in order."""
@@ -148,12 +149,18 @@ def _headline(folder: RunFolder, touched_at: float) -> RunHeadline:
         manifest.recipe if manifest else "",
         manifest.dcid if manifest else None,
         first.at if first else touched_at,
-        _how_it_stands(folder, manifest, is_at_work(folder)),
+        _how_it_stands(folder, manifest, is_at_work(folder), _end_without_manifest(folder, manifest)),
     )
 
 
-def _how_it_stands(folder: RunFolder, manifest: Manifest | None, at_work: bool) -> str:
+def _end_without_manifest(folder: RunFolder, manifest: Manifest | None) -> Ended | None:
+    return replay(read_journal(folder.journal, on_damage=lambda _: None)).ended if manifest is None else None
+
+
+def _how_it_stands(folder: RunFolder, manifest: Manifest | None, at_work: bool, ended: Ended | None) -> str:
     if manifest is None:
+        if ended and not at_work:  # from outside, while it read what its recipe asks for
+            return f"{ended.state}: {ended.message}"
         failure = f"failed before its recipe was filled (see `plaza logs {folder.recipe_run}`)"
         return "reads what its recipe asks for" if at_work else failure
     if manifest.ended and not at_work:

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from flows.warm_pool.fork_server import TITLE
+from flows.warm_pool.run_processes import SERVER_TITLE
 from tests.support.site_under_test import SiteUnderTest, wait_for
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ def _fork_server(site: SiteUnderTest) -> psutil.Process:
 def _is_fork_server(process: psutil.Process, site: SiteUnderTest) -> bool:
     try:
         of = process.environ().get("PLAZA_SERVICE_OF")
-        return of == str(site.settings.home) and TITLE in " ".join(process.cmdline())
+        return of == str(site.settings.home) and SERVER_TITLE in " ".join(process.cmdline())
     except (psutil.NoSuchProcess, psutil.AccessDenied):  # any process of the machine, which may end meanwhile
         return False
 
