@@ -55,8 +55,8 @@ def answer_to(state: State | None, *, has_process: bool, is_work_left: bool) -> 
     Parameters
     ----------
     state
-        What Prefect calls it. A run that is called running, or about to be, and has no process is one of which no worker
-        has told what became of it.
+        What Prefect calls it. Of a run that it calls running, or about to be, and that has no process, no worker has
+        told what became of it.
     has_process
         Whether a process carries it out.
     is_work_left

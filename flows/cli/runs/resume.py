@@ -96,7 +96,7 @@ def _await_end(folder: RunFolder, timeout_s: float) -> None:
     except TimeoutError as error:
         raise RecipeError(f"run {folder.recipe_run} hasn't ended within {timeout_s:g} s; it goes on") from error
     assert ended.state is not None
-    typer.echo(f"{ended.state.name}: {ended.state.message}")
+    typer.echo(f"{ended.state.name}: {ended.state.message}" if ended.state.message else ended.state.name)
     if not ended.state.is_completed():
         raise typer.Exit(1)
 
