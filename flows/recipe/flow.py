@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -9,13 +11,14 @@ from uuid import UUID
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State  # without it Prefect couldn't read the flow's types
 from prefect.context import FlowRunContext
+from prefect.exceptions import Pause
 from prefect.runtime import flow_run
 
 from blocks.errors import RecipeError
 from flows.prefect_limits import DcidOrDigits, ExtraParameters
 from flows.recipe.run import RunArguments, carry_out, with_dcid
-from flows.recipe.run_record.ending import note_end
-from flows.recipe.run_record.folder import run_folder
+from flows.recipe.run_record.ending import CANCELLED, SUSPENDED, note_end
+from flows.recipe.run_record.folder import RunFolder, run_folder
 
 
 def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
@@ -49,7 +52,9 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
             The run of Mimas that has read the data collection: what it read is used.
         """
         arguments = RunArguments(dcid, parameters or {}, read_by)
-        return await carry_out(name, path, arguments, run_folder(_recipe_run_id()))
+        folder = run_folder(_recipe_run_id())
+        with _suspended_as_asked(folder):
+            return await carry_out(name, path, arguments, folder)
 
     run_recipe.__name__ = name.replace("-", "_")
     return Flow(
@@ -63,9 +68,24 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
     )
 
 
+@contextmanager
+def _suspended_as_asked(folder: RunFolder) -> Iterator[None]:
+    """Have Prefect's engine hear that the run's steps were stopped by its suspension: their group is a crash to it."""
+    try:
+        yield
+    except BaseExceptionGroup as stops:
+        pause: BaseException | None = stops.subgroup(Pause)
+        if pause is None:
+            raise
+        note_end(folder, *SUSPENDED)
+        while isinstance(pause, BaseExceptionGroup):
+            pause = pause.exceptions[0]
+        raise pause from None
+
+
 def note_cancellation(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Have the record of a run say that it was cancelled: the worker's hook, when the run's process is gone."""
-    note_end(run_folder(str(flow_run.id)), "Cancelled", "it was ended as asked for; `plaza resume` goes on with it")
+    note_end(run_folder(str(flow_run.id)), *CANCELLED)
 
 
 def _recipe_run_id() -> str:

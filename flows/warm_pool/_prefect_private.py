@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -43,6 +45,28 @@ ENGINE_MODULES = (
 logger = logging.getLogger(__name__)
 
 
+class _KilledGroup:
+    """End an adopted process with its group, at once.
+
+    The connection by which it would have been told that it's cancelled went with its worker. At SIGTERM it would report
+    a crash, which automations and people would take for one.
+    """
+
+    wait_after_graceful_kill = True
+
+    def is_alive(self, pid: int) -> bool:
+        return create_isolated_termination_scope(pid).is_alive(pid)
+
+    def graceful_kill(self, pid: int) -> None:
+        self.hard_kill(pid)
+
+    def hard_kill(self, pid: int) -> None:
+        os.killpg(pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Do nothing: there's nothing to be closed."""
+
+
 class RunSupervision(FlowRunExecutorContext):
     """Prefect's supervision of flow-run processes, shared by all runs of a worker.
 
@@ -74,8 +98,8 @@ class RunSupervision(FlowRunExecutorContext):
 
     @asynccontextmanager
     async def watching(self, flow_run_id: UUID, process: Any) -> AsyncIterator[None]:
-        """Watch a run's process that somebody else started: cancelled, it's ended, and the run's hooks run."""
-        await self.process_manager.add(flow_run_id, process_handle(process))
+        """Watch a run's process that an earlier worker started: cancelled, it's killed, and the run's hooks run."""
+        await self.process_manager.add(flow_run_id, ProcessHandle(process, termination_scope=_KilledGroup()))
         try:
             yield
         finally:

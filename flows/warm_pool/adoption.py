@@ -26,9 +26,10 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.logging.loggers import flow_run_logger
 from prefect.states import Scheduled
 
-from flows.recipe.run_record.ending import note_end
+from flows.recipe.run_record.ending import SUSPENDED, note_end
 from flows.recipe.run_record.folder import run_folder
 from flows.warm_pool.run_fate import Fate, fate_of
 from flows.warm_pool.run_processes import FoundProcess, RunProcesses, end_group, find_run_processes
@@ -62,7 +63,6 @@ GONE: Final = (
     "its process is gone without having reported how the run ended: it was killed, or the API was out of reach"
 )
 SITE_STOPPED: Final = "Its process was ended, since the site was stopped"
-SUSPENDED: Final = "suspended: resume it at Prefect's, or by `plaza resume`"
 
 
 class Adoption:
@@ -200,7 +200,7 @@ class Adoption:
             await self._settle(run, fate, GONE if self._has_looked else GONE_AT_START)
 
     def _adopt(self, run: FlowRun, process: psutil.Process) -> None:
-        logger.info("run %s goes on in process %d, which an earlier worker left: it's watched", run.name, process.pid)
+        flow_run_logger(run).info("process %d goes on: its worker is gone, another one watches it", process.pid)
         self._adopted[run.id] = process, asyncio.create_task(self._watch(run, process))
 
     async def _watch(self, run: FlowRun, found: psutil.Process) -> None:
@@ -239,19 +239,20 @@ class Adoption:
 
         By SIGKILL: after SIGTERM it would report a crash. What it has done is in its journal.
         """
-        logger.info("run %s is suspended: its process %d is ended", run.name, process.pid)
+        flow_run_logger(run).info("process %d is ended: the run is suspended", process.pid)
         if self._has_taken(run.id):
             self._supervision.stopped.add(run.id)
         end_group(process, signal.SIGKILL)
         await asyncio.to_thread(wait_until_gone, [process], STOPPING_S)
-        await asyncio.to_thread(note_end, run_folder(str(run.id)), "Suspended", SUSPENDED)
+        await asyncio.to_thread(note_end, run_folder(str(run.id)), *SUSPENDED)
 
     async def _settle(self, seen: FlowRun, fate: Fate, reason: str) -> None:
         """Report a run that nobody carries out, unless something has become of it since it was seen."""
         run = await self._client.read_flow_run(seen.id)
         if run.state is None or seen.state is None or run.state.id != seen.state.id or self._is_watched(run.id):
             return
-        logger.warning("run %s (%s) has no process any more: it's %s", run.name, run.state.name, fate.name.lower())
+        was, is_now = run.state.name, fate.name.lower().replace("_", " ")
+        flow_run_logger(run).warning("the run, which was %s, has no process any more: it's %s", was, is_now)
         if fate is Fate.CANCELLED:
             await self._supervision.report_cancelled(run, f"Cancelled: {reason}")
         elif fate is Fate.TAKEN_AGAIN:

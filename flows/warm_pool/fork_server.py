@@ -131,7 +131,10 @@ class ForkServer:
         return None if self._kill_at is None else max(0.0, self._kill_at - time.monotonic())
 
     def _receive(self) -> None:
-        received = self._connection.recv(1 << 16)
+        try:
+            received = self._connection.recv(1 << 16)
+        except ConnectionError:  # the worker was killed before it had read what it was sent
+            received = b""
         if not received:
             self._is_open = False
             self._selector.unregister(self._connection)

@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import structs
 
 from blocks.errors import RecipeRunBusy, UnknownRecipeRun
+from blocks.retrying import Pauses, retry_blocking
 from flows.recipe.run_record.entries import Ended
 from flows.recipe.run_record.folder import RunFolder
 from flows.recipe.run_record.journal import Journal, read_journal
@@ -19,7 +20,11 @@ from flows.recipe.run_record.run_state import replay
 
 logger = logging.getLogger(__name__)
 
-ENDED_FROM_OUTSIDE: Final = ("Cancelled", "Suspended")
+CANCELLED: Final = ("Cancelled", "it was ended as asked for; `plaza resume` goes on with it")
+SUSPENDED: Final = ("Suspended", "it waits to be resumed, at Prefect's or by `plaza resume`")
+
+PATIENCE_S: Final = 3.0
+_PAUSES: Final = Pauses(first_s=0.05, longest_s=0.5)
 
 
 def note_end(folder: RunFolder, state: str, message: str) -> None:
@@ -32,13 +37,14 @@ def note_end(folder: RunFolder, state: str, message: str) -> None:
         return
     ended = Ended(time.time(), state, message)
     try:
-        with Journal(folder.journal) as journal:
+        # The last threads of a process that was killed let go of its journal a little later than it seems gone
+        with retry_blocking(lambda: Journal(folder.journal), RecipeRunBusy, _PAUSES, patience_s=PATIENCE_S) as journal:
             if replay(read_journal(folder.journal)).ended:
                 return
             journal.record(ended)
             with suppress(UnknownRecipeRun):  # ended before its recipe was filled: the journal says so
                 replace(read_manifest(folder), ended=structs.asdict(ended)).write(folder)
     except RecipeRunBusy:
-        logger.info("recipe run %s was %s, but a process has it by now", folder.recipe_run, state)
+        logger.warning("recipe run %s was %s, but a process has it by now", folder.recipe_run, state)
     except (OSError, ValueError) as error:
         logger.error("the record of recipe run %s can't say that it was %s: %s", folder.recipe_run, state, error)

@@ -11,7 +11,9 @@ import pytest
 from prefect import tags as prefect_tags
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
-from prefect.exceptions import ObjectNotFound
+from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound, Pause
+from prefect.states import Suspended
 
 from blocks.retrying import Pauses
 from blocks.settings import get_settings
@@ -20,6 +22,7 @@ from flows.recipe.flow import recipe_flow
 from flows.recipe.run_record.dead_letters.store import DeadLetters
 from flows.recipe.run_record.folder import run_folder
 from flows.recipe.run_record.history import read_history
+from flows.recipe.run_record.resumption import take_up
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -303,3 +306,18 @@ async def test_a_page_that_can_not_be_made_leaves_the_run_alone(run_recipe, monk
     watcher = {"queue": "filewatcher", "parameters": {"list": [str(tmp_path / "a.cbf")], "timeout": 5}}
     state, _ = await run_recipe({"1": watcher, "start": [[1, []]]})
     assert state.is_completed(), state.message
+
+
+async def test_suspended_at_a_step_the_run_stops_and_its_record_says_so(run_recipe, monkeypatch, tmp_path):
+    suspended, begun = Suspended(timeout_seconds=60), []
+
+    def take_up_suspended(folder, *others):  # as Prefect's observer does when it hears of it, just before a step begins
+        begun.append(folder)
+        FlowRunContext.get().flow_run_suspension_request.mark_requested(suspended)
+        return take_up(folder, *others)
+
+    monkeypatch.setattr("flows.recipe.run.take_up", take_up_suspended)
+    with pytest.raises(Pause) as stop:
+        await run_recipe(watching([str(tmp_path / "a")], 1), t=5)
+    assert stop.value.state is suspended
+    assert read_history(begun[0]).headline.startswith("Suspended")
