@@ -31,12 +31,12 @@ async def why_not_startable(client: PrefectClient, run: FlowRun) -> str | None:
     """Say why no worker could start a run once more; None: one can."""
     if run.deployment_id is None:  # started by hand, by calling the flow
         return "has no deployment, so no worker can start it again"
-    if run.work_queue_id is None:
-        return "is of a work queue that is gone, so no worker can start it again"
     try:
-        await client.read_deployment(run.deployment_id)
+        deployment = await client.read_deployment(run.deployment_id)
     except ObjectNotFound:
         return "is of a deployment that is gone, so no worker can start it again"
+    if deployment.work_pool_name is not None and run.work_queue_id is None:
+        return "is of a work queue that is gone, so no worker can start it again"
     return None
 
 

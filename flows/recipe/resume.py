@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from enum import Enum, auto
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -38,7 +38,7 @@ _START_OF_ID: Final = re.compile(r"[0-9a-fA-F][0-9a-fA-F-]*")
 
 
 class Answer(Enum):
-    """What is done with a run that somebody wants taken up; its value says what becomes of the run."""
+    """What is done with a run that somebody wants taken up, in words for people."""
 
     STARTED = "goes on"
     RESUMED = "was paused, and goes on"
@@ -46,7 +46,7 @@ class Answer(Enum):
     SCHEDULED = "is scheduled already"
     LATE = "is scheduled already, and late: it waits for a worker (see `plaza status`)"
     BEING_CANCELLED = "is being cancelled: when that is done, it can be taken up"
-    DONE = auto()
+    DONE = "is done: nothing is left to do"
 
 
 def answer_to(state: State | None, *, has_process: bool, is_work_left: bool) -> Answer:
