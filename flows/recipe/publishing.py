@@ -18,6 +18,7 @@ from prefect.exceptions import PrefectException
 
 from blocks.retrying import Pauses, retry
 from flows.display_text import printable
+from flows.prefect_outages import is_outage
 from flows.recipe.run_record.progress import NodeProgress
 from flows.run_artifacts import RunArtifact
 
@@ -207,7 +208,7 @@ async def _publish_patiently(what: str, call: Callable[[], Awaitable[None]]) -> 
             raise
 
     with suppress(httpx.HTTPError):  # logged already; the work is done whether Prefect shows it or not
-        await retry(once, httpx.TransportError, API_PAUSES, patience_s=API_PATIENCE_S)
+        await retry(once, is_outage, API_PAUSES, patience_s=API_PATIENCE_S)
 
 
 async def _is_over(over: asyncio.Event, pause_s: float) -> bool:
