@@ -98,5 +98,9 @@ async def _paused(client: PrefectClient) -> AsyncIterator[None]:
 
 
 def _stop_worker(home: Path) -> None:
-    (home / STOPPING_FILE).touch()  # else it would leave what it has to the next worker
-    Supervisor(home).stop("worker")
+    file = home / STOPPING_FILE
+    file.touch()  # else it would leave what it has to the next worker
+    try:
+        Supervisor(home).stop("worker")
+    finally:
+        file.unlink(missing_ok=True)

@@ -1,5 +1,8 @@
 """`plaza up`, but for what it starts."""
 
+import subprocess
+import sys
+
 import pytest
 from typer.testing import CliRunner
 
@@ -33,3 +36,60 @@ def test_up_says_nothing_of_ispyb_that_has_all(site):
     done = CliRunner().invoke(app, ["up", "--no-resume"])
     assert done.exit_code == 0, done.output
     assert done.stderr == "Starting the site …\n"
+
+
+@pytest.fixture
+def commands_print(monkeypatch):
+    """Have the commands that `plaza up` runs print a text and end with a status."""
+
+    def commands_print(text, status=0):
+        program = f"print({text!r}); raise SystemExit({status})"
+        monkeypatch.setattr(
+            "flows.cli.site.service._command",
+            lambda site, *words: subprocess.Popen(
+                [sys.executable, "-c", program if words[0] == "resume" else ""], stdout=subprocess.PIPE, text=True
+            ),
+        )
+
+    return commands_print
+
+
+@pytest.mark.parametrize(
+    ("printed", "told"),
+    [
+        (
+            "a (archive) is taken up\nb (mimas) is taken up\n2 interrupted runs are taken up",
+            "2 interrupted runs are taken up\n",
+        ),
+        ("no interrupted run waits to be taken up", ""),
+    ],
+)
+@pytest.mark.usefixtures("site")
+def test_up_tells_in_a_line_what_it_takes_up(commands_print, printed, told):
+    commands_print(printed)
+    done = CliRunner().invoke(app, ["up"])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.partition("\n")[2] == told
+
+
+@pytest.mark.usefixtures("site")
+def test_a_site_is_up_though_nothing_can_be_taken_up(commands_print):
+    commands_print("plaza: Prefect's API doesn't answer", 1)
+    done = CliRunner().invoke(app, ["up"])
+    assert done.exit_code == 0, done.output
+    assert "can't be taken up: plaza: Prefect's API doesn't answer" in done.stderr
+
+
+def test_seconds_are_for_a_drain_only():
+    done = CliRunner().invoke(app, ["down", "60"])
+    assert done.exit_code == 2
+    assert "plaza down --drain 60" in done.output
+
+
+@pytest.mark.parametrize(("words", "seconds"), [(["--drain"], 3600), (["--drain", "60"], 60), (["60", "--drain"], 60)])
+def test_down_drains_for_so_long(monkeypatch, words, seconds):
+    asked = []
+    monkeypatch.setattr("flows.cli.site.service._drain", asked.append)
+    monkeypatch.setattr("flows.site.services.down", lambda: True)
+    done = CliRunner().invoke(app, ["down", *words])
+    assert (done.exit_code, done.stdout, asked) == (0, "Plaza is down.\n", [seconds])
