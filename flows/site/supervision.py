@@ -75,6 +75,10 @@ def configuration(home: Path, services: Sequence[Service]) -> RawConfigParser:
     parser["rpcinterface:supervisor"] = {
         "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
     }
+    parser["rpcinterface:stopping"] = {
+        "supervisor.rpcinterface_factory": "flows.site.supervisor_process:StoppingMark",
+        "home": str(home),
+    }
     parser["supervisord"] = {
         "logfile": str(home / "logs" / "supervisord.log"),
         "logfile_maxbytes": _LOG_SIZE,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+from typing import Any
 
 from flows.site.running_site import STOPPING_FILE
 from tasks.processes.ties import adopt_orphans, end_with
@@ -18,20 +19,24 @@ from tasks.processes.ties import adopt_orphans, end_with
 logger = logging.getLogger(__name__)
 
 
-def mark_stopping(home: Path) -> None:
-    """Have a file say that the whole site goes down as soon as supervisord begins with that, whatever for."""
-    from supervisor import events
+class StoppingMark:
+    """Has a file say that the whole site goes down as soon as supervisord begins with that, whatever for.
 
-    file = home / STOPPING_FILE
-    file.unlink(missing_ok=True)
+    It's a plug-in of supervisord, by way of its RPC interfaces, which is how it takes any; it offers no calls.
+    """
 
-    def mark(_event: events.SupervisorStoppingEvent) -> None:
+    def __init__(self, _supervisord: Any, home: str) -> None:
+        from supervisor import events
+
+        self._file = Path(home) / STOPPING_FILE
+        self._file.unlink(missing_ok=True)
+        events.subscribe(events.SupervisorStoppingEvent, self._mark)
+
+    def _mark(self, _event: object) -> None:
         try:
-            file.touch()
+            self._file.touch()
         except OSError as error:
-            logger.error("%s can't be made (%s): flow runs are left to go on until they're killed", file, error)
-
-    events.subscribe(events.SupervisorStoppingEvent, mark)
+            logger.error("%s can't be made (%s): flow runs go on until they're killed", self._file, error)
 
 
 def main(configuration: str, end_with_pid: int | None) -> None:
@@ -39,7 +44,6 @@ def main(configuration: str, end_with_pid: int | None) -> None:
     from supervisor import supervisord
 
     adopt_orphans()
-    mark_stopping(Path(configuration).parent)
     if end_with_pid is not None:
         end_with(end_with_pid)
     supervisord.main(["--nodaemon", "--configuration", configuration])

@@ -22,6 +22,7 @@ def logs(
 ) -> None:
     """Print the log of a recipe run, in order of time, from all its processes and workers."""
     from flows.recipe.run_record.activity import RunEnd
+    from flows.recipe.run_record.ending import end_from_outside
     from flows.recipe.run_record.folder import find_run
     from flows.recipe.run_record.log import LogSelection, follow_log, read_level, read_log, steps_of
 
@@ -38,6 +39,8 @@ def logs(
                 f"never began. `plaza resume {folder.recipe_run}` takes it up",
                 err=True,
             )
+        elif (ended := end_from_outside(folder)) is not None:
+            typer.echo(f"plaza logs: recipe run {folder.recipe_run} is {ended.state}: {ended.message}", err=True)
         return
     lines = read_log(folder.log)
     found = [line for line in lines if line in wanted]

@@ -48,3 +48,9 @@ def note_end(folder: RunFolder, state: str, message: str) -> None:
         logger.warning("recipe run %s was %s, but a process has it by now", folder.recipe_run, state)
     except (OSError, ValueError) as error:
         logger.error("the record of recipe run %s can't say that it was %s: %s", folder.recipe_run, state, error)
+
+
+def end_from_outside(folder: RunFolder) -> Ended | None:
+    """Return how a run was ended from outside, if it was: its log doesn't tell."""
+    ended = replay(read_journal(folder.journal, on_damage=lambda _: None)).ended
+    return ended if ended is not None and ended.state in {CANCELLED[0], SUSPENDED[0]} else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from importlib import import_module
+from uuid import uuid4
 
 import httpx
 import prefect
@@ -13,7 +14,13 @@ from prefect import flow, get_client
 from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
 from prefect.states import Cancelling
 
-from flows.warm_pool._prefect_private import ENGINE_MODULES, PREFECT_VERSION, RunSupervision, expect_outages
+from flows.warm_pool._prefect_private import (
+    ENGINE_MODULES,
+    PREFECT_VERSION,
+    RunSupervision,
+    expect_outages,
+    process_handle,
+)
 
 SIGNATURES = {
     "prefect._internal.control_listener:configure_from_env": (),
@@ -47,7 +54,16 @@ SIGNATURES = {
     ),
     "prefect.runner._process_manager:ProcessHandle.__init__": ("self", "_process", "termination_scope"),
     "prefect.runner._process_manager:create_isolated_termination_scope": ("pid",),
+    "prefect.runner._hook_runner:HookRunner.__init__": ("self", "resolve_flow"),
+    "prefect.runner._hook_runner:HookRunner.run_cancellation_hooks": ("self", "flow_run", "state"),
+    "prefect.runner._hook_runner:HookRunner.run_crashed_hooks": ("self", "flow_run", "state"),
+    "prefect.runner._process_manager:ProcessManager.add": ("self", "flow_run_id", "handle"),
+    "prefect.runner._process_manager:ProcessManager.remove": ("self", "flow_run_id"),
+    "prefect.runner._process_manager:ProcessTerminationScope.graceful_kill": ("self", "pid"),
+    "prefect.runner._state_proposer:StateProposer.propose_cancelled": ("self", "flow_run", "state_updates"),
+    "prefect.runner._state_proposer:StateProposer.propose_crashed": ("self", "flow_run", "message"),
     "prefect._internal.observers:FlowRunCancellingObserver.__aenter__": ("self",),
+    "prefect._internal.observers:FlowRunCancellingObserver._dispatch": ("self", "flow_run_id", "registration"),
     "prefect._internal.observers:FlowRunCancellingObserver._handle_unavailable": ("self", "error"),
 }
 
@@ -75,6 +91,20 @@ async def test_supervision_has_the_parts_that_we_reach_into(prefect_server):
         assert supervision.control_channel.port > 0
         observer = supervision._observer
         assert {"_exit_stack", "_registrations"} <= vars(observer).keys()
+        assert "_hook_runner" in vars(supervision._cancellation_manager)
+        assert supervision.process_manager._process_map == {}
+
+
+async def test_processes_that_are_left_outlive_the_supervision(prefect_server):
+    process = await asyncio.create_subprocess_exec("sleep", "60", start_new_session=True)
+    try:
+        async with RunSupervision() as supervision:
+            await supervision.process_manager.add(uuid4(), process_handle(process))
+            supervision.leave_runs()
+        assert process.returncode is None
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def test_a_cancellation_is_seen_after_the_observer_gave_up(prefect_server):
