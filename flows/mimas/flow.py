@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from prefect import flow, get_run_logger
 from prefect.context import FlowRunContext
 from pydantic import Field
 
 from blocks.errors import PlazaError
-from flows.display_text import printable, shortened
 from flows.mimas.ispyb_scenario import scenario_from_ispyb
 from flows.mimas.launches import launch_decided
-from flows.mimas.outcome import MimasOutcome
+from flows.mimas.outcome import MimasOutcome, describe_faults
 from flows.mimas.publishing import label_run, publish
 from flows.mimas.rules import decide
 from flows.mimas.scenario import Event
@@ -25,9 +24,6 @@ from tasks.step.ports import LaunchedRecipe
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
-
-
-FAULTS_CHARACTERS: Final = 2000  # of all launches that failed: a state shows them, and so does every list of runs
 
 
 class LaunchFailed(PlazaError):
@@ -71,9 +67,8 @@ async def mimas(
     await publish(outcome, decision)  # also of an event of which something couldn't be launched
     _log(outcome)
     if outcome.failed:
-        faults = "; ".join(f"{fault.recipe} ({fault.reason})" for fault in outcome.failed)
         raise LaunchFailed(
-            f"could not be launched: {shortened(printable(faults), FAULTS_CHARACTERS)}; the others run. Retry this run "
+            f"could not be launched: {describe_faults(outcome.failed)}; the others run. Retry this run "
             f"when the cause is gone (`plaza resume {run.id}`): what runs already isn't run twice"
         )
     return outcome

@@ -9,10 +9,12 @@ from uuid import UUID
 
 from blocks.errors import ConfigurationError, MessageRefused
 from blocks.identifiers import Dcid, JobId
+from flows.display_text import shortened
 from flows.mimas.outcome import CreatedJob
 from flows.mimas.patient_launcher import PatientLauncher
 from flows.mimas.publishing import tags
 from flows.mimas.scenario import ISPyBJobInvocation, JobParameter, Scenario
+from flows.prefect_outages import REASON_CHARACTERS
 from flows.recipe import ispyb_reading
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 
@@ -43,7 +45,8 @@ async def carry_out(
     try:
         job_id = await _create(resources, job)
     except (MessageRefused, ConfigurationError) as error:  # of this job; ISPyB that is away concerns all, and goes up
-        return FailedLaunch(recipe=recipe, reason=f"the job {job.display_name!r} can't be created: {error}")
+        reason = shortened(f"the job {job.display_name!r} can't be created: {error}", REASON_CHARACTERS)
+        return FailedLaunch(recipe=recipe, reason=reason)
     if not job.autostart:
         return CreatedJob(job_id=job_id)
     variables = {variable.key: variable.value for variable in job.trigger_variables}

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
 from blocks.identifiers import Dcid, JobId
-from flows.display_text import markdown_cell, markdown_text
+from flows.display_text import markdown_cell, markdown_text, one_line, shortened
 from flows.mimas.decision import Decision
 from flows.mimas.scenario import Invocation, ISPyBJobInvocation, RecipeInvocation
 from tasks.step.ports import FailedLaunch, LaunchedRecipe
 
 ARTIFACT_KEY = "mimas-decision"
+FAULTS_CHARACTERS: Final = 2000  # of all launches that failed: a state shows them, and so does every list of runs
 _JSON_FENCE = "```json\n"
 
 
@@ -87,6 +88,12 @@ def _state(created: CreatedJob | FailedLaunch | None) -> str:
         case CreatedJob(taken_up=True):
             return f"job {created.job_id} is taken up again"
     return f"job {created.job_id} is launched"
+
+
+def describe_faults(failed: Iterable[FailedLaunch]) -> str:
+    """Say in a line, which isn't too long for a state, what could not be launched."""
+    faults = "; ".join(f"{fault.recipe} ({fault.reason})" for fault in failed)
+    return shortened(one_line(faults), FAULTS_CHARACTERS)
 
 
 def to_markdown(outcome: MimasOutcome, decision: Decision) -> str:

@@ -282,20 +282,6 @@ def test_a_run_of_mimas_is_taken_up(site: Site) -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ([], "name a run, or say --interrupted"),
-        (["{run}", "--interrupted"], "name a run, or say --interrupted"),
-        (["--interrupted", "--from", "1"], "neither --from nor --wait"),
-    ],
-)
-def test_what_is_taken_up_is_either_a_run_or_all(site: Site, words: list[str], complaint: str) -> None:
-    done = site.plaza("resume", *(word.format(run=UUID(int=1)) for word in words))
-    assert done.returncode == 2
-    assert complaint in " ".join(done.stderr.replace("│", " ").split())
-
-
-@pytest.mark.parametrize(
-    ("words", "complaint"),
-    [
         (["no-such-run"], "no recipe run 'no-such-run'"),
         (["{run}", "--from", "9"], "has no node 9; its nodes: 1, 2, 3, 4, 5"),
         (["{run}", "--param", "x=1"], "--from"),

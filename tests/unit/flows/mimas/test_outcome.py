@@ -7,6 +7,7 @@ import pytest
 from flows.mimas.outcome import (
     CreatedJob,
     MimasOutcome,
+    describe_faults,
     describe_job,
     from_markdown,
     to_markdown,
@@ -97,3 +98,11 @@ def test_page_of_nothing_says_so():
     assert "No recipe is to run." in page
     assert "- **Eiger files are complete**: beamline is" in page
     assert from_markdown(page) == outcome
+
+
+def test_the_faults_of_many_launches_make_a_line_that_a_state_can_show():
+    failed = [FailedLaunch(recipe=f"recipe-{number}", reason="409\0\n" * 100) for number in range(200)]
+    told = describe_faults(failed)
+    assert told.startswith("recipe-0 (409")
+    assert len(told) < 2100
+    assert told.isprintable()
