@@ -88,7 +88,27 @@ def down(
         raise typer.BadParameter(f"what are {seconds:g} seconds for? Say `plaza down --drain {seconds:g}`")
     if drain:
         _drain(DRAIN_S if seconds is None else seconds)
+    count = _count_runs_under_way()
     typer.echo("Plaza is down." if services.down() else "Nothing ran.")
+    if count:
+        were = "runs were" if count != 1 else "run was"
+        typer.echo(f"{count} {were} under way: the next `plaza up` takes up what is left to do")
+
+
+def _count_runs_under_way() -> int:
+    """Return how many runs will be ended; 0 if nobody can say."""
+    from flows.site.health import ask_api
+    from flows.site.running_site import WORK_POOL, read_running_site, site_file
+
+    settings = get_settings()
+    if not site_file(settings.home).exists():
+        return 0
+    under_way = {
+        "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}},
+        "work_pools": {"name": {"any_": [WORK_POOL]}},
+    }
+    count = ask_api(read_running_site(settings), "flow_runs/count", under_way)
+    return count if isinstance(count, int) else 0
 
 
 def _drain(seconds: float) -> None:
@@ -104,7 +124,8 @@ def _drain(seconds: float) -> None:
         typer.echo(f"waiting for {count} run{'s' * (count != 1)} under way, {seconds:g} s at most …", err=True)
 
     if left := asyncio.run(drain(site.home, seconds, tell)):
-        typer.echo(f"{left} run{'s' * (left != 1)} didn't end in time: the next `plaza up` takes up what is left to do")
+        runs = f"{left} run{'s' * (left != 1)}"
+        typer.echo(f"{runs} didn't end in time: the next `plaza up` takes up what is left to do", err=True)
 
 
 def status() -> None:

@@ -87,9 +87,22 @@ def test_seconds_are_for_a_drain_only():
 
 
 @pytest.mark.parametrize(("words", "seconds"), [(["--drain"], 3600), (["--drain", "60"], 60), (["60", "--drain"], 60)])
+@pytest.mark.usefixtures("site")
 def test_down_drains_for_so_long(monkeypatch, words, seconds):
     asked = []
     monkeypatch.setattr("flows.cli.site.service._drain", asked.append)
     monkeypatch.setattr("flows.site.services.down", lambda: True)
     done = CliRunner().invoke(app, ["down", *words])
     assert (done.exit_code, done.stdout, asked) == (0, "Plaza is down.\n", [seconds])
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(0, ""), (None, ""), (1, "1 run was under way"), (3, "3 runs were under way")]
+)
+def test_down_says_what_the_next_up_will_take_up(site, monkeypatch, count, told):
+    site.write()
+    monkeypatch.setattr("flows.site.health.ask_api", lambda site, path, body: count)
+    monkeypatch.setattr("flows.site.services.down", lambda: True)
+    done = CliRunner().invoke(app, ["down"])
+    after = f"{told}: the next `plaza up` takes up what is left to do\n" if told else ""
+    assert done.stdout == f"Plaza is down.\n{after}"
