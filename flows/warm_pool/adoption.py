@@ -62,6 +62,7 @@ GONE_AT_START: Final = (
 GONE: Final = (
     "its process is gone without having reported how the run ended: it was killed, or the API was out of reach"
 )
+CANCELLED_WITHOUT_PROCESS: Final = "Cancelled as asked for; it had no process that was to be ended"
 SITE_STOPPED: Final = "Its process was ended, since the site was stopped"
 
 
@@ -126,13 +127,19 @@ class Adoption:
         fates = {run.id: self._fate(run, processes) for run in runs}
         limit = asyncio.Semaphore(_AT_ONCE)
 
-        async def act(run: FlowRun) -> None:
+        async def act(run: FlowRun) -> bool:
             async with limit:
-                await self._act(run, fates[run.id], processes.runs)
+                try:
+                    await self._act(run, fates[run.id], processes.runs)
+                except Exception:  # the API's, for this run: the others are none the worse for it
+                    logger.exception("can't settle the run %s: trying again", run.name)
+                    return False
+            return True
 
-        await asyncio.gather(*(act(run) for run in runs if fates[run.id] is not Fate.LEFT))
+        are_settled = await asyncio.gather(*(act(run) for run in runs if fates[run.id] is not Fate.LEFT))
         self._has_looked |= processes.is_complete
-        return processes.is_complete and not any(run.state and run.state.is_pending() for run in runs)
+        is_any_pending = any(run.state and run.state.is_pending() for run in runs)
+        return processes.is_complete and all(are_settled) and not is_any_pending
 
     async def end_runs(self, grace: float) -> None:
         """End the adopted runs (SIGTERM, after `grace` seconds SIGKILL), and report them."""
@@ -254,7 +261,7 @@ class Adoption:
         was, is_now = run.state.name, fate.name.lower().replace("_", " ")
         flow_run_logger(run).warning("the run, which was %s, has no process any more: it's %s", was, is_now)
         if fate is Fate.CANCELLED:
-            await self._supervision.report_cancelled(run, f"Cancelled: {reason}")
+            await self._supervision.report_cancelled(run, CANCELLED_WITHOUT_PROCESS)
         elif fate is Fate.TAKEN_AGAIN:
             again: State[None] = Scheduled(message="taken again: its worker was gone before anything of it ran")
             await self._client.set_flow_run_state(run.id, again)

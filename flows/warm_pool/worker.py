@@ -122,15 +122,16 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
             self._adopting = asyncio.create_task(self.adoption.keep_looking())
 
     async def teardown(self, *exc_info: Any) -> None:
-        """End what still runs, unless it's left to the next worker, and disconnect."""
-        await self.end_runs()
+        """Leave what still runs to the next worker, or end it if that couldn't find it, and disconnect."""
+        if self._adopts:
+            await self.leave_runs()
+        else:
+            await self.end_runs()
         await self._supervision.__aexit__(None, None, None)
         await super().teardown(*exc_info)
 
     async def end_runs(self, grace: float = 10.0) -> None:
-        """Take no more runs, end those that run within `grace` seconds, and report them; once is enough."""
-        if self._is_ending:
-            return
+        """Take no more runs, end those that run within `grace` seconds, and report them."""
         with anyio.CancelScope(shield=True):  # it's called while the worker is being cancelled, too
             await self._take_no_more()
             await asyncio.gather(self.forker.stop(grace), self.adoption.end_runs(grace))

@@ -5,15 +5,17 @@ import json
 import re
 import socket
 from hashlib import sha256
+from uuid import uuid4
 
 import httpx
 import pytest
 from prefect import tags as prefect_tags
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound, Pause
-from prefect.states import Suspended
+from prefect.states import Cancelling, Suspended
 
 from blocks.retrying import Pauses
 from blocks.settings import get_settings
@@ -321,3 +323,13 @@ async def test_suspended_at_a_step_the_run_stops_and_its_record_says_so(run_reci
         await run_recipe(watching([str(tmp_path / "a")], 1), t=5)
     assert stop.value.state is suspended
     assert read_history(begun[0]).headline.startswith("Suspended")
+
+
+async def test_hook_of_a_cancellation_has_the_record_say_so(run_recipe, tmp_path):
+    cancelled = recipe_flow("tried-recipe", tmp_path / "tried-recipe.json")
+    (hook,) = cancelled.on_cancellation_hooks
+    run = FlowRun(flow_id=uuid4())
+    folder = run_folder(str(run.id))
+    folder.path.mkdir(parents=True)
+    hook(cancelled, run, Cancelling())
+    assert read_history(folder).headline.startswith("Cancelled")

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
+from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.states import AwaitingRetry, Cancelling, Pending, Running, Suspended
 
 from flows.warm_pool import adoption
@@ -81,7 +82,8 @@ def taken():
 
 @pytest.fixture
 def adopting(supervision, processes, taken, tmp_path):
-    return Adoption(supervision, tmp_path, "pool", "warm here", taken.__contains__)
+    with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: False}):  # else a run's first line starts a server
+        yield Adoption(supervision, tmp_path, "pool", "warm here", taken.__contains__)
 
 
 async def test_runs_without_a_process_are_reported_or_taken_again(adopting, api, supervision):
@@ -134,3 +136,13 @@ async def test_all_runs_are_seen_however_many(adopting, api, supervision):
     runs = {api.add(Running()) for _ in range(450)}
     await adopting.look()
     assert set(supervision.crashed) == runs
+
+
+async def test_run_that_can_not_be_reported_is_tried_again_and_keeps_no_other_from_it(adopting, api, supervision):
+    failing, other = api.add(Running()), api.add(Running())
+    run = api.now.pop(failing)
+    assert not await adopting.look()
+    assert set(supervision.crashed) == {other}
+    api.now[failing] = run
+    await adopting.look()
+    assert failing in supervision.crashed
