@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import get_client
@@ -20,18 +20,19 @@ from prefect.client.schemas.filters import (
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound, PrefectException
 
-from blocks.errors import PrefectUnavailable
 from flows.display_text import one_line, shortened
 from flows.prefect_limits import ParametersRefused, check_parameters
-from flows.prefect_outages import is_outage
+from flows.prefect_outages import REASON_CHARACTERS, is_outage, unavailable
+from flows.rescheduling import has_ended_badly, start_again, why_not_startable
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun, State
 
 DEPLOYMENT: Final = "live"
 TAG_CHARACTERS: Final = 100  # visits and beamlines take 45 in ISPyB
-REASON_CHARACTERS: Final = 500  # a refusal of Prefect's API repeats all that it was sent
+STATE_CHARACTERS: Final = 200  # of what an earlier run's state says
 
 
 def collection_tags(dcid: object, beamline: object, visit: object) -> list[str]:
@@ -72,8 +73,7 @@ async def _client() -> AsyncIterator[PrefectClient]:
     except httpx.HTTPError as error:
         if not is_outage(error):
             raise
-        reason = shortened(repr(error), REASON_CHARACTERS)
-        raise PrefectUnavailable(f"Prefect's API doesn't answer: {reason}") from error
+        raise unavailable(error) from error
 
 
 async def _installed_recipes(client: PrefectClient, recipes: Iterable[str]) -> set[str]:
@@ -85,22 +85,50 @@ async def _installed_recipes(client: PrefectClient, recipes: Iterable[str]) -> s
     return {flow.name for flow in flows}
 
 
-async def _earlier_run(client: PrefectClient, launch: Launch) -> UUID | None:
+async def _run_with_key(client: PrefectClient, launch: Launch) -> FlowRun | None:
     """Return the run of a launch's recipe that has its key already."""
     # Of this recipe: as with Prefect's idempotency, another recipe's run of the same key is another run
     runs = await client.read_flow_runs(
         flow_filter=FlowFilter(name=FlowFilterName(any_=[launch.recipe])),
         flow_run_filter=FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[launch.key])),
     )
-    return runs[0].id if runs else None
+    return runs[0] if runs else None
 
 
 async def _launch_once(client: PrefectClient, launch: Launch) -> LaunchedRecipe | FailedLaunch:
-    """Launch a run unless there is an earlier one of its key; an outage is raised."""
+    """Launch a run unless there is one of its key; an outage is raised."""
     # Asked first, although the key itself prevents a second run: else a task run that stands for no run stays pending
-    earlier = await _earlier_run(client, launch)
-    if earlier is not None:
-        return LaunchedRecipe(recipe=launch.recipe, flow_run_id=earlier, earlier=True)
+    key = launch.key
+    while (earlier := await _run_with_key(client, launch)) is not None:
+        launched = await _go_on_with(client, launch, earlier)
+        if launched is not None:
+            return launched
+        launch = replace(launch, key=f"{key}-instead-of-{earlier.id}")
+    return await _launch_anew(client, launch)
+
+
+async def _go_on_with(client: PrefectClient, launch: Launch, earlier: FlowRun) -> LaunchedRecipe | None:
+    """Leave an earlier run as it is, or have it taken up; None: it has ended badly, and no worker could start it."""
+    run = LaunchedRecipe(recipe=launch.recipe, flow_run_id=earlier.id, earlier=True, state=_in_a_line(earlier.state))
+    if not has_ended_badly(earlier.state):
+        return run
+    if await why_not_startable(client, earlier):
+        return None
+    other_state = await start_again(client, earlier.id, "taken up again: it was asked for again")
+    if other_state is not None:  # somebody else was quicker
+        return run.model_copy(update={"state": _in_a_line(other_state)})
+    return run.model_copy(update={"taken_up": True})
+
+
+def _in_a_line(state: State | None) -> str:
+    if state is None:
+        return ""
+    said = f": {shortened(one_line(state.message), STATE_CHARACTERS)}" if state.message else ""
+    return f"{state.name}{said}"
+
+
+async def _launch_anew(client: PrefectClient, launch: Launch) -> LaunchedRecipe | FailedLaunch:
+    """Create a run; one that is refused is returned as such, an outage is raised."""
     try:
         check_parameters({"dcid": launch.dcid})
         check_parameters(launch.parameters)

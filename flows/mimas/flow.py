@@ -12,7 +12,7 @@ from pydantic import Field
 from blocks.errors import PlazaError
 from flows.mimas.ispyb_scenario import scenario_from_ispyb
 from flows.mimas.launches import launch_decided
-from flows.mimas.outcome import MimasOutcome
+from flows.mimas.outcome import MimasOutcome, describe_faults
 from flows.mimas.publishing import label_run, publish
 from flows.mimas.rules import decide
 from flows.mimas.scenario import Event
@@ -20,6 +20,7 @@ from flows.prefect_limits import DcidParameter, ExtraParameters
 from flows.recipe.ispyb_reading import await_run_status, read_collection
 from flows.recipe.mimas_reading import keep_reading
 from flows.resources import SiteResources
+from tasks.step.ports import LaunchedRecipe
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -66,10 +67,9 @@ async def mimas(
     await publish(outcome, decision)  # also of an event of which something couldn't be launched
     _log(outcome)
     if outcome.failed:
-        faults = "; ".join(f"{fault.recipe} ({fault.reason})" for fault in outcome.failed)
         raise LaunchFailed(
-            f"could not be launched: {faults}; the others run. Retry this run when the cause is gone: "
-            "what runs already isn't run twice"
+            f"could not be launched: {describe_faults(outcome.failed)}; the others run. Retry this run "
+            f"when the cause is gone (`plaza resume {run.id}`): what runs already isn't run twice"
         )
     return outcome
 
@@ -81,18 +81,20 @@ def _this_run() -> FlowRun:
     return context.flow_run
 
 
+def _earlier(launched: LaunchedRecipe) -> str:
+    if not launched.earlier:
+        return ""
+    stood = f" ({launched.state})" if launched.state else ""
+    return f" of an earlier event{stood}{', taken up again' if launched.taken_up else ''}"
+
+
 def _log(outcome: MimasOutcome) -> None:
     logger = get_run_logger()
     for warning in outcome.warnings:
         logger.warning(warning)
     logger.info("%s on %s; rules: %s", outcome.dc_class, outcome.beamline, ", ".join(outcome.matched) or "none matched")
     for launched in outcome.launched:
-        logger.info(
-            "recipe %s: run %s%s",
-            launched.recipe,
-            launched.flow_run_id,
-            " of an earlier event" if launched.earlier else "",
-        )
+        logger.info("recipe %s: run %s%s", launched.recipe, launched.flow_run_id, _earlier(launched))
     for job in outcome.jobs:
         if job.job_id is not None:
             logger.info("%s: %s", job.display_name, job.state)

@@ -9,12 +9,14 @@ from uuid import UUID
 
 from blocks.errors import ConfigurationError, MessageRefused
 from blocks.identifiers import Dcid, JobId
+from flows.display_text import shortened
 from flows.mimas.outcome import CreatedJob
+from flows.mimas.patient_launcher import PatientLauncher
 from flows.mimas.publishing import tags
 from flows.mimas.scenario import ISPyBJobInvocation, JobParameter, Scenario
-from flows.mimas.single_launch import launch_one
+from flows.prefect_outages import REASON_CHARACTERS
 from flows.recipe import ispyb_reading
-from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe, Launcher
+from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 
 if TYPE_CHECKING:
     from tasks.step.resources import Resources
@@ -25,7 +27,7 @@ RECIPE_PREFIX = "ispyb-"
 
 
 async def carry_out(
-    resources: Resources, job: ISPyBJobInvocation, scenario: Scenario, read_by: UUID | None
+    resources: Resources, launcher: PatientLauncher, job: ISPyBJobInvocation, scenario: Scenario, read_by: UUID | None
 ) -> CreatedJob | FailedLaunch:
     """Create a job, and start its recipe unless it's held.
 
@@ -43,20 +45,21 @@ async def carry_out(
     try:
         job_id = await _create(resources, job)
     except (MessageRefused, ConfigurationError) as error:  # of this job; ISPyB that is away concerns all, and goes up
-        return FailedLaunch(recipe=recipe, reason=f"the job {job.display_name!r} can't be created: {error}")
+        reason = shortened(f"the job {job.display_name!r} can't be created: {error}", REASON_CHARACTERS)
+        return FailedLaunch(recipe=recipe, reason=reason)
     if not job.autostart:
         return CreatedJob(job_id=job_id)
     variables = {variable.key: variable.value for variable in job.trigger_variables}
     launched = await start(
-        resources.launcher, recipe, scenario.dcid, job_id, variables, scenario.beamline, tags(scenario), read_by
+        launcher, recipe, scenario.dcid, job_id, variables, scenario.beamline, tags(scenario), read_by
     )
     if isinstance(launched, FailedLaunch):
         return launched.model_copy(update={"reason": f"job {job_id}: {launched.reason}"})
-    return CreatedJob(job_id=job_id, flow_run_id=launched.flow_run_id)
+    return CreatedJob(job_id=job_id, flow_run_id=launched.flow_run_id, taken_up=launched.taken_up)
 
 
 async def start(
-    launcher: Launcher,
+    launcher: PatientLauncher,
     recipe: str,
     dcid: Dcid | None,
     job_id: JobId,
@@ -65,7 +68,7 @@ async def start(
     run_tags: Sequence[str] = (),
     read_by: UUID | None = None,
 ) -> LaunchedRecipe | FailedLaunch:
-    """Launch a job's recipe, once for the job.
+    """Launch a job's recipe, once for the job; one that failed or was killed is taken up again.
 
     Parameters
     ----------
@@ -81,7 +84,7 @@ async def start(
     parameters = {**variables, "ispyb_process": job_id}
     key = f"{dcid}-job-{job_id}"  # the collection too: numbers begin anew in a new ISPyB, such as a demo's
     name = f"{recipe} · dcid {dcid or 'none'} · {label} · job {job_id}"
-    return await launch_one(launcher, Launch(recipe, dcid, parameters, key, name, run_tags, read_by))
+    return await launcher.launch(Launch(recipe, dcid, parameters, key, name, run_tags, read_by))
 
 
 async def _create(resources: Resources, job: ISPyBJobInvocation) -> JobId:

@@ -11,9 +11,9 @@ from uuid import UUID
 from flows.mimas import jobs
 from flows.mimas.decision import Decision
 from flows.mimas.outcome import MimasOutcome, describe_job
+from flows.mimas.patient_launcher import PatientLauncher
 from flows.mimas.publishing import tags
 from flows.mimas.scenario import Scenario
-from flows.mimas.single_launch import launch_one
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 
 if TYPE_CHECKING:
@@ -52,22 +52,22 @@ async def launch_decided(
     DatabaseUnavailable
         ISPyB has been away for ten minutes: the jobs aren't created.
     PrefectUnavailable
-        Prefect's API is away before anything is launched.
+        Prefect's API has been away for minutes before anything is launched.
     """
     scenario = decision.scenario
     wanted = [invocation.recipe for invocation in decision.recipes]
     job_recipes = [jobs.RECIPE_PREFIX + job.recipe for job in decision.jobs]
-    launcher = resources.launcher
+    launcher = PatientLauncher(resources.launcher)
     installed = await launcher.installed([*wanted, *job_recipes])
     recipes = [recipe for recipe in wanted if recipe in installed]
     in_order = sorted(dict.fromkeys(recipes), key=_can_wait)
     outcomes = {
-        recipe: await launch_one(launcher, _launch(scenario, recipe, given, run_key(decision, recipe, given), read_by))
+        recipe: await launcher.launch(_launch(scenario, recipe, given, run_key(decision, recipe, given), read_by))
         for recipe in in_order
     }
     # After the recipes, for which people at the beamline wait: to create a job waits for an ISPyB that is away
     created = {
-        job: await jobs.carry_out(resources, job, scenario, read_by)
+        job: await jobs.carry_out(resources, launcher, job, scenario, read_by)
         for job in decision.jobs
         if jobs.RECIPE_PREFIX + job.recipe in installed
     }

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
 from blocks.identifiers import Dcid, JobId
-from flows.display_text import markdown_cell, markdown_text
+from flows.display_text import markdown_cell, markdown_text, one_line, shortened
 from flows.mimas.decision import Decision
 from flows.mimas.scenario import Invocation, ISPyBJobInvocation, RecipeInvocation
 from tasks.step.ports import FailedLaunch, LaunchedRecipe
 
 ARTIFACT_KEY = "mimas-decision"
+FAULTS_CHARACTERS: Final = 2000  # of all launches that failed: a state shows them, and so does every list of runs
 _JSON_FENCE = "```json\n"
 
 
@@ -23,10 +24,11 @@ class _Record(BaseModel):
 
 
 class CreatedJob(_Record):
-    """A job in ISPyB, and the run of its recipe; None while it's held."""
+    """A job in ISPyB, and the run of its recipe; None while it's held. `taken_up`: one that had failed goes on."""
 
     job_id: JobId
     flow_run_id: UUID | None = None
+    taken_up: bool = False
 
 
 class WantedJob(_Record):
@@ -83,7 +85,15 @@ def _state(created: CreatedJob | FailedLaunch | None) -> str:
             return f"could not be launched: {created.reason}"
         case CreatedJob(flow_run_id=None):
             return f"job {created.job_id} is held: `plaza job start {created.job_id}` starts it"
+        case CreatedJob(taken_up=True):
+            return f"job {created.job_id} is taken up again"
     return f"job {created.job_id} is launched"
+
+
+def describe_faults(failed: Iterable[FailedLaunch]) -> str:
+    """Say in a line, which isn't too long for a state, what could not be launched."""
+    faults = "; ".join(f"{fault.recipe} ({fault.reason})" for fault in failed)
+    return shortened(one_line(faults), FAULTS_CHARACTERS)
 
 
 def to_markdown(outcome: MimasOutcome, decision: Decision) -> str:
@@ -138,13 +148,22 @@ def _section(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], 
 
 def _recipe_rows(outcome: MimasOutcome) -> Iterable[Sequence[str]]:
     for run in outcome.launched:
-        label = "launched before by the same event" if run.earlier else "launched"
-        yield run.recipe, f"[{label}](/runs/flow-run/{run.flow_run_id})"
+        yield run.recipe, f"[{_label(run)}](/runs/flow-run/{run.flow_run_id}){_stood(run)}"
     for recipe in outcome.not_installed:
         if not recipe.startswith("ispyb-"):  # those are seen among the jobs
             yield recipe, "not installed here"
     for failure in outcome.failed:
         yield failure.recipe, f"**could not be launched**: {markdown_text(failure.reason)}"
+
+
+def _label(run: LaunchedRecipe) -> str:
+    if run.taken_up:
+        return "launched before by the same event, taken up again"
+    return "launched before by the same event" if run.earlier else "launched"
+
+
+def _stood(run: LaunchedRecipe) -> str:
+    return f": it was {markdown_text(run.state)}" if run.state else ""
 
 
 def _job_row(job: WantedJob) -> Sequence[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from prefect import get_client
-from prefect.artifacts import acreate_markdown_artifact
+from prefect.artifacts import MarkdownArtifact
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterKey,
@@ -23,6 +23,8 @@ from flows.launching import collection_tags
 from flows.mimas.decision import Decision
 from flows.mimas.outcome import ARTIFACT_KEY, MimasOutcome, from_markdown, to_markdown
 from flows.mimas.scenario import Scenario
+from flows.prefect_outages import through_outages
+from flows.run_artifacts import RunArtifact
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -34,19 +36,36 @@ def tags(scenario: Scenario) -> list[str]:
 
 
 async def label_run(run: FlowRun, scenario: Scenario) -> None:
-    """Add what ISPyB told to the flow run's name and tags."""
+    """Add what ISPyB told to the flow run's name and tags.
+
+    Raises
+    ------
+    PrefectUnavailable
+        Prefect's API has been away for minutes.
+    """
     name = f"mimas {scenario.event.value} · dcid {scenario.dcid} · {scenario.beamline}"
-    async with get_client() as client:
-        await client.update_flow_run(run.id, name=name, tags=[*dict.fromkeys([*run.tags, *tags(scenario)])])
+
+    async def label() -> None:
+        async with get_client() as client:
+            await client.update_flow_run(run.id, name=name, tags=[*dict.fromkeys([*run.tags, *tags(scenario)])])
+
+    await through_outages("naming the run", label)
 
 
 async def publish(outcome: MimasOutcome, decision: Decision) -> None:
-    """Keep the outcome as the artifact `mimas-decision` of the current flow run."""
-    await acreate_markdown_artifact(
-        printable(to_markdown(outcome, decision)),  # it quotes ISPyB, and PostgreSQL takes no NUL
-        key=ARTIFACT_KEY,
-        description=f"What runs at the {outcome.event} of data collection {outcome.dcid}, and why",
+    """Keep the outcome as the artifact `mimas-decision` of the current flow run.
+
+    Raises
+    ------
+    PrefectUnavailable
+        Prefect's API has been away for minutes.
+    """
+    description = f"What runs at the {outcome.event} of data collection {outcome.dcid}, and why"
+    artifact = RunArtifact(
+        ARTIFACT_KEY, lambda page: MarkdownArtifact(key=ARTIFACT_KEY, description=description, markdown=page)
     )
+    page = printable(to_markdown(outcome, decision))  # it quotes ISPyB, and PostgreSQL takes no NUL
+    await through_outages("publishing the decision", lambda: artifact.show(page))
 
 
 async def read_outcome(dcid: Dcid, event: Literal["start", "end"]) -> MimasOutcome | None:
@@ -61,11 +80,11 @@ async def read_outcome_of_run(flow_run_id: UUID) -> MimasOutcome | None:
 
 
 async def _outcomes(runs: FlowRunFilter) -> Sequence[MimasOutcome]:
-    """Return the outcomes of flow runs, newest first."""
+    """Return the outcomes of flow runs, the one first that was written last: a run that is retried changes its own."""
     async with get_client() as client:
         artifacts = await client.read_artifacts(
             artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[ARTIFACT_KEY])),
             flow_run_filter=runs,
-            sort=ArtifactSort.CREATED_DESC,
+            sort=ArtifactSort.UPDATED_DESC,
         )
     return [from_markdown(str(artifact.data)) for artifact in artifacts]

@@ -9,29 +9,25 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final, Protocol
-from uuid import UUID
 
 import httpx
-from prefect.artifacts import (
-    acreate_markdown_artifact,
-    acreate_progress_artifact,
-    acreate_table_artifact,
-    aupdate_progress_artifact,
-)
+from prefect.artifacts import MarkdownArtifact, ProgressArtifact, TableArtifact
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 
 from blocks.retrying import Pauses, retry
 from flows.display_text import printable
+from flows.prefect_outages import is_outage
 from flows.recipe.run_record.progress import NodeProgress
+from flows.run_artifacts import RunArtifact
 
 logger = logging.getLogger(__name__)
 
 PROGRESS_INTERVAL_S = 2.0  # a change costs the server some 30 ms
 FIRST_PAGE_S = 1.0  # a run that is over by then is told of once
 PAGE_INTERVAL_S = 5.0
+NOT_YET_DONE: Final = 99.9  # percent: 100 is said of runs that have done all
 PAGE_SHARE: Final = 0.02  # of a run's time: a run of hours is looked at less often
 API_PATIENCE_S = 1800.0
 API_PAUSES = Pauses(first_s=1.0, longest_s=5.0)  # beside the minute for which Prefect's client tries by itself
@@ -105,50 +101,68 @@ async def tag_run(tags: Sequence[str]) -> None:
 
 
 async def _report_progress(name: str, progress: Mapping[int, NodeProgress], over: asyncio.Event) -> None:
-    """Keep a progress artifact that follows the step which has the most to do, now and then."""
-    artifact, shown = None, -1.0
-    while not await _is_over(over, PROGRESS_INTERVAL_S) or artifact is not None:
-        percent = percent_done(progress)
+    """Keep a progress artifact that follows the step which has the most to do, now and then, and at the end."""
+    artifact = RunArtifact(
+        "recipe-progress",
+        lambda percent: ProgressArtifact(
+            key="recipe-progress", description=f"Images handled by {name}", progress=percent
+        ),
+    )
+    shown: float | None = None
+
+    async def begin() -> None:
+        nonlocal shown
+        if (stood := await artifact.value()) is not None:
+            shown = float(stood)
+            await show(min(shown, NOT_YET_DONE))
+
+    async def show(percent: float | None) -> None:
+        nonlocal shown
         if percent is not None and percent != shown:
-            try:
-                if artifact is None:
-                    artifact = await acreate_progress_artifact(
-                        percent, key="recipe-progress", description=f"Images handled by {name}"
-                    )
-                else:
-                    await aupdate_progress_artifact(artifact, percent)
-            except httpx.HTTPError as error:  # the work goes on, seen or not
-                logger.warning("the progress of %s can't be shown: %s", name, error)
-            else:
-                shown = percent
-        if over.is_set():
-            return
+            await artifact.show(percent)
+            shown = percent
+
+    await _publish_patiently("the progress of the run", begin)
+    while not await _is_over(over, PROGRESS_INTERVAL_S):
+        try:
+            await show(percent_done(progress))
+        except httpx.HTTPError as error:  # the work goes on, seen or not
+            logger.warning("the progress of %s can't be shown: %s", name, error)
+    if shown is not None:
+        await _publish_patiently("the progress of the run", lambda: show(percent_at_end(progress)))
 
 
 def percent_done(progress: Mapping[int, NodeProgress]) -> float | None:
-    """How far the images have come: what share of them is there, and what share of those has been handled."""
+    """How far the images have come: what share of them is there, and what share of those has been handled.
+
+    None if no step counts any. Never 100, which is said when all is done: what was counted before the run was taken up
+    may be counted again.
+    """
     there = [node.done / node.expected for node in progress.values() if node.expected]
     if not there:
         return None
     handled = [node.done / node.received for node in progress.values() if node.done and not node.expected]
-    return round(100 * min(there) * min(handled, default=1.0), 1)
+    return min(round(100 * min(there) * min(handled, default=1.0), 1), NOT_YET_DONE)
+
+
+def percent_at_end(progress: Mapping[int, NodeProgress]) -> float | None:
+    """How far the images have come in a run that is over: 100 if it has no fault."""
+    percent = percent_done(progress)
+    return percent if any(node.fault for node in progress.values()) else 100.0
 
 
 async def _report_page(name: str, progress: Mapping[int, NodeProgress], page: Page, over: asyncio.Event) -> None:
     """Keep the run's page up to date, now and then while something happens, and at the end."""
-    artifact: UUID | None = None
+    artifact = RunArtifact(
+        "recipe-run",
+        lambda text: MarkdownArtifact(
+            key="recipe-run", description=f"Graph, steps and parameters of {name}", markdown=text
+        ),
+    )
     began, pause, shown = time.monotonic(), FIRST_PAGE_S, None
 
     async def show() -> None:
-        nonlocal artifact
-        text = printable(await asyncio.to_thread(page.write, _copied(progress)))
-        if artifact is None:
-            artifact = await acreate_markdown_artifact(
-                text, key="recipe-run", description=f"Graph, steps and parameters of {name}"
-            )
-        else:
-            async with get_client() as client:
-                await client.update_artifact(artifact, ArtifactUpdate(data=text))
+        await artifact.show(printable(await asyncio.to_thread(page.write, _copied(progress))))
 
     try:
         await asyncio.to_thread(page.prepare)
@@ -176,13 +190,11 @@ def _what_happened(progress: Mapping[int, NodeProgress]) -> list[tuple[object, .
 
 async def _publish_steps(progress: Mapping[int, NodeProgress]) -> None:
     """Publish what each step did."""
-
-    async def publish() -> None:
-        await acreate_table_artifact(
-            _step_table(progress), key="recipe-steps", description="What each step of the recipe did"
-        )
-
-    await _publish_patiently("what the steps did", publish)
+    artifact = RunArtifact(
+        "recipe-steps",
+        lambda table: TableArtifact(key="recipe-steps", description="What each step of the recipe did", table=table),
+    )
+    await _publish_patiently("what the steps did", lambda: artifact.show(_step_table(progress)))
 
 
 async def _publish_patiently(what: str, call: Callable[[], Awaitable[None]]) -> None:
@@ -196,7 +208,7 @@ async def _publish_patiently(what: str, call: Callable[[], Awaitable[None]]) -> 
             raise
 
     with suppress(httpx.HTTPError):  # logged already; the work is done whether Prefect shows it or not
-        await retry(once, httpx.TransportError, API_PAUSES, patience_s=API_PATIENCE_S)
+        await retry(once, is_outage, API_PAUSES, patience_s=API_PATIENCE_S)
 
 
 async def _is_over(over: asyncio.Event, pause_s: float) -> bool:

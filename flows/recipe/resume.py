@@ -1,25 +1,30 @@
-"""Have Prefect start the flow run of a recipe run once more, as its UI's Retry does."""
+"""Have Prefect start a flow run once more, as its UI's Retry does: a recipe run's, Mimas's, or another's."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
-from prefect.states import AwaitingRetry
 
 from blocks.errors import PrefectUnavailable, RecipeRunBusy, UnknownRecipeRun
+from flows.prefect_outages import is_outage
 from flows.recipe.run_record.activity import is_at_work, is_work_left
-from flows.recipe.run_record.folder import RunFolder
+from flows.recipe.run_record.folder import RunFolder, run_folder
+from flows.rescheduling import start_again, why_not_startable
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, State
 
 POLL_S: Final = 0.5
 REAPING_S: Final = 15.0
@@ -27,10 +32,99 @@ REAPING_S: Final = 15.0
 
 Reported later, it would undo what is set here.
 """
+SEARCHED_RUNS: Final = 2000  # Prefect can't look for the start of an id: it's the newest runs that are asked for
+_PAGE: Final = 200  # Prefect gives no more at once
+_START_OF_ID: Final = re.compile(r"[0-9a-fA-F][0-9a-fA-F-]*")
 
 
-async def schedule_again(folder: RunFolder) -> str:
-    """Have a recipe run taken up again, if anything is left to do.
+class Answer(Enum):
+    """What is done with a run that somebody wants taken up, in words for people."""
+
+    STARTED = "goes on"
+    RESUMED = "was paused, and goes on"
+    AT_WORK = "is at work already"
+    SCHEDULED = "is scheduled already"
+    LATE = "is scheduled already, and late: it waits for a worker (see `plaza status`)"
+    BEING_CANCELLED = "is being cancelled: when that is done, it can be taken up"
+    DONE = "is done: nothing is left to do"
+
+
+def answer_to(state: State | None, *, has_process: bool, is_work_left: bool) -> Answer:
+    """Decide what is done with a run.
+
+    Parameters
+    ----------
+    state
+        What Prefect calls it. Of a run that it calls running, or about to be, and that has no process, no worker has
+        told what became of it.
+    has_process
+        Whether a process carries it out.
+    is_work_left
+        Whether its record has something left to do although it's done.
+    """
+    if state is None:
+        return Answer.STARTED
+    if state.type is StateType.PAUSED:
+        is_waiting = has_process or state.state_details.pause_reschedule  # a process for the word; nobody, if suspended
+        return Answer.RESUMED if is_waiting else Answer.STARTED
+    if has_process:
+        return Answer.BEING_CANCELLED if state.type is StateType.CANCELLING else Answer.AT_WORK
+    if state.type is StateType.SCHEDULED:
+        return Answer.LATE if state.name == "Late" else Answer.SCHEDULED
+    if state.type is StateType.COMPLETED and not is_work_left:
+        return Answer.DONE
+    return Answer.STARTED
+
+
+async def find_flow_run(name: str) -> RunFolder:
+    """Return where the record of a flow run is or would be: of the one whose id is, or starts with, a name.
+
+    Raises
+    ------
+    UnknownRecipeRun
+        There is none among this home's recipe runs and Prefect's newest runs, or more than one.
+    PrefectUnavailable
+        Prefect's API can't be reached.
+    """
+    try:
+        return run_folder(str(UUID(name)))
+    except ValueError:
+        start = name.lower()
+    runs = run_folder("").path
+    found: set[str] = set()
+    if _START_OF_ID.fullmatch(start):
+        found = {path.name for path in runs.glob(f"{start}*")}
+        async with _client() as client:
+            found |= {id_ async for id_ in _newest_ids(client) if id_.startswith(start)}
+    if not found:
+        raise UnknownRecipeRun(
+            f"no recipe run {name!r} in {runs}, nor among the newest {SEARCHED_RUNS} flow runs of Prefect: "
+            "expected its id, or the start of it"
+        )
+    if len(found) > 1:
+        names = ", ".join(sorted(found)[:5])
+        raise UnknownRecipeRun(f"{len(found)} flow runs start with {name!r}: {names}; say more of the id")
+    return run_folder(found.pop())
+
+
+async def _newest_ids(client: PrefectClient) -> AsyncIterator[str]:
+    for offset in range(0, SEARCHED_RUNS, _PAGE):
+        page = await client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=_PAGE, offset=offset)
+        for run in page:
+            yield str(run.id)
+        if len(page) < _PAGE:
+            return
+
+
+async def schedule_again(folder: RunFolder, has_process: Callable[[], bool] | None = None) -> str:
+    """Have a flow run taken up again, if anything is left to do.
+
+    Parameters
+    ----------
+    folder
+        Where the record of a recipe run is; of another flow run, or one that hasn't begun, nothing is there.
+    has_process
+        Tells whether a process carries the run out, where its record doesn't say so (yet).
 
     Returns
     -------
@@ -44,22 +138,41 @@ async def schedule_again(folder: RunFolder) -> str:
     PrefectUnavailable
         Prefect's API can't be reached.
     """
+
+    def is_carried_out() -> bool:
+        return is_at_work(folder) or (has_process is not None and has_process())
+
     async with _client() as client:
-        run = await _read_run(client, folder)
-        if is_at_work(folder):
-            then = ": it takes what was re-injected when it has done the rest" if folder.has_reinjected else " already"
-            return f"recipe run {folder.recipe_run} is at work{then}"
-        run = await _await_reaping(client, run)
-        if run.state is not None and run.state.is_scheduled():
-            return f"recipe run {folder.recipe_run} is scheduled already"
-        if run.state is not None and run.state.is_completed() and not is_work_left(folder):
-            return f"recipe run {folder.recipe_run} ({run.name}) is {run.state.name}: nothing is left to do"
-        await client.set_flow_run_state(run.id, AwaitingRetry(message="taken up again by plaza"), force=True)
-    return f"recipe run {folder.recipe_run} ({run.name}) goes on"
+        run = await _read_startable_run(client, folder)
+        name = f"{'recipe ' if folder.journal.exists() else ''}run {folder.recipe_run} ({run.name})"
+        if is_at_work(folder) and folder.has_reinjected:
+            return f"{name} is at work: it takes what was re-injected when it has done the rest"
+        run = await _await_report(client, run, is_carried_out)
+        answer = await _take_up(client, run, folder, is_carried_out())
+    if answer is Answer.DONE:
+        assert run.state is not None
+        return f"{name} is {run.state.name}: nothing is left to do"
+    return f"{name} {answer.value}"
+
+
+async def _take_up(client: PrefectClient, run: FlowRun, folder: RunFolder, has_process: bool) -> Answer:
+    """Do with a run what its state asks for, and say what that is."""
+
+    def answer(state: State | None) -> Answer:
+        has_left = folder.journal.exists() and is_work_left(folder)
+        return answer_to(state, has_process=has_process, is_work_left=has_left)
+
+    if (first := answer(run.state)) is Answer.RESUMED:
+        await client.resume_flow_run(run.id)
+    if first is not Answer.STARTED:
+        return first
+    # Another may have been quicker
+    state = await start_again(client, run.id, "taken up again by plaza", lambda state: answer(state) is Answer.STARTED)
+    return Answer.STARTED if state is None else answer(state)
 
 
 async def await_end(folder: RunFolder, timeout_s: float) -> FlowRun:
-    """Wait for the end of a recipe run and return its flow run.
+    """Wait for the end of a flow run and return it.
 
     Raises
     ------
@@ -79,38 +192,53 @@ async def await_end(folder: RunFolder, timeout_s: float) -> FlowRun:
 
 
 def check_not_at_work(folder: RunFolder) -> None:
-    """Check that no process has the run.
+    """Check that a recipe run can be repeated: it has a record, and no process has it.
 
     Raises
     ------
+    UnknownRecipeRun
+        It has no record: it hasn't begun, or it's no recipe's.
     RecipeRunBusy
-        One has.
+        A process has it.
     """
+    if not folder.manifest.exists():
+        raise UnknownRecipeRun(
+            f"run {folder.recipe_run} has no record of what its nodes did ({folder.path}), so none can be repeated; "
+            f"`plaza resume {folder.recipe_run}` has all of it run"
+        )
     if is_at_work(folder):
         raise RecipeRunBusy(f"recipe run {folder.recipe_run} is at work: cancel it first, or wait for its end")
 
 
 async def _read_run(client: PrefectClient, folder: RunFolder) -> FlowRun:
     try:
-        run = await client.read_flow_run(UUID(folder.recipe_run))
+        return await client.read_flow_run(UUID(folder.recipe_run))
     except (ObjectNotFound, ValueError) as error:
+        recorded = f"what was recorded of it is in {folder.path}" if folder.path.exists() else "is it another site's?"
         raise UnknownRecipeRun(
-            f"Prefect has no flow run {folder.recipe_run} (any more), so it can't be started again; "
-            f"what was recorded of it is in {folder.path}"
+            f"Prefect has no flow run {folder.recipe_run} (any more), so it can't be started again; {recorded}"
         ) from error
-    if run.deployment_id is None:  # started by hand, by calling the flow
-        raise UnknownRecipeRun(f"flow run {folder.recipe_run} has no deployment, so no worker can start it again")
+
+
+async def _read_startable_run(client: PrefectClient, folder: RunFolder) -> FlowRun:
+    run = await _read_run(client, folder)
+    if reason := await why_not_startable(client, run):
+        raise UnknownRecipeRun(f"flow run {folder.recipe_run} ({run.name}) {reason}")
     return run
 
 
-async def _await_reaping(client: PrefectClient, run: FlowRun) -> FlowRun:
+async def _await_report(client: PrefectClient, run: FlowRun, is_carried_out: Callable[[], bool]) -> FlowRun:
     """Wait until a run that has no process any more isn't called running, but not for ever: its worker may be gone."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + REAPING_S
-    while run.state is not None and (run.state.is_running() or run.state.is_pending()) and loop.time() < deadline:
+    while _seems_under_way(run.state) and not is_carried_out() and loop.time() < deadline:
         await asyncio.sleep(POLL_S)
         run = await client.read_flow_run(run.id)
     return run
+
+
+def _seems_under_way(state: State | None) -> bool:
+    return state is not None and state.type in {StateType.PENDING, StateType.RUNNING, StateType.CANCELLING}
 
 
 @asynccontextmanager
@@ -118,7 +246,9 @@ async def _client() -> AsyncIterator[PrefectClient]:
     try:
         async with get_client() as client:
             yield client
-    except httpx.TransportError as error:
+    except httpx.HTTPError as error:
+        if not is_outage(error):
+            raise
         raise PrefectUnavailable(
             f"Prefect's API can't be reached ({error!r}): is the site up? See `plaza status`"
         ) from error

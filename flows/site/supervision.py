@@ -216,6 +216,10 @@ class Supervisor:
             if state.state in {"FATAL", "STOPPED", "EXITED"}:
                 self._call("startProcess", state.name, False)  # False: don't wait, as up() waits for all together
 
+    def stop(self, service: str) -> None:
+        """Stop a service and wait until it has ended."""
+        self._call("stopProcess", service)
+
     def shut_down(self) -> None:
         """Tell supervisord to stop everything and end; returns at once."""
         self._call("shutdown")

@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
+from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
 from prefect.flows import load_flow_from_flow_run
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
 from prefect.runner._hook_runner import HookRunner
@@ -155,6 +156,17 @@ def process_handle(process: Any) -> ProcessHandle:
     return ProcessHandle(process, termination_scope=create_isolated_termination_scope(process.pid))
 
 
+def expect_outages() -> None:
+    """Have all of Prefect's clients in this process wait for an API that can't be connected to, from the first time on.
+
+    By itself a client does so only once it has been answered: else the address might be wrong. A run's process has the
+    address from a worker that has just been told of the run, so the server is being started again.
+    """
+    always = property(lambda client: True, lambda client, has_connected: None)
+    for client in (PrefectHttpxAsyncClient, PrefectHttpxSyncClient):
+        client._has_connected = always  # type: ignore[assignment]  # noqa: SLF001
+
+
 def run_flow_run(flow_run_id: UUID) -> int:
     """Run a flow run in this process, as `python -m prefect.engine` does.
 
@@ -171,6 +183,7 @@ def run_flow_run(flow_run_id: UUID) -> int:
     from prefect.settings import Settings
 
     configure_from_env()
+    expect_outages()
     # the fork server read its settings from its own environment: read them again from this run's
     with SettingsContext(profile=get_settings_context().profile, settings=Settings()):
         try:

@@ -18,13 +18,25 @@ from blocks.identifiers import Dcid
 
 
 class LaunchedRecipe(BaseModel):
-    """A recipe's flow run; `earlier` if the same event had launched it before."""
+    """A recipe's flow run.
+
+    Parameters
+    ----------
+    earlier
+        The same event had launched it before.
+    taken_up
+        It's such a run, had failed, crashed or been cancelled, and goes on now with what hadn't completed.
+    state
+        How such a run stood: its state and what that said, in a line.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     recipe: str
     flow_run_id: UUID
     earlier: bool = False
+    taken_up: bool = False
+    state: str = ""
 
 
 class FailedLaunch(BaseModel):
@@ -76,6 +88,8 @@ class Launcher(Protocol):
 
     async def launch(self, launches: Sequence[Launch]) -> Sequence[LaunchedRecipe | FailedLaunch]:
         """Launch runs in this order, each unless its recipe has an earlier one of its key.
+
+        An earlier run that neither is done nor under way goes on, or where it can't, is replaced by a new one.
 
         Returns
         -------

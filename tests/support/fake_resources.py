@@ -24,8 +24,10 @@ class FakeLauncher:
     broken
         Recipes that are refused, each with the reason.
     outages
-        Recipes at whose launch Prefect's API is away, each with how often.
+        Recipes at whose launch Prefect's API is away, each with how often; `INSTALLED`: when it's asked what is there.
     """
+
+    INSTALLED = ""
 
     def __init__(
         self,
@@ -38,15 +40,14 @@ class FakeLauncher:
         self.launched: list[Launch] = []
 
     async def installed(self, recipes: Iterable[str]) -> set[str]:
+        self._be_away_at(self.INSTALLED)
         return self.recipes & set(recipes)
 
     async def launch(self, launches: Sequence[Launch]) -> Sequence[LaunchedRecipe | FailedLaunch]:
         return [self._launch(launch) for launch in launches]
 
     def _launch(self, launch: Launch) -> LaunchedRecipe | FailedLaunch:
-        if self.outages[launch.recipe]:
-            self.outages[launch.recipe] -= 1
-            raise PrefectUnavailable("Prefect's API can't be reached")
+        self._be_away_at(launch.recipe)
         if launch.recipe in self.broken:
             return FailedLaunch(recipe=launch.recipe, reason=self.broken[launch.recipe])
         if launch.recipe not in self.recipes:
@@ -56,6 +57,11 @@ class FakeLauncher:
             self.launched.append(launch)
         run = uuid5(RUNS, f"{launch.recipe}/{launch.key}")
         return LaunchedRecipe(recipe=launch.recipe, flow_run_id=run, earlier=earlier)
+
+    def _be_away_at(self, what: str) -> None:
+        if self.outages[what]:
+            self.outages[what] -= 1
+            raise PrefectUnavailable("Prefect's API can't be reached")
 
 
 class FakeResources:

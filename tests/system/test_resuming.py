@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.sorting import ArtifactSort
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
-from prefect.states import AwaitingRetry
+from prefect.states import AwaitingRetry, Cancelled, State
 
 from flows.recipe.run_record.entries import Began, Refused
 from flows.recipe.run_record.folder import run_folder
@@ -67,6 +71,26 @@ class Site(CommandedSite):
         """Do what the UI's button Retry does."""
         asyncio.run(self._retry(run))
 
+    def state(self, run: str) -> State[Any]:
+        """What Prefect calls a run."""
+        return asyncio.run(self._state(run))
+
+    async def _state(self, run: str) -> State[Any]:
+        async with PrefectClient(self.site.api_url, auth_string=self.site.secret) as client:
+            found = (await client.read_flow_run(UUID(run))).state
+            assert found is not None
+            return found
+
+    def cancelled_before_it_began(self, deployment: str, **parameters: Any) -> str:
+        """Make a run of which nothing but its state is there, and return its id."""
+        return asyncio.run(self._cancelled_before_it_began(deployment, parameters))
+
+    async def _cancelled_before_it_began(self, deployment: str, parameters: dict[str, Any]) -> str:
+        async with PrefectClient(self.site.api_url, auth_string=self.site.secret) as client:
+            found = await client.read_deployment_by_name(deployment)
+            run = await client.create_flow_run_from_deployment(found.id, parameters=parameters, state=Cancelled())
+            return str(run.id)
+
     async def _retry(self, run: str) -> None:
         async with PrefectClient(self.site.api_url, auth_string=self.site.secret) as client:
             answer = await client.set_flow_run_state(UUID(run), AwaitingRetry(message="Retry from the UI"))
@@ -80,6 +104,22 @@ class Site(CommandedSite):
             ended = asyncio.run(await_end(run_folder(run, self.settings.home), 120))
         assert ended.state is not None
         return f"{ended.state.name}: {ended.state.message}"
+
+    def artifacts(self, run: str) -> list[tuple[str | None, Any]]:
+        """Return keys and data of all artifacts of a run, in the order of their keys."""
+        return asyncio.run(self._artifacts(run))
+
+    async def _artifacts(self, run: str) -> list[tuple[str | None, Any]]:
+        chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(run)]))
+        async with PrefectClient(self.site.api_url, auth_string=self.site.secret) as client:
+            found = await client.read_artifacts(artifact_filter=chosen, sort=ArtifactSort.KEY_ASC)
+        return [(artifact.key, artifact.data) for artifact in found if artifact.key]
+
+    def percent(self, run: str) -> float | None:
+        """How far the run has come, by its one progress artifact; None: it has none yet."""
+        shown = [data for key, data in self.artifacts(run) if key == "recipe-progress"]
+        assert len(shown) <= 1
+        return float(shown[0]) if shown else None
 
     def resume(self, run: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Take a run up again and wait for its end."""
@@ -136,6 +176,29 @@ def test_a_stream_goes_on_behind_the_last_message_that_was_done(site: Site, tmp_
     assert tries == {"stream": 300, "left": 300, "right": 300}
 
 
+def test_a_run_that_is_taken_up_has_one_artifact_of_each_key_and_its_progress_ends_at_100(
+    site: Site, tmp_path: Path
+) -> None:
+    gate = tmp_path / "stream.gate"
+    gate.touch()
+    run = site.start("stream", folder=str(tmp_path))
+    assert 0 < await_(lambda: site.percent(run)) < 100
+    await_(lambda: "recipe-run" in dict(site.artifacts(run)))
+    kill_at(gate)
+    assert site.resume(run).returncode == 0
+    whole = ["recipe-progress", "recipe-run", "recipe-steps"]
+    assert ([key for key, _ in site.artifacts(run)], site.percent(run)) == (whole, 100)
+    gate.touch()
+    assert site.plaza("resume", run, "--from", "2").returncode == 0
+    await_(gate.with_suffix(".reached").exists)
+    await_(lambda: (site.percent(run) or 100) < 100)
+    gate.unlink()
+    assert site.end_of(run).startswith("Completed")
+    assert ([key for key, _ in site.artifacts(run)], site.percent(run)) == (whole, 100)
+    steps = json.loads(dict(site.artifacts(run))["recipe-steps"])
+    assert {row["state"] for row in steps} == {"done"}
+
+
 def test_a_run_is_repeated_from_a_chosen_step_with_other_parameters(site: Site, tmp_path: Path) -> None:
     run = site.start("chain", folder=str(tmp_path), what="it")
     assert site.end_of(run) == "Completed: 5 steps done"
@@ -168,6 +231,52 @@ def test_a_run_that_is_done_has_nothing_left_to_do(site: Site, tmp_path: Path) -
     journal = run_folder(run, site.settings.home).journal
     assert len([entry for entry in read_journal(journal) if isinstance(entry, Began)]) == 1
     assert len((tmp_path / "tries.log").read_text().splitlines()) == 5
+
+
+def begun(site: Site, run: str) -> int:
+    """How many processes have begun with a run."""
+    return sum(isinstance(entry, Began) for entry in read_journal(run_folder(run, site.settings.home).journal))
+
+
+def test_all_that_died_is_taken_up_once_though_two_ask_at_the_same_time(site: Site, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "one.after").touch()
+    runs = [site.start("chain", folder=str(folder), what="it") for folder in folders]
+    for run, folder in zip(runs, folders, strict=True):
+        kill_at(folder / "one.after")
+        await_(lambda run=run: site.state(run).is_crashed())
+    with ThreadPoolExecutor() as threads:
+        asked = [threads.submit(site.plaza, "resume", "--interrupted") for _ in range(2)]
+        done = [each.result() for each in asked]
+    assert [each.returncode for each in done] == [0, 0], [each.stderr for each in done]
+    lines = [line for each in done for line in each.stdout.splitlines()]
+    for run in runs:
+        assert sum(line.startswith(run) and line.endswith("is taken up") for line in lines) == 1
+        assert site.end_of(run) == "Completed: 5 steps done"
+        assert begun(site, run) == 2
+    again = site.plaza("resume", "--interrupted")
+    assert (again.returncode, again.stdout) == (0, "no interrupted run waits to be taken up\n")
+
+
+def test_a_run_that_never_began_is_taken_up(site: Site, tmp_path: Path) -> None:
+    parameters = {"parameters": {"folder": str(tmp_path), "what": "it"}}
+    run = site.cancelled_before_it_began("chain/live", **parameters)
+    repeated = site.plaza("resume", run, "--from", "1")
+    assert (repeated.returncode, repeated.stderr.count("\n")) == (1, 1)
+    assert "has no record of what its nodes did" in repeated.stderr
+    ended = site.resume(run[:12])
+    assert "Completed: 5 steps done" in ended.stdout, ended.stderr
+    assert effects(tmp_path) == Counter(STEPS)
+
+
+def test_a_run_of_mimas_is_taken_up(site: Site) -> None:
+    run = site.cancelled_before_it_began("mimas/end", dcid=7)
+    ended = site.resume(run)
+    assert f"run {run}" in ended.stdout
+    assert "Failed: " in ended.stdout  # this site has no ISPyB
+    assert "there is no ISPyB" in ended.stdout
 
 
 @pytest.mark.parametrize(

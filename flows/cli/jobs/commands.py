@@ -203,13 +203,15 @@ def _start(recipe: str, dcid: Dcid | None, job_id: JobId, variables: Mapping[str
     import asyncio
 
     from flows.mimas import jobs
+    from flows.mimas.patient_launcher import PatientLauncher
     from flows.resources import SiteResources
     from tasks.step.ports import FailedLaunch
 
     async def launch() -> LaunchedRecipe | FailedLaunch:
         async with SiteResources() as resources:
+            launcher = PatientLauncher(resources.launcher, patience_s=0)  # a person waits, and can try again
             name = jobs.RECIPE_PREFIX + recipe
-            return await jobs.start(resources.launcher, name, dcid or None, job_id, variables, "by hand")
+            return await jobs.start(launcher, name, dcid or None, job_id, variables, "by hand")
 
     launched = asyncio.run(launch())
     if isinstance(launched, FailedLaunch):
@@ -217,8 +219,9 @@ def _start(recipe: str, dcid: Dcid | None, job_id: JobId, variables: Mapping[str
             f"job {job_id} is in ISPyB, but its recipe {launched.recipe} could not be started: {launched.reason}. "
             f"See `plaza status` and `plaza deploy`; then: plaza job start {job_id}"
         )
-    word = "runs already" if launched.earlier else "starts"
-    typer.echo(f"recipe {launched.recipe} {word}: run {launched.flow_run_id}", err=True)
+    word = "is taken up again" if launched.taken_up else "runs already" if launched.earlier else "starts"
+    stood = f" (it was {launched.state})" if launched.state else ""
+    typer.echo(f"recipe {launched.recipe} {word}: run {launched.flow_run_id}{stood}", err=True)
 
 
 def _key_value(text: str, option: str) -> dict[str, str]:

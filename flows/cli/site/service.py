@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -21,9 +22,15 @@ if TYPE_CHECKING:
     from flows.site.running_site import RunningSite
 
 
+DRAIN_S: Final = 3600.0
+
+
 def up(
     wait: Annotated[
         bool, typer.Option(help="Return when everything is ready, not as soon as it's been started.")
+    ] = True,
+    resume: Annotated[
+        bool, typer.Option(help="Take up the runs that were interrupted, as `plaza resume --interrupted` does.")
     ] = True,
 ) -> None:
     """Start Prefect's server, its database, the analysis cluster and the worker, and apply the deployments."""
@@ -36,7 +43,13 @@ def up(
     _print_link(site)
     _make_profile(site)
     if wait:
-        _check_ispyb(site)
+        # Both at the same time: each takes seconds, most of which it imports
+        with _command(site, "ispyb", "check") as checking:
+            if resume:
+                _take_up_interrupted(site)
+            output, _ = checking.communicate()
+        if checking.returncode:
+            typer.echo(output.strip(), err=True)
 
 
 def _print_link(site: RunningSite) -> None:
@@ -58,22 +71,84 @@ def _make_profile(site: RunningSite) -> None:
         typer.echo(hint, err=True)
 
 
-def _check_ispyb(site: RunningSite) -> None:
-    """Tell what ISPyB lacks; in a process of its own, whose environment is that of the site's processes."""
+def _take_up_interrupted(site: RunningSite) -> None:
+    """Tell how many runs were interrupted, and are taken up."""
+    with _command(site, "resume", "--interrupted") as resuming:
+        output, _ = resuming.communicate()
+    if resuming.returncode:
+        typer.echo(f"the runs that were interrupted can't be taken up: {output.strip()}", err=True)
+    elif len(lines := output.splitlines()) > 1:  # a line for each, and a summary
+        typer.echo(lines[-1])
+
+
+def _command(site: RunningSite, *words: str) -> subprocess.Popen[str]:
+    """Begin another command in a process of its own, whose environment is that of the site's processes."""
     from flows.site.running_site import process_environment
 
-    command = [sys.executable, "-c", "from flows.cli.main import main; main()", "ispyb", "check"]
-    environment = process_environment(get_settings(), site)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        typer.echo((done.stdout + done.stderr).strip(), err=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", "from flows.cli.main import main; main()", *words],
+        env=process_environment(get_settings(), site),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
-def down() -> None:
-    """Stop everything that `plaza up` started; runs that are under way end and are reported."""
+def down(
+    drain: Annotated[
+        bool, typer.Option("--drain", help="Take no more runs, and wait for those under way, for SECONDS at most.")
+    ] = False,
+    seconds: Annotated[float | None, typer.Argument(min=0, help="With --drain; an hour unless it's said.")] = None,
+) -> None:
+    """Stop everything that `plaza up` started.
+
+    Runs that are under way end and are reported as Crashed; the next `plaza up` takes them up. Runs that haven't begun
+    stay scheduled.
+    """
     from flows.site import services
 
+    if seconds is not None and not drain:
+        raise typer.BadParameter(f"what are {seconds:g} seconds for? Say `plaza down --drain {seconds:g}`")
+    if drain:
+        _drain(DRAIN_S if seconds is None else seconds)
+    count = _count_runs_under_way()
     typer.echo("Plaza is down." if services.down() else "Nothing ran.")
+    if count:
+        were = "runs were" if count != 1 else "run was"
+        typer.echo(f"{count} {were} under way: the next `plaza up` takes up what is left to do")
+
+
+def _count_runs_under_way() -> int:
+    """Return how many runs will be ended; 0 if nobody can say."""
+    from flows.site.health import ask_api
+    from flows.site.running_site import WORK_POOL, read_running_site, site_file
+
+    settings = get_settings()
+    if not site_file(settings.home).exists():
+        return 0
+    under_way = {
+        "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}},
+        "work_pools": {"name": {"any_": [WORK_POOL]}},
+    }
+    count = ask_api(read_running_site(settings), "flow_runs/count", under_way)
+    return count if isinstance(count, int) else 0
+
+
+def _drain(seconds: float) -> None:
+    from flows.site.running_site import site_file, use_running_site
+
+    if not site_file(get_settings().home).exists():
+        return
+    site = use_running_site()
+
+    from flows.site.draining import drain  # only now: Prefect reads its environment when it's imported
+
+    def tell(count: int) -> None:
+        typer.echo(f"waiting for {count} run{'s' * (count != 1)} under way, {seconds:g} s at most …", err=True)
+
+    if left := asyncio.run(drain(site.home, seconds, tell)):
+        runs = f"{left} run{'s' * (left != 1)}"
+        typer.echo(f"{runs} didn't end in time: the next `plaza up` takes up what is left to do", err=True)
 
 
 def status() -> None:

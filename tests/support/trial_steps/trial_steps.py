@@ -76,6 +76,7 @@ async def send_many(parameters, inbox, context):
     async for message in inbox:
         for number in range(parameters.count):
             yield Send(number, "every", follows=message)
+            context.progress(number + 1, parameters.count)
         context.done(message)
 
 

@@ -9,6 +9,7 @@ from ispyb.sqlalchemy import BLSession, DataCollection, DataCollectionGroup, Det
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter, FlowRunFilterTags
 from prefect.exceptions import PrefectHTTPStatusError
+from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed, Late, Running
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
@@ -24,7 +25,7 @@ from flows.recipe.parameters import recipe_parameters
 from flows.resources import SiteResources
 from tasks.ispyb_access.overviews.jobs import list_jobs
 from tasks.ispyb_access.schema.tables import create_schema
-from tasks.step.ports import Launch
+from tasks.step.ports import Launch, LaunchedRecipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -219,6 +220,51 @@ async def test_the_same_key_is_another_run_of_another_recipe():
     assert len({launched.flow_run_id for launched in first}) == 2
     assert [launched.flow_run_id for launched in again] == [launched.flow_run_id for launched in first]
     assert [launched.earlier for launched in (*first, *again)] == [False, False, True, True]
+
+
+@pytest.mark.usefixtures("installed", "ispyb")
+async def test_the_same_key_takes_up_what_ended_badly_and_leaves_the_rest():
+    launch = Launch("archive-cbfs", None, {}, "key-of-one-that-ends", "test")
+    (first,) = await PrefectLauncher().launch([launch])
+    for state in (Running(), Completed(message="2 steps done"), Cancelling(), Late()):
+        await set_state(first.flow_run_id, state)
+        (again,) = await PrefectLauncher().launch([launch])
+        assert again == LaunchedRecipe(
+            recipe=launch.recipe, flow_run_id=first.flow_run_id, earlier=True, state=again.state
+        )
+        assert again.state.startswith(state.name)
+    for state in (Crashed(message="SIGKILL\0" * 1000), Failed(), Cancelled()):
+        await set_state(first.flow_run_id, state)
+        together = await asyncio.gather(*(PrefectLauncher().launch([launch]) for _ in range(3)))
+        assert {again.flow_run_id for (again,) in together} == {first.flow_run_id}
+        assert sum(again.taken_up for (again,) in together) == 1
+        assert all(len(again.state) < 300 for (again,) in together)
+        async with get_client() as client:
+            assert (await client.read_flow_run(first.flow_run_id)).state.name == "AwaitingRetry"
+
+
+@pytest.mark.usefixtures("ispyb")
+async def test_what_ended_badly_and_can_not_be_started_again_is_replaced_once():
+    launch = Launch("undeployed", None, {}, "key", "test")
+    async with get_client() as client:
+        flow_id = await client.create_flow_from_name("undeployed")
+        deployment = await client.create_deployment(flow_id, name="live")
+        (first,) = await PrefectLauncher().launch([launch])
+        await set_state(first.flow_run_id, Crashed())
+        await client.delete_deployment(deployment)
+        await client.create_deployment(flow_id, name="live")
+    second, third = [(await PrefectLauncher().launch([launch]))[0] for _ in range(2)]
+    assert (second.earlier, second.flow_run_id == first.flow_run_id) == (False, False)
+    assert (third.earlier, third.flow_run_id) == (True, second.flow_run_id)
+    async with get_client() as client:
+        await client.delete_flow_run(second.flow_run_id)
+    (fourth,) = await PrefectLauncher().launch([launch])
+    assert not fourth.earlier
+
+
+async def set_state(run, state):
+    async with get_client() as client:
+        await client.set_flow_run_state(run, state, force=True)
 
 
 @pytest.mark.usefixtures("installed")

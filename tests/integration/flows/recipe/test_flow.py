@@ -172,17 +172,16 @@ async def test_a_database_that_can_not_be_used_fails_the_run_with_what_to_do(
 async def test_the_work_is_done_and_told_though_prefect_s_api_is_away_for_a_while(
     run_recipe, control_computer, tmp_path, monkeypatch
 ):
-    told = publishing.acreate_table_artifact
+    told = PrefectClient.create_artifact
     calls = []
 
-    async def away(*args, **options):
-        calls.append(options["key"])
-        if options["key"] == "recipe-steps" and calls.count("recipe-steps") == 3:
-            return await told(*args, **options)
+    async def away(client, artifact):
+        calls.append(artifact.key)
+        if artifact.key == "recipe-run" or (artifact.key == "recipe-steps" and calls.count("recipe-steps") == 3):
+            return await told(client, artifact)
         raise httpx.ConnectError("All connection attempts failed")
 
-    monkeypatch.setattr(publishing, "acreate_progress_artifact", away)
-    monkeypatch.setattr(publishing, "acreate_table_artifact", away)
+    monkeypatch.setattr(PrefectClient, "create_artifact", away)
     monkeypatch.setattr(publishing, "PROGRESS_INTERVAL_S", 0.02)
     monkeypatch.setattr(publishing, "API_PAUSES", Pauses(0.02, 0.02))
     recipe = watching([], control_computer.getsockname()[1], every=2)

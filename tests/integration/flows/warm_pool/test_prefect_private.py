@@ -7,12 +7,20 @@ import inspect
 from importlib import import_module
 from uuid import uuid4
 
+import httpx
 import prefect
 import pytest
 from prefect import flow, get_client
+from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
 from prefect.states import Cancelling
 
-from flows.warm_pool._prefect_private import ENGINE_MODULES, PREFECT_VERSION, RunSupervision, process_handle
+from flows.warm_pool._prefect_private import (
+    ENGINE_MODULES,
+    PREFECT_VERSION,
+    RunSupervision,
+    expect_outages,
+    process_handle,
+)
 
 SIGNATURES = {
     "prefect._internal.control_listener:configure_from_env": (),
@@ -117,3 +125,26 @@ async def test_supervision_ends_while_it_starts_to_observe_again(prefect_server)
         observer = supervision._observer
         observer._handle_unavailable(ConnectionError("the API was away for long"))
     assert not [task for task in asyncio.all_tasks() if "ObservationDelivery" in repr(task)]
+
+
+@pytest.mark.parametrize("client", [PrefectHttpxAsyncClient, PrefectHttpxSyncClient])
+def test_what_says_that_a_client_has_been_answered_is_there(client):
+    assert client()._has_connected is False
+
+
+def test_in_a_run_s_process_a_first_connection_that_is_refused_is_tried_again(monkeypatch):
+    for client in (PrefectHttpxAsyncClient, PrefectHttpxSyncClient):
+        monkeypatch.setattr(client, "_has_connected", None, raising=False)  # is put back
+    expect_outages()
+    tries = []
+
+    def restarting(request):
+        tries.append(request)
+        if len(tries) < 3:
+            raise httpx.ConnectError("Connection refused")
+        return httpx.Response(200)
+
+    monkeypatch.setattr("prefect.client.base.time.sleep", lambda seconds: None)
+    with PrefectHttpxSyncClient(transport=httpx.MockTransport(restarting)) as client:
+        assert client.get("http://127.0.0.1/api/health").status_code == 200
+    assert len(tries) == 3

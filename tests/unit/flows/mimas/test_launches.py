@@ -4,6 +4,7 @@ from uuid import UUID
 
 import pytest
 
+from blocks.retrying import Pauses
 from flows.mimas.launches import launch_decided
 from flows.mimas.rules import decide
 from flows.mimas.scenario import DCClass, DetectorClass, Event, ImageRange, Scenario
@@ -58,14 +59,38 @@ async def test_a_recipe_that_cannot_be_launched_stops_no_other(decision, launche
     assert [launched.recipe for launched in outcome.launched] == [ARCHIVE]
 
 
-async def test_an_outage_at_one_launch_loses_no_other(decision, launcher):
-    launcher.outages[ANALYSIS] = 1
+@pytest.fixture
+def short_outages(monkeypatch):
+    monkeypatch.setattr("flows.prefect_outages.PAUSES", Pauses(0.01, 0.01))
+    monkeypatch.setattr("flows.prefect_outages.PATIENCE_S", 0.5)
+
+
+@pytest.mark.usefixtures("short_outages")
+async def test_an_outage_that_passes_is_waited_for(decision, launcher):
+    launcher.outages.update({ANALYSIS: 3, FakeLauncher.INSTALLED: 3})
+    outcome = await launch_decided(decision, MIMAS_RUN, {}, FakeResources(launcher=launcher))
+    assert outcome.failed == ()
+    assert {launched.recipe: launched.earlier for launched in outcome.launched} == {ANALYSIS: False, ARCHIVE: False}
+
+
+@pytest.mark.usefixtures("short_outages")
+async def test_an_outage_that_lasts_at_one_launch_loses_no_other(decision, launcher):
+    launcher.outages[ANALYSIS] = 10**6
     resources = FakeResources(launcher=launcher)
     outcome = await launch_decided(decision, MIMAS_RUN, {}, resources)
     assert [(fault.recipe, fault.reason) for fault in outcome.failed] == [
         (ANALYSIS, "PrefectUnavailable: Prefect's API can't be reached")
     ]
     assert [launched.recipe for launched in outcome.launched] == [ARCHIVE]
+    del launcher.outages[ANALYSIS]
     retried = await launch_decided(decision, MIMAS_RUN, {}, resources)
     assert retried.failed == ()
     assert {launched.recipe: launched.earlier for launched in retried.launched} == {ANALYSIS: False, ARCHIVE: True}
+
+
+@pytest.mark.usefixtures("short_outages")
+async def test_once_an_outage_has_lasted_each_other_launch_is_tried_once(decision, launcher):
+    launcher.outages.update({ANALYSIS: 10**6, ARCHIVE: 10**6})
+    outcome = await launch_decided(decision, MIMAS_RUN, {}, FakeResources(launcher=launcher))
+    assert {fault.recipe for fault in outcome.failed} == {ANALYSIS, ARCHIVE}
+    assert 10**6 - launcher.outages[ARCHIVE] == 1

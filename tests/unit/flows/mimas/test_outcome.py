@@ -7,6 +7,7 @@ import pytest
 from flows.mimas.outcome import (
     CreatedJob,
     MimasOutcome,
+    describe_faults,
     describe_job,
     from_markdown,
     to_markdown,
@@ -19,6 +20,7 @@ RUN = UUID(int=5)
 FATES = {
     "xia2 dials": CreatedJob(job_id=8, flow_run_id=RUN),
     "xia2 3dii": CreatedJob(job_id=9),
+    "fast_dp": CreatedJob(job_id=10, flow_run_id=RUN, taken_up=True),
     "autoPROC": FailedLaunch(recipe="ispyb-autoprocessing-autoPROC-eiger", reason="409 | Conflict"),
 }
 
@@ -39,8 +41,11 @@ def outcome(decision):
         launched=(
             LaunchedRecipe(recipe="archive-nexus", flow_run_id=RUN),
             LaunchedRecipe(recipe="per-image-analysis-rotation-swmr", flow_run_id=RUN, earlier=True),
+            LaunchedRecipe(
+                recipe="processing-mmcif-gen", flow_run_id=RUN, earlier=True, taken_up=True, state="Crashed: a | b"
+            ),
         ),
-        not_installed=("processing-rlv-eiger", "ispyb-autoprocessing-fast-dp-eiger"),
+        not_installed=("processing-rlv-eiger",),
         failed=(FailedLaunch(recipe="generate-diffraction-preview", reason="409 | Conflict\nfor url"),),
         jobs=tuple(describe_job(job, FATES.get(job.display_name)) for job in decision.jobs),
         matched=decision.matched,
@@ -57,11 +62,13 @@ def test_page_says_what_runs_and_what_does_not(outcome, decision):
     assert lines[0] == "## End of data collection 12: rotation on i03, Eiger"
     assert f"| archive-nexus | [launched](/runs/flow-run/{RUN}) |" in lines
     assert f"| per-image-analysis-rotation-swmr | [launched before by the same event](/runs/flow-run/{RUN}) |" in lines
+    taken_up = f"[launched before by the same event, taken up again](/runs/flow-run/{RUN})"
+    assert rf"| processing-mmcif-gen | {taken_up}: it was Crashed\: a \| b |" in lines
     assert "| processing-rlv-eiger | not installed here |" in lines
     assert r"| generate-diffraction-preview | **could not be launched**: 409 \| Conflict for url |" in lines
-    assert "| fast_dp (`autoprocessing-fast-dp-eiger`) | at once |  | not installed here |" in lines
     for state in (
         f"[job 8 is launched](/runs/flow-run/{RUN})",
+        f"[job 10 is taken up again](/runs/flow-run/{RUN})",
         "job 9 is held: `plaza job start 9` starts it",
         r"could not be launched: 409 \| Conflict",
     ):
@@ -91,3 +98,11 @@ def test_page_of_nothing_says_so():
     assert "No recipe is to run." in page
     assert "- **Eiger files are complete**: beamline is" in page
     assert from_markdown(page) == outcome
+
+
+def test_the_faults_of_many_launches_make_a_line_that_a_state_can_show():
+    failed = [FailedLaunch(recipe=f"recipe-{number}", reason="409\0\n" * 100) for number in range(200)]
+    told = describe_faults(failed)
+    assert told.startswith("recipe-0 (409")
+    assert len(told) < 2100
+    assert told.isprintable()

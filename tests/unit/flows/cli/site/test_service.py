@@ -1,6 +1,7 @@
 """`plaza up`, but for what it starts."""
 
 import os
+import subprocess
 import sys
 
 import pytest
@@ -27,7 +28,7 @@ def site(tmp_path, monkeypatch):
 
 
 def test_up_tells_what_ispyb_lacks_but_the_site_is_up(site):
-    done = CliRunner().invoke(app, ["up"])
+    done = CliRunner().invoke(app, ["up", "--no-resume"])
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith(f"Plaza is up. UI: {site.ui_url}")
     assert "make it with `plaza ispyb create`" in done.stderr
@@ -35,7 +36,7 @@ def test_up_tells_what_ispyb_lacks_but_the_site_is_up(site):
 
 def test_up_prints_a_link_for_browsers_and_makes_a_prefect_profile(site):
     make_secret(site.home, {})
-    done = CliRunner().invoke(app, ["up"])
+    done = CliRunner().invoke(app, ["up", "--no-resume"])
     assert f"\nUI in a browser: {site.ui_url}/login?token=" in done.stdout
     assert site.secret not in done.output
     assert site.secret in (site.home / "prefect" / "profiles.toml").read_text()
@@ -44,19 +45,19 @@ def test_up_prints_a_link_for_browsers_and_makes_a_prefect_profile(site):
 def test_link_is_kept_out_of_systemds_journal(site, monkeypatch):
     output = os.fstat(sys.__stdout__.fileno())
     monkeypatch.setenv("JOURNAL_STREAM", f"{output.st_dev}:{output.st_ino}")
-    assert "token" not in CliRunner().invoke(app, ["up"]).stdout
+    assert "token" not in CliRunner().invoke(app, ["up", "--no-resume"]).stdout
 
 
 def test_profile_that_cannot_be_written_is_a_line(site, monkeypatch):
     monkeypatch.setenv("PREFECT_PROFILES_PATH", "/dev/null/profiles.toml")
-    done = CliRunner().invoke(app, ["up"])
+    done = CliRunner().invoke(app, ["up", "--no-resume"])
     assert done.exit_code == 0
     assert "/dev/null/profiles.toml" in done.stderr
 
 
 def test_up_says_nothing_of_ispyb_that_has_all(site):
     assert CliRunner().invoke(app, ["ispyb", "create"]).exit_code == 0
-    done = CliRunner().invoke(app, ["up"])
+    done = CliRunner().invoke(app, ["up", "--no-resume"])
     assert done.exit_code == 0, done.output
     assert done.stderr == "Starting the site …\n"
 
@@ -90,3 +91,74 @@ def test_it_does_not_wait_where_nobody_starts_a_server(prefect_starts):
 
 def test_it_says_nothing_while_the_server_answers(prefect_starts):
     assert prefect_starts({"message": "OK"}, supervised=True) == ""
+
+
+@pytest.fixture
+def commands_print(monkeypatch):
+    """Have the commands that `plaza up` runs print a text and end with a status."""
+
+    def commands_print(text, status=0):
+        program = f"print({text!r}); raise SystemExit({status})"
+        monkeypatch.setattr(
+            "flows.cli.site.service._command",
+            lambda site, *words: subprocess.Popen(
+                [sys.executable, "-c", program if words[0] == "resume" else ""], stdout=subprocess.PIPE, text=True
+            ),
+        )
+
+    return commands_print
+
+
+@pytest.mark.parametrize(
+    ("printed", "told"),
+    [
+        (
+            "a (archive) is taken up\nb (mimas) is taken up\n2 interrupted runs are taken up",
+            "2 interrupted runs are taken up\n",
+        ),
+        ("no interrupted run waits to be taken up", ""),
+    ],
+)
+@pytest.mark.usefixtures("site")
+def test_up_tells_in_a_line_what_it_takes_up(commands_print, printed, told):
+    commands_print(printed)
+    done = CliRunner().invoke(app, ["up"])
+    assert done.exit_code == 0, done.output
+    *_, last = done.stdout.partition("UI in a browser")[2].split("\n", maxsplit=1)
+    assert last == told
+
+
+@pytest.mark.usefixtures("site")
+def test_a_site_is_up_though_nothing_can_be_taken_up(commands_print):
+    commands_print("plaza: Prefect's API doesn't answer", 1)
+    done = CliRunner().invoke(app, ["up"])
+    assert done.exit_code == 0, done.output
+    assert "can't be taken up: plaza: Prefect's API doesn't answer" in done.stderr
+
+
+def test_seconds_are_for_a_drain_only():
+    done = CliRunner().invoke(app, ["down", "60"])
+    assert done.exit_code == 2
+    assert "plaza down --drain 60" in done.output
+
+
+@pytest.mark.parametrize(("words", "seconds"), [(["--drain"], 3600), (["--drain", "60"], 60), (["60", "--drain"], 60)])
+@pytest.mark.usefixtures("site")
+def test_down_drains_for_so_long(monkeypatch, words, seconds):
+    asked = []
+    monkeypatch.setattr("flows.cli.site.service._drain", asked.append)
+    monkeypatch.setattr("flows.site.services.down", lambda: True)
+    done = CliRunner().invoke(app, ["down", *words])
+    assert (done.exit_code, done.stdout, asked) == (0, "Plaza is down.\n", [seconds])
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(0, ""), (None, ""), (1, "1 run was under way"), (3, "3 runs were under way")]
+)
+def test_down_says_what_the_next_up_will_take_up(site, monkeypatch, count, told):
+    site.write()
+    monkeypatch.setattr("flows.site.health.ask_api", lambda site, path, body: count)
+    monkeypatch.setattr("flows.site.services.down", lambda: True)
+    done = CliRunner().invoke(app, ["down"])
+    after = f"{told}: the next `plaza up` takes up what is left to do\n" if told else ""
+    assert done.stdout == f"Plaza is down.\n{after}"

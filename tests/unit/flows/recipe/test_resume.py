@@ -1,0 +1,128 @@
+"""What is done with a run that somebody wants taken up, by its state; and which run is meant."""
+
+import httpx
+import pytest
+from prefect.client.orchestration import PrefectClient
+from prefect.states import (
+    AwaitingRetry,
+    Cancelled,
+    Cancelling,
+    Completed,
+    Crashed,
+    Failed,
+    Late,
+    Paused,
+    Pending,
+    Running,
+    Scheduled,
+    State,
+    Suspended,
+)
+
+from blocks.errors import PrefectUnavailable, UnknownRecipeRun
+from blocks.settings import get_settings
+from flows.recipe import resume
+from flows.recipe.resume import Answer, answer_to, find_flow_run
+
+SUBMITTING = State(type="PENDING", name="Submitting")
+ONE, OTHER = "0b1c2d3e-0000-4000-8000-000000000001", "0b1c2d3e-1111-4000-8000-000000000002"
+
+
+@pytest.mark.parametrize(
+    ("state", "has_process", "is_work_left", "answer"),
+    [
+        (None, False, False, Answer.STARTED),
+        (Scheduled(), False, False, Answer.SCHEDULED),
+        (AwaitingRetry(), False, True, Answer.SCHEDULED),
+        (Late(), False, False, Answer.LATE),
+        (Pending(), True, False, Answer.AT_WORK),
+        (Pending(), False, False, Answer.STARTED),
+        (SUBMITTING, True, False, Answer.AT_WORK),
+        (SUBMITTING, False, False, Answer.STARTED),
+        (Running(), True, True, Answer.AT_WORK),
+        (Running(), False, True, Answer.STARTED),
+        (Paused(), True, False, Answer.RESUMED),
+        (Paused(), False, False, Answer.STARTED),
+        (Suspended(), False, False, Answer.RESUMED),
+        (Cancelling(), True, False, Answer.BEING_CANCELLED),
+        (Cancelling(), False, False, Answer.STARTED),
+        (Cancelled(), False, True, Answer.STARTED),
+        (Crashed(), False, False, Answer.STARTED),
+        (Crashed(), True, True, Answer.AT_WORK),  # the UI's Retry was quicker, or its worker reported too soon
+        (Failed(), False, False, Answer.STARTED),
+        (Completed(), False, True, Answer.STARTED),
+        (Completed(), False, False, Answer.DONE),
+    ],
+)
+def test_each_state_has_its_answer(state, has_process, is_work_left, answer):
+    assert answer_to(state, has_process=has_process, is_work_left=is_work_left) is answer
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLAZA_HOME", str(tmp_path))
+    get_settings.cache_clear()
+    yield tmp_path
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def prefect_knows(monkeypatch):
+    """Have Prefect know runs of these ids and no others, or not answer."""
+
+    def prefect_knows(*ids, status=200):
+        runs = [{"id": id_, "flow_id": OTHER, "name": "a run"} for id_ in ids]
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            if "csrf-token" in request.url.path:
+                return httpx.Response(422, json={"detail": "CSRF protection is disabled."})
+            return httpx.Response(status, json=runs if request.url.path.endswith("filter") else {"detail": "none"})
+
+        def client():
+            return PrefectClient("http://127.0.0.1/api", httpx_settings={"transport": httpx.MockTransport(answer)})
+
+        monkeypatch.setattr(resume, "get_client", client)
+
+    return prefect_knows
+
+
+def make_folder(home, run):
+    (home / "recipe-runs" / run).mkdir(parents=True)
+
+
+async def test_a_run_without_a_folder_is_found_by_the_start_of_its_id(home, prefect_knows):
+    prefect_knows(ONE, OTHER)
+    assert (await find_flow_run("0B1C2D3E-1")).recipe_run == OTHER
+
+
+async def test_a_run_that_prefect_has_forgotten_is_found_by_its_folder(home, prefect_knows):
+    make_folder(home, ONE)
+    prefect_knows()
+    assert (await find_flow_run(ONE[:9])).recipe_run == ONE
+
+
+async def test_a_start_that_several_runs_have_names_them(home, prefect_knows):
+    make_folder(home, ONE)
+    prefect_knows(ONE, OTHER)
+    with pytest.raises(UnknownRecipeRun, match=f"2 flow runs start with '0b1c': {ONE}, {OTHER}; say more"):
+        await find_flow_run("0b1c")
+
+
+@pytest.mark.parametrize("name", ["ffff", "", "no-such-run", "*", "../0b1c", "0b1c*", "0b1c%"])
+async def test_what_names_no_run_is_said_to_be_none(home, prefect_knows, name):
+    make_folder(home, ONE)
+    prefect_knows(ONE)
+    with pytest.raises(UnknownRecipeRun, match="expected its id, or the start of it"):
+        await find_flow_run(name)
+
+
+async def test_a_server_that_fails_is_no_reason_to_say_that_there_is_no_such_run(home, prefect_knows):
+    prefect_knows(status=500)
+    with pytest.raises(PrefectUnavailable, match="plaza status"):
+        await find_flow_run("0b1c")
+
+
+async def test_a_run_of_another_site_is_said_to_be_unknown_here(home, prefect_knows):
+    prefect_knows(status=404)
+    with pytest.raises(UnknownRecipeRun, match=r"Prefect has no flow run .* another site's"):
+        await resume.schedule_again(await find_flow_run(ONE))
