@@ -11,13 +11,13 @@ import json
 import os
 import ssl
 import sys
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from blocks.errors import ConfigurationError
 from blocks.settings import Settings, get_settings
 from tasks.logs.run_log import PLAZA_LOGGERS
+from tasks.step.atomic_file import write_atomically
 
 WORK_POOL = "plaza"
 SERVICE_MARK = "PLAZA_SERVICE_OF"  # in the environment of every process of a site, so that none is overlooked
@@ -42,9 +42,7 @@ class RunningSite:
     def write(self) -> None:
         """Publish the addresses."""
         content = {name: str(value) for name, value in asdict(self).items()}
-        draft = self.file.with_suffix(".new")
-        draft.write_text(json.dumps(content, indent=2) + "\n")
-        draft.replace(self.file)
+        write_atomically(self.file, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def site_file(home: Path) -> Path:
@@ -58,13 +56,18 @@ def read_running_site(settings: Settings) -> RunningSite:
     Raises
     ------
     ConfigurationError
-        No site runs there.
+        No site runs there, or its addresses can't be read.
     """
     file = site_file(settings.home)
-    if not file.exists():
-        raise ConfigurationError(f"no site runs in {settings.home} (there is no {file}): start one with `plaza up`")
-    content = json.loads(file.read_text())
-    return RunningSite(Path(content["home"]), content["api_url"], content["ui_url"], content["scheduler_address"])
+    try:
+        content = json.loads(file.read_text())
+        return RunningSite(Path(content["home"]), content["api_url"], content["ui_url"], content["scheduler_address"])
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"no site runs in {settings.home} (there is no {file}): start one with `plaza up`"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"the addresses of the site can't be read in {file} ({error!r})") from error
 
 
 def site_environment(settings: Settings, site: RunningSite | None = None) -> dict[str, str]:
@@ -173,9 +176,14 @@ def socket_folder(home: Path) -> Path:
     if len(os.fsencode(folder)) <= _LONGEST_SOCKET:
         return usable_folder(folder)
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:10]
-    folder = Path(tempfile.gettempdir()) / f"plaza-{os.getuid()}-{digest}"
+    folder = temporary_folder() / f"plaza-{os.getuid()}-{digest}"
     folder.mkdir(mode=0o755, exist_ok=True)
     # Anybody can make a folder of this name in the temporary folder, and would own what listens in it
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         raise ConfigurationError(f"{folder} belongs to another user: remove it, or choose a shorter PLAZA_HOME")
     return folder
+
+
+def temporary_folder() -> Path:
+    """Return the system's folder of temporary files; `tempfile.gettempdir()` is another one while this one is full."""
+    return Path(os.environ.get("TMPDIR") or "/tmp")

@@ -17,9 +17,11 @@ from urllib.parse import urlparse
 
 import psutil
 
+from blocks.errors import ConfigurationError
 from blocks.settings import CHECKOUT, Settings, get_settings
-from flows.site.health import ask_api, worker_status
+from flows.site.health import ask_api, worker_heartbeat_age
 from flows.site.ports import LOOPBACK, answers, claim_port
+from flows.site.processes import site_processes
 from flows.site.running_site import (
     SERVICE_MARK,
     RunningSite,
@@ -38,7 +40,7 @@ logger = logging.getLogger(__name__)
 DEPLOYMENTS = CHECKOUT / "deployments"
 _UP_TIMEOUT_S = 120.0  # it takes 10 s, with a new database 18 s, where nothing else runs
 _DOWN_TIMEOUT_S = 60.0  # supervisord stops one service after the other, which may take 50 s in all
-# supervisord gives up only what ends within its first second (`startsecs`): what ends later, it starts for ever
+# Of a service while `up` waits; supervisord starts it for ever
 _STARTS_ALLOWED = 3
 
 
@@ -76,14 +78,24 @@ def up(
     deadline = time.monotonic() + timeout
     with _one_at_a_time(settings.home):
         supervisor = Supervisor(settings.home)
-        if supervisor.is_alive():
-            site = read_running_site(settings)
-            logger.info("the site is up already, at %s", site.ui_url)
-            supervisor.start_stopped()
-        else:
-            site = _start(supervisor, settings, modules, end_with)
+        site = _running_already(supervisor, settings) or _start(supervisor, settings, modules, end_with)
     if wait:
         _wait_until_ready(supervisor, settings, site, deployments, deadline)
+    return site
+
+
+def _running_already(supervisor: Supervisor, settings: Settings) -> RunningSite | None:
+    """Return the site if it runs, with all its services on their way; None if it must be started."""
+    if not supervisor.is_alive():
+        return None
+    try:
+        site = read_running_site(settings)
+    except ConfigurationError as error:  # somebody has removed or spoilt the file; nobody else knows the ports
+        logger.warning("the site runs, but nobody finds it, so it's started anew: %s", error)
+        down(settings)
+        return None
+    logger.info("the site is up already, at %s", site.ui_url)
+    supervisor.start_stopped()
     return site
 
 
@@ -143,7 +155,7 @@ def down(settings: Settings | None = None, timeout: float = _DOWN_TIMEOUT_S) -> 
     """
     home = (settings or get_settings()).home.resolve()
     supervisor = Supervisor(home)
-    processes = _site_processes(home)
+    processes = site_processes(home)
     if supervisor.is_alive():
         supervisor.shut_down()
         stubborn = wait_until_gone(processes, timeout)
@@ -165,25 +177,13 @@ def _one_at_a_time(home: Path) -> Iterator[None]:
         yield
 
 
-def _site_processes(home: Path) -> list[psutil.Process]:
-    """Find every process of the site: those that carry its mark, and their descendants."""
-    found: dict[int, psutil.Process] = {}
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(SERVICE_MARK) == str(home):
-                found |= {each.pid: each for each in (process, *process.children(recursive=True))}
-        except (psutil.NoSuchProcess, psutil.AccessDenied):  # ended while it was looked at; another user's
-            continue
-    return [process for process in found.values() if is_alive(process)]
-
-
 def _end_leftovers(home: Path) -> None:
     """End processes of a site whose supervisor is gone; they stop by themselves, so wait for that first."""
-    leftovers = wait_until_gone(_site_processes(home), timeout=15)  # the worker gives its runs 10 s
+    leftovers = wait_until_gone(site_processes(home), timeout=15)  # the worker gives its runs 10 s
     if leftovers:
         logger.warning("killing what an earlier site left: %s", _names(leftovers))
         kill(leftovers)
-        leftovers = wait_until_gone(_site_processes(home), timeout=5)
+        leftovers = wait_until_gone(site_processes(home), timeout=5)
     if leftovers:
         raise ServiceFailed(f"can't be killed: {_names(leftovers)}. End them by hand, then try again")
 
@@ -209,7 +209,7 @@ def _wait_until_ready(
                 port = urlparse(site.scheduler_address).port or 0
                 _wait_for("analysis-cluster", lambda: answers(port), supervisor, deadline)
             _wait_for("server", lambda: ask_api(site, "health") is True, supervisor, deadline)
-            _wait_for("worker", lambda: worker_status(site) == "ONLINE", supervisor, deadline)
+            _wait_for("worker", lambda: _worker_has_reported(supervisor, site), supervisor, deadline)
             output, _ = deploying.communicate(timeout=max(1.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired as error:
             raise ServiceFailed("the deployments weren't applied in time: try `plaza deploy`") from error
@@ -221,13 +221,20 @@ def _wait_until_ready(
         logger.log(logging.WARNING if line.startswith("refused") else logging.INFO, "%s", line)
 
 
+def _worker_has_reported(supervisor: Supervisor, site: RunningSite) -> bool:
+    """Say whether the worker has told Prefect that it's there; what an earlier one said doesn't count."""
+    age = worker_heartbeat_age(site)
+    worker = next((state for state in supervisor.states() if state.name == "worker"), None)
+    return age is not None and worker is not None and bool(worker.pid) and age <= worker.uptime_s
+
+
 def _wait_for(name: str, is_ready: Callable[[], bool], supervisor: Supervisor, deadline: float) -> None:
     """Wait for a service, but not for one that ends again and again, itself or another that it may wait for."""
     starts: dict[str, set[int]] = {}
     while not is_ready():
         for state in supervisor.states():
-            starts.setdefault(state.name, set()).add(state.pid)
-            if state.state == "FATAL" or len(starts[state.name] - {0}) > _STARTS_ALLOWED:
+            starts.setdefault(state.name, set()).add(state.started)
+            if len(starts[state.name] - {0}) > _STARTS_ALLOWED:
                 raise ServiceFailed(
                     f"the service {state.name} ends again and again. {_log_end(supervisor, state.name)}"
                 )

@@ -16,6 +16,7 @@ import pytest
 
 from blocks.settings import Settings
 from flows.site import health, services
+from flows.site.processes import site_processes
 from flows.site.ports import PortTaken
 from flows.site.running_site import read_running_site
 from flows.site.supervision import ServiceFailed
@@ -44,7 +45,7 @@ def settings(tmp_path):
 
 def _processes(settings):
     """Everything of the site, PostgreSQL's processes included."""
-    return services._site_processes(settings.home.resolve())
+    return site_processes(settings.home.resolve())
 
 
 def _demo(settings):
