@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 DEPLOYMENTS = CHECKOUT / "deployments"
 _UP_TIMEOUT_S = 120.0  # it takes 10 s, with a new database 18 s, where nothing else runs
+_LEFTOVERS_TIMEOUT_S = 12.0  # the worker gives its runs 10 s
 _DOWN_TIMEOUT_S = 60.0  # supervisord stops one service after the other, which may take 50 s in all
 # Of a service while `up` waits; supervisord starts it for ever
 _STARTS_ALLOWED = 3
@@ -86,6 +87,7 @@ def up(
 
 def _running_already(supervisor: Supervisor, settings: Settings) -> RunningSite | None:
     """Return the site if it runs, with all its services on their way; None if it must be started."""
+    _let_go_on(site_processes(settings.home))
     if not supervisor.is_alive():
         return None
     try:
@@ -156,6 +158,7 @@ def down(settings: Settings | None = None, timeout: float = _DOWN_TIMEOUT_S) -> 
     home = (settings or get_settings()).home.resolve()
     supervisor = Supervisor(home)
     processes = site_processes(home)
+    _let_go_on(processes)
     if supervisor.is_alive():
         supervisor.shut_down()
         stubborn = wait_until_gone(processes, timeout)
@@ -179,13 +182,22 @@ def _one_at_a_time(home: Path) -> Iterator[None]:
 
 def _end_leftovers(home: Path) -> None:
     """End processes of a site whose supervisor is gone; they stop by themselves, so wait for that first."""
-    leftovers = wait_until_gone(site_processes(home), timeout=15)  # the worker gives its runs 10 s
+    leftovers = wait_until_gone(site_processes(home), timeout=_LEFTOVERS_TIMEOUT_S)
     if leftovers:
         logger.warning("killing what an earlier site left: %s", _names(leftovers))
         kill(leftovers)
         leftovers = wait_until_gone(site_processes(home), timeout=5)
     if leftovers:
         raise ServiceFailed(f"can't be killed: {_names(leftovers)}. End them by hand, then try again")
+
+
+def _let_go_on(processes: Sequence[psutil.Process]) -> None:
+    """Let go on what is stopped (SIGSTOP): it would neither answer nor heed its end."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.status() == psutil.STATUS_STOPPED:
+                logger.warning("process %d (%s) was stopped and goes on", process.pid, process.name())
+                process.resume()
 
 
 def _names(processes: Sequence[psutil.Process]) -> str:

@@ -25,8 +25,13 @@ def up(
     wait: Annotated[
         bool, typer.Option(help="Return when everything is ready, not as soon as it's been started.")
     ] = True,
+    foreground: Annotated[
+        bool,
+        typer.Option("--foreground", help="Stay while the site runs; exit status 1 if its supervisor is killed."),
+    ] = False,
 ) -> None:
     """Start Prefect's server, its database, the analysis cluster and the worker, and apply the deployments."""
+    from flows.site import foreground as in_foreground
     from flows.site import services
 
     logging.getLogger("flows").setLevel(logging.INFO)
@@ -35,6 +40,8 @@ def up(
     typer.echo(f"Plaza is up. UI: {site.ui_url}   API: {site.api_url}   Dask: {site.scheduler_address}")
     if wait:
         _check_ispyb(site)
+    if foreground:
+        in_foreground.stay()
 
 
 def _check_ispyb(site: RunningSite) -> None:
