@@ -44,7 +44,7 @@ class ProcessFacts:
     @property
     def is_fork_server(self) -> bool:
         """It forks runs, or will as soon as it has imported what they need."""
-        return self.title == "plaza: fork server" or "flows.warm_pool.fork_server" in self.title
+        return self.title.startswith("plaza: fork server") or "flows.warm_pool.fork_server" in self.title
 
     @property
     def is_ready_fork_server(self) -> bool:

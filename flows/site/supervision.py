@@ -264,8 +264,10 @@ class _Transport(Transport):
         super().__init__()
         self._file, self._timeout_s = file, timeout_s
 
-    def make_connection(self, host: object) -> HTTPConnection:
-        return _SocketConnection(self._file, self._timeout_s)
+    def make_connection(self, host: Any) -> HTTPConnection:
+        connection = _SocketConnection(self._file, self._timeout_s)
+        self._connection = host, connection  # for it to be closed
+        return connection
 
 
 class _SocketConnection(HTTPConnection):

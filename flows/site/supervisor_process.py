@@ -25,14 +25,14 @@ def main(configuration: str, end_with_pid: int | None) -> None:
     from flows.site.supervisor_logs import survive_full_disks
 
     survive_full_disks()
-    _limit_pauses()
+    limit_pauses()
     adopt_orphans()
     if end_with_pid is not None:
         end_with(end_with_pid)
     supervisord.main(["--nodaemon", "--configuration", configuration])
 
 
-def _limit_pauses() -> None:
+def limit_pauses() -> None:
     """Have supervisord try services again at short intervals, however often they've failed."""
     from supervisor import process, states
 
