@@ -19,6 +19,7 @@ import psutil
 
 from blocks.errors import ConfigurationError
 from blocks.settings import CHECKOUT, Settings, get_settings
+from flows.site.disks import look_at
 from flows.site.health import ask_api, worker_heartbeat_age
 from flows.site.ports import LOOPBACK, answers, claim_port
 from flows.site.processes import site_processes
@@ -72,7 +73,8 @@ def up(
     PortTaken
         A port is in use; nothing has been started.
     ServiceFailed
-        A service didn't come up within `timeout` seconds; the others are left as they are, for `status`.
+        The disk is full, or a service didn't come up within `timeout` seconds; the others are left as they are, for
+        `status`.
     """
     settings = settings or get_settings()
     settings = settings.model_copy(update={"home": settings.home.resolve()})
@@ -102,6 +104,9 @@ def _running_already(supervisor: Supervisor, settings: Settings) -> RunningSite 
 
 
 def _start(supervisor: Supervisor, settings: Settings, modules: Sequence[str], end_with: int | None) -> RunningSite:
+    disk = look_at("the home", settings.home)
+    if disk.is_full:
+        raise ServiceFailed(f"{disk}: FULL, so nothing can be started. Make room, then say `plaza up` again")
     _end_leftovers(settings.home)
     server_port = claim_port(settings.server_port, "Prefect's server", "PLAZA_SERVER_PORT")
     scheduler = settings.dask_scheduler

@@ -36,9 +36,9 @@ from flows.site.services import down, up
 from tests.support.checkout import CHECKOUT
 
 IMAGES = 20
-PATIENCE_S = 45.0
+PATIENCE_S = 30.0
 POLL_S = 0.2
-WORDS = ("grid", "--grid", "5x4", "--centre", "2.5,2.0", "--beamline", "i24", "--rate", "3")
+WORDS = ("grid", "--grid", "5x4", "--centre", "2.5,2.0", "--beamline", "i24", "--rate", "1")
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
