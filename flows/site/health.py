@@ -93,7 +93,7 @@ def status(settings: Settings | None = None, *, expected: Sequence[str] = NEEDED
             disks,
             services=services,
             processes=processes,
-            api=read_api(site),
+            api=read_api(site, expected),
             cluster_answers=scheduler_answers(site),
             expected=tuple(expected),
         ),
@@ -113,8 +113,8 @@ def scheduler_answers(site: RunningSite) -> bool:
     return answers(address.port or 0, address.hostname)
 
 
-def read_api(site: RunningSite) -> ApiFacts:
-    """Ask Prefect's API what a run needs to start."""
+def read_api(site: RunningSite, expected: Sequence[str]) -> ApiFacts:
+    """Ask Prefect's API what a run needs to start, these deployments too."""
     if ask_api(site, "health", timeout_s=_API_TIMEOUT_S) is not True:
         return ApiFacts()
     pools = ask_api(site, "work_pools/filter", _named("work_pools", WORK_POOL), timeout_s=_API_TIMEOUT_S)
@@ -122,18 +122,15 @@ def read_api(site: RunningSite) -> ApiFacts:
         return ApiFacts(answers=True)
     if not pools:
         return ApiFacts(answers=True, has_database=True)
-    return _read_pool(site, pools[0])
+    return _read_pool(site, pools[0], expected)
 
 
-def _read_pool(site: RunningSite, pool: dict[str, Any]) -> ApiFacts:
-    def ask(path: str, body: Any) -> Any:
+def _read_pool(site: RunningSite, pool: dict[str, Any], expected: Sequence[str]) -> ApiFacts:
+    def ask(path: str, body: Any = None) -> Any:
         return ask_api(site, path, body, timeout_s=_API_TIMEOUT_S)
 
     slots = ask(f"work_pools/{WORK_POOL}/concurrency_status", {"flow_run_limit": 0}) or {}
     queues = ask(f"work_pools/{WORK_POOL}/queues/filter", {}) or []
-    deployments = ask("deployments/filter", {"work_pools": {"name": {"any_": [WORK_POOL]}}, "limit": 200}) or []
-    flows = ask("flows/filter", {"limit": 200}) or []
-    flow_names = {flow["id"]: flow["name"] for flow in flows}
     late = {
         "flow_runs": {
             "state": {"type": {"any_": ["SCHEDULED"]}},
@@ -156,7 +153,7 @@ def _read_pool(site: RunningSite, pool: dict[str, Any]) -> ApiFacts:
         ),
         heartbeat_age_s=worker_heartbeat_age(site),
         polled_age_s=_least_age([queue["last_polled"] for queue in queues]),
-        deployments=tuple(f"{flow_names.get(each['flow_id'])}/{each['name']}" for each in deployments),
+        deployments=tuple(name for name in expected if ask(f"deployments/name/{name}") is not None),
         late=ask("flow_runs/count", late) or 0,
     )
 

@@ -31,7 +31,7 @@ class ApiFacts:
     polled_age_s
         Since the worker last asked for runs.
     deployments
-        Names of those that are asked for and are there.
+        Names of those that are there, of those that should be.
     late
         Runs that were due a while ago and weren't taken.
     """

@@ -176,7 +176,7 @@ def pids(settings):
 
 
 def wait_for_health(settings):
-    wait_for(lambda: not health.status(settings, expected=()).problems, "a healthy site", pause=0.2)
+    wait_for(lambda: not health.status(settings, expected=("linger/trial",)).problems, "a healthy site", pause=0.2)
 
 
 def wait_for_problem(settings, said):
