@@ -205,7 +205,6 @@ def restart(site: Site) -> None:
 
 _SERVICE = "tasks.processes.ties flows.site."
 AT_ONCE = {"Mimas at start": kill_one("plaza: mimas")}
-AT_END = {"Mimas at end": kill_one("plaza: mimas")}
 UNDER_WAY: dict[str, Callable[[Site], None]] = {
     "recipe run's process": kill_one("plaza: per-image-analysis"),
     "DIALS child": kill_one("tasks.diffraction.child_main"),
@@ -219,6 +218,7 @@ UNDER_WAY: dict[str, Callable[[Site], None]] = {
     "supervisord": kill_one("flows.site.supervisor_process"),
     "everything": kill_everything,
     "planned restart": restart,
+    "Mimas at end": kill_one("plaza: mimas"),  # the next that comes
 }
 
 
@@ -227,10 +227,8 @@ def try_kill(site: Site, name: str) -> Outcome:
     collection = site.collect()
     if name in UNDER_WAY:
         wait_for(collection.images, 90)
-    elif name in AT_END:
-        collection.process.wait(120)
     killed = time.monotonic()
-    (AT_ONCE | AT_END | UNDER_WAY)[name](site)
+    (AT_ONCE | UNDER_WAY)[name](site)
     outcome = Outcome()
 
     def look() -> bool:
@@ -282,7 +280,7 @@ def helps(site: Site, collection: Collection) -> Sequence[tuple[str, Callable[[]
 def main() -> None:
     """Kill, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = [*AT_ONCE, *UNDER_WAY, *AT_END]
+    parts = [*AT_ONCE, *UNDER_WAY]
     parser.add_argument("--only", nargs="+", choices=parts, default=parts, metavar="PART", help=", ".join(parts))
     parser.add_argument("--home", type=Path, help="folder of the site; unset: a temporary one")
     parser.add_argument("--mariadb", type=int, metavar="PID", help="process of ISPyB's server")
