@@ -42,6 +42,10 @@ WORDS = ("grid", "--grid", "5x4", "--centre", "2.5,2.0", "--beamline", "i24", "-
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
+Kill = Callable[["Site"], float]
+"""Kills a part of a site, and returns when that was."""
+
+
 @dataclass
 class Outcome:
     """What a kill led to; times in seconds since the kill."""
@@ -170,42 +174,48 @@ def wait_for(condition: Callable[[], Any], timeout_s: float, pause_s: float = PO
     return value
 
 
-def kill_one(*signs: str) -> Callable[[Site], None]:
+def kill_one(*signs: str) -> Kill:
     """Return what kills the process that has one of these signs, as soon as there is one."""
 
-    def kill(site: Site) -> None:
+    def kill(site: Site) -> float:
         victim = wait_for(lambda: site.find(*signs), 60, pause_s=0.01)
         if victim is None:
             raise RuntimeError(f"nothing to kill: {signs}")
         victim.kill()
+        return time.monotonic()
 
     return kill
 
 
-def kill_everything(site: Site) -> None:
+def kill_everything(site: Site) -> float:
     """Kill all the site's processes, as a power cut would."""
     for process in site_processes(site.settings.home.resolve()):
         if process.is_running():
             process.kill()
+    return time.monotonic()
 
 
-def kill_mariadb(site: Site) -> None:
+def kill_mariadb(site: Site) -> float:
     """Kill ISPyB's server and start it again five seconds later."""
     assert site.mariadb is not None
     os.kill(site.mariadb, signal.SIGKILL)
+    killed = time.monotonic()
     time.sleep(5)
     subprocess.run([CHECKOUT / "deployments" / "dev-cluster", "up", "mariadb"], check=True, capture_output=True)
+    return killed
 
 
-def restart(site: Site) -> None:
+def restart(site: Site) -> float:
     """Restart as an operator does."""
+    began = time.monotonic()
     site.run("down")
     site.run("up")
+    return began
 
 
 _SERVICE = "tasks.processes.ties flows.site."
 AT_ONCE = {"Mimas at start": kill_one("plaza: mimas")}
-UNDER_WAY: dict[str, Callable[[Site], None]] = {
+UNDER_WAY: dict[str, Kill] = {
     "recipe run's process": kill_one("plaza: per-image-analysis"),
     "DIALS child": kill_one("tasks.diffraction.child_main"),
     "Dask worker": kill_one("dask worker ["),
@@ -227,8 +237,7 @@ def try_kill(site: Site, name: str) -> Outcome:
     collection = site.collect()
     if name in UNDER_WAY:
         wait_for(collection.images, 90)
-    killed = time.monotonic()
-    (AT_ONCE | UNDER_WAY)[name](site)
+    killed = (AT_ONCE | UNDER_WAY)[name](site)
     outcome = Outcome()
 
     def look() -> bool:
