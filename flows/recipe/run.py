@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from blocks.errors import PlazaError, RecipeRunBusy, UnknownRecipeRun
+from blocks.full_disks import when_there_is_room
 from blocks.home_folder import make_folder
 from blocks.identifiers import Dcid
 from blocks.retrying import Pauses, retry
@@ -77,7 +78,7 @@ async def carry_out(name: str, path: Path, arguments: RunArguments, folder: RunF
     folder
         The run's record; one that is there already is gone on with.
     """
-    make_folder(folder.path)
+    await when_there_is_room(lambda: make_folder(folder.path))
     with run_log(folder.log, StepIdentity(folder.recipe_run, name, arguments.dcid), get_settings().log_level):
         while True:
             with await _open_journal(folder) as journal:
@@ -109,7 +110,7 @@ async def _open_journal(folder: RunFolder) -> Journal:
         has_warned = True
 
     async def open_it() -> Journal:
-        return Journal(folder.journal)
+        return await when_there_is_room(lambda: Journal(folder.journal))
 
     return await retry(open_it, RecipeRunBusy, BUSY_PAUSES, tell=warn_once)
 
@@ -135,7 +136,7 @@ async def _run_once(
     else:
         manifest = replace(read_manifest(folder), ended=None)
         logger.info("recipe run %s goes on: %d messages wait", folder.recipe_run, len(state.waiting))
-    manifest.write(folder)
+    await when_there_is_room(lambda: manifest.write(folder))
     run = RecipeRun(
         manifest.filled_recipe(),
         folder.recipe_run,
@@ -151,7 +152,8 @@ async def _run_once(
     state_at_end = final_state(progress, run.recipe, folder.recipe_run)
     ended = _end(state_at_end)
     journal.record(ended)
-    replace(manifest, ended=structs.asdict(ended)).write(folder)
+    await when_there_is_room(journal.write_out)  # what only this process knows would be lost with it
+    await when_there_is_room(lambda: replace(manifest, ended=structs.asdict(ended)).write(folder))
     return state_at_end
 
 

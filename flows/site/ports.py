@@ -59,10 +59,10 @@ def reached_at(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def answers(port: int) -> bool:
-    """Say whether something listens on the port."""
+def answers(port: int, host: str | None = None) -> bool:
+    """Say whether something listens on the port, of this machine if no other host is said."""
     try:
-        with socket.create_connection((LOOPBACK, port), timeout=1):
+        with socket.create_connection((host or LOOPBACK, port), timeout=1):
             return True
     except OSError:
         return False

@@ -13,7 +13,6 @@ import re
 import ssl
 import stat
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from flows.site.proxies import without_proxies
 from flows.site.secret import login_link, read_secret
 from flows.warm_pool.run_processes import SERVICE_MARK as SERVICE_MARK
 from tasks.logs.run_log import PLAZA_LOGGERS
+from tasks.step.atomic_file import write_atomically
 
 WORK_POOL = "plaza"
 STOPPING_FILE = "run/stopping"
@@ -77,9 +77,7 @@ class RunningSite:
     def write(self) -> None:
         """Publish the addresses."""
         content = {name: str(value) for name, value in asdict(self).items() if value is not None}
-        draft = self.file.with_suffix(".new")
-        draft.write_text(json.dumps(content, indent=2) + "\n")
-        draft.replace(self.file)
+        write_atomically(self.file, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def site_file(home: Path) -> Path:
@@ -93,20 +91,25 @@ def read_running_site(settings: Settings) -> RunningSite:
     Raises
     ------
     ConfigurationError
-        No site runs there.
+        No site runs there, or its addresses can't be read.
     """
     file = site_file(settings.home)
-    if not file.exists():
-        raise ConfigurationError(f"no site runs in {settings.home} (there is no {file}): start one with `plaza up`")
-    content = json.loads(file.read_text())
-    keys = content.get("dask_keys")
-    return RunningSite(
-        Path(content["home"]),
-        content["api_url"],
-        content["ui_url"],
-        content["scheduler_address"],
-        dask_keys=None if keys is None else Path(keys),
-    )
+    try:
+        content = json.loads(file.read_text())
+        keys = content.get("dask_keys")
+        return RunningSite(
+            Path(content["home"]),
+            content["api_url"],
+            content["ui_url"],
+            content["scheduler_address"],
+            dask_keys=None if keys is None else Path(keys),
+        )
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"no site runs in {settings.home} (there is no {file}): start one with `plaza up`"
+        ) from None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ConfigurationError(f"the addresses of the site can't be read in {file} ({error!r})") from error
 
 
 def site_environment(settings: Settings, site: RunningSite | None = None) -> dict[str, str]:
@@ -244,7 +247,7 @@ def socket_folder(home: Path) -> Path:
         return usable_folder(folder) if ours else folder
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:10]
     owner = home.stat().st_uid if home.exists() else os.geteuid()
-    folder = Path(tempfile.gettempdir()) / f"plaza-{owner}-{digest}"
+    folder = temporary_folder() / f"plaza-{owner}-{digest}"
     if ours:
         folder.mkdir(mode=0o700, exist_ok=True)
     elif not folder.exists():
@@ -264,3 +267,8 @@ def _be_as_closed(folder: Path, home: Path) -> None:
     mode = stat.S_IMODE(wanted.st_mode) & ~stat.S_IRWXO
     if stat.S_IMODE(found.st_mode) != mode:
         folder.chmod(mode)
+
+
+def temporary_folder() -> Path:
+    """Return the system's folder of temporary files; `tempfile.gettempdir()` is another one while this one is full."""
+    return Path(os.environ.get("TMPDIR") or "/tmp")

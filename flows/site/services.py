@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -20,9 +20,11 @@ import psutil
 from blocks.cluster_keys import keys_folder
 from blocks.errors import ConfigurationError
 from blocks.settings import CHECKOUT, Settings, get_settings
-from flows.site.health import ask_api, worker_status
+from flows.site.disks import look_at
+from flows.site.health import ask_api, worker_heartbeat_age
 from flows.site.home_folder import close_home, is_ours, whose
 from flows.site.ports import LOOPBACK, answers, claim_port, reached_at
+from flows.site.processes import site_processes
 from flows.site.running_site import (
     SERVICE_MARK,
     RunningSite,
@@ -42,8 +44,9 @@ logger = logging.getLogger(__name__)
 
 DEPLOYMENTS = CHECKOUT / "deployments"
 _UP_TIMEOUT_S = 120.0  # it takes 10 s, with a new database 18 s, where nothing else runs
+_LEFTOVERS_TIMEOUT_S = 12.0  # the worker gives its runs 10 s
 _DOWN_TIMEOUT_S = 60.0  # supervisord stops one service after the other, which may take 50 s in all
-# supervisord gives up only what ends within its first second (`startsecs`): what ends later, it starts for ever
+# Of a service while `up` waits; supervisord starts it for ever
 _STARTS_ALLOWED = 3
 
 
@@ -76,7 +79,8 @@ def up(
     PortTaken
         A port is in use; nothing has been started.
     ServiceFailed
-        A service didn't come up within `timeout` seconds; the others are left as they are, for `status`.
+        The disk is full, or a service didn't come up within `timeout` seconds; the others are left as they are, for
+        `status`.
     """
     settings = settings or get_settings()
     settings = settings.model_copy(update={"home": settings.home.resolve()})
@@ -84,18 +88,32 @@ def up(
     close_home(settings)
     with _one_at_a_time(settings.home):
         supervisor = Supervisor(settings.home)
-        if supervisor.is_alive():
-            site = read_running_site(settings)
-            logger.info("the site is up already, at %s", site.ui_url)
-            supervisor.start_stopped()
-        else:
-            site = _start(supervisor, settings, modules, end_with)
+        site = _running_already(supervisor, settings) or _start(supervisor, settings, modules, end_with)
     if wait:
         _wait_until_ready(supervisor, settings, site, deployments, deadline)
     return site
 
 
+def _running_already(supervisor: Supervisor, settings: Settings) -> RunningSite | None:
+    """Return the site if it runs, with all its services on their way; None if it must be started."""
+    _let_go_on(site_processes(settings.home))
+    if not supervisor.is_alive():
+        return None
+    try:
+        site = read_running_site(settings)
+    except ConfigurationError as error:  # somebody has removed or spoilt the file; nobody else knows the ports
+        logger.warning("the site runs, but nobody finds it, so it's started anew: %s", error)
+        down(settings)
+        return None
+    logger.info("the site is up already, at %s", site.ui_url)
+    supervisor.start_stopped()
+    return site
+
+
 def _start(supervisor: Supervisor, settings: Settings, modules: Sequence[str], end_with: int | None) -> RunningSite:
+    disk = look_at("the home", settings.home)
+    if disk.is_full:
+        raise ServiceFailed(f"{disk}: FULL, so nothing can be started. Make room, then say `plaza up` again")
     # Runs that have outlived their site are adopted by the new worker, if they find its server where the old one was
     _end_leftovers(settings.home, processes_of_runs(settings.home) if _has_fixed_addresses(settings) else [])
     make_secret(settings.home)
@@ -158,7 +176,8 @@ def down(settings: Settings | None = None, timeout: float = _DOWN_TIMEOUT_S) -> 
     if not is_ours(home):
         raise ConfigurationError(whose(home))
     supervisor = Supervisor(home)
-    processes = _site_processes(home)
+    processes = site_processes(home)
+    _let_go_on(processes)
     if supervisor.is_alive():
         supervisor.shut_down()
         stubborn = wait_until_gone(processes, timeout)
@@ -180,18 +199,6 @@ def _one_at_a_time(home: Path) -> Iterator[None]:
         yield
 
 
-def _site_processes(home: Path) -> list[psutil.Process]:
-    """Find every process of the site: those that carry its mark, and their descendants."""
-    found: dict[int, psutil.Process] = {}
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(SERVICE_MARK) == str(home):
-                found |= {each.pid: each for each in (process, *process.children(recursive=True))}
-        except (psutil.NoSuchProcess, psutil.AccessDenied):  # ended while it was looked at; another user's
-            continue
-    return [process for process in found.values() if is_alive(process)]
-
-
 def _has_fixed_addresses(settings: Settings) -> bool:
     return settings.server_port != 0 and (settings.dask_port != 0 or settings.dask_scheduler is not None)
 
@@ -200,15 +207,24 @@ def _end_leftovers(home: Path, spared: Sequence[psutil.Process] = ()) -> None:
     """End processes of a site whose supervisor is gone; they stop by themselves, so wait for that first."""
 
     def left() -> list[psutil.Process]:
-        return [process for process in _site_processes(home) if process not in spared]
+        return [process for process in site_processes(home) if process not in spared]
 
-    leftovers = wait_until_gone(left(), timeout=15)  # the worker gives its runs 10 s
+    leftovers = wait_until_gone(left(), timeout=_LEFTOVERS_TIMEOUT_S)
     if leftovers:
         logger.warning("killing what an earlier site left: %s", _names(leftovers))
         kill(leftovers)
         leftovers = wait_until_gone(left(), timeout=5)
     if leftovers:
         raise ServiceFailed(f"can't be killed: {_names(leftovers)}. End them by hand, then try again")
+
+
+def _let_go_on(processes: Sequence[psutil.Process]) -> None:
+    """Let go on what is stopped (SIGSTOP): it would neither answer nor heed its end."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.status() == psutil.STATUS_STOPPED:
+                logger.warning("process %d (%s) was stopped and goes on", process.pid, process.name())
+                process.resume()
 
 
 def _names(processes: Sequence[psutil.Process]) -> str:
@@ -232,7 +248,7 @@ def _wait_until_ready(
                 port = urlparse(site.scheduler_address).port or 0
                 _wait_for("analysis-cluster", lambda: answers(port), supervisor, deadline)
             _wait_for("server", lambda: ask_api(site, "health") is True, supervisor, deadline)
-            _wait_for("worker", lambda: worker_status(site) == "ONLINE", supervisor, deadline)
+            _wait_for("worker", lambda: _worker_has_reported(supervisor, site), supervisor, deadline)
             output, _ = deploying.communicate(timeout=max(1.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired as error:
             raise ServiceFailed("the deployments weren't applied in time: try `plaza deploy`") from error
@@ -244,13 +260,20 @@ def _wait_until_ready(
         logger.log(logging.WARNING if line.startswith("refused") else logging.INFO, "%s", line)
 
 
+def _worker_has_reported(supervisor: Supervisor, site: RunningSite) -> bool:
+    """Say whether the worker has told Prefect that it's there; what an earlier one said doesn't count."""
+    age = worker_heartbeat_age(site)
+    worker = next((state for state in supervisor.states() if state.name == "worker"), None)
+    return age is not None and worker is not None and bool(worker.pid) and age <= worker.uptime_s
+
+
 def _wait_for(name: str, is_ready: Callable[[], bool], supervisor: Supervisor, deadline: float) -> None:
     """Wait for a service, but not for one that ends again and again, itself or another that it may wait for."""
     starts: dict[str, set[int]] = {}
     while not is_ready():
         for state in supervisor.states():
-            starts.setdefault(state.name, set()).add(state.pid)
-            if state.state == "FATAL" or len(starts[state.name] - {0}) > _STARTS_ALLOWED:
+            starts.setdefault(state.name, set()).add(state.started)
+            if len(starts[state.name] - {0}) > _STARTS_ALLOWED:
                 raise ServiceFailed(
                     f"the service {state.name} ends again and again. {_log_end(supervisor, state.name)}"
                 )

@@ -5,23 +5,31 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from configparser import RawConfigParser
+from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
+from io import StringIO
 from pathlib import Path
 from typing import Any
-from xmlrpc.client import Fault, ServerProxy
+from xmlrpc.client import Fault, ProtocolError, ServerProxy, Transport
+
+import psutil
 
 from blocks.errors import PlazaError
 from flows.site.home_folder import group_of
 from flows.site.running_site import socket_folder
+from tasks.processes.ties import is_alive
+from tasks.step.atomic_file import write_atomically
 
 _LOG_SIZE = "10MB"
 _LOGS_KEPT = "3"
+_FOR_EVER = 2**31 - 1
 
 
 class ServiceFailed(PlazaError):
@@ -57,13 +65,22 @@ class Service:
 
 @dataclass(frozen=True)
 class ServiceState:
-    """What supervisord says of a service; `state` is one of its own words (RUNNING, BACKOFF, FATAL …)."""
+    """What supervisord says of a service.
+
+    Parameters
+    ----------
+    state
+        One of its own words (RUNNING, BACKOFF …).
+    started
+        When it was started for the last time, by supervisord's clock in seconds; 0: never.
+    """
 
     name: str
     state: str
     pid: int
     uptime_s: int
     note: str
+    started: int = 0
 
     @property
     def is_running(self) -> bool:
@@ -97,7 +114,7 @@ def configuration(home: Path, services: Sequence[Service]) -> RawConfigParser:
             "priority": str(service.priority),
             "autorestart": "true",  # whatever its exit status: none of them is to end by itself
             "startsecs": "1",
-            "startretries": "5",  # of starts that don't last `startsecs`; then FATAL, until `plaza up` is said again
+            "startretries": str(_FOR_EVER),  # what a full disk hinders starts by itself when there's room
             "stopsignal": service.stop_signal,
             "stopwaitsecs": str(service.stop_timeout_s),
             "killasgroup": "true",  # TERM is for the service, which ends its own children; KILL is for all
@@ -133,10 +150,17 @@ def _socket(home: Path) -> Path:
 
 
 class Supervisor:
-    """The supervisord of one home folder, running or not."""
+    """The supervisord of one home folder, running or not.
 
-    def __init__(self, home: Path) -> None:
+    Parameters
+    ----------
+    timeout_s
+        How long it may take to answer: one that takes longer counts as one that doesn't run.
+    """
+
+    def __init__(self, home: Path, timeout_s: float = 10.0) -> None:
         self.home = home
+        self._timeout_s = timeout_s
 
     def start(
         self,
@@ -156,12 +180,15 @@ class Supervisor:
         ------
         ServiceFailed
             It doesn't answer within `timeout` seconds.
+        OSError
+            What it's started with can't be written: the disk is full, say.
         """
         for folder in ("logs", "run"):
             (self.home / folder).mkdir(parents=True, exist_ok=True)
         file = self.home / "supervisord.conf"
-        with file.open("w") as stream:
-            configuration(self.home, services).write(stream)
+        with StringIO() as text:
+            configuration(self.home, services).write(text)
+            write_atomically(file, text.getvalue().encode())
         command = [sys.executable, "-m", "flows.site.supervisor_process", str(file)]
         if end_with is not None:
             command += ["--end-with", str(end_with)]
@@ -188,14 +215,28 @@ class Supervisor:
         """Say whether supervisord answers."""
         try:
             self._call("getState")
-        except (OSError, HTTPException):  # no socket, or one that nobody listens on; or it ended while it answered
+        except (OSError, HTTPException, ProtocolError):  # nobody listens, or answers in time, or it ended meanwhile
             return False
         return True
 
     @property
-    def pid(self) -> int:
-        """Process id of supervisord."""
-        return int(self._call("getPID"))
+    def process(self) -> psutil.Process | None:
+        """The process of supervisord while it lives, whether it answers or not."""
+        try:
+            process = psutil.Process(int(self._pid_file.read_text()))
+            is_ours = str(self.home / "supervisord.conf") in process.cmdline()
+        except (OSError, ValueError, psutil.Error):  # ValueError: an empty file, of a full disk
+            return None
+        return process if is_ours and is_alive(process) else None
+
+    @property
+    def has_died(self) -> bool:
+        """Whether it ended otherwise than by being told to, upon which it removes the file of its process id."""
+        return self._pid_file.exists() and self.process is None
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.home / "run" / "supervisord.pid"
 
     def states(self) -> list[ServiceState]:
         """Return the states of all services, in the order of their start."""
@@ -206,15 +247,17 @@ class Supervisor:
                 info["pid"],
                 info["now"] - info["start"] if info["pid"] else 0,
                 info["spawnerr"] or ("" if info["pid"] else info["description"]),
+                info["start"],
             )
             for info in self._call("getAllProcessInfo")
         ]
 
     def start_stopped(self) -> None:
-        """Start the services that supervisord has given up."""
+        """Start the services that don't run, now rather than at the end of their pause."""
         for state in self.states():
-            if state.state in {"FATAL", "STOPPED", "EXITED"}:
-                self._call("startProcess", state.name, False)  # False: don't wait, as up() waits for all together
+            if state.state in {"BACKOFF", "FATAL", "STOPPED", "EXITED"}:
+                with suppress(ServiceFailed):  # it has just started, or can't: who waits for it sees that
+                    self._call("startProcess", state.name, False)  # False: don't wait, as up() waits for all together
 
     def stop(self, service: str) -> None:
         """Stop a service and wait until it has ended."""
@@ -225,14 +268,36 @@ class Supervisor:
         self._call("shutdown")
 
     def _call(self, method: str, *arguments: Any) -> Any:
-        from supervisor.xmlrpc import SupervisorTransport
-
-        transport = SupervisorTransport(None, None, serverurl=f"unix://{_socket(self.home)}")
+        transport = _Transport(_socket(self.home), self._timeout_s)
         with ServerProxy("http://localhost", transport=transport) as proxy:
             try:
                 return getattr(proxy.supervisor, method)(*arguments)
             except Fault as fault:
                 raise ServiceFailed(f"supervisord refused {method}{arguments}: {fault.faultString}") from fault
+
+
+class _Transport(Transport):
+    """XML-RPC by a socket's file; supervisord's own has no time limit."""
+
+    def __init__(self, file: Path, timeout_s: float) -> None:
+        super().__init__()
+        self._file, self._timeout_s = file, timeout_s
+
+    def make_connection(self, host: Any) -> HTTPConnection:
+        connection = _SocketConnection(self._file, self._timeout_s)
+        self._connection = host, connection  # for it to be closed
+        return connection
+
+
+class _SocketConnection(HTTPConnection):
+    def __init__(self, file: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._file = file
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._file))
 
 
 def tail(file: Path, lines: int = 20) -> str:

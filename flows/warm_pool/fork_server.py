@@ -192,8 +192,9 @@ def _run_child(request: ForkRequest, server: int) -> NoReturn:
         # What an interpreter does at its end; sys.exit() would go up the fork server's own stack
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
         atexit._run_exitfuncs()  # noqa: SLF001  # sends the last logs and events
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # a full disk; what's raised here would go up the fork server's stack
+                stream.flush()
         os._exit(status)
 
 
@@ -207,10 +208,11 @@ def _set_up_child(request: ForkRequest, server: int) -> None:
     os.environ.clear()
     os.environ.update(request.environment)
     os.chdir(request.directory)
-    output = os.open(request.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.close(output)
+    with suppress(OSError):  # no room for a new file: what the run prints goes where the fork server's own output goes
+        output = os.open(request.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.close(output)
 
 
 def main(descriptor: int, modules: Sequence[str]) -> int:
@@ -219,7 +221,8 @@ def main(descriptor: int, modules: Sequence[str]) -> int:
 
     for name in PLAZA_LOGGERS:  # Prefect gives them its handlers, but leaves them at WARNING
         logging.getLogger(name).setLevel(logging.INFO)
-    setproctitle.setproctitle(SERVER_TITLE)  # now: once a child has a new environment, the room for it can't be found
+    # Now: once a child has a new environment, the room for it can't be found. `plaza status` tells the two titles apart
+    setproctitle.setproctitle(f"{SERVER_TITLE} starts")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the worker's to handle
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends when the worker has gone and its children are done
     with socket.socket(fileno=descriptor) as connection:
@@ -228,6 +231,7 @@ def main(descriptor: int, modules: Sequence[str]) -> int:
         except Exception as error:
             connection.sendall(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode() + b"\n")
             raise
+        setproctitle.setproctitle(SERVER_TITLE)
         ForkServer(connection).serve()
     return 0
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from blocks.errors import PassingFault, PlazaError, causes_of
+from blocks.full_disks import FULL_ERRNOS, is_full
 from blocks.retrying import Pauses
 
 PASSING_FAULTS: tuple[type[Exception], ...] = (PassingFault, ConnectionError, TimeoutError)
 
 # A file system or network that is busy, slow, full or gone for a moment; a file that isn't there is none of these
-PASSING_ERRNOS = frozenset(
+PASSING_ERRNOS = FULL_ERRNOS | frozenset(
     {
         errno.EAGAIN,
         errno.EBUSY,
-        errno.EDQUOT,
         errno.EHOSTUNREACH,
         errno.EINTR,
         errno.EIO,
@@ -29,7 +29,6 @@ PASSING_ERRNOS = frozenset(
         errno.ENOBUFS,
         errno.ENOLCK,
         errno.ENOMEM,
-        errno.ENOSPC,
         errno.EREMOTEIO,
         errno.ESTALE,
         errno.ETIMEDOUT,
@@ -39,6 +38,9 @@ PASSING_ERRNOS = frozenset(
 # What HDF5 and other native code make of a fault of the system: its words, in an error without its number
 _PASSING_WORDS = re.compile("|".join(re.escape(os.strerror(number)) for number in PASSING_ERRNOS), re.IGNORECASE)
 _ERRORS_OF_NATIVE_CODE = (OSError, RuntimeError, LookupError, ValueError)
+
+_TRIES_ON_A_FULL_DISK: Final = 60
+"""Within some 50 minutes: until somebody has made room. Each message would be a dead letter else, kept on that disk."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,11 @@ class Retries:
     def pauses(self) -> Pauses:
         """The waits between tries."""
         return Pauses(self.first_pause_s, self.longest_pause_s)
+
+    def goes_on(self, error: BaseException, failures: int) -> bool:
+        """Tell whether a message is tried once more after so many failures."""
+        tries = max(self.tries, _TRIES_ON_A_FULL_DISK) if is_full(error) else self.tries
+        return failures < tries and self.may_pass(error)
 
     def may_pass(self, error: BaseException) -> bool:
         """Tell whether the same message may succeed later: as the error says, or what it comes from.

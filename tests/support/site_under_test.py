@@ -36,11 +36,13 @@ class SiteUnderTest:
     diaries: Path
     _deployments: dict[str, str] = field(default_factory=dict)
 
-    def api(self, path: str, body: Any = None) -> Any:
+    def api(self, path: str, body: Any = None, method: str | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json", "Authorization": authorization(self.site.secret)}
-        with urllib.request.urlopen(urllib.request.Request(f"{self.site.api_url}/{path}", data, headers)) as response:
-            return json.load(response)
+        request = urllib.request.Request(f"{self.site.api_url}/{path}", data, headers, method=method)
+        with urllib.request.urlopen(request) as response:
+            content = response.read()
+            return json.loads(content) if content else None
 
     def start(self, deployment: str, **parameters: Any) -> str:
         """Start a run and return its id."""

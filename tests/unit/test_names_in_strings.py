@@ -30,7 +30,7 @@ TEXTS = [
     CHECKOUT / "plaza",
     CHECKOUT / "pyproject.toml",
     CHECKOUT / "README.md",
-    *(CHECKOUT / "deployments").glob("*"),
+    *(file for file in (CHECKOUT / "deployments").rglob("*") if file.is_file()),
     *(CHECKOUT / "docs").rglob("*.md"),
 ]
 

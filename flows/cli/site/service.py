@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -15,14 +17,12 @@ import typer
 
 from blocks.settings import get_settings
 
-SERVER_PATIENCE_S = 60.0  # it's back in some 10 s; several times that where the machine is busy
-
 if TYPE_CHECKING:
     from flows.site.health import SiteStatus
     from flows.site.running_site import RunningSite
 
-
 DRAIN_S: Final = 3600.0
+SERVER_PATIENCE_S: Final = 60.0  # it's back in some 10 s; several times that where the machine is busy
 
 
 def up(
@@ -32,8 +32,13 @@ def up(
     resume: Annotated[
         bool, typer.Option(help="Take up the runs that were interrupted, as `plaza resume --interrupted` does.")
     ] = True,
+    foreground: Annotated[
+        bool,
+        typer.Option("--foreground", help="Stay while the site runs; exit status 1 if its supervisor is killed."),
+    ] = False,
 ) -> None:
     """Start Prefect's server, its database, the analysis cluster and the worker, and apply the deployments."""
+    from flows.site import foreground as in_foreground
     from flows.site import services
 
     logging.getLogger("flows").setLevel(logging.INFO)
@@ -50,6 +55,8 @@ def up(
             output, _ = checking.communicate()
         if checking.returncode:
             typer.echo(output.strip(), err=True)
+    if foreground:
+        in_foreground.stay()
 
 
 def _print_link(site: RunningSite) -> None:
@@ -151,17 +158,39 @@ def _drain(seconds: float) -> None:
         typer.echo(f"{runs} didn't end in time: the next `plaza up` takes up what is left to do", err=True)
 
 
-def status() -> None:
-    """Show what runs. Exit status 1 unless everything does."""
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as one JSON object, for monitoring.")] = False,
+) -> None:
+    """Show what runs, and what keeps runs from starting. Exit status 0 only if a run would start now."""
     from rich.console import Console
 
     from flows.site import health
 
     found = health.status()
-    Console().print(_table(found) if found.site else "Nothing runs here: start it with `plaza up`.")
-    if found.site:
-        _print_link(found.site)
+    if as_json:
+        typer.echo(json.dumps(_document(found), default=str))
+    else:
+        if found.services:
+            Console().print(_table(found))
+        if found.site:
+            _print_link(found.site)
+        for problem in found.problems:
+            typer.echo(f"problem: {problem}")
+        for warning in found.warnings:
+            typer.echo(f"warning: {warning}")
     raise typer.Exit(0 if found.is_healthy else 1)
+
+
+def _document(found: SiteStatus) -> dict[str, object]:
+    return {
+        "healthy": found.is_healthy,
+        "problems": found.problems,
+        "warnings": found.warnings,
+        "site": found.site and asdict(found.site),
+        "services": [asdict(service) for service in found.services],
+        "worker_heartbeat_age_s": found.facts.api.heartbeat_age_s,
+        "disks": [asdict(disk) for disk in found.facts.disks],
+    }
 
 
 def _table(found: SiteStatus) -> object:
@@ -173,7 +202,9 @@ def _table(found: SiteStatus) -> object:
         uptime = str(timedelta(seconds=service.uptime_s)) if service.pid else ""
         where = addresses.get(service.name, "") or service.note
         table.add_row(service.name, service.state, str(service.pid or ""), uptime, where)
-    table.add_row("Prefect's worker", found.worker or "unknown", "", "", "work pool plaza")
+    age = found.facts.api.heartbeat_age_s
+    heard = "unknown" if age is None else f"heard of {age:.0f} s ago"
+    table.add_row("Prefect's worker", heard, "", "", "work pool plaza")
     return table
 
 

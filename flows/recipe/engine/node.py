@@ -195,7 +195,7 @@ class NodeRun:
         if self._held.pop(message.number, None) is None:
             return  # done, or refused already
         failures, retries = self._failures[message.number] + 1, self.step.retries
-        is_tried_again = failures < retries.tries and retries.may_pass(error)
+        is_tried_again = retries.goes_on(error, failures)
         is_of_all |= isinstance(error, NodeRefused)
         if is_of_all and self._stands_for_all is not None and not is_tried_again:
             self._others.append(message.number)

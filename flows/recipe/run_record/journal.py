@@ -64,17 +64,8 @@ class Journal:
 
     def flush(self) -> None:
         """Write what was added. If that can't be, it's kept in memory and tried again next time: the work goes on."""
-        if self._lines:
-            self._waiting += b"\n".join([*self._lines, b""])
-            self._lines.clear()
-        if self._waiting:
-            self._write()
-
-    def _write(self) -> None:
-        """Write what waits; what can't be written waits on."""
         try:
-            while self._waiting:
-                del self._waiting[: os.write(self._file, self._waiting)]
+            self.write_out()
         except OSError as error:
             if not self._is_failing:
                 logger.error(
@@ -85,6 +76,20 @@ class Journal:
             if self._is_failing:
                 logger.info("%s is written again", self._path)
             self._is_failing = False
+
+    def write_out(self) -> None:
+        """Write what was added, before the run says that it has ended.
+
+        Raises
+        ------
+        OSError
+            It can't be written, and is kept in memory.
+        """
+        if self._lines:
+            self._waiting += b"\n".join([*self._lines, b""])
+            self._lines.clear()
+        while self._waiting:
+            del self._waiting[: os.write(self._file, self._waiting)]
 
     def close(self) -> None:
         """Write what is left and let others have the run."""

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -17,8 +17,9 @@ import pytest
 from blocks.settings import Settings
 from flows.site import health, services
 from flows.site.ports import PortTaken
+from flows.site.processes import site_processes
 from flows.site.running_site import read_running_site
-from flows.site.supervision import ServiceFailed
+from flows.site.supervision import ServiceFailed, Supervisor
 from tasks.processes.ties import is_alive
 from tests.support.site_under_test import RUNTIME_SITE, SiteUnderTest, wait_for
 
@@ -44,7 +45,7 @@ def settings(tmp_path):
 
 def _processes(settings):
     """Everything of the site, PostgreSQL's processes included."""
-    return services._site_processes(settings.home.resolve())
+    return site_processes(settings.home.resolve())
 
 
 def _demo(settings):
@@ -75,7 +76,10 @@ def test_everything_ends_when_the_supervisor_is_killed(settings):
         demo.stdout.readline()
         processes = _processes(settings)
         psutil.Process(int((settings.home / "run" / "supervisord.pid").read_text())).kill()
-        wait_for(lambda: not any(is_alive(process) for process in processes), "all processes gone")
+        assert any("the supervisor was killed" in problem for problem in health.status(settings).problems)
+        wait_for(lambda: not any(is_alive(process) for process in processes), "all processes gone", timeout=20)
+        [problem] = health.status(settings).problems
+        assert "nothing of the site remains; `plaza up`" in problem
         demo.stdin.close()
 
 
@@ -96,10 +100,90 @@ def test_killed_services_come_back(runtime_site):
     os.kill(before["database"], signal.SIGKILL)
     os.kill(before["server"], signal.SIGKILL)
     wait_for(lambda: not set(before.items()) & (set(pids().items()) - {("worker", before["worker"])}), "new processes")
-    wait_for(lambda: health.status(runtime_site.settings).is_healthy, "a healthy site")
+    wait_for_health(runtime_site.settings)
     run, *_ = runtime_site.linger("after-restart")
     runtime_site.api(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
     runtime_site.wait_for_state(run, "Cancelled")  # the worker hears cancellations again
+
+
+def test_a_part_that_hangs_or_is_gone_is_said_until_it_works_again(runtime_site):
+    def fork_server():
+        return next(each for each in health.status(settings).facts.processes if each.is_ready_fork_server).pid
+
+    settings = runtime_site.settings
+    wait_for_health(settings)
+    worker = next(each.pid for each in health.status(settings).services if each.name == "worker")
+    os.kill(worker, signal.SIGSTOP)
+    wait_for_problem(settings, f"process {worker} (worker) is stopped")
+    os.kill(worker, signal.SIGCONT)
+    wait_for_health(settings)
+    os.kill(fork_server(), signal.SIGKILL)
+    wait_for_problem(settings, "no fork server ready")
+    wait_for_health(settings)
+    runtime_site.api("work_pools/plaza", {"is_paused": True}, method="PATCH")
+    wait_for_problem(settings, "`plaza prefect work-pool resume plaza`")
+    runtime_site.api("work_pools/plaza", {"is_paused": False}, method="PATCH")
+    wait_for_health(settings)
+
+
+def test_a_site_whose_addresses_are_spoilt_says_so(runtime_site):
+    file = runtime_site.settings.home / "site.json"
+    content = file.read_bytes()
+    try:
+        for spoilt in (b"", content[:20]):
+            file.write_bytes(spoilt)
+            [problem] = health.status(runtime_site.settings, expected=()).problems
+            assert "`plaza up` writes it anew" in problem
+    finally:
+        file.write_bytes(content)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_is_survived_and_all_goes_on_when_there_is_room(settings, tmp_path):
+    """Services that end meanwhile are started again and again; the supervisor, which logs that, lives on."""
+    settings.home.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150m", "tmpfs", settings.home], check=True)
+    with ExitStack() as stack:
+        stack.callback(subprocess.run, ["umount", "--lazy", settings.home], check=True)
+        stack.callback(services.down, settings)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", str(RUNTIME_SITE), prepend=os.pathsep)
+            site = SiteUnderTest(
+                settings, services.up(settings, deployments=RUNTIME_SITE, modules=["runtime_flows"]), tmp_path
+            )
+        supervisor = Supervisor(settings.home.resolve()).process
+        filler = settings.home / "filler"
+        fill(filler)
+        for name in ("server", "database"):
+            os.kill(pids(settings)[name], signal.SIGKILL)
+        wait_for(lambda: {state.state for state in health.status(settings).services} & {"BACKOFF", "STARTING"}, "tries")
+        assert wait_for_problem(settings, "FULL. Make room").startswith("disk of the home")
+        filler.unlink()
+        wait_for_health(settings)
+        assert supervisor.is_running()
+        site.linger("after-the-full-disk")
+
+
+def fill(file):
+    """Take all the room that's left on a disk."""
+    with suppress(OSError), file.open("wb", buffering=0) as stream:
+        while stream.write(bytes(4096)):
+            pass
+
+
+def pids(settings):
+    return {state.name: state.pid for state in health.status(settings).services}
+
+
+def wait_for_health(settings):
+    wait_for(lambda: not health.status(settings, expected=("linger/trial",)).problems, "a healthy site", pause=0.2)
+
+
+def wait_for_problem(settings, said):
+    """Wait until the status says something, and return the line."""
+    return wait_for(
+        lambda: next((line for line in health.status(settings, expected=()).problems if said in line), ""), said
+    )
 
 
 def test_up_twice_changes_nothing(runtime_site):

@@ -126,7 +126,7 @@ def test_sockets_are_in_the_home_when_their_names_fit(tmp_path):
 
 
 def test_sockets_of_a_long_home_are_in_the_temporary_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     home = tmp_path / ("long" * 25)
     folder = socket_folder(home)
     assert folder.parent == tmp_path
@@ -134,7 +134,7 @@ def test_sockets_of_a_long_home_are_in_the_temporary_folder(tmp_path, monkeypatc
 
 
 def test_folder_of_another_user_is_not_trusted(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     home = tmp_path / ("long" * 25)
     folder = socket_folder(home)
     folder.rmdir()

@@ -104,3 +104,16 @@ def test_messages_that_failed_together_are_tried_again_one_by_one(monkeypatch):
     pauses = sorted(USUAL_RETRIES.pause_s(1) for _ in range(100))
     assert len(set(pauses)) == 100
     assert max(after - before for before, after in pairwise(pauses)) < 0.05
+
+
+def test_a_full_disk_is_waited_for_longer_than_other_faults():
+    full, stale = OSError(errno.ENOSPC, "disk full"), OSError(errno.ESTALE, "stale file handle")
+    assert not USUAL_RETRIES.goes_on(stale, USUAL_RETRIES.tries)
+    assert USUAL_RETRIES.goes_on(full, USUAL_RETRIES.tries)
+    waited_s = sum(min(2.0**failures, USUAL_RETRIES.longest_pause_s) for failures in range(60))
+    assert waited_s > 1800
+    assert not USUAL_RETRIES.goes_on(full, 60)
+
+
+def test_a_folder_that_is_read_only_is_not_waited_for():
+    assert not USUAL_RETRIES.goes_on(OSError(errno.EROFS, "read-only file system"), 1)

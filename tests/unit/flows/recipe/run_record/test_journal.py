@@ -112,6 +112,23 @@ def test_a_disk_that_stays_full_costs_the_end_of_the_journal_and_no_more(path, m
     assert list(read_journal(path)) == [entry(1), entry(3)]
 
 
+def test_who_must_know_that_all_is_written_hears_that_it_is_not(path, monkeypatch):
+    """A run waits for that before it ends: what its journal lacks would be lost with its process."""
+    write = os.write
+    with Journal(path) as journal:
+
+        def full(*_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "write", full)
+        journal.record(entry(1))
+        with pytest.raises(OSError, match="No space left"):
+            journal.write_out()
+        monkeypatch.setattr(os, "write", write)
+        journal.write_out()
+        assert list(read_journal(path)) == [entry(1)]
+
+
 async def test_a_run_goes_on_while_the_disk_is_full(path, monkeypatch):
     engine, disk = Engine(), FullDisk(monkeypatch)
 
