@@ -91,17 +91,22 @@ async def _work(worker: WarmWorker) -> None:
     from flows.warm_pool.scheduled_runs import watch_scheduled_runs
 
     await asyncio.gather(worker.forker.start(), wait_for_work_pool())
-    watching = asyncio.create_task(watch_scheduled_runs(worker.get_and_submit_flow_runs))
+    watching = asyncio.create_task(watch_scheduled_runs(worker.turns.announce))
+    taking = asyncio.create_task(worker.turns.keep_looking(worker.get_and_submit_flow_runs))
     try:
         await worker.start()
     finally:
         watching.cancel()
+        taking.cancel()
 
 
 def main(modules: Sequence[str]) -> None:
     """Serve; runs are announced, so asking for them is only for announcements that were lost."""
     # s. Asking every 0.2 s took 15 to 21 % of a core on the server, announcements and this take 5 %
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "2")
+    # Its own requests and the runs', which inherit this: a server that is stopping, or short of connections to its
+    # database, says 500. They are tried again for a minute, as those that it doesn't answer are
+    os.environ.setdefault("PREFECT_CLIENT_RETRY_EXTRA_CODES", "500")
     asyncio.run(serve(modules))
 
 

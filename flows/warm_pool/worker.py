@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import anyio
 import anyio.abc
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.flows import load_flow_from_flow_run
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 from pydantic import Field
 
 from blocks.settings import get_settings
-from flows.warm_pool._prefect_private import RunSupervision, process_handle
+from flows.warm_pool._prefect_private import RunSupervision, SelectsRuns, process_handle
+from flows.warm_pool.beamlines import site_beamlines
+from flows.warm_pool.capacity import site_limits
 from flows.warm_pool.forker import FLOW_MODULES, Forker
+from flows.warm_pool.places import RunsUnderWay
+from flows.warm_pool.turns import Turns
 
 
 class WarmJobConfiguration(BaseJobConfiguration):
@@ -45,9 +52,12 @@ class WarmWorkerResult(BaseWorkerResult):
 class ForkStarter:
     """Start one run's process: Prefect's `ProcessStarter`."""
 
-    def __init__(self, forker: Forker, supervision: RunSupervision, configuration: WarmJobConfiguration) -> None:
+    def __init__(
+        self, forker: Forker, supervision: RunSupervision, turns: Turns, configuration: WarmJobConfiguration
+    ) -> None:
         self._forker = forker
         self._supervision = supervision
+        self._turns = turns
         self._configuration = configuration
 
     async def start(
@@ -60,11 +70,12 @@ class ForkStarter:
         child = await self._forker.fork(
             environment, self._configuration.working_dir, f"plaza: {flow_name} / {flow_run.name}"
         )
-        task_status.started(process_handle(child))
-        await child.wait()
+        with self._turns.running(flow_run.id, child.pid):
+            task_status.started(process_handle(child))
+            await child.wait()
 
 
-class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResult]):
+class WarmWorker(SelectsRuns, BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResult]):
     """Run each flow run in a child forked from a warm process.
 
     Parameters
@@ -89,6 +100,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         self._supervision = RunSupervision()
         self._is_ending = False
         self._looking = asyncio.Lock()  # both Prefect's poll and the events of scheduled runs look
+        self.turns = Turns(site_limits(get_settings()), RunsUnderWay(self.is_starting), site_beamlines())
 
     async def setup(self) -> None:
         """Warm up, then connect to the API."""
@@ -113,6 +125,18 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         async with self._looking:
             return [] if self._is_ending else await super().get_and_submit_flow_runs()
 
+    async def select_runs(self) -> list[WorkerFlowRunResponse]:
+        """Return the runs whose turn it is."""
+        if self.turns.is_look_due:
+            await self.turns.look(self.list_scheduled_runs)
+        return await self.turns.take(self._still_scheduled)
+
+    async def _still_scheduled(self, runs: Collection[UUID]) -> set[UUID]:
+        # A run that was cancelled could be started: Prefect takes that for a retry
+        scheduled = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+        wanted = FlowRunFilter(id=FlowRunFilterId(any_=[*runs]), state=scheduled)
+        return {run.id for run in await self.client.read_flow_runs(flow_run_filter=wanted)}
+
     async def run(
         self,
         flow_run: FlowRun,
@@ -120,7 +144,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         task_status: anyio.abc.TaskStatus[int] | None = None,
     ) -> WarmWorkerResult:
         """Run a flow run to its end under Prefect's supervision, which reports a crash and runs the hooks."""
-        starter = ForkStarter(self.forker, self._supervision, configuration)
+        starter = ForkStarter(self.forker, self._supervision, self.turns, configuration)
         # Not proposed as submitted: Prefect's base class has set the run to Pending already
         executor = self._supervision.create_executor(
             flow_run, starter, resolve_flow=load_flow_from_flow_run, propose_submitting=False
