@@ -30,7 +30,7 @@ from tasks.simulation.plan import CollectionPlan
 from tasks.simulation.visit import Visit
 from tests.benchmarks.bench_site import bench_site, load, now
 
-FLOODING, OTHER = "i03", "i04"
+FLOODING, OTHER, ALONE = "i03", "i04", "i24"
 _FAULTS = re.compile(r"QueuePool|TimeoutError|TooManyConnections|Traceback", re.IGNORECASE)
 
 
@@ -57,7 +57,10 @@ def main() -> None:
 
 
 def _collections(settings: Settings, arguments: argparse.Namespace) -> list[int]:
-    """Write the rows of all data collections, the other beamline's in the middle, and return their dcids."""
+    """Write the rows of all data collections, the other beamline's in the middle, and return their dcids.
+
+    The last one is a third beamline's, whose event comes alone.
+    """
     from blocks.site_ispyb import connect
     from tasks.ispyb_access.schema.tables import create_schema
     from tasks.simulation import ispyb_rows
@@ -68,7 +71,8 @@ def _collections(settings: Settings, arguments: argparse.Namespace) -> list[int]
     create_schema(engine)
     beamlines = [FLOODING] * arguments.events
     beamlines.insert(len(beamlines) // 2, OTHER)
-    visits = {name: Visit.simulated(name, settings.home / "data") for name in (FLOODING, OTHER)}
+    beamlines.append(ALONE)
+    visits = {name: Visit.simulated(name, settings.home / "data") for name in (FLOODING, OTHER, ALONE)}
     return [ispyb_rows.begin_collection(engine, sweep, visits[name], folder)[0] for name in beamlines]
 
 
@@ -85,6 +89,11 @@ async def _flood(settings: Settings, arguments: argparse.Namespace, dcids: list[
             answer = await api.post(f"deployments/{deployment}/create_flow_run", json=body)
             return answer.status_code, answer.json().get("id", "")
 
+        *dcids, alone = dcids
+        for _ in range(2):  # the first run warms caches
+            run = await _await_end(api, (await create(alone))[1])
+            took = _seconds(run["end_time"]) - _seconds(run["created"])
+        _say(f"an event alone is decided on {took:.1f} s after its creation; load {load()}")
         begun = now()
         peak = _Peak()
         watching = asyncio.create_task(_watch(settings.home, peak))

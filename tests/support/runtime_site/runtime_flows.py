@@ -32,3 +32,13 @@ async def linger(diary: str, seconds: float = 120.0) -> None:
     print("lingering, said the flow", flush=True)  # noqa: T201
     Path(diary).write_text(str(os.getpid()))
     await asyncio.sleep(seconds)
+
+
+@flow
+async def decide(dcid: int, diary: str) -> None:
+    """Compute for a moment, as Mimas does, then note when that began and ended."""
+    begun = time.time()
+    until = time.process_time() + 0.2
+    while time.process_time() < until:
+        hash(dcid)
+    Path(diary).write_text(f"{begun} {time.time()}")
