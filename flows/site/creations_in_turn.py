@@ -15,8 +15,8 @@ from typing import Any, Final
 AT_ONCE: Final = 2  # one that computes and one that waits for the database
 
 _CREATION: Final = re.compile(r"/deployments/[^/]+/create_flow_run/?$")
-_OF_THE_SITE: Final = frozenset({b"x-prefect-worker-id", b"x-prefect-flow-run-id"})
-"""Headers of requests that the worker and the runs make, which don't wait: Mimas launches recipes by the same path."""
+_OF_A_WORKER: Final = b"x-prefect-worker-id"
+"""Header of requests that a worker and its runs make, which don't wait: Mimas launches recipes by the same path."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -61,7 +61,7 @@ class CreationsInTurn:
 def _is_creation_from_outside(scope: Message) -> bool:
     if scope["type"] != "http" or scope["method"] != "POST" or _CREATION.search(scope["path"]) is None:
         return False
-    return _OF_THE_SITE.isdisjoint(name.lower() for name, _ in scope["headers"])
+    return all(name.lower() != _OF_A_WORKER for name, _ in scope["headers"])
 
 
 async def _receive_all(receive: Receive) -> list[Message]:

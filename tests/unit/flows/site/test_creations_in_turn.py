@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from prefect.client.attribution import get_attribution_headers
 
-from flows.site.creations_in_turn import CreationsInTurn
+from flows.site.creations_in_turn import _OF_A_WORKER, CreationsInTurn
 
 CREATION = "/api/deployments/1/create_flow_run"
 
@@ -50,7 +51,7 @@ async def let_all_go_on():
     [
         ({}, 2),
         ({"path": CREATION + "/"}, 2),
-        ({"headers": [(b"x-prefect-flow-run-id", b"1")]}, 5),
+        ({"headers": [(b"x-prefect-flow-id", b"1")]}, 2),  # a flow in somebody's own process
         ({"headers": [(b"X-Prefect-Worker-Id", b"1")]}, 5),
         ({"method": "GET"}, 5),
         ({"path": "/api/flow_runs/filter"}, 5),
@@ -65,6 +66,11 @@ async def test_who_waits_for_a_turn(kind, most):
     prefect.go_on.set()
     await asyncio.gather(*requests)
     assert (prefect.most, len(prefect.bodies)) == (most, 5)
+
+
+def test_prefect_says_in_a_header_whether_a_worker_or_its_run_asks(monkeypatch):
+    monkeypatch.setenv("PREFECT__WORKER_ID", "1")
+    assert _OF_A_WORKER.decode() in {name.lower() for name in get_attribution_headers()}
 
 
 async def test_the_body_arrives_whole():
