@@ -57,7 +57,7 @@ class RunsUnderWay:
 
     @contextmanager
     def running(self, run: UUID, pid: int) -> Iterator[None]:
-        """Note a run's process while the block lasts, that of an earlier worker as well."""
+        """Note a run's process while the block lasts."""
         self._processes[run] = Process(pid)
         try:
             yield

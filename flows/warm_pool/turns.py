@@ -57,12 +57,21 @@ class Turns:
         Those that are.
     beamlines
         Which beamlines they are for.
+    count_others
+        How many runs are under way beside them, such as those of an earlier worker.
     """
 
-    def __init__(self, limits: Limits, under_way: RunsUnderWay, beamlines: Beamlines) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        under_way: RunsUnderWay,
+        beamlines: Beamlines,
+        count_others: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._limits = limits
         self._under_way = under_way
         self._beamlines = beamlines
+        self._count_others = count_others
         self._waiting: dict[UUID, WorkerFlowRunResponse] = {}
         self._kinds: dict[UUID, _Kind] = {}
         self._served: dict[Line, int] = {}
@@ -85,7 +94,7 @@ class Turns:
 
     @contextmanager
     def running(self, run: UUID, pid: int) -> Iterator[None]:
-        """Have a run under way while the block lasts, that of an earlier worker as well; then another's turn comes."""
+        """Have a run under way while the block, and so its process, lasts; then another's turn comes."""
         with self._under_way.running(run, pid):
             yield
         self._wake.set()
@@ -158,6 +167,7 @@ class Turns:
     def _choose_as_known(self, busy: Iterable[tuple[UUID, bool]]) -> list[Candidate]:
         waiting = [Candidate(run, self._line(run)) for run in self._waiting]
         under_way = [UnderWay(self._line(run), is_busy) for run, is_busy in busy]
+        under_way += [UnderWay(Line("", decides=False), is_busy=False)] * self._count_others()
         return choose(waiting, under_way, self._limits, self._served)
 
     def _start(self, candidate: Candidate) -> WorkerFlowRunResponse:

@@ -99,6 +99,7 @@ async def _flood(settings: Settings, arguments: argparse.Namespace, dcids: list[
         watching = asyncio.create_task(_watch(settings.home, peak))
         creating = [asyncio.create_task(create(dcid)) for dcid in dcids]
         _, other = await creating[arguments.events // 2]
+        at_creation = _cpu_seconds(settings)
         _say(f"load {load()}; the other beamline's event was accepted after {now() - begun:.1f} s")
         decided = asyncio.create_task(_await_end(api, other))
         answers = Counter(code for code, _ in await asyncio.gather(*creating))
@@ -109,6 +110,9 @@ async def _flood(settings: Settings, arguments: argparse.Namespace, dcids: list[
             f"the other beamline's Mimas: {run['state']['name']}, created at {created - begun:.1f} s, began "
             f"{started - created:.1f} s and had decided {ended - created:.1f} s after that"
         )
+        used = _cpu_seconds(settings)
+        meanwhile = ", ".join(f"{name} {used[name] - at_creation[name]:.1f}" for name in used)
+        _say(f"CPU seconds meanwhile, of which the server has one a second at most: {meanwhile}")
         if arguments.to_the_end:
             await _await_all(api, peak)
             _say(f"everything had run after {now() - begun:.0f} s")

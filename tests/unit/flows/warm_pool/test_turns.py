@@ -26,11 +26,11 @@ def waiting(number, dcid=1, *, decides=False):
 class Site:
     """An API and a worker."""
 
-    def __init__(self, runs=32, cores=1):
+    def __init__(self, runs=32, cores=1, others=0):
         self.listed, self.cancelled, self.starting = [], set(), set()
         self.looks, self.checks, self.read = 0, [], []
         under_way = RunsUnderWay(lambda run: run in self.starting, cpu_seconds=lambda pid: 0.0)
-        self.turns = Turns(Limits.of(runs, cores), under_way, Beamlines(self.read_beamlines))
+        self.turns = Turns(Limits.of(runs, cores), under_way, Beamlines(self.read_beamlines), lambda: others)
 
     def read_beamlines(self, dcids):
         self.read.append(dcids)
@@ -90,6 +90,12 @@ async def test_another_beamlines_event_is_taken_before_those_that_came_earlier()
     await site.turns.look(site.ask)
     assert await site.take() == [6]
     assert site.read == [[1], [3]]
+
+
+async def test_runs_of_an_earlier_worker_take_places():
+    site = Site(runs=8, others=7)
+    site.listed = [waiting(1), waiting(2, decides=True)]
+    assert await site.take() == [2]
 
 
 async def test_a_turn_is_taken_without_asking_the_api_for_all_that_wait():
