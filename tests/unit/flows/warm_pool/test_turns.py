@@ -138,7 +138,7 @@ async def test_looks_that_take_long_are_seldom(clock):
         return []
 
     await turns.look(ask)
-    clock.now += 5.9
+    clock.now += 1.9
     assert not turns.is_look_due
     clock.now += 0.2
     assert turns.is_look_due
