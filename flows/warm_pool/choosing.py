@@ -44,9 +44,18 @@ class Limits:
 
     @classmethod
     def of(cls, runs: int, cores: int) -> Limits:
-        """Return the limits for so many runs, two at least, on a machine with so many cores."""
+        """Return the limits for so many runs, two at least, on a machine with so many cores.
+
+        Whoever computes also asks Prefect's server, a single process, for every second thing: a core is left to that,
+        and on large machines it's what there is too little of.
+        """
         runs = max(2, runs)
-        return cls(runs, kept_for_decisions=max(1, runs // 8), busy_decisions=cores, busy_recipes=2 * cores)
+        return cls(
+            runs,
+            kept_for_decisions=max(1, runs // 8),
+            busy_decisions=min(max(1, cores - 1), 3),
+            busy_recipes=min(2 * cores, 6),
+        )
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,19 @@ from flows.warm_pool.choosing import Candidate, Limits, Line, UnderWay, choose
 from flows.warm_pool.places import RunsUnderWay
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import WorkerFlowRunResponse
 
 DECIDES: Final = "mimas"
 """Tag of the deployments whose runs decide, which deployments/prefect.yaml gives them."""
 
+DECISION_QUEUE: Final = "mimas"
+"""Their queue, which deployments/work_pools.yaml has."""
+
 LOOK_SHARE: Final = 0.5
-"""What looking may take of the time: where 600 runs wait, it takes the API's server some 0.3 s of computing."""
+"""What looking for runs that decide may take of the time."""
+
+WHOLE_LOOK_SHARE: Final = 0.2
+"""What looking for all runs may: where a thousand wait, it takes the API's server half a second of computing."""
 
 UNASKED_S: Final = 1.5
 """After so long a look is due although nothing has been announced."""
@@ -77,19 +82,23 @@ class Turns:
         self._served: dict[Line, int] = {}
         self._turns = count(1)
         self._is_fresh = False
-        self._has_news = True
+        self._has_news = self._owes_whole_look = True
         self._wake = asyncio.Event()
-        self._looked_at = self._look_from = float("-inf")
+        self._looked_at = self._look_from = self._whole_look_from = float("-inf")
 
     @property
     def is_look_due(self) -> bool:
         """Whether the API is to be asked for runs, rather than a turn taken with those that are known."""
+        return (self._has_news and time.monotonic() >= self._look_from) or self._is_whole_look_due
+
+    @property
+    def _is_whole_look_due(self) -> bool:
         now = time.monotonic()
-        return now >= self._look_from and (self._has_news or now - self._looked_at >= UNASKED_S)
+        return now >= self._whole_look_from and (self._owes_whole_look or now - self._looked_at >= UNASKED_S)
 
     async def announce(self) -> None:
         """Have a look made soon: a run has been scheduled."""
-        self._has_news = True
+        self._has_news = self._owes_whole_look = True
         self._wake.set()
 
     @contextmanager
@@ -99,19 +108,37 @@ class Turns:
             yield
         self._wake.set()
 
-    async def look(self, ask: Callable[[], Awaitable[Sequence[WorkerFlowRunResponse]]]) -> None:
-        """Learn from the API which runs wait."""
-        begun = time.monotonic()
+    async def look(
+        self,
+        ask: Callable[[], Awaitable[Sequence[WorkerFlowRunResponse]]],
+        ask_for_decisions: Callable[[], Awaitable[Sequence[WorkerFlowRunResponse] | None]],
+    ) -> None:
+        """Learn from the API which runs wait.
+
+        Parameters
+        ----------
+        ask
+            Returns all of them.
+        ask_for_decisions
+            Returns those that decide, which is soon done while a thousand recipe runs wait; None: that can't be said.
+        """
+        begun, is_whole = time.monotonic(), self._is_whole_look_due
         self._has_news = False  # before it's asked: what comes meanwhile is news again
+        self._owes_whole_look = self._owes_whole_look and not is_whole
         try:
-            found = await ask()
+            found = await (ask() if is_whole else ask_for_decisions())
         except BaseException:
-            self._has_news = True
+            self._has_news = self._owes_whole_look = True
             raise
-        self._looked_at = time.monotonic()
-        self._look_from = self._looked_at + (self._looked_at - begun) * (1 / LOOK_SHARE - 1)
-        self._waiting = {each.flow_run.id: each for each in found}
-        self._is_fresh = True
+        now = time.monotonic()
+        self._look_from = now + (now - begun) * (1 / LOOK_SHARE - 1)
+        recipe_runs = {} if is_whole else {run: each for run, each in self._waiting.items() if not _decides(each)}
+        if found is not None:
+            self._waiting = {each.flow_run.id: each for each in found} | recipe_runs
+            self._is_fresh = is_whole
+        if is_whole:
+            self._looked_at = now
+            self._whole_look_from = now + (now - begun) * (1 / WHOLE_LOOK_SHARE - 1)
 
     async def take(
         self, still_scheduled: Callable[[Collection[UUID]], Awaitable[set[UUID]]]
@@ -141,7 +168,7 @@ class Turns:
             self._wake.clear()
             if self._has_news:
                 await asyncio.sleep(min(max(0.0, self._look_from - time.monotonic()), TICK_S))
-            elif not self._waiting:
+            elif not self._waiting and not self.is_look_due:
                 continue
             try:
                 await take_runs()
@@ -157,7 +184,7 @@ class Turns:
         for run in busy.keys() & self._waiting.keys():
             del self._waiting[run]
         for waiting in self._waiting.values():
-            self._kinds[waiting.flow_run.id] = _kind_of(waiting.flow_run)
+            self._kinds[waiting.flow_run.id] = _kind_of(waiting)
         chosen = self._choose_as_known(busy.items())
         if len(chosen) < len(self._waiting):
             await self._beamlines.look_up(kind.dcid for kind in self._kinds.values())
@@ -183,5 +210,9 @@ class Turns:
         return Line(self._beamlines.of(kind.dcid), kind.decides)
 
 
-def _kind_of(flow_run: FlowRun) -> _Kind:
-    return _Kind(dcid_of(flow_run.parameters), DECIDES in flow_run.tags)
+def _kind_of(waiting: WorkerFlowRunResponse) -> _Kind:
+    return _Kind(dcid_of(waiting.flow_run.parameters), _decides(waiting))
+
+
+def _decides(waiting: WorkerFlowRunResponse) -> bool:
+    return DECIDES in waiting.flow_run.tags

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,7 @@ import anyio.abc
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.exceptions import ObjectNotFound
 from prefect.flows import load_flow_from_flow_run
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 from pydantic import Field
@@ -28,7 +30,7 @@ from flows.warm_pool.beamlines import site_beamlines
 from flows.warm_pool.capacity import site_limits
 from flows.warm_pool.forker import FLOW_MODULES, Forker
 from flows.warm_pool.places import RunsUnderWay
-from flows.warm_pool.turns import Turns
+from flows.warm_pool.turns import DECISION_QUEUE, Turns
 
 
 class WarmJobConfiguration(BaseJobConfiguration):
@@ -128,8 +130,19 @@ class WarmWorker(SelectsRuns, BaseWorker[WarmJobConfiguration, WarmVariables, Wa
     async def select_runs(self) -> list[WorkerFlowRunResponse]:
         """Return the runs whose turn it is."""
         if self.turns.is_look_due:
-            await self.turns.look(self.list_scheduled_runs)
+            await self.turns.look(self.list_scheduled_runs, self._list_decisions)
         return await self.turns.take(self._still_scheduled)
+
+    async def _list_decisions(self) -> list[WorkerFlowRunResponse] | None:
+        # With a limit of the pool, what is listed for one queue says nothing of what else may start
+        if self.work_pool.concurrency_limit is not None:
+            return None
+        try:
+            return await self.client.get_scheduled_flow_runs_for_work_pool(
+                self._work_pool_name, [DECISION_QUEUE], scheduled_before=datetime.now(UTC)
+            )
+        except ObjectNotFound:  # a pool without that queue
+            return None
 
     async def _still_scheduled(self, runs: Collection[UUID]) -> set[UUID]:
         # A run that was cancelled could be started: Prefect takes that for a retry

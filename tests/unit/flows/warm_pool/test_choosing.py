@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flows.warm_pool.choosing import Candidate, Limits, Line, UnderWay, choose
 
-LIMITS = Limits.of(runs=32, cores=2)
+LIMITS = Limits(runs=32, kept_for_decisions=4, busy_decisions=2, busy_recipes=4)
 
 
 def line(text: str) -> Line:
@@ -39,11 +39,11 @@ def chosen(candidates, running=(), limits=LIMITS, served=None) -> list[str]:
     ("candidates", "running", "expected"),
     [
         pytest.param(["i03"], [], ["i03"], id="the only one"),
-        pytest.param(["i03"] * 6, [], ["i03"] * 4, id="recipes that begin take two processes a core at most"),
+        pytest.param(["i03"] * 6, [], ["i03"] * 4, id="no more recipe runs begin at once"),
         pytest.param(["i03"] * 6, ["i24 z"] * 9, ["i03"] * 4, id="those that wait for images take no core"),
-        pytest.param(["i03!"] * 6, [], ["i03!"] * 2, id="decisions take a core each"),
+        pytest.param(["i03!"] * 6, [], ["i03!"] * 2, id="nor decide more of Mimas's"),
         pytest.param(["i03!", "i03!", "i04!"], [], ["i03!", "i04!"], id="beamlines take turns"),
-        pytest.param(["i03!", "i04!"], ["i03!", "i03!"], ["i04!"], id="who has none begins beyond the cores"),
+        pytest.param(["i03!", "i04!"], ["i03!", "i03!"], ["i04!"], id="who has none begins beyond that"),
         pytest.param(["i04!"], ["i03! z"] * 5, ["i04!"], id="decisions that wait for the beamline take no core"),
         pytest.param(["i03", "i03!"], [], ["i03!", "i03", ], id="decisions go first"),
         pytest.param(["i03", "i03", "i03!"], ["i03!", "i03!"], ["i03"], id="one recipe begins while decisions wait"),
@@ -77,6 +77,12 @@ def test_with_whatever_limit_a_decision_and_a_recipe_find_a_place(runs):
     assert chosen(waiting("i03"), limits=limits) == ["i03"]
 
 
+@pytest.mark.parametrize(("cores", "decisions", "recipes"), [(1, 1, 2), (2, 1, 4), (4, 3, 6), (64, 3, 6)])
+def test_a_core_is_left_to_the_server_which_is_a_single_process_on_any_machine(cores, decisions, recipes):
+    limits = Limits.of(100, cores)
+    assert (limits.busy_decisions, limits.busy_recipes) == (decisions, recipes)
+
+
 LINES = st.sampled_from(["i03!", "i03", "i04!", "i04", "i24!", "i24", "!", ""])
 RUNNING = st.lists(st.tuples(LINES, st.booleans()).map(lambda each: UnderWay(line(each[0]), each[1])), max_size=40)
 
@@ -93,7 +99,7 @@ def test_limits_hold_and_nobody_is_chosen_twice(texts, running, runs, cores):
             held = [run for run in running if not run.line.decides]
             assert len(held) + len(recipes) <= runs - limits.kept_for_decisions
     busy = sum(run.is_busy for run in running if run.line.decides)
-    assert sum(each.line.decides for each in found) <= max(0, 2 * cores + 2 - busy)
+    assert sum(each.line.decides for each in found) <= max(0, 2 * limits.busy_decisions + 2 - busy)
 
 
 @given(st.lists(LINES, min_size=1, max_size=80), st.integers(2, 12), st.integers(1, 2), st.randoms())

@@ -28,7 +28,7 @@ class Site:
 
     def __init__(self, runs=32, cores=1, others=0):
         self.listed, self.cancelled, self.starting = [], set(), set()
-        self.looks, self.checks, self.read = 0, [], []
+        self.looks, self.short_looks, self.checks, self.read = 0, 0, [], []
         under_way = RunsUnderWay(lambda run: run in self.starting, cpu_seconds=lambda pid: 0.0)
         self.turns = Turns(Limits.of(runs, cores), under_way, Beamlines(self.read_beamlines), lambda: others)
 
@@ -40,6 +40,10 @@ class Site:
         self.looks += 1
         return list(self.listed)
 
+    async def ask_for_decisions(self):
+        self.short_looks += 1
+        return [each for each in self.listed if "mimas" in each.flow_run.tags]
+
     async def still_scheduled(self, runs):
         self.checks.append([run.int for run in runs])
         return set(runs) - self.cancelled
@@ -47,7 +51,7 @@ class Site:
     async def take(self):
         """Do what the worker does, and return the numbers of the runs that it starts."""
         if self.turns.is_look_due:
-            await self.turns.look(self.ask)
+            await self.turns.look(self.ask, self.ask_for_decisions)
         taken = [each.flow_run.id for each in await self.turns.take(self.still_scheduled)]
         self.starting |= set(taken)
         self.listed = [each for each in self.listed if each.flow_run.id not in taken]
@@ -78,7 +82,7 @@ async def test_a_run_that_is_listed_again_while_it_is_being_started_is_not_taken
     site.listed = [waiting(1)]
     await site.take()
     site.listed = [waiting(1)]
-    await site.turns.look(site.ask)
+    await site.turns.look(site.ask, site.ask_for_decisions)
     assert await site.take() == []
 
 
@@ -87,7 +91,7 @@ async def test_another_beamlines_event_is_taken_before_those_that_came_earlier()
     site.listed = [waiting(number, decides=True) for number in range(1, 6)]
     assert await site.take() == [1]  # one core
     site.listed.append(waiting(6, dcid=3, decides=True))
-    await site.turns.look(site.ask)
+    await site.turns.look(site.ask, site.ask_for_decisions)
     assert await site.take() == [6]
     assert site.read == [[1], [3]]
 
@@ -120,28 +124,60 @@ async def test_a_run_that_was_cancelled_while_it_waited_does_not_start():
 async def test_the_api_is_asked_when_a_run_is_announced_and_now_and_then(clock):
     turns = Site().turns
     assert turns.is_look_due
-    await turns.look(Site().ask)
+    await turns.look(Site().ask, Site().ask_for_decisions)
     assert not turns.is_look_due
     clock.now += UNASKED_S
     assert turns.is_look_due
-    await turns.look(Site().ask)
+    await turns.look(Site().ask, Site().ask_for_decisions)
     await turns.announce()
     assert turns.is_look_due
 
 
-async def test_looks_that_take_long_are_seldom(clock):
-    turns = Site().turns
+async def test_looks_that_take_long_are_seldom_and_those_for_decisions_come_before(clock):
+    site = Site()
+    kinds = []
 
     async def ask():
         clock.now += 2.0
-        await turns.announce()  # what comes while the API answers is news again
-        return []
+        await site.turns.announce()  # what comes while the API answers is news again
+        kinds.append("all")
+        return [waiting(1), waiting(2, decides=True)]
 
-    await turns.look(ask)
+    async def ask_for_decisions():
+        clock.now += 1.0
+        kinds.append("decisions")
+        return [waiting(3, decides=True)]
+
+    await site.turns.look(ask, ask_for_decisions)  # until 102
     clock.now += 1.9
-    assert not turns.is_look_due
+    assert not site.turns.is_look_due
     clock.now += 0.2
-    assert turns.is_look_due
+    assert site.turns.is_look_due
+    await site.turns.look(ask, ask_for_decisions)  # until 105.1
+    assert {each.flow_run.id.int for each in await site.turns.take(site.still_scheduled)} == {1, 3}
+    clock.now = 109.9
+    assert not site.turns.is_look_due  # nothing new, but a look for all is owed
+    clock.now = 110.1
+    assert site.turns.is_look_due
+    await site.turns.look(ask, ask_for_decisions)
+    assert kinds == ["all", "decisions", "all"]
+
+
+async def test_where_decisions_have_no_queue_of_their_own_all_that_waits_stays_known(clock):
+    site = Site()
+
+    async def ask():
+        clock.now += 1.0
+        return [waiting(1), waiting(2, decides=True)]
+
+    async def cannot_say():
+        return None
+
+    await site.turns.look(ask, cannot_say)
+    await site.turns.announce()
+    clock.now += 1.5
+    await site.turns.look(ask, cannot_say)
+    assert {each.flow_run.id.int for each in await site.turns.take(site.still_scheduled)} == {1, 2}
 
 
 async def test_news_are_kept_when_the_api_does_not_answer():
@@ -150,10 +186,10 @@ async def test_news_are_kept_when_the_api_does_not_answer():
     async def ask():
         raise ConnectionError
 
-    await turns.look(Site().ask)
+    await turns.look(Site().ask, Site().ask_for_decisions)
     await turns.announce()
     with pytest.raises(ConnectionError):
-        await turns.look(ask)
+        await turns.look(ask, ask)
     assert turns.is_look_due
 
 
