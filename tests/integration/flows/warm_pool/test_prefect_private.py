@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from importlib import import_module
+from uuid import uuid4
 
 import prefect
 import pytest
@@ -12,6 +13,7 @@ from prefect import flow, get_client
 from prefect.states import Cancelling
 
 from flows.warm_pool._prefect_private import ENGINE_MODULES, PREFECT_VERSION, RunSupervision
+from flows.warm_pool.worker import WarmWorker
 
 SIGNATURES = {
     "prefect._internal.control_listener:configure_from_env": (),
@@ -45,6 +47,7 @@ SIGNATURES = {
     ),
     "prefect.runner._process_manager:ProcessHandle.__init__": ("self", "_process", "termination_scope"),
     "prefect.runner._process_manager:create_isolated_termination_scope": ("pid",),
+    "prefect.workers.base:BaseWorker._get_scheduled_flow_runs": ("self",),
     "prefect._internal.observers:FlowRunCancellingObserver.__aenter__": ("self",),
     "prefect._internal.observers:FlowRunCancellingObserver._handle_unavailable": ("self", "error"),
 }
@@ -66,6 +69,10 @@ def test_private_name_has_the_expected_signature(reference):
 @pytest.mark.parametrize("module", ENGINE_MODULES)
 def test_module_to_preload_exists(module):
     import_module(module)
+
+
+def test_a_worker_knows_which_runs_it_is_about_to_start():
+    assert WarmWorker("a pool").is_starting(uuid4()) is False
 
 
 async def test_supervision_has_the_parts_that_we_reach_into(prefect_server):
