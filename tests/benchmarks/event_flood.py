@@ -30,7 +30,7 @@ from tasks.simulation.plan import CollectionPlan
 from tasks.simulation.visit import Visit
 from tests.benchmarks.bench_site import bench_site, load, now
 
-FLOODING, OTHER, ALONE = "i03", "i04", "i24"
+FLOODING, OTHER, ALONE, LATER = "i03", "i04", "i24", "i23"
 _FAULTS = re.compile(r"QueuePool|TimeoutError|TooManyConnections|Traceback", re.IGNORECASE)
 
 
@@ -59,7 +59,7 @@ def main() -> None:
 def _collections(settings: Settings, arguments: argparse.Namespace) -> list[int]:
     """Write the rows of all data collections, the other beamline's in the middle, and return their dcids.
 
-    The last one is a third beamline's, whose event comes alone.
+    The last two are other beamlines': one's event comes alone, the other's when all of the flood has been accepted.
     """
     from blocks.site_ispyb import connect
     from tasks.ispyb_access.schema.tables import create_schema
@@ -71,8 +71,8 @@ def _collections(settings: Settings, arguments: argparse.Namespace) -> list[int]
     create_schema(engine)
     beamlines = [FLOODING] * arguments.events
     beamlines.insert(len(beamlines) // 2, OTHER)
-    beamlines.append(ALONE)
-    visits = {name: Visit.simulated(name, settings.home / "data") for name in (FLOODING, OTHER, ALONE)}
+    beamlines += [ALONE, LATER]
+    visits = {name: Visit.simulated(name, settings.home / "data") for name in (FLOODING, OTHER, ALONE, LATER)}
     return [ispyb_rows.begin_collection(engine, sweep, visits[name], folder)[0] for name in beamlines]
 
 
@@ -89,7 +89,7 @@ async def _flood(settings: Settings, arguments: argparse.Namespace, dcids: list[
             answer = await api.post(f"deployments/{deployment}/create_flow_run", json=body)
             return answer.status_code, answer.json().get("id", "")
 
-        *dcids, alone = dcids
+        *dcids, alone, later = dcids
         for _ in range(2):  # the first run warms caches
             run = await _await_end(api, (await create(alone))[1])
             took = _seconds(run["end_time"]) - _seconds(run["created"])
@@ -110,9 +110,12 @@ async def _flood(settings: Settings, arguments: argparse.Namespace, dcids: list[
             f"the other beamline's Mimas: {run['state']['name']}, created at {created - begun:.1f} s, began "
             f"{started - created:.1f} s and had decided {ended - created:.1f} s after that"
         )
+        run = await _await_end(api, (await create(later))[1])
+        took = _seconds(run["end_time"]) - _seconds(run["created"])
+        _say(f"another beamline's, sent after all of these, was decided on {took:.1f} s after its creation")
         used = _cpu_seconds(settings)
         meanwhile = ", ".join(f"{name} {used[name] - at_creation[name]:.1f}" for name in used)
-        _say(f"CPU seconds meanwhile, of which the server has one a second at most: {meanwhile}")
+        _say(f"CPU seconds since the other's creation, of which the server has one a second at most: {meanwhile}")
         if arguments.to_the_end:
             await _await_all(api, peak)
             _say(f"everything had run after {now() - begun:.0f} s")
