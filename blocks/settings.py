@@ -53,6 +53,12 @@ class Settings(BaseSettings):
         "folder); unset: as Dask's own configuration says",
     )
     analysis_workers: int = Field(0, ge=0, description="Dask workers of the local analysis cluster; 0: one per core")
+    runs_at_once: int = Field(
+        0,
+        ge=0,
+        description="Flow runs under way at once, two at least: more wait for their turn; 0: as many as half of the "
+        "machine's memory has room for, at 80 MB each",
+    )
     # The ports are Prefect's and Dask's own defaults.
     server_port: int = Field(
         4200, ge=0, le=65535, description="Port of Prefect's server that `plaza up` starts; 0: any free one"

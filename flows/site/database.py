@@ -29,6 +29,8 @@ from tasks.processes.ties import end_with_parent, kill, wait_until_gone
 
 logger = logging.getLogger(__name__)
 
+MOST_CONNECTIONS = 100  # PostgreSQL's own default, of which it keeps 3; the server's pool takes 40
+
 
 def database_socket_folder(home: Path) -> Path:
     """Return the folder of the database's socket."""
@@ -69,7 +71,7 @@ def prepare(home: Path) -> tuple[list[str], pwd.struct_passwd]:
         "listen_addresses": "",
         "unix_socket_directories": str(sockets),
         "unix_socket_permissions": "0700",
-        "max_connections": "100",
+        "max_connections": str(MOST_CONNECTIONS),
     }
     settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
     return [str(programs / "postgres"), "-D", str(data), *settings], user

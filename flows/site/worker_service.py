@@ -102,13 +102,13 @@ async def _work(worker: WarmWorker) -> None:
 
     await asyncio.gather(worker.forker.start(), wait_for_work_pool())
     look = worker.adoption.look_soon
-    watching = asyncio.create_task(
-        watch_runs({SCHEDULED: worker.get_and_submit_flow_runs, **dict.fromkeys(ASKED_TO_STOP, look)})
-    )
+    watching = asyncio.create_task(watch_runs({SCHEDULED: worker.turns.announce, **dict.fromkeys(ASKED_TO_STOP, look)}))
+    taking = asyncio.create_task(worker.turns.keep_looking(worker.get_and_submit_flow_runs))
     try:
         await worker.start()
     finally:
         watching.cancel()
+        taking.cancel()
 
 
 def main(modules: Sequence[str]) -> None:
@@ -117,6 +117,9 @@ def main(modules: Sequence[str]) -> None:
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "2")
     # What the service itself says belongs to no run: it's in its log file, and Prefect needn't complain of that
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+    # Its own requests and the runs', which inherit this: a server that is stopping, or short of connections to its
+    # database, says 500. They are tried again for a minute, as those that it doesn't answer are
+    os.environ.setdefault("PREFECT_CLIENT_RETRY_EXTRA_CODES", "500")
     asyncio.run(serve(modules))
 
 

@@ -25,8 +25,14 @@ from prefect.runner._process_manager import ProcessHandle, create_isolated_termi
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import WorkerFlowRunResponse
+    from prefect.workers.base import BaseWorker
 
-__all__ = ["ENGINE_MODULES", "PREFECT_VERSION", "RunSupervision", "process_handle", "run_flow_run"]
+    _AnyWorker = BaseWorker[Any, Any, Any]
+else:
+    _AnyWorker = object
+
+__all__ = ["ENGINE_MODULES", "PREFECT_VERSION", "RunSupervision", "SelectsRuns", "process_handle", "run_flow_run"]
 
 PREFECT_VERSION = "3.9.1"
 
@@ -149,6 +155,25 @@ class RunSupervision(FlowRunExecutorContext):
             # the supervision runs these hooks; the flow's process must not run them again
             "PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS": "false",
         }
+
+
+class SelectsRuns(_AnyWorker):
+    """What makes a worker of Prefect's take the runs that it selects; comes before `BaseWorker` among the bases."""
+
+    async def select_runs(self) -> list[WorkerFlowRunResponse]:
+        """Return the runs that are to start now."""
+        raise NotImplementedError
+
+    async def list_scheduled_runs(self) -> list[WorkerFlowRunResponse]:
+        """Ask the API for the runs that wait, as Prefect's own worker does."""
+        return await super()._get_scheduled_flow_runs()
+
+    def is_starting(self, run: UUID) -> bool:
+        """Tell whether a run that has been selected is still about to be started."""
+        return run in self._submitting_flow_run_ids
+
+    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        return await self.select_runs()
 
 
 def process_handle(process: Any) -> ProcessHandle:

@@ -8,24 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import anyio
 import anyio.abc
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.exceptions import ObjectNotFound
 from prefect.flows import load_flow_from_flow_run
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 from pydantic import Field
 
 from blocks.settings import get_settings
-from flows.warm_pool._prefect_private import RunSupervision, process_handle
+from flows.warm_pool._prefect_private import RunSupervision, SelectsRuns, process_handle
 from flows.warm_pool.adoption import Adoption
+from flows.warm_pool.beamlines import site_beamlines
+from flows.warm_pool.capacity import site_limits
 from flows.warm_pool.forker import FLOW_MODULES, Forker
+from flows.warm_pool.places import RunsUnderWay
 from flows.warm_pool.run_processes import SERVICE_MARK, run_title
+from flows.warm_pool.turns import DECISION_QUEUE, Turns
 
 _REPORTING_S = 5.0  # that an ended run takes to be reported, while the server has its hands full
 
@@ -51,9 +59,12 @@ class WarmWorkerResult(BaseWorkerResult):
 class ForkStarter:
     """Start one run's process: Prefect's `ProcessStarter`."""
 
-    def __init__(self, forker: Forker, supervision: RunSupervision, configuration: WarmJobConfiguration) -> None:
+    def __init__(
+        self, forker: Forker, supervision: RunSupervision, turns: Turns, configuration: WarmJobConfiguration
+    ) -> None:
         self._forker = forker
         self._supervision = supervision
+        self._turns = turns
         self._configuration = configuration
 
     async def start(
@@ -65,14 +76,15 @@ class ForkStarter:
         flow_name = environment.get("PREFECT__FLOW_NAME", "flow")
         title = run_title(flow_run.id, flow_name, flow_run.name)
         child = await self._forker.fork(environment, self._configuration.working_dir, title)
-        task_status.started(process_handle(child))
-        await child.wait()
+        with self._turns.running(flow_run.id, child.pid):
+            task_status.started(process_handle(child))
+            await child.wait()
         if flow_run.id in self._supervision.stopped:
             self._supervision.stopped.discard(flow_run.id)
             child.returncode = 0
 
 
-class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResult]):
+class WarmWorker(SelectsRuns, BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResult]):
     """Run each flow run in a child forked from a warm process.
 
     Parameters
@@ -104,6 +116,12 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         self._adopts = os.environ.get(SERVICE_MARK) == str(home)
         self._is_ending = False
         self._looking = asyncio.Lock()  # both Prefect's poll and the events of scheduled runs look
+        self.turns = Turns(
+            site_limits(get_settings()),
+            RunsUnderWay(self.is_starting),
+            site_beamlines(),
+            count_others=lambda: self.adoption.adopted_count,
+        )
 
     @property
     def live_runs(self) -> int:
@@ -158,6 +176,29 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         async with self._looking:
             return [] if self._is_ending else await super().get_and_submit_flow_runs()
 
+    async def select_runs(self) -> list[WorkerFlowRunResponse]:
+        """Return the runs whose turn it is."""
+        if self.turns.is_look_due:
+            await self.turns.look(self.list_scheduled_runs, self._list_decisions)
+        return await self.turns.take(self._still_scheduled)
+
+    async def _list_decisions(self) -> list[WorkerFlowRunResponse] | None:
+        # With a limit of the pool, what is listed for one queue says nothing of what else may start
+        if self.work_pool.concurrency_limit is not None:
+            return None
+        try:
+            return await self.client.get_scheduled_flow_runs_for_work_pool(
+                self._work_pool_name, [DECISION_QUEUE], scheduled_before=datetime.now(UTC)
+            )
+        except ObjectNotFound:  # a pool without that queue
+            return None
+
+    async def _still_scheduled(self, runs: Collection[UUID]) -> set[UUID]:
+        # A run that was cancelled could be started: Prefect takes that for a retry
+        scheduled = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+        wanted = FlowRunFilter(id=FlowRunFilterId(any_=[*runs]), state=scheduled)
+        return {run.id for run in await self.client.read_flow_runs(flow_run_filter=wanted)}
+
     async def run(
         self,
         flow_run: FlowRun,
@@ -180,7 +221,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         configuration: WarmJobConfiguration,
         task_status: anyio.abc.TaskStatus[int] | None,
     ) -> WarmWorkerResult:
-        starter = ForkStarter(self.forker, self._supervision, configuration)
+        starter = ForkStarter(self.forker, self._supervision, self.turns, configuration)
         # Not proposed as submitted: Prefect's base class has set the run to Pending already
         executor = self._supervision.create_executor(
             flow_run, starter, resolve_flow=load_flow_from_flow_run, propose_submitting=False

@@ -35,7 +35,7 @@ def bench_site(**changes: Any) -> Iterator[Settings]:
     with TemporaryDirectory(prefix="plaza-bench-") as home:
         usual = {"home": Path(home), "server_port": 0, "dask_port": 0, "analysis_workers": CORES}
         settings = Settings(**usual | changes)
-        with running_site(settings):
+        with running_site(settings, timeout=300):
             use_running_site(settings)
             yield settings
 

@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,10 @@ class SiteUnderTest:
 
     def state(self, run: str) -> str:
         return str(self.api(f"flow_runs/{run}")["state"]["name"])
+
+    def created(self, run: str) -> float:
+        """Return when a run was asked for, in seconds since the epoch."""
+        return datetime.fromisoformat(self.api(f"flow_runs/{run}")["created"]).timestamp()
 
     def wait_for_state(self, run: str, state: str, timeout: float = 120) -> None:
         wait_for(lambda: self.state(run) == state, f"{run} {state}, seen {self.state(run)}", timeout)

@@ -172,8 +172,8 @@ def status(
     else:
         if found.services:
             Console().print(_table(found))
-        if found.site:
-            _print_link(found.site)
+            if found.site:
+                _print_link(found.site)
         for problem in found.problems:
             typer.echo(f"problem: {problem}")
         for warning in found.warnings:

@@ -37,3 +37,13 @@ async def linger(diary: str, seconds: float = 120.0) -> None:
 @flow(name="mimas")
 async def note_event(dcid: int, event: str) -> None:
     """Stand for Mimas: what counts is which runs of it there are, and in which order."""
+
+
+@flow
+async def decide(dcid: int, diary: str) -> None:
+    """Compute for a moment, as Mimas does, then note when that began and ended."""
+    begun = time.time()
+    until = time.process_time() + 0.2
+    while time.process_time() < until:
+        hash(dcid)
+    Path(diary).write_text(f"{begun} {time.time()}")

@@ -21,6 +21,7 @@ from flows.warm_pool._prefect_private import (
     expect_outages,
     process_handle,
 )
+from flows.warm_pool.worker import WarmWorker
 
 SIGNATURES = {
     "prefect._internal.control_listener:configure_from_env": (),
@@ -62,6 +63,7 @@ SIGNATURES = {
     "prefect.runner._process_manager:ProcessTerminationScope.graceful_kill": ("self", "pid"),
     "prefect.runner._state_proposer:StateProposer.propose_cancelled": ("self", "flow_run", "state_updates"),
     "prefect.runner._state_proposer:StateProposer.propose_crashed": ("self", "flow_run", "message"),
+    "prefect.workers.base:BaseWorker._get_scheduled_flow_runs": ("self",),
     "prefect._internal.observers:FlowRunCancellingObserver.__aenter__": ("self",),
     "prefect._internal.observers:FlowRunCancellingObserver._dispatch": ("self", "flow_run_id", "registration"),
     "prefect._internal.observers:FlowRunCancellingObserver._handle_unavailable": ("self", "error"),
@@ -84,6 +86,10 @@ def test_private_name_has_the_expected_signature(reference):
 @pytest.mark.parametrize("module", ENGINE_MODULES)
 def test_module_to_preload_exists(module):
     import_module(module)
+
+
+def test_a_worker_knows_which_runs_it_is_about_to_start():
+    assert WarmWorker("a pool").is_starting(uuid4()) is False
 
 
 async def test_supervision_has_the_parts_that_we_reach_into(prefect_server):

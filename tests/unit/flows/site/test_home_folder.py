@@ -95,7 +95,7 @@ def test_home_that_is_to_be_made_is_ours(home):
 
 
 def test_sockets_of_a_long_home_are_as_closed_as_the_home(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     home = tmp_path / ("long" * 25)
     close_home(Settings(home=home))
     folder = socket_folder(home)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -12,12 +13,13 @@ from flows.site.problems import find_problems, find_warnings
 from flows.site.processes import ProcessFacts
 from flows.site.site_facts import ApiFacts, SiteFacts
 from flows.site.supervision import ServiceState
+from flows.warm_pool.run_processes import run_title
 
 HOME = Disk("the home", Path("/plaza"), free=5000 * MIB, total=10000 * MIB)
 NAMES = ("database", "server", "worker", "analysis-cluster")
 SERVICES = tuple(ServiceState(name, "RUNNING", 100 + number, 600, "", 1) for number, name in enumerate(NAMES))
 WORKER, CLUSTER = 102, 103
-FORK_SERVER = ProcessFacts(200, WORKER, "plaza: fork server")
+FORK_SERVER = ProcessFacts(200, WORKER, SERVER_TITLE)
 DASK_WORKER = ProcessFacts(201, CLUSTER, "dask worker [tcp://127.0.0.1:3]")
 PROCESSES = (*(ProcessFacts(each.pid, 1, f"python {each.name}") for each in SERVICES), FORK_SERVER, DASK_WORKER)
 API = ApiFacts(
@@ -113,7 +115,9 @@ def test_each_problem_is_said_with_what_to_do(changes, said):
 
 
 def test_places_held_by_runs_that_work_are_no_problem():
-    runs = tuple(ProcessFacts(300 + n, 200, f"plaza: archive-cbfs / archive-cbfs · dcid {n}") for n in range(3))
+    runs = tuple(
+        ProcessFacts(300 + n, 200, run_title(uuid4(), "archive-cbfs", f"archive-cbfs · dcid {n}")) for n in range(3)
+    )
     busy = replace(HEALTHY, api=replace(API, pool_limit=3, busy=3, late=7), processes=(*PROCESSES, *runs))
     assert find_problems(busy) == ()
     assert find_warnings(busy) == ("7 runs have waited for more than 30 s",)

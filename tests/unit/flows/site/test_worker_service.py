@@ -5,8 +5,9 @@ import prefect.client.orchestration
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, Settings, temporary_settings
 
+from flows.site import worker_service
 from flows.site.worker_service import wait_for_work_pool
 
 
@@ -45,3 +46,14 @@ async def test_a_pool_that_does_not_come_ends_the_waiting(answers):
     answers(404)
     with pytest.raises(ObjectNotFound):
         await wait_for_work_pool(timeout=0.2)
+
+
+def test_the_worker_and_its_runs_try_again_what_a_busy_server_answers_with_500(monkeypatch):
+    async def serve(modules):
+        assert Settings().client.retry_extra_codes == {500}
+
+    monkeypatch.setattr(worker_service, "serve", serve)
+    for name in ("PREFECT_WORKER_QUERY_SECONDS", "PREFECT_CLIENT_RETRY_EXTRA_CODES"):
+        monkeypatch.setenv(name, "")  # so that it's as before afterwards
+        monkeypatch.delenv(name)
+    worker_service.main([])
