@@ -161,5 +161,4 @@ def opened(folder: Path) -> Iterator[int]:
 
 def _require_within(real: str, places: Sequence[str], path: Path) -> None:
     if places and not any(real == place or real.startswith(place.rstrip("/") + "/") for place in places):
-        raise LeadsAway(path, f"a link on the way leads to {real}, out of {places[0]}")
-
+        raise LeadsAway(path, f"it leads to {real}, out of {places[0]}")

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, ValidationError
 
 from blocks.errors import MessageRefused, NodeRefused
 from blocks.validation_faults import describe
+from tasks.confinement import visit_folder
 from tasks.diffraction.fan_out import IMAGE_RETRIES, FanOut
 from tasks.diffraction.requests import AnalysisParameters, PreviewRequest, holds_several_images, names_in_full
 from tasks.step import Message, NodePlan, Send, StepContext, StepParameters, stream_step
@@ -53,9 +54,10 @@ async def make_preview(
     done = 0
     recipe = parameters.model_dump(exclude_none=True)
     names = PreviewNames()
+    link_targets = tuple(map(str, context.resources.settings.visit_link_targets))
 
     def make_request(message: Message) -> PreviewRequest:
-        return names.claim(read_request(message.payload, recipe))
+        return names.claim(replace(read_request(message.payload, recipe), link_targets=link_targets))
 
     async for message, files in FanOut(context, make_request).results(inbox):
         done += 1
@@ -122,7 +124,18 @@ def read_request(payload: Any, recipe: Mapping[str, Any]) -> PreviewRequest:
     file, index = _find_image(wanted)
     own = wanted.get("output")
     output = str(own) if own else default_output(file, index)
+    if own and own != recipe.get("output"):
+        _require_same_visit(file, output)
     return PreviewRequest(file, index, output, thumbnail_of(output), by_default=not own)
+
+
+def _require_same_visit(file: str, output: str) -> None:
+    """Refuse a message that has a visit's image drawn outside of that visit; a recipe may."""
+    visit = visit_folder(Path(file))
+    if visit is not None and visit_folder(Path(output)) != visit:
+        raise MessageRefused(
+            f"expected the preview of {file} within {visit}; seen the message's output {output!r:.200}"
+        )
 
 
 def _check_command(command: Any) -> None:

@@ -173,7 +173,9 @@ def _linked_models(wanted: Wanted) -> Iterator[LinkedModel]:
             yield LinkedModel(PDBModel(code=code, filepath=None, source=row.source), row)
             continue
         if code:
-            logger.warning("PDB entry %d of ISPyB has the code %.40r: expected four letters or digits", row.pdb_id, code)
+            logger.warning(
+                "PDB entry %d of ISPyB has the code %.40r: expected four letters or digits", row.pdb_id, code
+            )
         if row.contents:
             try:
                 path = _file_of(row, wanted.visit_directory)

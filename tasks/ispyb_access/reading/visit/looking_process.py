@@ -1,4 +1,4 @@
-"""Look into a visit's folder by a process that is killed at its time limit: a file system that hangs ends nothing else."""
+"""Look into a visit's folder by a process that is killed at its time limit: a file system may hang for ever."""
 
 from __future__ import annotations
 

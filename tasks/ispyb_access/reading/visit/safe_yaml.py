@@ -90,7 +90,9 @@ class _Counts:
 
     def _count(self, size: int) -> None:
         self._sizes[-1] += size
-        _require(sum(self._sizes) <= MOST_VALUES, f"at most {MOST_VALUES} values, aliases counted as what they stand for")
+        _require(
+            sum(self._sizes) <= MOST_VALUES, f"at most {MOST_VALUES} values, aliases counted as what they stand for"
+        )
 
     def _of_alias(self, anchor: str) -> int:
         _require(anchor not in self._anchors, "no alias within what it stands for")

@@ -351,11 +351,11 @@ async def test_a_thousand_files_take_no_time(visit):
 
 @pytest.mark.parametrize(("number", "error"), [(errno.ENOSPC, PassingFault), (errno.EACCES, MessageRefused)])
 async def test_a_full_disk_may_pass_and_a_forbidden_folder_may_not(number, error, visit, tmp_path, monkeypatch):
-    def fail(path, content):
+    def fail(path, content, also):
         raise OSError(number, "no")
 
     make_images(visit, [1])
-    monkeypatch.setattr(archiver, "write_atomically", fail)
+    monkeypatch.setattr(archiver, "write_confined", fail)
     outcome = await archive(visit, end=1, dropfile=str(tmp_path / "drop.xml"))
     assert type(outcome.refused[0][1]) is error
     assert str(tmp_path) in str(outcome.refused[0][1])
