@@ -36,6 +36,17 @@ def require_regular(path: str, status: os.stat_result) -> None:
         raise NotRegular(errno.EINVAL, "is made up by the kernel, no file", path)
 
 
+def unfit_kind(path: str) -> str | None:
+    """Say what something is that is there and no file; None of a file, and of what isn't seen."""
+    try:
+        require_regular(path, os.stat(path))  # noqa: PTH116 - once an image
+    except NotRegular as error:
+        return error.strerror
+    except (OSError, ValueError):
+        return None
+    return None
+
+
 @cache
 def _kernel_devices() -> frozenset[int]:
     """Return the devices of the kernel's own file systems, whose files may block, or have no end."""

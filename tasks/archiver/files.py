@@ -10,6 +10,7 @@ from blocks.errors import MessageRefused
 from tasks.archiver.icat_drop_file import DataFile
 from tasks.file_pattern import FilePattern
 from tasks.fresh_folders import FreshFolders
+from tasks.regular_files import require_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ def file_statuses(paths: Iterable[str]) -> list[FileStatus]:
 def _file_status(path: str, folders: FreshFolders) -> FileStatus:
     try:
         stat = _stat(path, folders)
+        require_regular(path, stat)
         return FileStatus(path, DataFile(path, stat.st_size, stat.st_mtime))
     except (OSError, ValueError) as error:
         return FileStatus(path, error=error)
