@@ -32,6 +32,7 @@ from tasks.archiver.parameters import (
 from tasks.confinement import LeadsAway, write_confined
 from tasks.regular_files import NotRegular, read_regular
 from tasks.step import USUAL_RETRIES, Message, Send, StepContext, message_step
+from tasks.whole_number import whole_number
 
 NAMES_IN_LOG = 10
 
@@ -182,11 +183,10 @@ def _log_outcome(parameters: ArchiverParameters, statuses: Sequence[FileStatus],
 
 
 def _read_number(payload: Mapping[str, Any], key: str, default: int) -> int:
-    value = payload.get(key, default)
-    try:
-        return int(value)
-    except (TypeError, ValueError) as error:
-        raise MessageRefused(f"expected a number as the payload's {key!r}, seen {value!r}") from error
+    number = whole_number(payload.get(key, default))
+    if number is None:
+        raise MessageRefused(f"expected a number as the payload's {key!r}, seen {payload[key]!r:.100}")
+    return number
 
 
 def _shorten(paths: Sequence[str]) -> str:

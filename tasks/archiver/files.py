@@ -11,6 +11,9 @@ from tasks.archiver.icat_drop_file import DataFile
 from tasks.file_pattern import FilePattern
 from tasks.fresh_folders import FreshFolders
 from tasks.regular_files import require_regular
+from tasks.whole_number import LARGEST
+
+MOST_FILES = 1_000_000  # of a data collection: each is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +36,23 @@ def expand_pattern(pattern: str, start: int, end: int) -> list[str]:
     Raises
     ------
     MessageRefused
-        The pattern hasn't exactly one field for a number.
+        The pattern hasn't exactly one field for a number, or stands for more files than any collection has.
     """
+    if end - start >= MOST_FILES or max(abs(start), abs(end)) > LARGEST:
+        raise MessageRefused(
+            f"expected at most {MOST_FILES:,} files of a pattern; seen numbers from {_said(start)} to {_said(end)}"
+        )
     try:
         files = FilePattern.parse(pattern).settled()
         return [files.path(number) for number in range(start, end + 1)]
     except ValueError as error:
         raise MessageRefused(
-            f"expected a pattern with one field for the image number, such as x_%04d.cbf; seen {pattern!r}: {error}"
+            f"expected a pattern with one field for the image number, such as x_%04d.cbf; seen {pattern!r:.200}: {error}"
         ) from error
+
+
+def _said(number: int) -> str:
+    return str(number) if abs(number) <= LARGEST else "beyond 64 bits"
 
 
 def file_statuses(paths: Iterable[str]) -> list[FileStatus]:
