@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+MOST_FAULTS = 10  # that are told of: a list may have thousands
+
 Location = tuple[int | str, ...]
 
 
@@ -16,7 +18,7 @@ def dotted(location: Location) -> str:
     return ".".join(map(str, location))
 
 
-def describe(error: ValidationError, *, place: Callable[[Location], str] = dotted, most: int | None = None) -> str:
+def describe(error: ValidationError, *, place: Callable[[Location], str] = dotted, most: int = MOST_FAULTS) -> str:
     """Say of each fault where it is, what was expected and what was seen.
 
     Parameters
@@ -24,7 +26,7 @@ def describe(error: ValidationError, *, place: Callable[[Location], str] = dotte
     place
         Names a fault's place; it isn't asked for those of the value as a whole.
     most
-        How many faults are told of.
+        How many faults are told of; the others are counted.
 
     >>> from pydantic import TypeAdapter
     >>> try:
@@ -33,7 +35,9 @@ def describe(error: ValidationError, *, place: Callable[[Location], str] = dotte
     ...     describe(error)
     "images: Input should be a valid integer, unable to parse string as an integer, seen 'many'"
     """
-    return "; ".join(_describe(fault, place) for fault in error.errors(include_url=False)[:most])
+    faults = error.errors(include_url=False)
+    rest = f"; and {len(faults) - most} more" if len(faults) > most else ""
+    return "; ".join(_describe(fault, place) for fault in faults[:most]) + rest
 
 
 def reasons(error: ValidationError) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -57,13 +58,14 @@ def write_confined(path: Path, content: bytes, also: Sequence[Path] = (), root: 
     Raises
     ------
     LeadsAway
-        The path has `..` in it, or doesn't begin at the root, or leads out of the visit's folder.
+        The path has `..` in it, or doesn't begin at the root, or leads out of the visit's folder; or to a device.
     OSError
         It can't be written; nothing stands under its name.
     ValueError
         It has a NUL in it.
     """
     with opened_folder(path, also, root) as folder:
+        _require_replaceable(path, folder)
         replace_file(path.name, content, folder)
 
 
@@ -122,6 +124,14 @@ def replace_file(name: str, content: bytes, folder: int) -> None:
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=folder)
         raise
+
+
+def _require_replaceable(path: Path, folder: int) -> None:
+    """Refuse to put a file in the place of a device, a pipe or a socket: of /dev/zero, say."""
+    with suppress(FileNotFoundError):
+        mode = os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):  # of a folder the system says so
+            raise LeadsAway(path, "there is something else than a file")
 
 
 def _temporary_name(name: str) -> str:

@@ -47,7 +47,8 @@ def expand_pattern(pattern: str, start: int, end: int) -> list[str]:
         return [files.path(number) for number in range(start, end + 1)]
     except ValueError as error:
         raise MessageRefused(
-            f"expected a pattern with one field for the image number, such as x_%04d.cbf; seen {pattern!r:.200}: {error}"
+            "expected a pattern with one field for the image number, such as x_%04d.cbf; "
+            f"seen {pattern!r:.200}: {error}"
         ) from error
 
 

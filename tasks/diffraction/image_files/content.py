@@ -62,9 +62,7 @@ class ImageContent:
         self._opened.seek(0)
         read = cast("bytes", self._opened.read(LARGEST_IMAGE + 1))
         if len(read) > LARGEST_IMAGE:
-            raise ImageUnreadable(
-                f"{self.file} holds more than {LARGEST_IMAGE:,} bytes; expected a file with one image"
-            )
+            raise ImageUnreadable(f"{self.file} holds more than {LARGEST_IMAGE:,} bytes; expected a single image")
         return read
 
     @cached_property

@@ -2,7 +2,7 @@
 
 import json
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 
 import pytest
 from ispyb import sqlalchemy as models
@@ -22,7 +22,7 @@ pytestmark = only_sqlite  # a server keeps to its columns' types
 VALUES = {
     "text": "'many'",
     "digits": "'١٢'",
-    "megabyte": "printf('%.*c', 1000000, 'x')",
+    "long": "printf('%.*c', 50000, 'x')",
     "huge number": "1e300",
     "infinite": "9e999",
     "64 bits": "9223372036854775807",
@@ -34,6 +34,7 @@ VALUES = {
     "escape": "char(27) || '[31m' || char(10)",
     "climbs": "'/../../../etc/'",
     "root": "'/etc/passwd'",
+    "hashes": "printf('%.*c', 50000, '#') || 'a#'",
     "empty": "''",
     "null": "NULL",
 }
@@ -42,7 +43,6 @@ TABLES = (
     *(models.BLSample, models.Crystal, models.Protein, models.Container, models.DiffractionPlan, models.GridInfo),
     *(models.ProcessingJob, models.ProcessingJobParameter, models.ProcessingJobImageSweep),
 )
-READ_AFTER = [model.__table__ for model in (models.DataCollection, models.GridInfo, models.ProcessingJobImageSweep)]
 
 
 @pytest.fixture
@@ -65,11 +65,12 @@ def job(engine, add_collection):
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 def test_any_value_in_any_column_is_read(engine, job, value):
     begin = time.monotonic()
-    with ExitStack() as changes:
-        for table in (model.__table__ for model in TABLES):
-            changes.enter_context(_changed(engine, table.name, _ordinary_columns(table), value))
-            if table in READ_AFTER:
-                _read(engine, *job)
+    for tables in ([models.DataCollection], TABLES):
+        with engine.begin() as connection:
+            for table in (model.__table__ for model in tables):
+                changes = ", ".join(f"{column} = {value}" for column in _ordinary_columns(table))
+                connection.exec_driver_sql(f"UPDATE OR IGNORE {table} SET {changes}")
+        _read(engine, *job)
     assert time.monotonic() - begin < 60  # no value makes anything long
 
 
@@ -79,26 +80,6 @@ def _ordinary_columns(table):
         for column in table.columns
         if not column.primary_key and not column.foreign_keys and not column.name.lower().endswith("id")
     ]
-
-
-@contextmanager
-def _changed(engine, table, columns, value):
-    """Have a value in columns of a table's rows, as far as SQLite takes it."""
-    names = ", ".join(columns)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"CREATE TABLE kept_{table} AS SELECT rowid AS id, {names} FROM {table}")
-        connection.exec_driver_sql(f"UPDATE OR IGNORE {table} SET {', '.join(f'{name} = {value}' for name in columns)}")
-    try:
-        yield
-    except Exception as error:
-        error.add_note(f"{columns} of {table} = {value}")
-        raise
-    finally:
-        with engine.begin() as connection:
-            connection.exec_driver_sql(
-                f"UPDATE {table} SET ({names}) = (SELECT {names} FROM kept_{table} WHERE id = {table}.rowid)"
-            )
-            connection.exec_driver_sql(f"DROP TABLE kept_{table}")
 
 
 def _read(engine, dcid, job_id):
