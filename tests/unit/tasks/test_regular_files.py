@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -42,8 +43,8 @@ def test_so_much_of_a_file_is_read(tmp_path):
 
 def test_no_descriptor_is_left_open(tmp_path):
     os.mkfifo(tmp_path / "x")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
         with pytest.raises(NotRegular):
             open_regular(tmp_path / "x")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
