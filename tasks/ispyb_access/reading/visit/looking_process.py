@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from typing import Any
 
 import tasks
 from tasks.ispyb_access.reading.visit.looking import Found, Question
@@ -56,8 +55,8 @@ def look_by_process(question: Question) -> Found:
             raise
     if process.returncode != 0:
         raise LookFailed(said.decode(errors="replace").strip().rpartition("\n")[2][:200] or f"{process.returncode}")
-    found: Any = json.loads(answer)
-    return Found(**found)
+    found: Found = json.loads(answer)
+    return found
 
 
 def _import_folder() -> str:

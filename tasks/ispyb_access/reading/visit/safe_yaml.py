@@ -70,7 +70,7 @@ class _Counts:
     def add(self, event: yaml.Event) -> None:
         """Count an event."""
         if isinstance(event, yaml.AliasEvent):
-            self._count(self._of_alias(event.anchor))
+            self._count(self._of_alias(str(event.anchor)))
         elif isinstance(event, yaml.ScalarEvent):
             _require(len(event.value) <= LONGEST_SCALAR, f"values of at most {LONGEST_SCALAR} characters")
             self._close(event.anchor, event.tag, 1)
