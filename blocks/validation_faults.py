@@ -18,7 +18,7 @@ def dotted(location: Location) -> str:
     return ".".join(map(str, location))
 
 
-def describe(error: ValidationError, *, place: Callable[[Location], str] = dotted, most: int = MOST_FAULTS) -> str:
+def describe(error: ValidationError, *, place: Callable[[Location], str] = dotted, most: int | None = None) -> str:
     """Say of each fault where it is, what was expected and what was seen.
 
     Parameters
@@ -26,7 +26,7 @@ def describe(error: ValidationError, *, place: Callable[[Location], str] = dotte
     place
         Names a fault's place; it isn't asked for those of the value as a whole.
     most
-        How many faults are told of; the others are counted.
+        How many faults are told of; None: some, and how many more there are.
 
     >>> from pydantic import TypeAdapter
     >>> try:
@@ -36,8 +36,8 @@ def describe(error: ValidationError, *, place: Callable[[Location], str] = dotte
     "images: Input should be a valid integer, unable to parse string as an integer, seen 'many'"
     """
     faults = error.errors(include_url=False)
-    rest = f"; and {len(faults) - most} more" if len(faults) > most else ""
-    return "; ".join(_describe(fault, place) for fault in faults[:most]) + rest
+    rest = f"; and {len(faults) - MOST_FAULTS} more" if most is None and len(faults) > MOST_FAULTS else ""
+    return "; ".join(_describe(fault, place) for fault in faults[: most or MOST_FAULTS]) + rest
 
 
 def reasons(error: ValidationError) -> str:

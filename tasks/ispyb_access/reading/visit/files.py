@@ -198,8 +198,8 @@ def _file_of(row: PDBRow, visit_directory: str | None) -> Path:
 
 def _written(models: Sequence[LinkedModel], unwritten: Mapping[str, str]) -> Iterator[PDBModel]:
     for model, row in models:
-        if model.filepath in unwritten:
-            _leave_out(row, unwritten[model.filepath])
+        if (fault := unwritten.get(model.filepath or "")) is not None:
+            _leave_out(row, fault)
         else:
             yield model
 
