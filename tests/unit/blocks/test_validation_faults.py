@@ -1,7 +1,7 @@
 """Wrong values are told in words: where, what was expected, what was seen."""
 
 import pytest
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from blocks.validation_faults import describe, expectation, reasons
 
