@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ def _read(path: Path) -> bytes:
     """Return no more of a file than shows that it's too large: a device has no end."""
     if path == STANDARD_INPUT:
         return sys.stdin.buffer.read(LARGEST_FILE + 1)
+    status = path.stat()
+    if stat.S_ISREG(status.st_mode) and status.st_size <= LARGEST_FILE:
+        return path.read_bytes()
     with path.open("rb") as file:
         return file.read(LARGEST_FILE + 1)
 
