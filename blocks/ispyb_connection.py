@@ -18,9 +18,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.ispyb_faults import explain
-from blocks.ispyb_times import pymysql_conversions, read_sqlite_leniently
+from blocks.ispyb_times import pymysql_conversions
 from blocks.retrying import Pauses, retry_blocking
 from blocks.sqlite_file import connect_to_file
+from blocks.sqlite_values import read_any_text, read_sqlite_leniently
 
 Result = TypeVar("Result")
 
@@ -207,6 +208,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = (
         None  # we send BEGIN ourselves: sqlite3 would leave SELECTs and DDL outside the transaction
     )
+    connection.text_factory = read_any_text
     for pragma in SQLITE_PRAGMAS:
         connection.execute(f"PRAGMA {pragma}").close()
 

@@ -89,6 +89,11 @@ class Settings(BaseSettings):
     archiver_allowed_industrial_visits: tuple[str, ...] = Field(
         (), description="Industrial visits to archive all the same: visits, proposals or two-letter codes, as JSON"
     )
+    visit_link_targets: tuple[Path, ...] = Field(
+        (),
+        description="Folders outside of visits to which links in a visit's folder may lead where results are written, "
+        "as JSON; links to others are refused, since a visit's users could set them",
+    )
     operators: str = Field(
         "operators@localhost", description="Who gets mail about incomplete data: `{operators}` in recipes"
     )

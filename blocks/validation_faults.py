@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+MOST_FAULTS = 10  # that are told of: a list may have thousands
+
 Location = tuple[int | str, ...]
 
 
@@ -24,7 +26,7 @@ def describe(error: ValidationError, *, place: Callable[[Location], str] = dotte
     place
         Names a fault's place; it isn't asked for those of the value as a whole.
     most
-        How many faults are told of.
+        How many faults are told of; None: some, and how many more there are.
 
     >>> from pydantic import TypeAdapter
     >>> try:
@@ -33,7 +35,9 @@ def describe(error: ValidationError, *, place: Callable[[Location], str] = dotte
     ...     describe(error)
     "images: Input should be a valid integer, unable to parse string as an integer, seen 'many'"
     """
-    return "; ".join(_describe(fault, place) for fault in error.errors(include_url=False)[:most])
+    faults = error.errors(include_url=False)
+    rest = f"; and {len(faults) - MOST_FAULTS} more" if most is None and len(faults) > MOST_FAULTS else ""
+    return "; ".join(_describe(fault, place) for fault in faults[: most or MOST_FAULTS]) + rest
 
 
 def reasons(error: ValidationError) -> str:

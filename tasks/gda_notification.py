@@ -55,6 +55,8 @@ def notify_gda(parameters: GdaParameters, message: Message, context: StepContext
         return []
     try:
         send_datagram(parameters.host, parameters.port, datagram)
+    except UnicodeError as error:
+        raise NodeRefused(f"GDA's host {parameters.host!r:.100} is no name of a host: {error}") from error
     except OSError as error:
         fault = PassingFault if _may_be_told_later(error) else MessageRefused
         raise fault(f"GDA at {parameters.host}:{parameters.port} can't be told: {error}") from error

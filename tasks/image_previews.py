@@ -12,9 +12,17 @@ from pydantic import ConfigDict, ValidationError
 
 from blocks.errors import MessageRefused, NodeRefused
 from blocks.validation_faults import describe
+from tasks.confinement import visit_folder
 from tasks.diffraction.fan_out import IMAGE_RETRIES, FanOut
-from tasks.diffraction.requests import AnalysisParameters, PreviewRequest, holds_several_images, names_in_full
+from tasks.diffraction.requests import (
+    LAST_IMAGE,
+    AnalysisParameters,
+    PreviewRequest,
+    holds_several_images,
+    names_in_full,
+)
 from tasks.step import Message, NodePlan, Send, StepContext, StepParameters, stream_step
+from tasks.whole_number import whole_number
 
 COMMAND = "diffraction"
 COMPRESSED_IMAGE = re.compile(r"\.[^./]+\.(gz|bz2)\Z")  # whose name has two extensions
@@ -53,9 +61,10 @@ async def make_preview(
     done = 0
     recipe = parameters.model_dump(exclude_none=True)
     names = PreviewNames()
+    link_targets = tuple(map(str, context.resources.settings.visit_link_targets))
 
     def make_request(message: Message) -> PreviewRequest:
-        return names.claim(read_request(message.payload, recipe))
+        return names.claim(replace(read_request(message.payload, recipe), link_targets=link_targets))
 
     async for message, files in FanOut(context, make_request).results(inbox):
         done += 1
@@ -122,7 +131,18 @@ def read_request(payload: Any, recipe: Mapping[str, Any]) -> PreviewRequest:
     file, index = _find_image(wanted)
     own = wanted.get("output")
     output = str(own) if own else default_output(file, index)
+    if own and own != recipe.get("output"):
+        _require_same_visit(file, output)
     return PreviewRequest(file, index, output, thumbnail_of(output), by_default=not own)
+
+
+def _require_same_visit(file: str, output: str) -> None:
+    """Refuse a message that has a visit's image drawn outside of that visit; a recipe may."""
+    visit = visit_folder(Path(file))
+    if visit is not None and visit_folder(Path(output)) != visit:
+        raise MessageRefused(
+            f"expected the preview of {file} within {visit}; seen the message's output {output!r:.200}"
+        )
 
 
 def _check_command(command: Any) -> None:
@@ -149,12 +169,14 @@ def _number_of(wanted: Mapping[str, Any]) -> int:
             scan_range = AnalysisParameters.model_validate({"scan_range": own["scan_range"]}).scan_range
             if scan_range:
                 return scan_range[0]
-        # The watcher counts an item's place in a master from 0; DIALS and xia2 count images from 1.
-        return int(wanted["hdf5-index"]) + 1 if "hdf5-index" in wanted else 1
     except ValidationError as error:
-        raise MessageRefused(f"the image of a preview isn't told by {own!r}: {describe(error)}") from error
-    except (TypeError, ValueError) as error:
-        raise MessageRefused(f"`hdf5-index` is the place of an image, from 0; seen {wanted['hdf5-index']!r}") from error
+        raise MessageRefused(f"the image of a preview isn't told by {own!r:.200}: {describe(error)}") from error
+    if "hdf5-index" not in wanted:
+        return 1
+    index = whole_number(wanted["hdf5-index"])
+    if index is None or not 0 <= index < LAST_IMAGE:
+        raise MessageRefused(f"`hdf5-index` is the place of an image, from 0; seen {wanted['hdf5-index']!r:.100}")
+    return index + 1  # the watcher counts an item's place in a master from 0; DIALS and xia2 count images from 1
 
 
 def split_input(source: str) -> tuple[str, int]:
@@ -167,7 +189,7 @@ def split_input(source: str) -> tuple[str, int]:
     >>> split_input("/data/a_0000.img:0:0")
     ('/data/a_0000.img', 1)
     """
-    match = re.fullmatch(r"(.*?)(?::(\d+)(?::\d+)?)?", source, re.DOTALL)
+    match = re.fullmatch(r"(.*?)(?::([0-9]{1,8})(?::[0-9]+)?)?", source, re.DOTALL)
     assert match, "any text matches it"
     path, index = match.groups()
     return path, max(int(index or 1), 1) if holds_several_images(path) else 1

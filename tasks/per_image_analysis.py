@@ -58,10 +58,10 @@ def read_request(payload: Any, parameters: AnalysisParameters) -> ImageRequest:
     """
     file = payload.get("file") if isinstance(payload, Mapping) else None
     if not isinstance(file, str) or file in ("", "None"):
-        raise MessageRefused(f"per-image analysis needs the path of an image as `file`; the message is {payload!r}")
+        raise MessageRefused(f"per-image analysis needs the path of an image as `file`; it got {payload!r:.200}")
     own = payload.get("parameters") or {}
     if not isinstance(own, Mapping):
-        raise MessageRefused(f"the `parameters` of a message must be an object; those of {file} are {own!r}")
+        raise MessageRefused(f"the `parameters` of a message must be an object; those of {file} are {own!r:.200}")
     if own:
         try:
             parameters = AnalysisParameters.model_validate(parameters.model_dump() | dict(own))

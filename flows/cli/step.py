@@ -14,6 +14,11 @@ from typing import Annotated, Any
 import typer
 
 from blocks.errors import PlazaError, RecipeError
+from flows.display_text import printable, shortened
+from flows.recipe.language.files import parse_json, read_text
+from flows.recipe.language.values import check_value, copied
+
+MOST_SHOWN = 4000  # characters of a message, or of why it is refused
 
 app = typer.Typer(help="Run single steps of a recipe by hand.", no_args_is_help=True)
 
@@ -44,8 +49,9 @@ def run(
 
 def _read_node(path: Path) -> dict[str, Any]:
     try:
-        node = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        node = parse_json(read_text(path))
+        check_value(node)
+    except RecipeError as error:
         raise RecipeError(f"node file {path} can't be read as JSON: {error}") from error
     if not isinstance(node, dict):
         raise RecipeError(f"node file {path}: expected a JSON object, seen a {type(node).__name__}")
@@ -58,16 +64,21 @@ def _read_payloads(path: Path | None) -> list[Any]:
     payloads = []
     try:
         # Not splitlines(): JSON text may hold separators of other kinds, such as U+2028, as they are.
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).split("\n")
+    except RecipeError as error:
         raise RecipeError(f"message file {path} can't be read: {error}") from error
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                payloads.append(json.loads(line))
-            except (ValueError, RecursionError) as error:
-                raise RecipeError(f"message file {path}, line {number}: not JSON: {error}") from error
+                payloads.append(_checked(parse_json(line)))
+            except RecipeError as error:
+                raise RecipeError(f"message file {path}, line {number}: {error}") from error
     return payloads
+
+
+def _checked(payload: Any) -> Any:
+    copied(payload)  # not check_value: a step may be tried on NaN
+    return payload
 
 
 async def _run(node: dict[str, Any], payloads: Iterable[Any]) -> bool:
@@ -83,7 +94,9 @@ async def _run(node: dict[str, Any], payloads: Iterable[Any]) -> bool:
         told = len(outcome.refused)
         outcome.refuse(message, error)
         if len(outcome.refused) > told:
-            typer.echo(f"refused {json.dumps(message.payload)}: {type(error).__name__}: {error}", err=True)
+            payload = shortened(json.dumps(message.payload), MOST_SHOWN)
+            reason = shortened(printable(str(error)), MOST_SHOWN)
+            typer.echo(f"refused {payload}: {type(error).__name__}: {reason}", err=True)
 
     async def inbox() -> AsyncIterator[Message]:
         for number, payload in enumerate(payloads, 1):

@@ -100,10 +100,11 @@ def _with_what_may_be_meant(name: str, names: Collection[str]) -> str:
 def _for_recipe_run(parameters: dict[str, Any], recipe_run: str) -> dict[str, Any]:
     """Give this run its own folders: what Mimas has read names the folders of Mimas's run."""
     information = parameters.get("ispyb_dc_info")
-    if not isinstance(information, Mapping) or not information.get("uuid"):
+    uuid = information.get("uuid") if isinstance(information, Mapping) else None
+    if not isinstance(information, Mapping) or not isinstance(uuid, str) or not uuid:
         return parameters
     own = {
-        key: value.replace(information["uuid"], recipe_run)
+        key: value.replace(uuid, recipe_run)
         for key, value in parameters.items()
         if key.startswith("ispyb_") and key.endswith("_directory") and isinstance(value, str)
     }

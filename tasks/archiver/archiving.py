@@ -10,6 +10,7 @@ message broker: it is ignored with a warning, and the output `dropfile` carries 
 """
 
 import itertools
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -28,8 +29,10 @@ from tasks.archiver.parameters import (
     check_pattern,
     is_confidential,
 )
+from tasks.confinement import LeadsAway, write_confined
+from tasks.regular_files import NotRegular, read_regular
 from tasks.step import USUAL_RETRIES, Message, Send, StepContext, message_step
-from tasks.step.atomic_file import write_atomically
+from tasks.whole_number import whole_number
 
 NAMES_IN_LOG = 10
 
@@ -115,14 +118,15 @@ def _register(
         xml = format_dropfile(parameters.visit, parameters.beamline, dataset, files)
         path = parameters.dropfile_path(timestamp, f"-{number}" if first else "")
         if path and files:
-            context.logger.info("wrote the drop file %s", _write_beside_others(path, xml))
+            also = context.resources.settings.visit_link_targets
+            context.logger.info("wrote the drop file %s", _write_beside_others(path, xml, also))
         payload = {"success": len(files), "failed": len(part) - len(files), "xml": xml.decode("latin-1")}
         sends.append(Send(payload, "dropfile"))
     _log_outcome(parameters, statuses, context)
     return sends
 
 
-def _write_beside_others(path: Path, xml: bytes) -> Path:
+def _write_beside_others(path: Path, xml: bytes, also: Sequence[Path]) -> Path:
     """Write a drop file, under a numbered name if another one stands there that the catalogue hasn't taken yet.
 
     Raises
@@ -134,13 +138,28 @@ def _write_beside_others(path: Path, xml: bytes) -> Path:
     """
     names = itertools.chain([path], (path.with_stem(f"{path.stem}_{number}") for number in itertools.count(2)))
     try:
-        free = next(name for name in names if not name.exists() or name.read_bytes() == xml)
-        write_atomically(free, xml)
+        free = next(name for name in names if not os.path.lexists(name) or _holds(name, xml))
+        write_confined(free, xml, also)
+    except LeadsAway as error:
+        raise MessageRefused(
+            f"the drop file can't be written: {error}; expected a place that is named without `..`, and within the "
+            "visit's folder if the path names one (see PLAZA_VISIT_LINK_TARGETS)"
+        ) from error
+    except ValueError as error:
+        raise MessageRefused(f"the drop file can't be written: {error}") from error
     except OSError as error:
         if USUAL_RETRIES.may_pass(error):
             raise PassingFault(f"the drop file can't be written to {path.parent} now: {error}") from error
         raise MessageRefused(f"the drop file can't be written: {error}; make {path.parent} writable") from error
     return free
+
+
+def _holds(file: Path, xml: bytes) -> bool:
+    """Tell whether a drop file has this content; what is there may be no file at all."""
+    try:
+        return not file.is_symlink() and read_regular(file, len(xml) + 1) == xml
+    except NotRegular:
+        return False
 
 
 def _log_outcome(parameters: ArchiverParameters, statuses: Sequence[FileStatus], context: StepContext) -> None:
@@ -164,11 +183,10 @@ def _log_outcome(parameters: ArchiverParameters, statuses: Sequence[FileStatus],
 
 
 def _read_number(payload: Mapping[str, Any], key: str, default: int) -> int:
-    value = payload.get(key, default)
-    try:
-        return int(value)
-    except (TypeError, ValueError) as error:
-        raise MessageRefused(f"expected a number as the payload's {key!r}, seen {value!r}") from error
+    number = whole_number(payload.get(key, default))
+    if number is None:
+        raise MessageRefused(f"expected a number as the payload's {key!r}, seen {payload[key]!r:.100}")
+    return number
 
 
 def _shorten(paths: Sequence[str]) -> str:

@@ -10,6 +10,10 @@ from blocks.errors import MessageRefused
 from tasks.archiver.icat_drop_file import DataFile
 from tasks.file_pattern import FilePattern
 from tasks.fresh_folders import FreshFolders
+from tasks.regular_files import require_regular
+from tasks.whole_number import LARGEST
+
+MOST_FILES = 1_000_000  # of a data collection: each is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +36,24 @@ def expand_pattern(pattern: str, start: int, end: int) -> list[str]:
     Raises
     ------
     MessageRefused
-        The pattern hasn't exactly one field for a number.
+        The pattern hasn't exactly one field for a number, or stands for more files than any collection has.
     """
+    if end - start >= MOST_FILES or max(abs(start), abs(end)) > LARGEST:
+        raise MessageRefused(
+            f"expected at most {MOST_FILES:,} files of a pattern; seen numbers from {_said(start)} to {_said(end)}"
+        )
     try:
         files = FilePattern.parse(pattern).settled()
         return [files.path(number) for number in range(start, end + 1)]
     except ValueError as error:
         raise MessageRefused(
-            f"expected a pattern with one field for the image number, such as x_%04d.cbf; seen {pattern!r}: {error}"
+            "expected a pattern with one field for the image number, such as x_%04d.cbf; "
+            f"seen {pattern!r:.200}: {error}"
         ) from error
+
+
+def _said(number: int) -> str:
+    return str(number) if abs(number) <= LARGEST else "beyond 64 bits"
 
 
 def file_statuses(paths: Iterable[str]) -> list[FileStatus]:
@@ -52,6 +65,7 @@ def file_statuses(paths: Iterable[str]) -> list[FileStatus]:
 def _file_status(path: str, folders: FreshFolders) -> FileStatus:
     try:
         stat = _stat(path, folders)
+        require_regular(path, stat)
         return FileStatus(path, DataFile(path, stat.st_size, stat.st_mtime))
     except (OSError, ValueError) as error:
         return FileStatus(path, error=error)

@@ -5,19 +5,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt
+from pydantic import AfterValidator, Field, NonNegativeInt
 
 from blocks.errors import MessageRefused
 from tasks.archiver.files import expand_pattern
+from tasks.confinement import is_plain_name
 from tasks.step import Fills, NodePlan, StepParameters
 
 INDUSTRIAL_CODES = ("ic", "il", "in", "sw")  # of industry's proposals, which are confidential
 UNSET_DROPFILE = "{dropfile_override}"  # what stands in a recipe when nobody asked for another place
 
 DROPFILE_FIELDS = ("visit_id", "beamline", "timestamp", "multipart")
+_WIDE = re.compile(r":[^{}]*[0-9]{4}")
 _KNOWN_FIELD = re.compile(rf"\{{(?:{'|'.join(DROPFILE_FIELDS)})(?:![rsa])?(?::[^{{}}]*)?\}}")
 
-FilledIn = Annotated[str, Field(pattern=r"^[^{}]+$")]  # no placeholder left
+
+def _plain(name: str) -> str:
+    if not is_plain_name(name):  # it becomes part of the drop file's path
+        raise ValueError(f"expected a name that can be a folder's, without slashes; seen {name!r:.100}")
+    return name
+
+
+FilledIn = Annotated[str, Field(pattern=r"^[^{}]+$"), AfterValidator(_plain)]  # no placeholder left
 # ISPyB's folders may have braces in their names, but a path doesn't begin with one
 FilledInPath = Annotated[str, Field(pattern=r"^[^{]")]
 Template = Annotated[str | None, Fills(*DROPFILE_FIELDS)]
@@ -51,6 +60,8 @@ class ArchiverParameters(StepParameters):
             template = str(Path(self.dropfile_dir) / self.dropfile_filename)
         if not template:
             return None
+        if _WIDE.search(template):
+            raise MessageRefused(f"the drop file's path {template!r:.200} has a field of a thousand characters or more")
         fields = dict(zip(DROPFILE_FIELDS, (self.visit, self.beamline, timestamp, multipart), strict=True))
         try:
             folder, slash, name = template.rpartition("/")

@@ -16,13 +16,14 @@ from dxtbx import flumpy
 from PIL import Image
 
 from blocks.errors import PassingFault, PlazaError
+from tasks.confinement import LeadsAway, write_confined
 from tasks.diffraction.errors import ImageUnreadable
 from tasks.diffraction.image_files.data_set import DataSet
 from tasks.diffraction.image_files.data_sets import DataSets
 from tasks.diffraction.image_files.explaining import explain_failure
 from tasks.diffraction.requests import PreviewRequest, names_in_full
+from tasks.regular_files import open_regular
 from tasks.step import USUAL_RETRIES
-from tasks.step.atomic_file import write_atomically
 
 THUMBNAIL_SIZE = 256  # pixels along the longer side, at most
 SMALLEST_PREVIEW = 400  # pixels along the longer side
@@ -67,7 +68,9 @@ def draw_preview(request: PreviewRequest, data_sets: DataSets) -> tuple[str, str
         buffer = io.BytesIO()
         picture.save(buffer, format="JPEG", quality=request.quality, comment=shown.encode(errors="surrogateescape"))
         try:
-            write_atomically(Path(path), buffer.getvalue())
+            write_confined(Path(path), buffer.getvalue(), tuple(map(Path, request.link_targets)))
+        except LeadsAway as error:
+            raise PreviewUnwritable(f"the preview can't be written: {error}; expected it within its visit") from error
         except OSError as error:
             if USUAL_RETRIES.may_pass(error):
                 raise PassingFault(f"the preview {path} can't be written now: {error}") from error
@@ -93,9 +96,9 @@ def _choose_names(request: PreviewRequest, shown: str) -> tuple[str, str]:
 def _shows_another(path: str, shown: str) -> bool:
     """Tell whether a picture is there that says it shows another image; those of older versions don't say."""
     try:
-        with Image.open(path) as picture:
+        with open_regular(path) as file, Image.open(file) as picture:
             comment = picture.info.get("comment")
-    except OSError:  # there's none, or it can't be read: then it's written anew
+    except (OSError, Image.DecompressionBombError):  # there's none, or it can't be read: then it's written anew
         return False
     return bool(comment) and comment.decode(errors="surrogateescape") != shown
 

@@ -146,6 +146,7 @@ class PreviewRequest:
     The preview is drawn under its name in full where another image's stands under the usual one, if `by_default`.
 
     Brightness (%), binning (pixels) and quality (of the JPEG) are what Zocalo gives to `dials.export_bitmaps`.
+    Links on the way to the preview may lead out of the visit to the folders of `link_targets` only.
     """
 
     file: str
@@ -157,6 +158,7 @@ class PreviewRequest:
     quality: int = 95
     by_default: bool = False
     time_limit_s: float = 120.0
+    link_targets: tuple[str, ...] = ()
 
     @property
     def image(self) -> str:

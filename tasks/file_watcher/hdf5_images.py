@@ -20,6 +20,7 @@ from tasks.fresh_folders import FreshFolders
 from tasks.nexus.image_counter import Answer, nth_image
 from tasks.nexus.layout import MappedRange
 from tasks.processes.child import ChildProcess
+from tasks.regular_files import unfit_kind
 
 PROGRAM = ("-m", "tasks.nexus.image_counter")
 ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
@@ -98,7 +99,10 @@ class Hdf5Images:
         return answer.found
 
     def _is_written(self) -> bool:
-        return is_written(self._master) or (self._folders.ask_again(self._master) and is_written(self._master))
+        written = is_written(self._master) or (self._folders.ask_again(self._master) and is_written(self._master))
+        if written and (kind := unfit_kind(self._master)):
+            raise MessageRefused(f"{self._master} {kind}; expected an HDF5 master")
+        return written
 
     async def close(self) -> None:
         """Stop the child process, which ends when it has nothing to answer."""

@@ -10,6 +10,7 @@ from tasks.file_pattern import FilePattern
 from tasks.file_watcher.hdf5_images import Hdf5Images
 from tasks.file_watcher.sources import ListedFiles, NumberedFiles, Source
 from tasks.step import StepParameters
+from tasks.whole_number import whole_number
 
 
 class WatchParameters(StepParameters):
@@ -69,14 +70,12 @@ def open_source(parameters: WatchParameters) -> Source:
 
 
 def _whole_number(name: str, value: Any) -> int:
-    try:
-        if isinstance(value, float) and not value.is_integer():
-            raise ValueError
-        return int(value)
-    except (TypeError, ValueError, OverflowError):
+    number = whole_number(value)
+    if number is None:
         raise MessageRefused(
-            f"the file watcher's parameter {name} should be a whole number, seen {value!r}; correct the recipe"
-        ) from None
+            f"the file watcher's parameter {name} should be a whole number, seen {value!r:.100}; correct the recipe"
+        )
+    return number
 
 
 def _read_pattern(pattern: Any) -> FilePattern:
@@ -85,17 +84,17 @@ def _read_pattern(pattern: Any) -> FilePattern:
             return FilePattern.parse(pattern)
     raise MessageRefused(
         "the file watcher's parameter pattern should be a path with exactly one integer field, such as image_%05d.cbf, "
-        f"seen {pattern!r}"
+        f"seen {pattern!r:.200}"
     )
 
 
 def _checked_list(entries: Any) -> tuple[str | None, ...]:
     if isinstance(entries, list | tuple) and all(entry is None or isinstance(entry, str) for entry in entries):
         return tuple(entries)
-    raise MessageRefused(f"the file watcher's parameter list should be a list of paths, seen {entries!r}")
+    raise MessageRefused(f"the file watcher's parameter list should be a list of paths, seen {entries!r:.200}")
 
 
 def _checked_path(name: str, value: Any) -> str:
     if isinstance(value, str) and value not in ("", "None"):
         return value
-    raise MessageRefused(f"the file watcher's parameter {name} should be a path, seen {value!r}")
+    raise MessageRefused(f"the file watcher's parameter {name} should be a path, seen {value!r:.200}")

@@ -150,9 +150,13 @@ class ListedFiles(_Files):
 
 
 def is_written(path: str) -> bool:
-    """Tell whether a file is there and not just created: an empty one counts once its writer let it lie."""
+    """Tell whether a file is there and not just created: an empty one counts once its writer let it lie.
+
+    So does what isn't a file, such as a folder or a pipe: who is told of it refuses it, which costs one item.
+    """
     try:
         status = Path(path).stat()
     except (OSError, ValueError):  # ValueError: a null character in the name
         return False
-    return stat.S_ISREG(status.st_mode) and (status.st_size > 0 or time.time() - status.st_mtime > EMPTY_FILE_GRACE_S)
+    is_filled = stat.S_ISREG(status.st_mode) and status.st_size > 0
+    return is_filled or time.time() - status.st_mtime > EMPTY_FILE_GRACE_S

@@ -9,6 +9,8 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
+from tasks.regular_files import open_regular
+
 # As in `2: FLOCK  ADVISORY  WRITE 1234 fe:00:2163456 0 EOF`: what HDF5 takes; the device is in hexadecimal numbers.
 _WRITE_LOCK = re.compile(r"^\d+: FLOCK +\w+ +WRITE +\S+ ([0-9a-f]+):([0-9a-f]+):(\d+) ", re.MULTILINE)
 _LOCK = struct.Struct("@hhqqi")  # struct flock of 64-bit Linux: type, whence, start, length, process
@@ -25,7 +27,7 @@ def is_held_by_writer(path: str) -> bool:
     OSError
         The file can't be opened.
     """
-    with Path(path).open("rb") as file:
+    with open_regular(path) as file:
         descriptor = file.fileno()
         status = os.fstat(descriptor)
         return _is_locked_here(descriptor, status) or _is_locked_elsewhere(descriptor)

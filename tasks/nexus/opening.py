@@ -9,13 +9,13 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blocks.errors import causes_of
 from tasks.file_version import file_version
 from tasks.nexus.errors import FileAbsent, FileBusy, NotReady, UnusableMaster
 from tasks.nexus.locks import is_held_by_writer
+from tasks.regular_files import open_regular, unfit_kind
 
 if TYPE_CHECKING:
     import h5py
@@ -74,6 +74,8 @@ def is_swmr(file: h5py.File) -> bool:
 
 
 def _open(path: str, ways: Iterable[dict[str, bool]]) -> h5py.File:
+    if (kind := unfit_kind(path)) is not None:  # HDF5 would wait for a pipe's other end
+        raise UnusableMaster(f"{path} {kind}; expected an HDF5 file", path)
     with faults_at(path):
         if is_held_by_writer(path):
             raise FileBusy(path, "is held by a writer (it has locked the file)")
@@ -141,7 +143,7 @@ def faults_at(path: str) -> Iterator[None]:
 def may_become_hdf5(path: str) -> bool:
     """Tell whether a file is HDF5, or is empty or zeros where it would say so, as before its beginning is copied."""
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(_LARGEST_USER_BLOCK + len(_SIGNATURE))
     except OSError:
         return True

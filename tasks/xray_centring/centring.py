@@ -23,8 +23,8 @@ from pydantic import ValidationError
 from blocks.errors import MessageRefused, NodeRefused
 from blocks.retrying import retry
 from blocks.validation_faults import describe
+from tasks.confinement import is_plain_name, link_confined, visit_folder, write_confined
 from tasks.step import ABORT, USUAL_RETRIES, Message, NodePlan, Send, StepContext, stream_step
-from tasks.step.atomic_file import link_atomically, write_atomically
 from tasks.xray_centring.mathematics import CentringResult, draw_grid, find_centre
 from tasks.xray_centring.models import CentringParameters, GatheredImages, GridInfo, ImageResult
 
@@ -224,7 +224,7 @@ async def _write_patiently(
     """Write the result, again after a pause for a fault that may pass; return what is in the way for good."""
     try:
         await retry(
-            lambda: asyncio.to_thread(_write_result, parameters, result),
+            lambda: asyncio.to_thread(_write_result, parameters, result, context),
             USUAL_RETRIES.may_pass,
             WRITE_PAUSES,
             tries=WRITE_TRIES,
@@ -236,27 +236,31 @@ async def _write_patiently(
     return None
 
 
-def _write_result(parameters: CentringParameters, result: CentringResult) -> None:
+def _write_result(parameters: CentringParameters, result: CentringResult, context: StepContext) -> None:
     """Leave the result where GDA reads it."""
     if parameters.output:
-        write_atomically(parameters.output, json.dumps(asdict(result), sort_keys=True).encode())
+        content = json.dumps(asdict(result), sort_keys=True).encode()
+        write_confined(parameters.output, content, context.resources.settings.visit_link_targets)
 
 
 def _write_report(parameters: CentringParameters, report: str, context: StepContext) -> None:
     """Leave the report for people: nothing waits for it."""
     try:
         if parameters.log:
-            write_atomically(parameters.log, report.encode())
+            write_confined(parameters.log, report.encode(), context.resources.settings.visit_link_targets)
     except (OSError, ValueError) as error:
         context.logger.warning("the report %s can't be written: %s", parameters.log, error)
 
 
 def _link_results(output: Path, parameters: CentringParameters, context: StepContext) -> None:
     """Link the result's folder beside that folder's parent: a convenience, without which there's a result as well."""
-    folder = output.parent
-    link, target = folder.parent.parent / str(parameters.results_symlink), f"{folder.parent.name}/{folder.name}"
+    folder, name = output.parent, str(parameters.results_symlink)
+    link, target = folder.parent.parent / name, f"{folder.parent.name}/{folder.name}"
+    also, overwrite = context.resources.settings.visit_link_targets, parameters.overwrite_symlink
     try:
-        if not link_atomically(link, target, overwrite=parameters.overwrite_symlink):
+        if not is_plain_name(name):
+            raise ValueError("expected a name without slashes as results_symlink")
+        if not link_confined(link, target, also, visit_folder(output), overwrite=overwrite):
             context.logger.warning(
                 "%s is there already and is left alone: it doesn't lead to %s (see overwrite_symlink)", link, folder
             )

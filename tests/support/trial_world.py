@@ -17,6 +17,7 @@ import pytest
 from hypothesis import strategies as st
 
 from blocks.errors import MessageRefused, PassingFault
+from blocks.settings import Settings, get_settings
 from flows.recipe.engine.node import RefusedMessage
 from flows.recipe.engine.run import RecipeRun
 from flows.recipe.language.recipe import recipe_from_document
@@ -103,6 +104,7 @@ class World:
     finished: set[int] = field(default_factory=set)
     again: list[int] = field(default_factory=list)
     is_alive: bool = True
+    settings: Settings = field(default_factory=get_settings)
 
     def judge(self, doings: Doings, message: Message, context: StepContext) -> Exception | None:
         """Say how it ends with a message; if well, it has its effect."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import reprlib
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from blocks.errors import MessageRefused
+from blocks.errors import MessageRefused, RecipeError
 from flows.cli.ispyb.by_hand import fulfil_by_hand
 from flows.cli.ispyb.option import IspybURL
+from flows.recipe.language.files import parse_json, read_text
+from flows.recipe.language.values import copied
 
 
 def run(
@@ -45,9 +46,9 @@ def run(
 def _read_commands(path: Path) -> list[Any]:
     name = "standard input" if str(path) == "-" else path
     try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
-        content = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(read_text(path))
+        copied(content)
+    except RecipeError as error:
         raise MessageRefused(f"{name} can't be read as JSON: {error}") from error
     items = content.get("ispyb_command_list") if isinstance(content, Mapping) else content
     if not isinstance(items, list):

@@ -14,6 +14,7 @@ from blocks.settings import get_settings
 from flows.recipe.check.problem import Problem
 from flows.recipe.language.substitution import fill
 
+MOST_UNKNOWN = 20  # names of a text that are told of: looking for similar ones costs 0.1 ms each
 _NAME = re.compile(r"[^.\[]*")
 _KEY = re.compile(r"\[([^\]]+)\]")
 _FORMATTER = Formatter()
@@ -85,9 +86,11 @@ class PlaceholderSources:
         own
             Names that the step itself fills.
         """
-        unknown = []
-        for field in fields_in(text):
+        unknown: list[str] = []
+        for field in dict.fromkeys(fields_in(text)):
             name = _name_of(field)
+            if len(unknown) == MOST_UNKNOWN:
+                return
             if name and not name.isdecimal() and name not in self:
                 if name not in own:
                     known = [*self._examples, *own]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from blocks.errors import NodeRefused
+from flows.display_text import shortened
 from flows.recipe.engine.channel import Channel
 from flows.recipe.engine.exchange import Exchange
 from flows.recipe.engine.outputs import Outputs
@@ -27,6 +28,7 @@ from tasks.step.runner import Handled, read_parameters, run_step
 
 logger = logging.getLogger(__name__)
 
+FAULT_CHARACTERS: Final = 4000  # of what is said of a fault, which stands in logs and states
 TRACEBACK_CHARACTERS: Final = 20_000  # of the end, where the fault is
 
 
@@ -200,7 +202,7 @@ class NodeRun:
         if is_of_all and self._stands_for_all is not None and not is_tried_again:
             self._others.append(message.number)
             return
-        fault = f"{type(error).__name__}: {error}"
+        fault = shortened(f"{type(error).__name__}: {error}", FAULT_CHARACTERS)
         history = self.history[message.number]
         history.append(HistoryEntry(time.time(), fault))
         self._failures[message.number] = failures

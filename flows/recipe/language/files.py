@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from blocks.errors import RecipeError
 
 STANDARD_INPUT = Path("-")
+LARGEST_FILE = 64 * 2**20
+"""Bytes: recipes have some kilobytes, lists of commands or parameters some megabytes."""
 
 
 def read_text(path: Path) -> str:
@@ -21,12 +24,25 @@ def read_text(path: Path) -> str:
         It can't be read or isn't UTF-8; the message names the file.
     """
     try:
-        content = sys.stdin.buffer.read() if path == STANDARD_INPUT else path.read_bytes()
+        content = _read(path)
+        if len(content) > LARGEST_FILE:
+            raise RecipeError(f"{path}: expected at most {LARGEST_FILE // 2**20} MB")
         return content.decode("utf-8")
     except OSError as error:
         raise RecipeError(f"{path}: can't be read: {error.strerror or error}") from error
     except ValueError as error:  # no UTF-8; or a NUL in the name
         raise RecipeError(f"{path}: can't be read: {error}") from error
+
+
+def _read(path: Path) -> bytes:
+    """Return no more of a file than shows that it's too large: a device has no end."""
+    if path == STANDARD_INPUT:
+        return sys.stdin.buffer.read(LARGEST_FILE + 1)
+    status = path.stat()
+    if stat.S_ISREG(status.st_mode) and status.st_size <= LARGEST_FILE:
+        return path.read_bytes()
+    with path.open("rb") as file:
+        return file.read(LARGEST_FILE + 1)
 
 
 def parse_json(text: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 from datetime import datetime
 from zlib import error as ZlibError  # noqa: N812 - as the exception that it is
@@ -13,6 +12,7 @@ from tasks.diffraction.image_files import cbf, ccd
 from tasks.diffraction.image_files.content import ImageContent
 from tasks.fresh_folders import open_folder_of
 from tasks.nexus.opening import IN_THE_MAKING_S
+from tasks.regular_files import NotRegular, require_regular
 from tasks.step import USUAL_RETRIES
 
 TOUCHED_S = 2.0
@@ -35,8 +35,10 @@ def require_file(file: str) -> os.stat_result:
         status = _look_at(file)
     except (OSError, ValueError) as error:
         raise unreachable(file, error) from error
-    if not stat.S_ISREG(status.st_mode):
-        raise ImageUnreadable(f"{file} is {_kind_of(status.st_mode)}; expected the path of an image file")
+    try:
+        require_regular(file, status)
+    except NotRegular as error:
+        raise ImageUnreadable(f"{file} {error.strerror}; expected the path of an image file") from error
     return status
 
 
@@ -58,11 +60,6 @@ def unreachable(file: str, error: Exception) -> ImageUnreadable:
     fault = ImageAwaited if USUAL_RETRIES.may_pass(error) else ImageUnreadable
     said = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return fault(f"the image file {file} can't be read: {said}")
-
-
-def _kind_of(mode: int) -> str:
-    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def require_complete(content: ImageContent) -> None:

@@ -8,11 +8,16 @@ from typing import Any, cast
 
 from dxtbx.format.Format import Format
 
+from tasks.diffraction.errors import ImageUnreadable
 from tasks.diffraction.image_files.plain_names import plain_name
 from tasks.file_version import FileVersion
+from tasks.regular_files import open_regular
 
 START_BYTES = 16 * 1024
 """More than any header that is looked at: that of a CBF file has 2 KB, those of CCD detectors 0.5 to 8 KB."""
+
+LARGEST_IMAGE = 2**30
+"""Bytes, decompressed: the largest detectors' images have 150 MB. A small compressed file may hold any number."""
 
 COMPRESSED_SUFFIXES = (".gz", ".bz2")  # by which dxtbx decompresses
 
@@ -31,6 +36,8 @@ class ImageContent:
         It can't be opened, or, later, be read.
     EOFError
         Later: it's compressed, and ends too early.
+    ImageUnreadable
+        Later: it holds more than any image.
     """
 
     def __init__(self, file: str) -> None:
@@ -53,7 +60,10 @@ class ImageContent:
     def whole(self) -> bytes:
         """All bytes."""
         self._opened.seek(0)
-        return cast("bytes", self._opened.read())
+        read = cast("bytes", self._opened.read(LARGEST_IMAGE + 1))
+        if len(read) > LARGEST_IMAGE:
+            raise ImageUnreadable(f"{self.file} holds more than {LARGEST_IMAGE:,} bytes; expected a single image")
+        return read
 
     @cached_property
     def size(self) -> int:
@@ -72,5 +82,5 @@ class ImageContent:
     @property
     def has_changed(self) -> bool:
         """Whether somebody has written to the file, or replaced it, since."""
-        with open(self.file, "rb") as opened:  # noqa: PTH123 - opened, since NFS clients ask the server then only
+        with open_regular(self.file) as opened:  # opened, since NFS clients ask the server then only
             return FileVersion.of(os.fstat(opened.fileno())) != FileVersion.of(self.status)

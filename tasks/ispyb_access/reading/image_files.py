@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-LAST_HASHES = re.compile(r"#+(?=[^#]*$)")  # Zocalo counts all # of a template, and loses what is between two runs
+# Zocalo counts all # of a template, and loses what is between two runs
+LAST_HASHES = re.compile(r"(?<!#)#++(?=[^#]*$)")
 
 
 @dataclass(frozen=True)

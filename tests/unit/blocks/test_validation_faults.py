@@ -1,7 +1,7 @@
 """Wrong values are told in words: where, what was expected, what was seen."""
 
 import pytest
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from blocks.validation_faults import describe, expectation, reasons
 
@@ -81,3 +81,11 @@ def test_expectations_may_follow_the_word_expected():
     with pytest.raises(ValidationError) as caught:
         Named(name="")
     assert [expectation(fault) for fault in caught.value.errors()] == ["text that should have at least 1 character"]
+
+
+def test_thousands_of_faults_are_counted():
+    with pytest.raises(ValidationError) as raised:
+        TypeAdapter(list[int]).validate_python(["x"] * 5000)
+    text = describe(raised.value)
+    assert text.endswith("; and 4990 more")
+    assert len(text) < 2000

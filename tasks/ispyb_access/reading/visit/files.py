@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
+from typing import NamedTuple
 
 from blocks.errors import PassingFault
+from blocks.settings import get_settings
+from tasks.confinement import is_plain_name
 from tasks.ispyb_access.reading.parameters import PDBModel, UnitCell
-from tasks.ispyb_access.reading.visit.time_limit import within
+from tasks.ispyb_access.reading.visit.looking import Found, Question, YAMLText
+from tasks.ispyb_access.reading.visit.looking_process import LookFailed, look_by_process
 from tasks.ispyb_access.reading.visit.yaml_files import InvalidYAML, read_crystal, read_groups
-from tasks.step.atomic_file import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +45,13 @@ class PDBRow:
     contents: str | None
     code: str | None
     source: str | None
+
+
+class LinkedModel(NamedTuple):
+    """A model that is linked to the protein in ISPyB, and its row there."""
+
+    model: PDBModel
+    row: PDBRow
 
 
 @dataclass(frozen=True)
@@ -86,47 +96,67 @@ def find_visit_files(wanted: Wanted, access: FileAccess, limit_s: float = TIME_L
     VisitFilesUnavailable
         The file system hasn't answered within `limit_s` seconds.
     """
-    try:
-        return within(limit_s, lambda: _find(wanted, access))
-    except TimeoutError as error:
-        raise VisitFilesUnavailable(
-            f"the files of {wanted.visit_directory}/processing couldn't be read within {limit_s:g} s: expected unit "
-            "cell, sample groups and models at once; see whether the visit's file system answers (a file there may "
-            "be no plain file), then run this again"
-        ) from error
-
-
-def _find(wanted: Wanted, access: FileAccess) -> VisitFiles:
+    models = list(_linked_models(wanted))
     if wanted.visit_directory is None or access is FileAccess.NONE:
-        return VisitFiles(pdb=list(_linked_models(wanted, access)))
-    processing = Path(wanted.visit_directory, "processing")
-    geometry = processing / "reference_geometry.expt"
-    space_group, unit_cell = _crystal(processing, wanted.parts) if wanted.crystal else ("", None)
+        return VisitFiles(pdb=[model for model, _ in models])
+    found = _look(_question(wanted, access, models, limit_s))
+    for warning in found["warnings"]:
+        logger.warning("%s", warning)
+    space_group, unit_cell = _crystal(found["crystal"])
     return VisitFiles(
         space_group=space_group,
         unit_cell=unit_cell,
-        groups=_groups(processing / "sample_groups.yml", wanted.parts) if wanted.groups else (),
-        pdb=[*_linked_models(wanted, access), *_own_models(processing / "pdb")],
-        reference_geometry=str(geometry) if _exists(geometry) else None,
+        groups=_groups(found["groups"], wanted.parts),
+        pdb=[
+            *_written(models, found["unwritten"]),
+            *(PDBModel(code=None, filepath=file, source=None) for file in found["models"]),
+        ],
+        reference_geometry=found["geometry"],
     )
 
 
-def _crystal(processing: Path, parts: Sequence[str]) -> tuple[str, UnitCell | None]:
-    """Read the first file that is named as a folder or as the files of the images, in any case."""
-    names = {part.lower() for part in parts}
-    for pattern in ("*.yml", "*.yaml"):
-        for file in sorted(processing.glob(pattern)):
-            if file.stem.lower() in names:
-                try:
-                    return read_crystal(file)
-                except InvalidYAML as error:
-                    logger.warning("%s; it is left out", error)
+def _question(wanted: Wanted, access: FileAccess, models: list[LinkedModel], limit_s: float) -> Question:
+    writes = access is FileAccess.FULL
+    return Question(
+        visit=str(wanted.visit_directory),
+        read=True,
+        names=[part.lower() for part in wanted.parts] if wanted.crystal else [],
+        groups=wanted.groups,
+        write=[
+            (model.filepath, row.contents)
+            for model, row in models
+            if writes and model.filepath is not None and row.contents
+        ],
+        also=[str(place) for place in get_settings().visit_link_targets] if writes else [],
+        limit_s=limit_s,
+    )
+
+
+def _look(question: Question) -> Found:
+    try:
+        return look_by_process(question)
+    except (TimeoutError, LookFailed, OSError) as error:
+        reason = f" ({error})" if str(error) else ""
+        raise VisitFilesUnavailable(
+            f"the files of {question['visit']}/processing couldn't be read within {question['limit_s']:g} s{reason}: "
+            "expected unit cell, sample groups and models at once; see whether the visit's file system answers, then "
+            "run this again"
+        ) from error
+
+
+def _crystal(files: Sequence[YAMLText]) -> tuple[str, UnitCell | None]:
+    """Read the first file that can be read."""
+    for file in files:
+        try:
+            return read_crystal(file)
+        except InvalidYAML as error:
+            logger.warning("%s; it is left out", error)
     return "", None
 
 
-def _groups(file: Path, parts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+def _groups(file: YAMLText | None, parts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     """Return the groups of folders that the images' own folders are in."""
-    if not _exists(file):
+    if file is None:
         return ()
     try:
         return tuple(group for group in read_groups(file) if not set(group).isdisjoint(parts))
@@ -135,51 +165,44 @@ def _groups(file: Path, parts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         return ()
 
 
-def _linked_models(wanted: Wanted, access: FileAccess) -> Iterator[PDBModel]:
+def _linked_models(wanted: Wanted) -> Iterator[LinkedModel]:
     """Yield the models that are linked to the protein in ISPyB: by code, else as the file that holds the contents."""
     for row in wanted.pdb_rows:
         code = (row.code or "").strip()
         if len(code) == 4 and code.isalnum():
-            yield PDBModel(code=code, filepath=None, source=row.source)
+            yield LinkedModel(PDBModel(code=code, filepath=None, source=row.source), row)
             continue
         if code:
-            logger.warning("PDB entry %d of ISPyB has the code %r: expected four letters or digits", row.pdb_id, code)
+            logger.warning(
+                "PDB entry %d of ISPyB has the code %.40r: expected four letters or digits", row.pdb_id, code
+            )
         if row.contents:
             try:
-                path = _file_of(row, wanted.visit_directory, access)
-            except (OSError, ValueError) as error:
-                logger.warning("PDB entry %d of ISPyB is left out, its file can't be written: %s", row.pdb_id, error)
+                path = _file_of(row, wanted.visit_directory)
+            except ValueError as error:
+                _leave_out(row, error)
             else:
-                yield PDBModel(code=None, filepath=str(path), source=row.source)
+                yield LinkedModel(PDBModel(code=None, filepath=str(path), source=row.source), row)
 
 
-def _file_of(row: PDBRow, visit_directory: str | None, access: FileAccess) -> Path:
-    """Return the file that holds the contents of a PDB entry, and write it if it isn't there."""
+def _file_of(row: PDBRow, visit_directory: str | None) -> Path:
+    """Return the file that holds the contents of a PDB entry."""
     name, content = row.name or "", (row.contents or "").encode()
     if visit_directory is None:
         raise ValueError("the data collection has no image directory, hence no visit's folder")
-    if name in {"", ".", ".."} or "/" in name or "\0" in name:
-        raise ValueError(f"expected the name of a file, seen {row.name!r}")
+    if not is_plain_name(name):
+        raise ValueError(f"expected the name of a file, seen {row.name!r:.100}")
     # Zocalo's place. By the content: what is there is right, and written once for all who ask.
-    path = Path(visit_directory, "tmp", "pdb", hashlib.sha1(content).hexdigest(), name)
-    if access is FileAccess.FULL and not path.exists():
-        write_atomically(path, content)
-    return path
+    return Path(visit_directory, "tmp", "pdb", hashlib.sha1(content).hexdigest(), name)
 
 
-def _own_models(folder: Path) -> Iterator[PDBModel]:
-    try:
-        files = sorted(file for file in folder.glob("*.pdb") if file.is_file())
-    except OSError as error:
-        logger.warning("the models in %s are left out: %s", folder, error)
-        return
-    for file in files:
-        yield PDBModel(code=None, filepath=str(file), source=None)
+def _written(models: Sequence[LinkedModel], unwritten: Mapping[str, str]) -> Iterator[PDBModel]:
+    for model, row in models:
+        if (fault := unwritten.get(model.filepath or "")) is not None:
+            _leave_out(row, fault)
+        else:
+            yield model
 
 
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError as error:
-        logger.warning("%s is left out: %s", path, error)
-        return False
+def _leave_out(row: PDBRow, reason: object) -> None:
+    logger.warning("PDB entry %d of ISPyB is left out, its file can't be written: %s", row.pdb_id, reason)

@@ -31,7 +31,9 @@ def output_directories(
     directory: str, visit_directory: PurePosixPath, collection: str, recipe_run: str
 ) -> tuple[str, str, str]:
     """Return the working, results and final directories of a recipe run."""
-    below = PurePosixPath(directory).relative_to(visit_directory) / collection / recipe_run
+    # Names of files may have a slash in ISPyB, but one at the beginning would lead to the root
+    names = (name.replace("/", "_") for name in (collection, recipe_run))
+    below = PurePosixPath(directory).relative_to(visit_directory).joinpath(*names)
     processed = visit_directory / "processed"
     return (
         str(visit_directory / "tmp" / "zocalo" / below),

@@ -51,7 +51,7 @@ class FileParameters(RowParameters):
         try:
             is_there = path.is_file()
         except OSError as error:  # a name that is too long, a folder that is closed to us
-            raise MessageRefused(f"can't attach {path}: {error.strerror}") from error
+            raise MessageRefused(f"can't attach {path!s:.200}: {error.strerror}") from error
         if not is_there:
             raise MessageRefused(f"can't attach {path}: no such file; write it before its message is sent")
         return path

@@ -16,6 +16,7 @@ from tasks.ispyb_access.writing.rows.columns import TEXT_BYTES
 from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters, Identity
 from tasks.ispyb_access.writing.rows.row_parameters import table
 from tasks.ispyb_access.writing.rows.writing_rows import insert_row, require_row
+from tasks.regular_files import read_regular
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +58,9 @@ def _read(path: Path) -> str | None:
     try:
         if not path.is_file():
             return None
-        size = path.stat().st_size
-        if size > LARGEST_FILE:
-            raise MessageRefused(f"{path} has {size} bytes: PDB.contents holds {LARGEST_FILE}")
-        contents = path.read_bytes()
+        contents = read_regular(path, LARGEST_FILE + 1)
+        if len(contents) > LARGEST_FILE:
+            raise MessageRefused(f"{path} has {path.stat().st_size} bytes: PDB.contents holds {LARGEST_FILE}")
     except OSError as error:
         raise MessageRefused(f"{path} can't be read: {error}") from error
     try:

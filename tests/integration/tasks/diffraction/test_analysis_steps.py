@@ -9,6 +9,7 @@ import pytest
 from blocks.settings import Settings
 from flows.resources import SiteResources
 from tasks.diffraction.child_pool import CHILDREN
+from tasks.file_watcher import watch_files
 from tasks.image_previews import make_preview
 from tasks.per_image_analysis import analyse_images
 from tasks.step.runner import try_step
@@ -97,3 +98,24 @@ async def test_previews_are_drawn_and_missing_images_refused(pictures, resources
     assert sorted(path.name for path in visit.iterdir()) == ["c.jpeg", "ct.jpeg", "n.jpeg", "nt.jpeg"]
     [(_, error)] = outcome.refused
     assert "none_1.cbf does not exist" in str(error)
+
+
+async def test_pipe_and_folder_in_a_sweep_cost_two_images(pictures, resources, tmp_path):
+    visit = tmp_path / "cm1234-5"
+    visit.mkdir()
+    for number, file in enumerate(pictures.rotation_cbfs[:4], 1):
+        (visit / f"a_{number}.cbf").symlink_to(file)
+    os.mkfifo(visit / "a_5.cbf")
+    (visit / "a_6.cbf").mkdir()
+    for name in ("a_5.cbf", "a_6.cbf"):
+        os.utime(visit / name, (1e9, 1e9))
+    parameters = {"pattern": f"{visit}/a_%d.cbf", "pattern-start": 1, "pattern-end": 6, "timeout": 5}
+    watched = await try_step(watch_files, {"parameters": parameters, "output": {"every": 2}}, [{}], resources)
+    payloads = [send.payload for send in watched.sent]
+    analysed = await try_step(analyse_images, {"parameters": {}}, payloads, resources)
+    drawn = await try_step(make_preview, {"parameters": {"image_command": "diffraction"}}, payloads, resources)
+    assert len(analysed.sent) == 4
+    assert sorted(path.name for path in (visit / "jpegs").iterdir())[::2] == [f"a_{n}.jpeg" for n in range(1, 5)]
+    for outcome in (analysed, drawn):
+        reasons = sorted(str(error) for _, error in outcome.refused)
+        assert ["a_5.cbf is a pipe" in reasons[0], "a_6.cbf is a folder" in reasons[1]] == [True, True]

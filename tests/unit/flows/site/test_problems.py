@@ -13,7 +13,7 @@ from flows.site.problems import find_problems, find_warnings
 from flows.site.processes import ProcessFacts
 from flows.site.site_facts import ApiFacts, SiteFacts
 from flows.site.supervision import ServiceState
-from flows.warm_pool.run_processes import run_title
+from flows.warm_pool.run_processes import SERVER_TITLE, run_title
 
 HOME = Disk("the home", Path("/plaza"), free=5000 * MIB, total=10000 * MIB)
 NAMES = ("database", "server", "worker", "analysis-cluster")

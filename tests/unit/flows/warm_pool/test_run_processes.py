@@ -31,7 +31,7 @@ setproctitle.setproctitle(sys.argv[1])
 if sys.argv[2] == "forks" and os.fork() == 0:
     os.setsid() if sys.argv[3] == "apart" else None
     setproctitle.setproctitle(sys.argv[4])
-os.write(1, b"ready\n")  # in one piece, as two may say so
+os.write(1, b"ready\\n")  # in one piece, as two may say so
 sys.stdin.read()
 """
 ROOM = "-" * 100  # in the command line, for the titles

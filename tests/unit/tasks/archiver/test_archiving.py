@@ -1,12 +1,13 @@
 import errno
 import logging
+import os
 import re
 import time
 import xml.etree.ElementTree as ET
 
 import pytest
 
-from blocks.errors import MessageRefused, PassingFault
+from blocks.errors import MessageRefused, NodeRefused, PassingFault
 from blocks.settings import Settings
 from tasks.archiver import archiving as archiver
 from tasks.archiver.archiving import archive_filelist, archive_pattern
@@ -351,11 +352,67 @@ async def test_a_thousand_files_take_no_time(visit):
 
 @pytest.mark.parametrize(("number", "error"), [(errno.ENOSPC, PassingFault), (errno.EACCES, MessageRefused)])
 async def test_a_full_disk_may_pass_and_a_forbidden_folder_may_not(number, error, visit, tmp_path, monkeypatch):
-    def fail(path, content):
+    def fail(path, content, also):
         raise OSError(number, "no")
 
     make_images(visit, [1])
-    monkeypatch.setattr(archiver, "write_atomically", fail)
+    monkeypatch.setattr(archiver, "write_confined", fail)
     outcome = await archive(visit, end=1, dropfile=str(tmp_path / "drop.xml"))
     assert type(outcome.refused[0][1]) is error
     assert str(tmp_path) in str(outcome.refused[0][1])
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.mkdir()], ids=["pipe", "folder"])
+async def test_what_is_no_file_among_the_images_is_told_of_and_not_archived(visit, caplog, make):
+    make_images(visit, [1, 2, 4, 5])
+    make(visit / "x_0003.cbf")
+    outcome = await archive(visit)
+    assert summary(outcome) == [("dropfile", (4, 1))]
+    assert "x_0003.cbf" in caplog.text
+    assert "no file" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["../../../elsewhere", "/etc/x", "..", "a\0b", ""])
+async def test_visit_that_isnt_a_folders_name_writes_nothing(visit, tmp_path, name):
+    make_images(visit, [1])
+    outcome = await archive(visit, end=1, visit=name, dropfile=f"{tmp_path}/drop/{{visit_id}}.xml")
+    assert [type(error) for _, error in outcome.refused] == [NodeRefused]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cm1-1"]
+
+
+async def test_drop_file_climbs_out_of_nothing(visit, tmp_path):
+    make_images(visit, [1])
+    for dropfile in (f"{tmp_path}/drop/../../x.xml", "x.xml"):
+        outcome = await archive(visit, end=1, dropfile=dropfile)
+        assert "can't be written" in str(outcome.refused[0][1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cm1-1"]
+
+
+async def test_users_link_in_the_visit_leads_no_drop_file_away(visit, tmp_path):
+    make_images(visit, [1])
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (visit.parent / "processed").symlink_to(keys)
+    outcome = await archive(visit, end=1, dropfile=f"{visit.parent}/processed/x.xml")
+    assert "out of" in str(outcome.refused[0][1])
+    assert list(keys.iterdir()) == []
+
+
+async def test_pipe_in_the_place_of_a_drop_file_holds_up_nothing(visit, tmp_path):
+    make_images(visit, [1])
+    os.mkfifo(tmp_path / "x.xml")
+    outcome = await archive(visit, end=1, dropfile=f"{tmp_path}/x.xml")
+    assert outcome.refused == []
+    assert (tmp_path / "x_2.xml").is_file()
+
+
+@pytest.mark.parametrize("end", [2**31, 2**63, 10**30, 10**400])
+async def test_more_files_than_any_collection_has_are_refused_at_once(visit, end):
+    outcome = await archive(visit, **{"pattern-end": end})
+    assert "at most 1,000,000 files" in str(outcome.refused[0][1])
+
+
+@pytest.mark.parametrize("number", ["1e999999999", float("inf"), 10**400, "١٢", "1_000", True])
+async def test_numbers_of_the_payload_that_are_none_are_refused_at_once(visit, number):
+    outcome = await archive(visit, payload={"archive-multipart": number})
+    assert "expected a number as the payload's 'archive-multipart'" in str(outcome.refused[0][1])

@@ -428,3 +428,21 @@ async def test_an_unnamed_output_hears_nothing_and_the_log_says_so(images, caplo
     outcome = await try_step(watch_files, node, [{}], FakeResources())
     assert (outcome.sent, outcome.refused) == ([], [])
     assert "no named outputs" in caplog.text
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: Path(path).mkdir()], ids=["pipe", "folder"])
+async def test_what_is_no_file_holds_up_nothing(make, images, context):
+    for number in (5, 7):
+        images(number)()
+    make(images.path(6))
+    os.utime(images.path(6), (1e9, 1e9))
+    notices = await watch({**images.parameters, "timeout": 1}, context)
+    assert [payload["file"] for output, payload in notices if output == "every"] == [images.path(n) for n in (5, 6, 7)]
+
+
+@pytest.mark.parametrize(("make", "kind"), [(os.mkfifo, "pipe"), (lambda path: Path(path).mkdir(), "folder")])
+async def test_master_that_is_no_file_is_refused(make, kind, tmp_path, context):
+    make(master := f"{tmp_path}/a_master.h5")
+    os.utime(master, (1e9, 1e9))
+    with pytest.raises(MessageRefused, match=f"is a {kind}.*expected an HDF5 master"):
+        await watch({"hdf5": master, "timeout": 1}, context)

@@ -9,8 +9,8 @@ import pytest
 from blocks.errors import NodeRefused
 from blocks.retrying import Pauses
 from blocks.settings import Settings
+from tasks.confinement import write_confined
 from tasks.step import Message, StepContext
-from tasks.step.atomic_file import write_atomically
 from tasks.step.runner import read_parameters, run_step, sends_of, try_step
 from tasks.xray_centring import centring as xray_centring
 from tasks.xray_centring.centring import centre_crystal
@@ -362,12 +362,12 @@ async def test_full_disk_is_given_some_time(node, resources, tmp_path, monkeypat
     node["parameters"]["output"] = str(tmp_path / "centre.json")
     faults = [OSError(errno.ENOSPC, "full"), OSError(errno.ENOSPC, "full")]
 
-    def write(path, content):
+    def write(path, content, also):
         if faults:
             raise faults.pop()
-        write_atomically(path, content)
+        write_confined(path, content, also)
 
-    monkeypatch.setattr(xray_centring, "write_atomically", write)
+    monkeypatch.setattr(xray_centring, "write_confined", write)
     monkeypatch.setattr(xray_centring, "WRITE_PAUSES", Pauses(0.0, 0.0))
     outcome = await try_step(centre_crystal, node, images(), resources)
     assert (len(outcome.sent), outcome.refused) == (1, [])

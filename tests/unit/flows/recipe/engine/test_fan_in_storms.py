@@ -11,7 +11,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from flows.recipe.run_record.entries import Began, Ended
 from flows.recipe.run_record.folder import RunFolder
 from flows.recipe.run_record.manifest import Manifest
 from flows.recipe.run_record.resumption import repeat_from, take_up
+from tasks.confinement import write_confined
 from tasks.step import Send, StepParameters, message_step, registry, stream_step
-from tasks.step.atomic_file import write_atomically
 from tasks.xray_centring.centring import centre_crystal
 from tests.support.grid_information import grid_information
 from tests.support.interruptions import Killed
@@ -109,10 +109,10 @@ class Grid:
             "abort": hear("abort")
         }
 
-    def write(self, path: Path, content: bytes) -> None:
+    def write(self, path: Path, content: bytes, also: Sequence[Path]) -> None:
         if not self.is_calm and self.dice.random() < 0.3:
             raise OSError(errno.EROFS, "it can't be written now")
-        write_atomically(path, content)
+        write_confined(path, content, also)
 
     def process(self, bytes_left: float) -> bool | None:
         """Take the run up, to its end or until its process is killed; tell whether it has failed, None if killed."""
@@ -129,7 +129,7 @@ class Grid:
                 patch.setattr(registry, "STEPS", dict.fromkeys(steps, ""))
                 patch.setattr("flows.recipe.engine.run.load_step", steps.__getitem__)
                 patch.setattr(self.world, "keep_dead_letter", self.keep)
-                patch.setattr("tasks.xray_centring.centring.write_atomically", self.write)
+                patch.setattr("tasks.xray_centring.centring.write_confined", self.write)
                 records = run_trial(self.document, self.world, journal, state)
             if records is None:
                 return None

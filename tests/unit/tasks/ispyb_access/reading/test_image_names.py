@@ -1,11 +1,14 @@
 """From templates to files and back."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.ispyb_access.reading.image_files import (
     SweepFiles,
+    file_name,
     image_file,
     image_number,
     image_pattern,
@@ -70,3 +73,11 @@ def test_sweep_needs_all_that_it_is_made_of(missing):
 )
 def test_last_image(first, count, last):
     assert last_image(first, count) == last
+
+
+@pytest.mark.parametrize("template", ["#" * 200_000 + "a#", "#a" * 100_000, "#" * 200_000 + "\n"])
+def test_endless_templates_take_no_time(template):
+    begin = time.monotonic()
+    file_name(template, 1)
+    image_pattern(template)
+    assert time.monotonic() - begin < 5

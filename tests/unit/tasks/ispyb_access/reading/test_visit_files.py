@@ -1,15 +1,19 @@
 """What users put into their visit's folder, and what is done about files that are no good."""
 
+import json
 import logging
 import os
+import signal
 import subprocess
 import sys
-import threading
 import time
 from hashlib import sha1
+from pathlib import Path
 
+import psutil
 import pytest
 
+from tasks.ispyb_access.reading.visit import looking, looking_process
 from tasks.ispyb_access.reading.visit.files import (
     FileAccess,
     PDBRow,
@@ -232,35 +236,117 @@ def test_model_without_a_visit_folder_is_left_out(caplog):
 
 
 @pytest.mark.parametrize("name", ["lys.yml", "sample_groups.yml"])
-def test_file_that_hangs_is_given_up(processing, name):
-    os.mkfifo(processing / name)
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (os.mkfifo, "a pipe"),
+        (lambda path: path.mkdir(), "a folder"),
+        (lambda path: path.symlink_to("/dev/zero"), "a device"),
+        (lambda path: path.symlink_to("/proc/self/environ"), "made up by the kernel"),
+    ],
+)
+def test_what_is_no_file_holds_up_nothing(processing, caplog, name, make, kind):
+    make(processing / name)
+    (processing / "x1.yml").write_text("ispyb_space_group: P1")
+    begin = time.monotonic()
+    assert look(processing).space_group == "P1"
+    assert kind in caplog.text
+    assert time.monotonic() - begin < 5
+
+
+def test_endless_sparse_file_is_not_read(processing, caplog):
+    with (processing / "lys.yml").open("wb") as file:
+        file.truncate(2**40)
+    assert look(processing).space_group == ""
+    assert "at most 256 kB" in caplog.text
+
+
+HANGS = ("-S", "-P", "-c", "import time; time.sleep(600)")  # as when a file system doesn't answer
+
+
+def test_process_that_hangs_is_killed_at_the_time_limit(processing, monkeypatch):
+    monkeypatch.setattr(looking_process, "PROGRAM", HANGS)
     begin = time.monotonic()
     with pytest.raises(VisitFilesUnavailable, match=r"within 0\.2 s.*file system answers"):
         look(processing, limit_s=0.2)
-    assert time.monotonic() - begin < 30
-    _release(processing / name)
+    assert time.monotonic() - begin < 10
+    assert not [child for child in psutil.Process().children() if "time.sleep(600)" in str(child.cmdline())]
 
 
-def _release(fifo):
-    """Let the thread that hangs go on: the others of this test session are no business of its."""
-    os.close(os.open(fifo, os.O_WRONLY))
-    for thread in threading.enumerate():
-        if thread.name == "time-limited":
-            thread.join(60)
+def test_no_second_process_beside_one_that_not_even_a_kill_ends(processing, monkeypatch):
+    held_up = subprocess.Popen([sys.executable, *HANGS])
+    monkeypatch.setattr(looking_process, "_undead", [held_up])
+    try:
+        with pytest.raises(VisitFilesUnavailable):
+            look(processing, limit_s=0.2)
+    finally:
+        held_up.kill()
+        held_up.wait()
+    assert look(processing).groups == ()  # once it's gone, all goes on
 
 
-def test_process_ends_although_a_file_hangs(processing):
-    os.mkfifo(processing / "lys.yml")
-    program = (
-        "from tasks.ispyb_access.reading.visit.files import *\n"
-        f"wanted = Wanted({str(processing.parent)!r}, {PARTS!r}, True, True)\n"
-        "try:\n"
-        "    find_visit_files(wanted, FileAccess.FULL, 0.2)\n"
-        "except VisitFilesUnavailable:\n"
-        "    print('given up')\n"
+def test_process_that_dies_is_told_of_with_its_last_words(processing, monkeypatch):
+    monkeypatch.setattr(looking_process, "PROGRAM", ("-S", "-c", "raise SystemExit('no memory')"))
+    with pytest.raises(VisitFilesUnavailable, match="no memory"):
+        look(processing)
+
+
+def test_process_that_looks_ends_by_itself_when_nobody_waits(processing):
+    os.mkfifo(processing / "hangs")
+    question = looking.Question(
+        visit=str(processing.parent), read=True, names=[], groups=False, write=[], also=[], limit_s=-0.8
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=True)
-    assert done.stdout == "given up\n"
+    program = (
+        "import os, sys; from tasks.ispyb_access.reading.visit import looking\n"
+        f"looking.look = lambda question: os.open({str(processing / 'hangs')!r}, os.O_RDONLY)\n"
+        "looking.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], input=json.dumps(question).encode(), timeout=60)
+    assert done.returncode == -signal.SIGALRM
+
+
+def test_no_more_than_so_many_entries_are_looked_at(processing, caplog, monkeypatch):
+    monkeypatch.setattr(looking, "MOST_ENTRIES", 5)
+    (processing / "pdb").mkdir()
+    for number in range(9):
+        (processing / "pdb" / f"{number}.pdb").touch()
+    question = looking.Question(
+        visit=str(processing.parent), read=True, names=["x1"], groups=True, write=[], also=[], limit_s=10
+    )
+    found = looking.look(question)
+    assert len(found["models"]) == 5
+    assert "more than 5 entries" in found["warnings"][0]
+
+
+def test_names_that_are_no_text_are_left_out_with_a_warning(processing, caplog):
+    (processing / "pdb").mkdir()
+    for name in (b"a\nb.pdb", b"\xff\xfe.pdb", b"\x1b[31m.pdb", "Å.pdb".encode()):
+        with open(os.fsencode(processing / "pdb") + b"/" + name, "w"):  # noqa: PTH123 - a Path can't have such a name
+            pass
+    assert [model.filepath for model in look(processing).pdb] == [str(processing / "pdb" / "Å.pdb")]
+    assert len(caplog.records) == 3
+    assert caplog.text.count("\n") == 3
+    assert "\x1b" not in caplog.text
+
+
+@pytest.mark.parametrize("planted", ["tmp", "tmp/pdb"])
+def test_links_out_of_the_visit_are_not_followed_for_writing(processing, caplog, tmp_path, planted):
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    link = processing.parent / planted
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(keys)
+    assert look(processing, pdb_rows=[row()]).pdb == []
+    assert "out of" in caplog.text
+    assert list(keys.iterdir()) == []
+
+
+def test_visit_that_is_a_link_itself_is_written_to(processing, tmp_path):
+    visit = tmp_path / "mx12345-2"
+    visit.symlink_to(processing.parent)
+    (model,) = look(visit / "processing", pdb_rows=[row()]).pdb
+    assert model.filepath.startswith(str(visit))
+    assert Path(model.filepath).is_file()
 
 
 def test_warnings_are_logged_with_the_context_of_the_run(processing):
