@@ -60,7 +60,7 @@ def prepare(home: Path) -> tuple[list[str], pwd.struct_passwd]:
     data, sockets = home / "postgres", database_socket_folder(home)
     sockets.mkdir(exist_ok=True)
     if user.pw_uid != os.getuid():
-        for folder in (sockets, programs):
+        for folder in (home, sockets, programs):
             _let_through(folder, closed=(home, socket_folder(home)))
     sockets.chmod(0o755)  # what is above is closed, and the socket in it is its owner's (0700)
     os.chown(sockets, user.pw_uid, user.pw_gid)

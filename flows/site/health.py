@@ -14,7 +14,7 @@ import httpx
 from blocks.errors import ConfigurationError
 from blocks.settings import Settings, get_settings
 from flows.site.disks import look_at
-from flows.site.home_folder import check_open
+from flows.site.home_folder import check_open, is_ours
 from flows.site.ports import answers
 from flows.site.problems import find_problems, find_warnings
 from flows.site.processes import describe, site_processes
@@ -101,6 +101,7 @@ def status(settings: Settings | None = None, *, expected: Sequence[str] = NEEDED
             disks,
             services=services,
             processes=processes,
+            sees_processes=is_ours(home),
             api=read_api(site, expected),
             cluster_answers=scheduler_answers(site),
             expected=tuple(expected),

@@ -25,6 +25,7 @@ def find_warnings(facts: SiteFacts) -> tuple[str, ...]:
     """Return what somebody should look at though runs start."""
     return (
         *(f"{disk}: nearly full" for disk in facts.disks if disk.is_nearly_full),
+        *([] if facts.sees_processes else ["the site is another user's: what its processes do can't be seen"]),
         *([f"{facts.api.late} runs have waited for more than 30 s"] if facts.api.late else []),
     )
 
@@ -101,7 +102,7 @@ def _of_pool(facts: SiteFacts, api: ApiFacts) -> Iterator[str]:
                 "the work pool plaza lets no run start (its limit is 0): "
                 "`plaza prefect work-pool clear-concurrency-limit plaza`"
             )
-        elif living < api.busy:
+        elif facts.sees_processes and living < api.busy:
             yield (
                 f"{api.busy} runs hold the {api.pool_limit} places of the work pool, but only {living} are at work: "
                 "`plaza resume --interrupted` takes up those that were killed"
@@ -120,7 +121,7 @@ def _of_worker(facts: SiteFacts) -> Iterator[str]:
     if worker is None or not worker.is_running:
         return
     servers = [process for process in facts.started_by("worker") if process.is_fork_server]
-    if not any(process.is_ready_fork_server for process in servers):
+    if facts.sees_processes and not any(process.is_ready_fork_server for process in servers):
         yield "the worker has no fork server ready: runs wait for it, some seconds. If that lasts, see worker.log"
     elif not api.has_pool:
         return  # nothing is known of it, and that has been said
@@ -139,5 +140,5 @@ def _of_cluster(facts: SiteFacts) -> Iterator[str]:
         return
     if not facts.cluster_answers:
         yield "the Dask scheduler doesn't answer (yet): see analysis-cluster.log among the logs"
-    elif not any(process.is_dask_worker for process in facts.started_by("analysis-cluster")):
+    elif facts.sees_processes and not any(process.is_dask_worker for process in facts.started_by("analysis-cluster")):
         yield "the analysis cluster has no worker (yet): images wait; see analysis-cluster.log among the logs"

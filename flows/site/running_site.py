@@ -21,7 +21,7 @@ from urllib.parse import urlparse
 from blocks.errors import ConfigurationError
 from blocks.home_folder import make_folder
 from blocks.settings import Settings, get_settings
-from flows.site.home_folder import is_ours
+from flows.site.home_folder import check_open, is_ours
 from flows.site.proxies import without_proxies
 from flows.site.secret import login_link, read_secret
 from flows.warm_pool.run_processes import SERVICE_MARK as SERVICE_MARK
@@ -91,8 +91,9 @@ def read_running_site(settings: Settings) -> RunningSite:
     Raises
     ------
     ConfigurationError
-        No site runs there, or its addresses can't be read.
+        No site runs there, its addresses can't be read, or the home folder is another user's and closed.
     """
+    check_open(settings.home)
     file = site_file(settings.home)
     try:
         content = json.loads(file.read_text())

@@ -61,6 +61,8 @@ class SiteFacts:
         Why the site's addresses can't be read.
     processes
         Everything of the site that lives.
+    sees_processes
+        Whether this user may see them: those of another user's site can't be told from others of theirs.
     cluster_answers
         Something listens at the Dask scheduler's address.
     expected
@@ -72,6 +74,7 @@ class SiteFacts:
     site_file_fault: str = ""
     services: tuple[ServiceState, ...] = ()
     processes: tuple[ProcessFacts, ...] = ()
+    sees_processes: bool = True
     api: ApiFacts = ApiFacts()
     cluster_answers: bool = False
     expected: tuple[str, ...] = ()

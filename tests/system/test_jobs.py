@@ -51,7 +51,10 @@ def test_a_created_job_is_started_once(site: Site, dcid: int) -> None:
     assert (known["ispyb_process"], known["ispyb_dcid"]) == (job, dcid)
 
     again = site.plaza("job", "start", str(job))
-    assert (again.returncode, again.stderr) == (0, f"recipe ispyb-redo runs already: run {run}\n")
+    assert (again.returncode, again.stderr) == (
+        0,
+        f"recipe ispyb-redo has a run already: run {run} (Completed: 1 step done)\n",
+    )
 
 
 def test_a_job_whose_recipe_is_not_deployed_stays_in_ispyb(site: Site, dcid: int) -> None:

@@ -219,8 +219,8 @@ def _start(recipe: str, dcid: Dcid | None, job_id: JobId, variables: Mapping[str
             f"job {job_id} is in ISPyB, but its recipe {launched.recipe} could not be started: {launched.reason}. "
             f"See `plaza status` and `plaza deploy`; then: plaza job start {job_id}"
         )
-    word = "is taken up again" if launched.taken_up else "runs already" if launched.earlier else "starts"
-    stood = f" (it was {launched.state})" if launched.state else ""
+    word = "is taken up again" if launched.taken_up else "has a run already" if launched.earlier else "starts"
+    stood = f" ({launched.state})" if launched.state else ""
     typer.echo(f"recipe {launched.recipe} {word}: run {launched.flow_run_id}{stood}", err=True)
 
 

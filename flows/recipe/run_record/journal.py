@@ -88,6 +88,10 @@ class Journal:
         if self._lines:
             self._waiting += b"\n".join([*self._lines, b""])
             self._lines.clear()
+        if self._waiting:
+            self._write()
+
+    def _write(self) -> None:
         while self._waiting:
             del self._waiting[: os.write(self._file, self._waiting)]
 

@@ -142,7 +142,7 @@ def test_a_site_whose_addresses_are_spoilt_says_so(runtime_site):
 def test_a_full_disk_is_survived_and_all_goes_on_when_there_is_room(settings, tmp_path):
     """Services that end meanwhile are started again and again; the supervisor, which logs that, lives on."""
     settings.home.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150m", "tmpfs", settings.home], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150m,mode=700", "tmpfs", settings.home], check=True)
     with ExitStack() as stack:
         stack.callback(subprocess.run, ["umount", "--lazy", settings.home], check=True)
         stack.callback(services.down, settings)

@@ -34,6 +34,7 @@ class Cluster:
     """An analysis cluster, as far as the fan-out knows it. It keeps which images it was asked for."""
 
     status = "running"
+    settings = Settings()
 
     def __init__(self):
         self.asked = []

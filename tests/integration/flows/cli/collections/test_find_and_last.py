@@ -32,9 +32,12 @@ def plaza(url, monkeypatch, tmp_path):
     monkeypatch.setenv("PLAZA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "200")
     get_settings.cache_clear()
+    address = tmp_path / "ispyb.url"
+    address.write_text(url)
+    address.chmod(0o600)
 
     def run(*words):
-        done = CliRunner().invoke(app, [*map(str, words), "--ispyb", url])
+        done = CliRunner().invoke(app, [*map(str, words), "--ispyb", str(address)])
         if isinstance(done.exception, PlazaError):
             raise done.exception
         assert done.exit_code == 0, done.output

@@ -23,12 +23,14 @@ TELL = {"ispyb_command": "add_program_message", "program_id": "$program", "sever
 
 
 @pytest.fixture
-def plaza(engine):
+def plaza(engine, tmp_path):
     """Run a command on the test's ISPyB and return what it prints; errors of Plaza's own are raised."""
-    url = engine.url.render_as_string(hide_password=False)
+    address = tmp_path / "ispyb.url"
+    address.write_text(engine.url.render_as_string(hide_password=False))
+    address.chmod(0o600)
 
     def plaza(*words, **options):
-        done = CliRunner().invoke(app, [*map(str, words), "--ispyb", url], **options)
+        done = CliRunner().invoke(app, [*map(str, words), "--ispyb", str(address)], **options)
         if isinstance(done.exception, PlazaError):
             raise done.exception
         return done
