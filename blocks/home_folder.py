@@ -1,4 +1,4 @@
-"""The folder of all state, before a site closes it to others or opens it to a group (`flows.site.home_folder`)."""
+"""The folder of all state, made closed to others; `flows.site.access.home_folder` opens it to a group."""
 
 from pathlib import Path
 

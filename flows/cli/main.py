@@ -15,8 +15,8 @@ from blocks.errors import PlazaError
 from blocks.settings import get_settings
 from flows.cli import collections, dead_letters, events, ispyb, jobs, recipes, runs, simulation, site, step, version
 from flows.cli.demo import demo
-from flows.site.home_folder import is_ours, whose
-from flows.site.proxies import without_proxies
+from flows.site.access.home_folder import is_ours, whose
+from flows.site.access.proxies import without_proxies
 
 COMMANDS = (
     demo,

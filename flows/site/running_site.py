@@ -21,9 +21,9 @@ from urllib.parse import urlparse
 from blocks.errors import ConfigurationError
 from blocks.home_folder import make_folder
 from blocks.settings import Settings, get_settings
-from flows.site.home_folder import check_open, is_ours
-from flows.site.proxies import without_proxies
-from flows.site.secret import login_link, read_secret
+from flows.site.access.home_folder import check_open, is_ours
+from flows.site.access.proxies import without_proxies
+from flows.site.access.secret import login_link, read_secret
 from flows.warm_pool.run_processes import SERVICE_MARK as SERVICE_MARK
 from tasks.logs.run_log import PLAZA_LOGGERS
 from tasks.step.atomic_file import write_atomically

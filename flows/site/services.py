@@ -20,9 +20,11 @@ import psutil
 from blocks.cluster_keys import keys_folder
 from blocks.errors import ConfigurationError
 from blocks.settings import CHECKOUT, Settings, get_settings
-from flows.site.disks import look_at
-from flows.site.health import ask_api, worker_heartbeat_age
-from flows.site.home_folder import close_home, is_ours, whose
+from flows.site.access.home_folder import close_home, is_ours, whose
+from flows.site.access.secret import make_secret
+from flows.site.api_client import ask_api
+from flows.site.health.disks import look_at
+from flows.site.health.site_status import worker_heartbeat_age
 from flows.site.ports import LOOPBACK, answers, claim_port, reached_at
 from flows.site.processes import site_processes
 from flows.site.running_site import (
@@ -34,7 +36,6 @@ from flows.site.running_site import (
     socket_folder,
     usable_folder,
 )
-from flows.site.secret import make_secret
 from flows.site.supervision import Service, ServiceFailed, Supervisor, tail
 from flows.warm_pool.forker import FLOW_MODULES
 from flows.warm_pool.run_processes import processes_of_runs
@@ -123,8 +124,10 @@ def _start(supervisor: Supervisor, settings: Settings, modules: Sequence[str], e
     # They are stopped in the opposite order: the worker reports its runs' ends while the server is there to be told,
     # the server writes what it has while its database is there
     services = [
-        Service("database", ("flows.site.database",), 10, stop_signal="INT"),  # at TERM it would wait for its clients
-        Service("server", ("flows.site.server", "--port", str(server_port)), 20),
+        Service(
+            "database", ("flows.site.api_server.database",), 10, stop_signal="INT"
+        ),  # at TERM it would wait for its clients
+        Service("server", ("flows.site.api_server.server", "--port", str(server_port)), 20),
         # 10 s are its runs', to end by themselves
         Service("worker", ("flows.site.worker_service", "--preload", *modules), 40, stop_timeout_s=20),
     ]

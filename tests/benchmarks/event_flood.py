@@ -23,7 +23,7 @@ import httpx
 import psutil
 
 from blocks.settings import Settings
-from flows.site.health import status
+from flows.site.health.site_status import status
 from flows.site.running_site import read_running_site
 from tasks.simulation.collection import render
 from tasks.simulation.plan import CollectionPlan

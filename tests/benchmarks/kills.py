@@ -225,7 +225,7 @@ UNDER_WAY: dict[str, Kill] = {
     "server": kill_one(f"{_SERVICE}server"),
     "PostgreSQL": kill_one("pginstall/bin/postgres"),
     "MariaDB": kill_mariadb,
-    "supervisord": kill_one("flows.site.supervisor_process"),
+    "supervisord": kill_one("flows.site.supervision.process"),
     "everything": kill_everything,
     "planned restart": restart,
     "Mimas at end": kill_one("plaza: mimas"),  # the next that comes
@@ -262,7 +262,7 @@ def helps(site: Site, collection: Collection) -> Sequence[tuple[str, Callable[[]
     """Return what is tried in turn, and says whether there was anything to do."""
 
     def bring_up() -> bool:
-        if site.find("flows.site.supervisor_process"):
+        if site.find("flows.site.supervision.process"):
             return False
         site.run("up")
         return True
@@ -279,7 +279,7 @@ def helps(site: Site, collection: Collection) -> Sequence[tuple[str, Callable[[]
         return True
 
     return (
-        ("by itself", lambda: bool(site.find("flows.site.supervisor_process"))),
+        ("by itself", lambda: bool(site.find("flows.site.supervision.process"))),
         ("`plaza up`", bring_up),
         ("`plaza resume --interrupted`", resume),
         ("the events again", tell_again),

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from blocks.settings import Settings
-from flows.site.health import status
+from flows.site.health.site_status import status
 from flows.site.running_site import SERVICE_MARK
 from flows.site.services import down, running_site, up
 from tests.support.site_under_test import RUNTIME_SITE, SiteUnderTest, wait_for

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from blocks.settings import Settings
+from flows.site.access.secret import authorization
 from flows.site.running_site import RunningSite
-from flows.site.secret import authorization
 
 RUNTIME_SITE = Path(__file__).parent / "runtime_site"
 """Flows and deployments that only tests use."""

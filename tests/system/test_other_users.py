@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from flows.site.database import database_socket_folder
+from flows.site.api_server.database import database_socket_folder
 from flows.site.prefect_profile import write_profile
 from flows.site.running_site import socket_folder
 from tests.support.commanded_site import CommandedSite, await_, site_of_recipes

@@ -10,9 +10,9 @@ import tomllib
 
 import pytest
 
+from flows.site.access.secret import make_secret
 from flows.site.prefect_profile import ProfileNotWritten, profiles_file, write_profile
 from flows.site.running_site import RunningSite
-from flows.site.secret import make_secret
 
 OTHERS = """
 active = "{active}"

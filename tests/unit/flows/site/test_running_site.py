@@ -10,6 +10,7 @@ import pytest
 from blocks.cluster_keys import keys_folder
 from blocks.errors import ConfigurationError
 from blocks.settings import Settings
+from flows.site.access.secret import make_secret
 from flows.site.running_site import (
     RunningSite,
     one_certificate,
@@ -19,7 +20,6 @@ from flows.site.running_site import (
     socket_folder,
     use_running_site,
 )
-from flows.site.secret import make_secret
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from blocks.settings import get_settings
 from flows.cli.main import app
+from flows.site.access.secret import make_secret
 from flows.site.running_site import RunningSite
-from flows.site.secret import make_secret
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def prefect_starts(site, monkeypatch):
 
     def starts(*answers, supervised):
         left = list(answers)
-        monkeypatch.setattr("flows.site.health.ask_api", lambda *_: left.pop(0) if len(left) > 1 else left[0])
+        monkeypatch.setattr("flows.site.api_client.ask_api", lambda *_: left.pop(0) if len(left) > 1 else left[0])
         monkeypatch.setattr("flows.site.supervision.Supervisor.is_alive", lambda _: supervised)
         done = CliRunner().invoke(app, ["prefect", "deployment", "run", "mimas/end", "--param", "dcid=1"])
         assert started == [["prefect", "deployment", "run", "mimas/end", "--param", "dcid=1"]]
@@ -157,7 +157,7 @@ def test_down_drains_for_so_long(monkeypatch, words, seconds):
 )
 def test_down_says_what_the_next_up_will_take_up(site, monkeypatch, count, told):
     site.write()
-    monkeypatch.setattr("flows.site.health.ask_api", lambda site, path, body: count)
+    monkeypatch.setattr("flows.site.api_client.ask_api", lambda site, path, body: count)
     monkeypatch.setattr("flows.site.services.down", lambda: True)
     done = CliRunner().invoke(app, ["down"])
     after = f"{told}: the next `plaza up` takes up what is left to do\n" if told else ""

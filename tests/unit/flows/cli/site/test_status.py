@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from flows.cli.main import app
 from flows.site import health
-from flows.site.disks import MIB, Disk
+from flows.site.health.disks import MIB, Disk
+from flows.site.health.facts import ApiFacts, SiteFacts
 from flows.site.running_site import RunningSite
-from flows.site.site_facts import ApiFacts, SiteFacts
 from flows.site.supervision import ServiceState
 
 SITE = RunningSite(Path("/plaza"), "http://127.0.0.1:1/api", "http://127.0.0.1:1", "tcp://127.0.0.1:2")

@@ -1,0 +1,65 @@
+"""`plaza status`: would a run start now."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.site.link import print_link
+
+if TYPE_CHECKING:
+    from flows.site.health import SiteStatus
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as one JSON object, for monitoring.")] = False,
+) -> None:
+    """Show what runs, and what keeps runs from starting. Exit status 0 only if a run would start now."""
+    from rich.console import Console
+
+    from flows.site import health
+
+    found = health.status()
+    if as_json:
+        typer.echo(json.dumps(_document(found), default=str))
+    else:
+        if found.services:
+            Console().print(_table(found))
+            if found.site:
+                print_link(found.site)
+        for problem in found.problems:
+            typer.echo(f"problem: {problem}")
+        for warning in found.warnings:
+            typer.echo(f"warning: {warning}")
+    raise typer.Exit(0 if found.is_healthy else 1)
+
+
+def _document(found: SiteStatus) -> dict[str, object]:
+    return {
+        "healthy": found.is_healthy,
+        "problems": found.problems,
+        "warnings": found.warnings,
+        "site": found.site and asdict(found.site),
+        "services": [asdict(service) for service in found.services],
+        "worker_heartbeat_age_s": found.facts.api.heartbeat_age_s,
+        "disks": [asdict(disk) for disk in found.facts.disks],
+    }
+
+
+def _table(found: SiteStatus) -> object:
+    from rich.table import Table
+
+    addresses = {"server": found.site.ui_url, "analysis-cluster": found.site.scheduler_address} if found.site else {}
+    table = Table("service", "state", "pid", "up", "address")
+    for service in found.services:
+        uptime = str(timedelta(seconds=service.uptime_s)) if service.pid else ""
+        where = addresses.get(service.name, "") or service.note
+        table.add_row(service.name, service.state, str(service.pid or ""), uptime, where)
+    age = found.facts.api.heartbeat_age_s
+    heard = "unknown" if age is None else f"heard of {age:.0f} s ago"
+    table.add_row("Prefect's worker", heard, "", "", "work pool plaza")
+    return table

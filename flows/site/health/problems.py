@@ -1,0 +1,144 @@
+"""What keeps a site from starting runs, each in a line that says what to do; decided from facts alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flows.site.health.facts import ApiFacts, SiteFacts
+from flows.site.processes import ProcessFacts
+
+HEARTBEAT_LATE_S = 75.0
+"""The worker says every 30 s that it's there: twice in vain. Prefect waits for three."""
+POLL_LATE_S = 20.0
+"""The worker looks for runs every 2 s at rest; a busy server takes its time."""
+
+
+def find_problems(facts: SiteFacts) -> tuple[str, ...]:
+    """Return why a run wouldn't start and be carried out; none: it would."""
+    full = [f"{disk}: FULL. Make room: what waits for it goes on by itself" for disk in facts.disks if disk.is_full]
+    if facts.supervisor == "none":
+        return (*full, "nothing runs here: start it with `plaza up`")
+    return (*full, *_of_supervisor(facts), *_of_processes(facts), *(_of_parts(facts) if _can_tell(facts) else ()))
+
+
+def find_warnings(facts: SiteFacts) -> tuple[str, ...]:
+    """Return what somebody should look at though runs start."""
+    return (
+        *(f"{disk}: nearly full" for disk in facts.disks if disk.is_nearly_full),
+        *([] if facts.sees_processes else ["the site is another user's: what its processes do can't be seen"]),
+        *([f"{facts.api.late} runs have waited for more than 30 s"] if facts.api.late else []),
+    )
+
+
+def _can_tell(facts: SiteFacts) -> bool:
+    return facts.supervisor == "runs" and not facts.site_file_fault
+
+
+def _of_supervisor(facts: SiteFacts) -> Iterator[str]:
+    if facts.supervisor == "silent":
+        yield "supervisord is there and doesn't answer: `plaza up` lets it go on, or starts the site anew"
+    elif facts.supervisor == "died":
+        left = len(facts.processes)
+        remain = f"{left} processes of the site remain" if left else "nothing of the site remains"
+        yield f"the supervisor was killed; {remain}; `plaza up` starts it again"
+    elif facts.site_file_fault:
+        yield f"{facts.site_file_fault}: `plaza up` writes it anew"
+
+
+def _of_processes(facts: SiteFacts) -> Iterator[str]:
+    stopped = [process for process in facts.processes if process.is_stopped]
+    for process in stopped[:5]:
+        name = _whose(process, facts)
+        yield f"process {process.pid} ({name}) is stopped and does nothing: `kill -CONT {process.pid}`, or end it"
+    if len(stopped) > 5:
+        yield f"… and {len(stopped) - 5} more processes are stopped"
+
+
+def _whose(process: ProcessFacts, facts: SiteFacts) -> str:
+    """Say what a process is: a service, or what one has started."""
+    services = {service.pid: service.name for service in facts.services if service.pid}
+    parents = {each.pid: each.parent for each in facts.processes}
+    if process.pid in services:
+        return services[process.pid]
+    above = process.parent
+    while above in parents and above not in services:
+        above = parents[above]
+    return f"{process.title[:60]}{f', of the {services[above]}' if above in services else ''}"
+
+
+def _of_parts(facts: SiteFacts) -> Iterator[str]:
+    for service in facts.services:
+        if not service.is_running:
+            yield (
+                f"the {service.name} doesn't run ({service.state}; {service.note or 'just started'}): "
+                f"see {service.name}.log among the logs; it's tried again by itself"
+            )
+    yield from _of_api(facts)
+    yield from _of_worker(facts)
+    yield from _of_cluster(facts)
+
+
+def _of_api(facts: SiteFacts) -> Iterator[str]:
+    api = facts.api
+    if not api.answers:
+        yield "Prefect's API doesn't answer (yet): see server.log among the logs"
+    elif not api.has_database:
+        yield "Prefect's API answers, its database doesn't: see database.log and server.log among the logs"
+    elif not api.has_pool:
+        yield "the work pool plaza isn't there: `plaza deploy` makes it"
+    else:
+        yield from _of_pool(facts, api)
+
+
+def _of_pool(facts: SiteFacts, api: ApiFacts) -> Iterator[str]:
+    for name in api.paused:
+        yield f"{name} is paused, so no run of it starts: `plaza prefect {_resumption(name)}`"
+    for queue in api.full_queues:
+        yield f"no run of {queue} starts before one of them ends: `plaza prefect work-queue ls`"
+    if api.pool_limit is not None and api.busy >= api.pool_limit:
+        living = sum(process.is_flow_run for process in facts.processes)
+        if api.pool_limit == 0:
+            yield (
+                "the work pool plaza lets no run start (its limit is 0): "
+                "`plaza prefect work-pool clear-concurrency-limit plaza`"
+            )
+        elif facts.sees_processes and living < api.busy:
+            yield (
+                f"{api.busy} runs hold the {api.pool_limit} places of the work pool, but only {living} are at work: "
+                "`plaza resume --interrupted` takes up those that were killed"
+            )
+    if missing := [name for name in facts.expected if name not in api.deployments]:
+        yield f"not deployed: {', '.join(missing)}. `plaza deploy` does it"
+
+
+def _resumption(name: str) -> str:
+    kind, _, own = name.rpartition(" ")
+    return f"work-pool resume {own}" if kind.endswith("pool") else f"work-queue resume {own} --pool plaza"
+
+
+def _of_worker(facts: SiteFacts) -> Iterator[str]:
+    worker, api = facts.service("worker"), facts.api
+    if worker is None or not worker.is_running:
+        return
+    servers = [process for process in facts.started_by("worker") if process.is_fork_server]
+    if facts.sees_processes and not any(process.is_ready_fork_server for process in servers):
+        yield "the worker has no fork server ready: runs wait for it, some seconds. If that lasts, see worker.log"
+    elif not api.has_pool:
+        return  # nothing is known of it, and that has been said
+    elif api.heartbeat_age_s is None or api.heartbeat_age_s > worker.uptime_s + 1:
+        yield "the worker has not reported to Prefect since its start: it's not ready (yet); see worker.log"
+    elif api.heartbeat_age_s > HEARTBEAT_LATE_S:
+        yield f"the worker was last heard of {api.heartbeat_age_s:.0f} s ago: see worker.log among the logs"
+    elif api.polled_age_s is None or api.polled_age_s > POLL_LATE_S:
+        since = "not" if api.polled_age_s is None else f"for {api.polled_age_s:.0f} s not"
+        yield f"the worker has {since} asked for runs: see worker.log among the logs"
+
+
+def _of_cluster(facts: SiteFacts) -> Iterator[str]:
+    cluster = facts.service("analysis-cluster")
+    if cluster is None or not cluster.is_running:
+        return
+    if not facts.cluster_answers:
+        yield "the Dask scheduler doesn't answer (yet): see analysis-cluster.log among the logs"
+    elif facts.sees_processes and not any(process.is_dask_worker for process in facts.started_by("analysis-cluster")):
+        yield "the analysis cluster has no worker (yet): images wait; see analysis-cluster.log among the logs"
