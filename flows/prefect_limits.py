@@ -19,7 +19,8 @@ from blocks.identifiers import Dcid
 from flows.display_text import printable, shortened
 
 LARGEST_DCID: Final = 2**32 - 1  # ISPyB's column is an unsigned INT
-LARGEST_NUMBER: Final = 2**63 - 1
+LARGEST_NUMBER: Final = 2**63 - 1024
+"""The largest of 64 bits that is a double: Prefect's UI sends schemas back as JavaScript has read them."""
 MOST_BYTES: Final = 64 * 1024  # an eighth of what Prefect takes: every list of runs shows them
 MOST_CHARACTERS: Final = 10_000  # of a state's message, which every list of runs shows
 MOST_LEVELS: Final = 4  # of lists and objects in one another, the first included: Prefect's JSON Schemas can't recur
