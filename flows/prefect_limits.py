@@ -1,7 +1,8 @@
 """What Prefect's API can bear: ids and a little beside them as flows' parameters, texts that PostgreSQL can keep.
 
 Prefect keeps parameters in PostgreSQL and shows them in every list of runs. It takes 512 KiB for a run, no NUL, and one
-whole number beyond 64 bits makes it answer 500 to everybody who lists runs. So what is none of Prefect's business goes
+whole number beyond 64 bits has made it answer 500 to everybody who lists runs; PostgreSQL gives 1e25 back as such a
+number, and Prefect's UI rounds them. So what is none of Prefect's business goes
 other ways (`flows.recipe.mimas_reading`), and what people hand over is checked before: by the deployments' JSON
 Schema, which Prefect asks when a run is created, and by Plaza itself whenever it creates one.
 """
