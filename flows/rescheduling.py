@@ -82,4 +82,6 @@ def _open_lock() -> IO[bytes]:
         file.parent.mkdir(parents=True, exist_ok=True)
         return file.open("ab")
     except PermissionError:
-        return file.open("rb")  # `plaza up` has made it
+        if not file.exists():  # `plaza up` makes it in homes that have a group
+            raise
+        return file.open("rb")
