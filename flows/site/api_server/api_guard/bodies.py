@@ -19,6 +19,7 @@ from pydantic_core import from_json
 
 MOST_BYTES = 16 * 1024 * 1024  # Prefect's own clients send 4 MB of logs at most
 MOST_LEVELS = 200  # of lists and objects in one another, which pydantic's parser reads; Prefect's library writes 254
+_MOST_CUT = 250_000  # lists and objects in a body of which levels are cut: it takes 0.1 s, in which nobody is answered
 _LARGEST = 2**63 - 1
 # A NUL byte: JSON in UTF-16, too, which Prefect would read. NUL as an escape, and what Python takes for numbers
 _SUSPICIOUS = (b"\0", b"\\u0000", b"NaN", b"Infinity")
@@ -101,6 +102,8 @@ def _within_levels(body: bytes, use: Use) -> bytes:
 
 
 def _cut(body: bytes) -> bytes:
+    if body.count(b"[") + body.count(b"{") > _MOST_CUT:
+        raise BodyRefused(f"it isn't JSON, or has too many levels, and more than {_MOST_CUT} lists and objects")
     kept, start, level = [], 0, 0
     for part in _PARTS.finditer(body):
         if part[0] in {b"[", b"{"}:

@@ -280,6 +280,12 @@ def test_a_report_has_no_more_levels_than_prefect_reads(ask, app, levels):
     assert (app.bodies[0].decode() == body) == (levels <= MOST_LEVELS)
 
 
+def test_a_report_that_takes_long_to_cut_is_refused(ask, app):
+    body = "[" * 300 + "[]," * 300_000 + "1" + "]" * 300
+    assert ask("POST", "/api/artifacts/", HEADER | JSON, content=body).status_code == 422
+    assert app.bodies == []
+
+
 def test_a_deep_report_is_cleaned_of_the_rest_too(ask, app):
     body = b'{"x": "\xed\xa0\x80", "n": NaN, "deep": ' + b"[" * 300 + b"]" * 300 + b', "m": 1}'
     assert ask("POST", "/api/artifacts/", HEADER | JSON, content=body).status_code == 200
