@@ -1,8 +1,12 @@
 """The folder of all state, made closed to others; `flows.site.access.home_folder` opens it to a group."""
 
 from pathlib import Path
+from typing import Final
 
 from blocks.settings import get_settings
+
+TAKING_UP_LOCK: Final = "run/taking-up.lock"
+"""In the home folder: who has a run start once more holds it; a second operator, too, who can't make it."""
 
 
 def make_folder(folder: Path) -> None:

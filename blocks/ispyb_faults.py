@@ -80,6 +80,8 @@ def explain(where: str, error: DBAPIError) -> Exception:
             f"ISPyB at {where} can't be used now: {cause}. Check that it is running and can be reached from here; "
             "writes are tried again until it answers"
         )
+    if (reason := why_read_only(error)) is not None:
+        return ConfigurationError(f"ISPyB at {where} {reason}")
     if code in ACCESS_MYSQL_CODES:
         return ConfigurationError(
             f"ISPyB at {where} refuses us: {cause}. Check user, password, database name and grants"
@@ -96,6 +98,20 @@ def explain(where: str, error: DBAPIError) -> Exception:
             "with that of the package ispyb"
         )
     return error
+
+
+def why_read_only(error: DBAPIError) -> str | None:
+    """Say what this user can't do with SQLite's file; None if the fault is another."""
+    sqlite_code = getattr(error.orig, "sqlite_errorcode", None)
+    if sqlite_code is None or sqlite_code & 0xFF != sqlite3.SQLITE_READONLY:
+        return None
+    if sqlite_code == sqlite3.SQLITE_READONLY:
+        return "can't be written by this user: its file is another's, or read-only"
+    # Even to read, SQLite needs the files -wal and -shm beside it, which are there while a program has it open
+    return (
+        "can't be read by this user just now: who may not write in its folder can read it only while another program "
+        "has it open. Ask its user, or have ISPyB in MariaDB"
+    )
 
 
 def mysql_code(error: DBAPIError) -> int | None:

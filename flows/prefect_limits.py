@@ -1,7 +1,8 @@
 """What Prefect's API can bear: ids and a little beside them as flows' parameters, texts that PostgreSQL can keep.
 
 Prefect keeps parameters in PostgreSQL and shows them in every list of runs. It takes 512 KiB for a run, no NUL, and one
-whole number beyond 64 bits makes it answer 500 to everybody who lists runs. So what is none of Prefect's business goes
+whole number beyond 64 bits has made it answer 500 to everybody who lists runs; PostgreSQL gives 1e25 back as such a
+number, and Prefect's UI rounds them. So what is none of Prefect's business goes
 other ways (`flows.recipe.mimas_reading`), and what people hand over is checked before: by the deployments' JSON
 Schema, which Prefect asks when a run is created, and by Plaza itself whenever it creates one.
 """
@@ -19,7 +20,8 @@ from blocks.identifiers import Dcid
 from flows.display_text import printable, shortened
 
 LARGEST_DCID: Final = 2**32 - 1  # ISPyB's column is an unsigned INT
-LARGEST_NUMBER: Final = 2**63 - 1
+LARGEST_NUMBER: Final = 2**63 - 1024
+"""The largest of 64 bits that is a double: Prefect's UI sends schemas back as JavaScript has read them."""
 MOST_BYTES: Final = 64 * 1024  # an eighth of what Prefect takes: every list of runs shows them
 MOST_CHARACTERS: Final = 10_000  # of a state's message, which every list of runs shows
 MOST_LEVELS: Final = 4  # of lists and objects in one another, the first included: Prefect's JSON Schemas can't recur

@@ -6,13 +6,14 @@ import asyncio
 import fcntl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 from uuid import UUID
 
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
 
+from blocks.home_folder import TAKING_UP_LOCK
 from blocks.settings import get_settings
 
 if TYPE_CHECKING:
@@ -69,8 +70,18 @@ async def start_again(
 @asynccontextmanager
 async def _one_at_a_time() -> AsyncIterator[None]:
     """Let one process of the site at a time see a state and change it: Prefect's API can't do both in one."""
-    file = get_settings().home / "run" / "taking-up.lock"
-    await asyncio.to_thread(file.parent.mkdir, parents=True, exist_ok=True)
-    with file.open("a") as lock:
+    with await asyncio.to_thread(_open_lock) as lock:
         await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
         yield
+
+
+def _open_lock() -> IO[bytes]:
+    """Open the file of the lock; who may only read in the home, such as a second operator, may lock it all the same."""
+    file = get_settings().home / TAKING_UP_LOCK
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file.open("ab")
+    except PermissionError:
+        if not file.exists():  # `plaza up` makes it in homes that have a group
+            raise
+        return file.open("rb")

@@ -43,13 +43,17 @@ class Answer(Enum):
     STARTED = "goes on"
     RESUMED = "was paused, and goes on"
     AT_WORK = "is at work already"
+    UNSEEN = (
+        "is under way as far as Prefect knows, so it's left; whether a process has it is for the site's user to see, "
+        "and to say `plaza resume` if none has"
+    )
     SCHEDULED = "is scheduled already"
     LATE = "is scheduled already, and late: it waits for a worker (see `plaza status`)"
     BEING_CANCELLED = "is being cancelled: when that is done, it can be taken up"
     DONE = "is done: nothing is left to do"
 
 
-def answer_to(state: State | None, *, has_process: bool, is_work_left: bool) -> Answer:
+def answer_to(state: State | None, *, has_process: bool | None, is_work_left: bool) -> Answer:
     """Decide what is done with a run.
 
     Parameters
@@ -58,17 +62,20 @@ def answer_to(state: State | None, *, has_process: bool, is_work_left: bool) -> 
         What Prefect calls it. Of a run that it calls running, or about to be, and that has no process, no worker has
         told what became of it.
     has_process
-        Whether a process carries it out.
+        Whether a process carries it out; None: who asks may not see that.
     is_work_left
         Whether its record has something left to do although it's done.
     """
     if state is None:
         return Answer.STARTED
     if state.type is StateType.PAUSED:
-        is_waiting = has_process or state.state_details.pause_reschedule  # a process for the word; nobody, if suspended
+        # A process for the word; nobody, if suspended
+        is_waiting = has_process is not False or state.state_details.pause_reschedule
         return Answer.RESUMED if is_waiting else Answer.STARTED
     if has_process:
         return Answer.BEING_CANCELLED if state.type is StateType.CANCELLING else Answer.AT_WORK
+    if has_process is None and _seems_under_way(state):  # what has ended, or waits, needs no process
+        return Answer.BEING_CANCELLED if state.type is StateType.CANCELLING else Answer.UNSEEN
     if state.type is StateType.SCHEDULED:
         return Answer.LATE if state.name == "Late" else Answer.SCHEDULED
     if state.type is StateType.COMPLETED and not is_work_left:
@@ -116,7 +123,7 @@ async def _newest_ids(client: PrefectClient) -> AsyncIterator[str]:
             return
 
 
-async def schedule_again(folder: RunFolder, has_process: Callable[[], bool] | None = None) -> str:
+async def schedule_again(folder: RunFolder, has_process: Callable[[], bool | None] | None = None) -> str:
     """Have a flow run taken up again, if anything is left to do.
 
     Parameters
@@ -124,7 +131,8 @@ async def schedule_again(folder: RunFolder, has_process: Callable[[], bool] | No
     folder
         Where the record of a recipe run is; of another flow run, or one that hasn't begun, nothing is there.
     has_process
-        Tells whether a process carries the run out, where its record doesn't say so (yet).
+        Tells whether a process carries the run out, where its record doesn't say so (yet); None: who asks may not
+        see that.
 
     Returns
     -------
@@ -139,7 +147,7 @@ async def schedule_again(folder: RunFolder, has_process: Callable[[], bool] | No
         Prefect's API can't be reached.
     """
 
-    def is_carried_out() -> bool:
+    def is_carried_out() -> bool | None:
         return is_at_work(folder) or (has_process is not None and has_process())
 
     async with _client() as client:
@@ -155,7 +163,7 @@ async def schedule_again(folder: RunFolder, has_process: Callable[[], bool] | No
     return f"{name} {answer.value}"
 
 
-async def _take_up(client: PrefectClient, run: FlowRun, folder: RunFolder, has_process: bool) -> Answer:
+async def _take_up(client: PrefectClient, run: FlowRun, folder: RunFolder, has_process: bool | None) -> Answer:
     """Do with a run what its state asks for, and say what that is."""
 
     def answer(state: State | None) -> Answer:
@@ -227,11 +235,11 @@ async def _read_startable_run(client: PrefectClient, folder: RunFolder) -> FlowR
     return run
 
 
-async def _await_report(client: PrefectClient, run: FlowRun, is_carried_out: Callable[[], bool]) -> FlowRun:
+async def _await_report(client: PrefectClient, run: FlowRun, is_carried_out: Callable[[], bool | None]) -> FlowRun:
     """Wait until a run that has no process any more isn't called running, but not for ever: its worker may be gone."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + REAPING_S
-    while _seems_under_way(run.state) and not is_carried_out() and loop.time() < deadline:
+    while _seems_under_way(run.state) and is_carried_out() is False and loop.time() < deadline:
         await asyncio.sleep(POLL_S)
         run = await client.read_flow_run(run.id)
     return run

@@ -87,9 +87,9 @@ def runs_with_process() -> Collection[UUID]:
     return find_run_processes(get_settings().home.resolve()).runs
 
 
-def has_process(flow_run_id: str) -> bool:
-    """Tell whether a process of this home's site carries a flow run out; who may not see its processes is told yes."""
-    return not _sees_processes() or UUID(flow_run_id) in runs_with_process()
+def has_process(flow_run_id: str) -> bool | None:
+    """Tell whether a process of this home's site carries a flow run out; None: this user may not see its processes."""
+    return UUID(flow_run_id) in runs_with_process() if _sees_processes() else None
 
 
 def _sees_processes() -> bool:

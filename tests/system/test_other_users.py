@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from flows.site.access.secret import authorization
 from flows.site.api_server.database import database_socket_folder
 from flows.site.prefect_profile import write_profile
 from flows.site.running_site import socket_folder
@@ -131,20 +132,26 @@ def test_a_second_operator_can_look_and_resume(site: SharedSite, failed_run: str
         (("status",), "heard of"),
         (("show", failed_run), "poison"),
         (("logs", failed_run), "begins with poison"),
+        (("event", "list"), "No event waits"),
     ):
         done = site.plaza_as_other(*words, in_group=True)
         assert done.returncode == 0, (words, done.stderr)
         assert seen in done.stdout, words
+    attempts = len(site.history(failed_run)["attempts"])
     done = site.plaza_as_other("resume", failed_run, "--wait", "--timeout", "120", in_group=True)
+    assert "goes on" in done.stdout, done.stderr
     assert "Failed" in done.stdout, done.stderr  # its message is as bad as before
     assert "Traceback" not in done.stderr
+    history = site.history(failed_run)
+    assert len(history["attempts"]) == attempts + 1
+    assert history["attempts"][-1]["ended"] is not None
 
 
 def test_a_beamlines_host_starts_a_run_with_curl(site: SharedSite, tmp_path: Path) -> None:
     if not shutil.which("curl"):
         pytest.skip("curl isn't installed")
     config = tmp_path / "plaza.curl"
-    config.write_text(f'user = "{site.site.secret}"\n')
+    config.write_text(f'header = "Authorization: {authorization(site.site.secret or "")}"\n')
 
     def curl(path: str, *options: str) -> Any:
         command = ["curl", "-sSf", "--noproxy", "*", "--config", str(config), *options, f"{site.site.api_url}/{path}"]

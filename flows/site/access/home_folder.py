@@ -15,6 +15,7 @@ from pathlib import Path
 
 from blocks.errors import ConfigurationError
 from blocks.settings import Settings
+from flows.site.access.shared_folders import share_folders
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ def close_home(settings: Settings) -> None:
             os.chown(home, -1, gid)  # before its mode: a change of the group takes the setgid bit
         if stat.S_IMODE(home.stat().st_mode) != mode:
             home.chmod(mode)
+        if settings.group is not None and gid is not None:
+            share_folders(home, gid)
     except PermissionError as error:
         raise ConfigurationError(
             f"the home folder {home} can't be closed to others ({error.strerror}): make it writable, set PLAZA_HOME to "

@@ -1,8 +1,14 @@
 """How ISPyB is opened, and what its faults mean."""
 
+import os
+import pwd
 import sqlite3
 import threading
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pymysql
 import pytest
@@ -398,3 +404,43 @@ def test_file_that_can_not_be_made_is_told_of(tmp_path):
     with pytest.raises(ConfigurationError, match=r"there can't be an ISPyB at .*file/ispyb\.sqlite"):
         make_file(engine)
     engine.dispose()
+
+
+@pytest.fixture
+def another_user() -> Callable[[], AbstractContextManager[None]]:
+    """Return what is done as another user of the machine."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+
+    @contextmanager
+    def be_another() -> Iterator[None]:
+        os.seteuid(pwd.getpwnam("nobody").pw_uid)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
+    return be_another
+
+
+def test_sqlite_of_another_user_is_read_while_it_is_open_else_there_is_a_line(another_user):
+    # not in pytest's folder: it's closed to others
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        url = f"sqlite:///{name}/x.sqlite"
+        theirs, ours = open_engine(url), open_engine(url)
+        make_file(theirs)
+        with transaction(theirs) as connection:
+            connection.execute(text("CREATE TABLE image (number INTEGER PRIMARY KEY)"))
+        with another_user():
+            assert numbers(ours) == []
+            with (
+                pytest.raises(ConfigurationError, match="can't be written by this user"),
+                transaction(ours) as connection,
+            ):
+                connection.execute(text("INSERT INTO image VALUES (1)"))
+        ours.dispose()
+        theirs.dispose()
+        with another_user(), pytest.raises(ConfigurationError, match="only while another program has it open"):
+            numbers(ours)
+        ours.dispose()

@@ -8,6 +8,7 @@ from prefect.utilities.schema_tools.validation import ValidationError, is_valid_
 from flows.mimas.flow import mimas
 from flows.prefect_limits import (
     LARGEST_DCID,
+    LARGEST_NUMBER,
     MOST_BYTES,
     MOST_CHARACTERS,
     ParametersRefused,
@@ -67,11 +68,17 @@ def test_time_to_wait_is_bounded_too():
         ask_server(mimas, dcid=1, run_status_timeout=2**70)
 
 
+def test_browsers_send_the_bounds_of_schemas_back_as_they_are():
+    assert float(LARGEST_NUMBER) == LARGEST_NUMBER
+    assert float(repr(float(LARGEST_NUMBER))) < 2**63, "JavaScript writes as few digits as tell it from its neighbours"
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
         {},
-        {"a": None, "b": True, "c": 1.5e17, "d": -(2**63) + 1, "e": "µ\n"},
+        {"at_ns": 1_795_878_000_123_456_789},
+        {"a": None, "b": True, "c": 1.5e17, "d": -LARGEST_NUMBER, "e": "µ\n"},
         {"ispyb_related_dcids": [{"dcids": [1, 2], "name": "a group"}]},
     ],
 )

@@ -11,11 +11,16 @@ from http import HTTPStatus
 from urllib.parse import parse_qs
 
 from flows.site.api_server.api_guard.answers import App, Message, Receive, Scope, Send, close, redirect, refuse
-from flows.site.api_server.api_guard.bodies import MOST_BYTES, BodyRefused, checked, is_report
+from flows.site.api_server.api_guard.bodies import MOST_BYTES, BodyRefused, Use, checked, use_of
 from flows.site.api_server.api_guard.credentials import Credentials, RefusalLog
 from flows.site.api_server.api_guard.hosts import KnownHosts, is_own_origin
 
-_OPEN = frozenset({"/api/health", "/api/ready"})  # they say nothing but true; Prefect leaves them open, too
+_OPEN = frozenset(
+    {
+        *("/api/health", "/api/ready"),  # they say nothing but true; Prefect leaves them open, too
+        *("/ico/site.webmanifest", "/v2/ico/site.webmanifest", "/robots.txt"),  # browsers send no cookie for these
+    }
+)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN_SITES = frozenset({b"same-origin", b"none"})  # none: typed by a person, or from a bookmark
 _HANDSHAKE_S = 10.0
@@ -58,6 +63,9 @@ class ApiGuard:
         elif headers.may_change(scope) and headers.is_foreign(scope, host):
             reason = "pages of other sites may neither change anything here nor listen"
             await refuse(scope, receive, send, HTTPStatus.FORBIDDEN, reason)
+        elif "\0" in scope["path"] or b"%00" in scope.get("query_string", b""):
+            reason = "the address holds a NUL character, which no name has"
+            await refuse(scope, receive, send, HTTPStatus.BAD_REQUEST, reason)
         elif scope["type"] == "websocket":
             await self._web_socket(scope, receive, send, headers, host)
         elif scope["path"] in _OPEN and scope["method"] in _SAFE_METHODS:
@@ -95,7 +103,7 @@ class ApiGuard:
                 body = await _read(receive, headers.content_length)
             if body is None:  # the client has gone
                 return
-            passed = checked(body, clean=is_report(scope["path"]))
+            passed = checked(body, use_of(scope["path"]))
         except TimeoutError:
             reason = f"the request's body didn't come within {_BODY_S:.0f} s"
             await refuse(scope, receive, send, HTTPStatus.REQUEST_TIMEOUT, reason)
@@ -151,7 +159,7 @@ class ApiGuard:
             if message["type"] != "websocket.receive" or text is None:
                 return message
             try:
-                return {**message, "text": checked(text.encode(errors="replace"), clean=True).decode()}
+                return {**message, "text": checked(text.encode(errors="replace"), Use.REPORTED).decode()}
             except BodyRefused:  # no JSON: Prefect would end the connection, and lose the events that come after it
                 continue
 

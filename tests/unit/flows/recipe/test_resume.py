@@ -52,6 +52,18 @@ ONE, OTHER = "0b1c2d3e-0000-4000-8000-000000000001", "0b1c2d3e-1111-4000-8000-00
         (Failed(), False, False, Answer.STARTED),
         (Completed(), False, True, Answer.STARTED),
         (Completed(), False, False, Answer.DONE),
+        # a second operator can't see the site's processes
+        (Pending(), None, False, Answer.UNSEEN),
+        (Running(), None, True, Answer.UNSEEN),
+        (Cancelling(), None, False, Answer.BEING_CANCELLED),
+        (Paused(), None, True, Answer.RESUMED),
+        (Scheduled(), None, False, Answer.SCHEDULED),
+        (Late(), None, False, Answer.LATE),
+        (Failed(), None, True, Answer.STARTED),
+        (Crashed(), None, True, Answer.STARTED),
+        (Cancelled(), None, True, Answer.STARTED),
+        (Completed(), None, True, Answer.STARTED),
+        (Completed(), None, False, Answer.DONE),
     ],
 )
 def test_each_state_has_its_answer(state, has_process, is_work_left, answer):

@@ -10,7 +10,7 @@ import stat
 import pytest
 
 from blocks.errors import ConfigurationError
-from blocks.home_folder import make_folder
+from blocks.home_folder import TAKING_UP_LOCK, make_folder
 from blocks.settings import Settings, get_settings
 from flows.site.access.home_folder import close_home, group_of, is_ours
 from flows.site.running_site import socket_folder
@@ -59,6 +59,32 @@ def test_group_may_look_and_what_is_made_in_the_home_is_the_groups(home):
     assert group_of(home) == os.getegid()
     close_home(Settings(home=home))
     assert group_of(home) is None, "the setting is taken back"
+
+
+def test_what_was_made_before_the_group_is_its_too(home, monkeypatch):
+    monkeypatch.setattr(os, "chown", lambda *args, **options: owned.append(args[0]) or None)
+    owned: list[object] = []
+    close_home(Settings(home=home))
+    for folder in ("recipe-runs/a", "events", "dask-tls"):
+        (home / folder).mkdir(parents=True)
+    (home / "events").chmod(0o700)
+    (home / "recipe-runs").chmod(0o700)
+    (home / "recipe-runs" / "a").chmod(0o700)
+    (home / "recipe-runs" / "a" / "journal.jsonl").touch(mode=0o640)
+    (home / "dask-tls").chmod(0o700)
+    (home / "recipe-runs" / "elsewhere").symlink_to("/")
+    close_home(Settings(home=home, group=OWN_GROUP))
+    assert mode(home / "events") == 0o2770, "its members may tell of events"
+    assert mode(home / "recipe-runs") == 0o2750
+    assert mode(home / "recipe-runs" / "a") == 0o2700, (
+        "what its maker closed stays closed; what is made there is the group's"
+    )
+    assert mode(home / "dask-tls") == 0o700
+    assert mode(home / TAKING_UP_LOCK) & stat.S_IRGRP
+    assert {"journal.jsonl"} <= {each for each in owned if isinstance(each, str)} <= {"journal.jsonl", "elsewhere"}
+    owned.clear()
+    close_home(Settings(home=home, group=OWN_GROUP))
+    assert "journal.jsonl" not in owned, "what is done isn't done again"
 
 
 def test_group_that_is_not_there_is_an_error_that_names_the_setting(home):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import grp
 import os
 import stat
+import subprocess
 
 import pytest
 
 from blocks.errors import ConfigurationError
-from blocks.settings import Settings
+from blocks.settings import CHECKOUT, Settings
 from flows.site.access.home_folder import close_home
 from flows.site.access.secret import authorization, derived_token, login_link, make_secret, read_secret, secret_file
 
@@ -52,6 +53,18 @@ def test_group_of_the_home_may_read_the_secret(tmp_path):
     make_secret(tmp_path, {})
     found = secret_file(tmp_path).stat()
     assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o640, os.getegid())
+
+
+@pytest.mark.parametrize("secret", ["plaza:s3cret", r'ops:a"b\\c$d`e', "ops:Grüße %s", "without-a-colon", "a" * 300])
+def test_documented_command_puts_any_secret_into_a_file_for_curl(home, secret):
+    make_secret(home, {"PREFECT_SERVER_API_AUTH_STRING": secret})
+    page = (CHECKOUT / "docs" / "how-to" / "other-users-and-hosts.md").read_text()
+    (command,) = (line for line in page.splitlines() if line.startswith("(umask 077;"))
+    subprocess.run(
+        ["sh", "-c", command], cwd=home, env={"PLAZA_HOME": str(home), "PATH": os.environ["PATH"]}, check=True
+    )
+    assert (home / "plaza.curl").read_text() == f'header = "Authorization: {authorization(secret)}"\n'
+    assert stat.S_IMODE((home / "plaza.curl").stat().st_mode) == 0o600
 
 
 def test_link_and_header_are_made_of_the_secret_but_only_the_header_tells_it():

@@ -9,11 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic_core import from_json
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from flows.site.access.secret import COOKIE, LINK, authorization, derived_token
 from flows.site.api_server.api_guard import ApiGuard, Credentials, KnownHosts
-from flows.site.api_server.api_guard.bodies import MOST_BYTES
+from flows.site.api_server.api_guard.bodies import MOST_BYTES, MOST_LEVELS
 
 SECRET = "plaza:s3cret"
 OWN = "http://127.0.0.1:4200"
@@ -76,6 +77,11 @@ def ask(guard):
         ("GET", "/api/health", {}, 200),
         ("GET", "/api/ready", {}, 200),
         ("POST", "/api/health", {}, 401),
+        # browsers ask for a page's manifest without its cookies
+        ("GET", "/ico/site.webmanifest", {}, 200),
+        ("GET", "/v2/ico/site.webmanifest", {"sec-fetch-site": "same-origin"}, 200),
+        ("GET", "/api/variables/name/site.webmanifest", {}, 401),
+        ("GET", "/ico/../api/version", {}, 401),
         ("GET", "/api/health/", {}, 401),
         ("GET", "/api/variables/name/health", {}, 401),
         ("GET", "/api/version", {}, 401),
@@ -222,6 +228,8 @@ def test_wrong_secrets_are_logged_once_a_minute(ask, caplog):
         '{"x": 1}'.encode("utf-16"),
         "[" * 100_000,
         '{"x": 1e99',
+        b'{"x": "\xed\xa0\x80"}',
+        b'{"x": "\xff", "y": 1e400}',
     ],
 )
 def test_what_prefect_cannot_keep_is_refused(ask, app, body):
@@ -240,6 +248,7 @@ def test_what_prefect_cannot_keep_is_refused(ask, app, body):
         b'{"dcid": 9223372036854775807, "y": -9223372036854775807}',
         b'{"id": "3e45a1e99-8e20", "x": 1e18, "y": 1e-300, "digits": "123456789012345678901234567890"}',
         rb'{"x": "a\\u0000b \ud83d\ude00 NaN 1e400"}',
+        '{"x": "\ud55c\uae00 NaN"}'.encode(),
         b"[" + b'{"a": {"b": [1]}},' * 1000 + b"1]",
         b'{"text": "' + b"[" * 1000 + rb"\"{{{" + b'"}',
     ],
@@ -251,10 +260,50 @@ def test_what_prefect_can_keep_passes_as_it_is(ask, app, body):
 
 @pytest.mark.parametrize("path", ["logs/", "events", "artifacts/", "flow_runs/1/set_state", "task_runs/1/set_state"])
 def test_what_a_run_reports_is_cleaned(ask, app, path):
-    body = r'[{"message": "a\u0000b\ud800", "payload": {"n": 1e400, "m": 92233720368547760001, "k": 3}}]'
+    body = r'[{"message": "a\u0000b\ud800", "payload": {"n": 1e400, "m": 92233720368547760001, "k": 3, "f": -1e25}}]'
     assert ask("POST", f"/api/{path}", HEADER | JSON, content=body).status_code == 200
-    assert json.loads(app.bodies[0]) == [{"message": "ab\ufffd", "payload": {"n": None, "m": None, "k": 3}}]
+    payload = {"n": None, "m": None, "k": 3, "f": -1e25}
+    assert json.loads(app.bodies[0]) == [{"message": "ab\ufffd", "payload": payload}]
     assert app.lengths == [str(len(app.bodies[0])).encode()]
+
+
+@pytest.mark.parametrize("levels", [MOST_LEVELS, MOST_LEVELS + 2, 254, 50_000])
+def test_a_report_has_no_more_levels_than_prefect_reads(ask, app, levels):
+    below = levels - 2
+    body = (
+        '{"text": "]}\\"[' + "[" * 250 + '", "data": ' + '[1,{"a":' * (below // 2) + "[0]" + "}]" * (below // 2) + "}"
+    )
+    assert ask("POST", "/api/artifacts/", HEADER | JSON, content=body).status_code == 200
+    kept = from_json(app.bodies[0])
+    assert kept["text"] == ']}"[' + "[" * 250
+    assert kept["data"][0] == 1
+    assert (app.bodies[0].decode() == body) == (levels <= MOST_LEVELS)
+
+
+def test_a_report_that_takes_long_to_cut_is_refused(ask, app):
+    body = "[" * 300 + "[]," * 300_000 + "1" + "]" * 300
+    assert ask("POST", "/api/artifacts/", HEADER | JSON, content=body).status_code == 422
+    assert app.bodies == []
+
+
+def test_a_deep_report_is_cleaned_of_the_rest_too(ask, app):
+    body = b'{"x": "\xed\xa0\x80", "n": NaN, "deep": ' + b"[" * 300 + b"]" * 300 + b', "m": 1}'
+    assert ask("POST", "/api/artifacts/", HEADER | JSON, content=body).status_code == 200
+    kept = from_json(app.bodies[0])
+    assert (kept["x"].strip("\ufffd"), kept["n"], kept["m"]) == ("", None, 1)
+
+
+def test_the_ui_has_values_checked_by_a_schema_that_javascript_has_rounded(ask, app):
+    body = b'{"schema": {"maximum": 9223372036854776000, "minimum": -9223372036854776000}, "values": {"x": 1e25}}'
+    assert ask("POST", "/api/ui/schemas/validate", HEADER | JSON, content=body).status_code == 200
+    assert app.bodies == [body]
+    assert ask("POST", "/api/ui/schemas/validate", HEADER | JSON, content=r'{"x": "\u0000"}').status_code == 422
+
+
+@pytest.mark.parametrize("address", ["/api/flows/name/a%00b", "/%00", "/api/flows/?name=%00"])
+def test_no_address_holds_a_nul(ask, app, address):
+    assert ask("GET", address, HEADER).status_code == 400
+    assert app.bodies == []
 
 
 def test_large_bodies_are_refused_before_they_are_read(ask, app):
