@@ -160,6 +160,7 @@ def _name_of_unloadable(planned: PlannedDeployment, present: dict[str, Deploymen
 
 def main(deployments: Path) -> int:
     """Deploy as soon as the API answers, and print what changed."""
+    from flows.site.draining import open_after_drains
     from flows.site.worker_service import wait_for_api
 
     asyncio.run(wait_for_api())
@@ -168,6 +169,8 @@ def main(deployments: Path) -> int:
     except ConfigurationError as error:
         sys.stdout.write(f"{error}\n")
         return 1
+    if asyncio.run(open_after_drains(get_settings().home)):
+        sys.stdout.write("the work pool, which a `plaza down --drain` that was killed had paused, is open again\n")
     shown = [change for change in changes if change.what != "unchanged"]
     sys.stdout.writelines(f"{change}\n" for change in shown)
     return 0

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from blocks.errors import ConfigurationError
 from blocks.settings import get_settings
 from flows.cli.site.link import print_link
+from flows.display_text import one_line
 
 if TYPE_CHECKING:
     from flows.site.running_site import RunningSite
@@ -124,15 +127,36 @@ def _count_runs_under_way() -> int:
         "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}},
         "work_pools": {"name": {"any_": [WORK_POOL]}},
     }
-    count = ask_api(read_running_site(settings), "flow_runs/count", under_way)
+    try:
+        count = ask_api(read_running_site(settings), "flow_runs/count", under_way)
+    except ConfigurationError:  # the addresses can't be read, which keeps nobody from stopping the site
+        return 0
     return count if isinstance(count, int) else 0
 
 
 def _drain(seconds: float) -> None:
-    from flows.site.running_site import site_file, use_running_site
+    """Drain the site; whatever hinders that is told, and it goes down all the same."""
+    from flows.site.running_site import site_file
 
     if not site_file(get_settings().home).exists():
         return
+    try:
+        left = asyncio.run(_drain_unless_ended(seconds))
+    except asyncio.CancelledError:
+        typer.echo("asked to end: the site goes on as before", err=True)
+        raise typer.Exit(1) from None
+    except Exception as error:  # Prefect's, the disk's, … : who says `down` shall have it
+        typer.echo(f"the runs under way aren't waited for (any longer): {one_line(str(error))}", err=True)
+        return
+    if left:
+        runs = f"{left} run{'s' * (left != 1)}"
+        typer.echo(f"{runs} didn't end in time: the next `plaza up` takes up what is left to do", err=True)
+
+
+async def _drain_unless_ended(seconds: float) -> int:
+    """Drain the site that runs; SIGTERM and SIGHUP break that off in order, as Ctrl-C does."""
+    from flows.site.running_site import use_running_site
+
     site = use_running_site()
 
     from flows.site.draining import drain  # only now: Prefect reads its environment when it's imported
@@ -140,6 +164,7 @@ def _drain(seconds: float) -> None:
     def tell(count: int) -> None:
         typer.echo(f"waiting for {count} run{'s' * (count != 1)} under way, {seconds:g} s at most …", err=True)
 
-    if left := asyncio.run(drain(site.home, seconds, tell)):
-        runs = f"{left} run{'s' * (left != 1)}"
-        typer.echo(f"{runs} didn't end in time: the next `plaza up` takes up what is left to do", err=True)
+    draining = asyncio.ensure_future(drain(site.home, seconds, tell))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, draining.cancel)
+    return await draining

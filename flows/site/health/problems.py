@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from flows.site.health.facts import ApiFacts, SiteFacts
 from flows.site.processes import ProcessFacts
+from flows.site.supervision import ServiceState
 
 HEARTBEAT_LATE_S = 75.0
 """The worker says every 30 s that it's there: twice in vain. Prefect waits for three."""
@@ -69,13 +70,20 @@ def _whose(process: ProcessFacts, facts: SiteFacts) -> str:
 def _of_parts(facts: SiteFacts) -> Iterator[str]:
     for service in facts.services:
         if not service.is_running:
-            yield (
-                f"the {service.name} doesn't run ({service.state}; {service.note or 'just started'}): "
-                f"see {service.name}.log among the logs; it's tried again by itself"
-            )
+            yield f"the {service.name} doesn't run ({_standing(service)}"
     yield from _of_api(facts)
     yield from _of_worker(facts)
     yield from _of_cluster(facts)
+
+
+def _standing(service: ServiceState) -> str:
+    """Say what supervisord says of a service that doesn't run, and who has it go on."""
+    see = f"see {service.name}.log among the logs"
+    if service.is_left:
+        return f"{service.state}; {service.note or 'not started'}): `plaza up` starts it; {see}"
+    if service.state == "STOPPING":
+        return f"{service.state}): it's being stopped; {see}"
+    return f"{service.state}; {service.note or 'just started'}): {see}; it's tried again by itself"
 
 
 def _of_api(facts: SiteFacts) -> Iterator[str]:

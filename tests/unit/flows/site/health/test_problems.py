@@ -70,6 +70,14 @@ CASES = {
         {"services": with_service("database", state="BACKOFF", pid=0, note="Exited too quickly")},
         "the database doesn't run (BACKOFF; Exited too quickly): see database.log",
     ),
+    "service that was stopped": (
+        {"services": with_service("database", state="STOPPED", pid=0, note="Nov 28 03:01 PM")},
+        "the database doesn't run (STOPPED; Nov 28 03:01 PM): `plaza up` starts it; see database.log",
+    ),
+    "service that ends": (
+        {"services": with_service("database", state="STOPPING")},
+        "the database doesn't run (STOPPING): it's being stopped",
+    ),
     "frozen service": (
         {"processes": stopped(101)},
         "process 101 (server) is stopped and does nothing: `kill -CONT 101`",
