@@ -38,6 +38,8 @@ def _can_tell(facts: SiteFacts) -> bool:
 def _of_supervisor(facts: SiteFacts) -> Iterator[str]:
     if facts.supervisor == "silent":
         yield "supervisord is there and doesn't answer: `plaza up` lets it go on, or starts the site anew"
+    elif facts.supervisor == "ending":
+        yield "the site goes down: once it has, or at once, `plaza up` starts it again"
     elif facts.supervisor == "died":
         left = len(facts.processes)
         remain = f"{left} processes of the site remain" if left else "nothing of the site remains"

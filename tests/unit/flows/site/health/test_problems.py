@@ -64,6 +64,7 @@ CASES = {
         {"supervisor": "died"},
         "supervisor was killed; 6 processes of the site remain; `plaza up` starts it again",
     ),
+    "site going down": ({"supervisor": "ending"}, "the site goes down"),
     "supervisor frozen": ({"supervisor": "silent"}, "supervisord is there and doesn't answer: `plaza up`"),
     "addresses lost": ({"site_file_fault": "no site.json"}, "no site.json: `plaza up` writes it anew"),
     "service between two tries": (
