@@ -51,8 +51,13 @@ _DOWN_TIMEOUT_S = 60.0  # supervisord stops one service after the other, which m
 # `plaza up` holds the lock while it ends leftovers and starts supervisord, `plaza down` until all has ended
 _OTHERS_TIMEOUT_S = _DOWN_TIMEOUT_S + 30.0
 _POLL_S = 0.05
+_WANTED_FILE = "run/wanted"
 # Of a service while `up` waits; supervisord starts it for ever
 _STARTS_ALLOWED = 3
+
+
+class StoppedMeanwhile(ServiceFailed):
+    """The site didn't come up, as `plaza down` was asked for meanwhile."""
 
 
 def up(
@@ -94,6 +99,7 @@ def up(
     with _one_at_a_time(settings.home):
         supervisor = Supervisor(settings.home)
         site = _running_already(supervisor, settings) or _start(supervisor, settings, modules, end_with)
+        _want(settings.home)
     if wait:
         _wait_until_ready(supervisor, settings, site, deployments, deadline)
     return site
@@ -190,7 +196,20 @@ def down(settings: Settings | None = None, timeout: float = _DOWN_TIMEOUT_S) -> 
         raise ConfigurationError(whose(home))
     ran = bool(site_processes(home))
     with _one_at_a_time(home, patience_s=_OTHERS_TIMEOUT_S):
+        (home / _WANTED_FILE).unlink(missing_ok=True)
         return _stop(home, timeout) or ran
+
+
+def is_wanted(home: Path) -> bool:
+    """Say whether a site was started that `plaza down` hasn't stopped, whatever else has."""
+    return (home / _WANTED_FILE).exists()
+
+
+def _want(home: Path) -> None:
+    try:
+        (home / _WANTED_FILE).touch()
+    except OSError as error:  # a full disk; the site runs
+        logger.warning("%s can't be made (%s): who ends supervisord ends the site", home / _WANTED_FILE, error)
 
 
 def _stop(home: Path, timeout: float) -> bool:
@@ -308,7 +327,8 @@ def _interrupted(supervisor: Supervisor) -> ServiceFailed:
         )
     if supervisor.process is not None and not supervisor.is_going_down:
         return ServiceFailed("supervisord doesn't answer: `plaza up` lets it go on, or starts the site anew")
-    return ServiceFailed("the site was stopped while it came up: `plaza up` starts it again")
+    kind = ServiceFailed if is_wanted(supervisor.home) else StoppedMeanwhile
+    return kind("the site was stopped while it came up: `plaza up` starts it again")
 
 
 def _worker_has_reported(supervisor: Supervisor, site: RunningSite) -> bool:

@@ -7,6 +7,8 @@ import logging
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -31,14 +33,26 @@ def up(
     ] = True,
     foreground: Annotated[
         bool,
-        typer.Option("--foreground", help="Stay while the site runs; exit status 1 if its supervisor is killed."),
+        typer.Option(
+            "--foreground", help="Stay while the site runs; exit status 1 if it ends, but not by `plaza down`."
+        ),
     ] = False,
 ) -> None:
     """Start Prefect's server, its database, the analysis cluster and the worker, and apply the deployments."""
-    from flows.site import foreground as in_foreground
+    logging.getLogger("flows").setLevel(logging.INFO)
+    if not foreground:
+        _bring_up(wait, resume)
+        return
+
+    from flows.site.foreground import stay
+
+    stay(lambda: _bring_up(wait, resume))
+
+
+def _bring_up(wait: bool, resume: bool) -> None:
+    """Start the site and what belongs to it, and tell of it."""
     from flows.site import services
 
-    logging.getLogger("flows").setLevel(logging.INFO)
     typer.echo("Starting the site …", err=True)
     site = services.up(wait=wait)
     typer.echo(f"Plaza is up. UI: {site.ui_url}   API: {site.api_url}   Dask: {site.scheduler_address}")
@@ -52,8 +66,6 @@ def up(
             output, _ = checking.communicate()
         if checking.returncode:
             typer.echo(output.strip(), err=True)
-    if foreground:
-        in_foreground.stay()
 
 
 def _make_profile(site: RunningSite) -> None:
@@ -78,17 +90,25 @@ def _take_up_interrupted(site: RunningSite) -> None:
         typer.echo(lines[-1])
 
 
-def _command(site: RunningSite, *words: str) -> subprocess.Popen[str]:
-    """Begin another command in a process of its own, whose environment is that of the site's processes."""
+@contextmanager
+def _command(site: RunningSite, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Have another command run in a process of its own, whose environment is that of the site's processes.
+
+    What is left of it at the end, which somebody may have asked this command for, is ended.
+    """
     from flows.site.running_site import process_environment
 
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", "from flows.cli.main import main; main()", *words],
         env=process_environment(get_settings(), site),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # nothing, if it has ended
 
 
 def down(
