@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import IO, TYPE_CHECKING, Final
 
 import httpx
@@ -22,7 +22,7 @@ from prefect.client.schemas.objects import StateType
 
 from flows.prefect_outages import is_outage, unavailable
 from flows.site.running_site import STOPPING_FILE, WORK_POOL
-from flows.site.supervision import Supervisor
+from flows.site.supervision import SiteGoesDown, Supervisor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,6 +147,7 @@ def _stop_worker(home: Path) -> None:
     file = home / STOPPING_FILE
     file.touch()  # else it would leave what it has to the next worker
     try:
-        Supervisor(home).stop("worker")
+        with suppress(SiteGoesDown):  # somebody else has all of it stopped, which is what's wanted
+            Supervisor(home).stop("worker")
     finally:
         file.unlink(missing_ok=True)

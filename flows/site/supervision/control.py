@@ -303,7 +303,11 @@ class Supervisor:
         """
         if not self._state_of(service).is_under_way:
             return
-        self._call("stopProcess", service, False)  # False: don't wait, as the answer would come too late for `_call`
+        try:
+            self._call("stopProcess", service, False)  # False: don't wait: the answer would come too late for `_call`
+        except ServiceFailed:
+            if self._state_of(service).is_under_way:
+                raise  # else it has ended since it was looked at
         deadline = time.monotonic() + self._longest_stop_s(service)
         while (state := self._state_of(service)).is_under_way:
             if time.monotonic() > deadline:

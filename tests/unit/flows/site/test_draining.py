@@ -10,6 +10,7 @@ import pytest
 from blocks.errors import PrefectUnavailable
 from flows.site import draining
 from flows.site.running_site import STOPPING_FILE
+from flows.site.supervision import SiteGoesDown
 
 
 class Site:
@@ -107,6 +108,15 @@ async def test_a_drain_that_was_killed_is_none_of_a_persons_pauses(site):
     (site.home / draining.DRAINING_FILE).write_text("paused")
     site.is_paused = True
     await draining.drain(site.home, 60, lambda _: None)
+    assert not site.is_paused
+
+
+async def test_a_site_that_somebody_else_stops_meanwhile_is_on_its_way_down(site, monkeypatch):
+    def goes_down(service):
+        raise SiteGoesDown("the site goes down")
+
+    monkeypatch.setattr(site, "stop", goes_down)
+    assert await draining.drain(site.home, 60, lambda _: None) == 0
     assert not site.is_paused
 
 
