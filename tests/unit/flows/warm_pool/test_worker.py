@@ -57,8 +57,8 @@ async def test_runs_that_end_with_the_site_are_noted_as_that(home, monkeypatch):
         noted.append(runs)
 
     monkeypatch.setattr("flows.warm_pool.worker.note_planned_ends", note)
-    monkeypatch.setattr("flows.warm_pool.worker.RunSupervision.client", None, raising=False)
     worker, run = WarmWorker("pool"), UUID(int=1)
+    worker._supervision.client = None  # it isn't connected
     worker._at_work.add(run)
 
     async def stop(grace):
