@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -54,6 +55,7 @@ def deploy(settings: Settings | None = None, deployments: Path = DEPLOYMENTS) ->
 
 async def _deploy(settings: Settings, deployments: Path) -> list[Change]:
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
 
     files = read_deployment_files(deployments, settings.recipe_directory)
     async with get_client() as client:
@@ -70,15 +72,19 @@ async def _deploy(settings: Settings, deployments: Path) -> list[Change]:
             changes.append(change)
         for name, deployment in present.items():
             if name not in kept and OURS in deployment.tags:
-                await client.delete_deployment(deployment.id)
+                with suppress(ObjectNotFound):  # somebody else deploys at the same time
+                    await client.delete_deployment(deployment.id)
                 changes.append(Change(name, "removed"))
     return changes
 
 
 async def _apply_pool(client: PrefectClient, pool: WorkPool) -> None:
-    """Create or update a work pool and its queues; limits that operators have set stay."""
+    """Create or update a work pool and its queues; limits that operators have set stay.
+
+    Somebody else may do the same at the same time.
+    """
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-    from prefect.exceptions import ObjectNotFound
+    from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
     from prefect.workers.base import BaseWorker
 
     worker = BaseWorker.get_worker_class_from_type(pool.type)
@@ -91,9 +97,11 @@ async def _apply_pool(client: PrefectClient, pool: WorkPool) -> None:
     try:
         await client.read_work_pool(pool.name)
     except ObjectNotFound:
-        await client.create_work_pool(
-            WorkPoolCreate(name=pool.name, type=pool.type, description=pool.description, base_job_template=template)
+        wanted = WorkPoolCreate(
+            name=pool.name, type=pool.type, description=pool.description, base_job_template=template
         )
+        with suppress(ObjectAlreadyExists):  # since it was asked for
+            await client.create_work_pool(wanted)
     else:
         await client.update_work_pool(
             pool.name, WorkPoolUpdate(description=pool.description, base_job_template=template)
@@ -101,9 +109,10 @@ async def _apply_pool(client: PrefectClient, pool: WorkPool) -> None:
     present = {queue.name: queue for queue in await client.read_work_queues(work_pool_name=pool.name)}
     for queue in pool.queues:
         if queue.name not in present:
-            await client.create_work_queue(
-                name=queue.name, work_pool_name=pool.name, priority=queue.priority, description=queue.description
-            )
+            with suppress(ObjectAlreadyExists):
+                await client.create_work_queue(
+                    name=queue.name, work_pool_name=pool.name, priority=queue.priority, description=queue.description
+                )
         elif present[queue.name].priority != queue.priority:
             await client.update_work_queue(present[queue.name].id, priority=queue.priority)
 
@@ -160,6 +169,7 @@ def _name_of_unloadable(planned: PlannedDeployment, present: dict[str, Deploymen
 
 def main(deployments: Path) -> int:
     """Deploy as soon as the API answers, and print what changed."""
+    from flows.site.draining import open_after_drains
     from flows.site.worker_service import wait_for_api
 
     asyncio.run(wait_for_api())
@@ -168,6 +178,8 @@ def main(deployments: Path) -> int:
     except ConfigurationError as error:
         sys.stdout.write(f"{error}\n")
         return 1
+    if asyncio.run(open_after_drains(get_settings().home)):
+        sys.stdout.write("the work pool, which a `plaza down --drain` that was killed had paused, is open again\n")
     shown = [change for change in changes if change.what != "unchanged"]
     sys.stdout.writelines(f"{change}\n" for change in shown)
     return 0

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
 import socket
+from collections.abc import Callable
 
 from blocks.errors import PlazaError
 from blocks.settings import Settings, get_settings
-from flows.site.services import down
+from flows.site.services import StoppedMeanwhile, down, is_wanted
 from flows.site.supervision import ServiceFailed, Supervisor
+
+logger = logging.getLogger(__name__)
 
 _ENDINGS = (signal.SIGTERM, signal.SIGINT)
 
 
 class SupervisorDied(PlazaError):
-    """The site's supervisord ended without having been told to."""
+    """The site's supervisord ended without `plaza down`."""
 
 
 class _Asked(BaseException):
@@ -27,19 +31,27 @@ def _ask(_number: int, _frame: object) -> None:
     raise _Asked
 
 
-def stay(settings: Settings | None = None) -> None:
-    """Stay until the site is stopped by `plaza down`, or stop it at SIGTERM or SIGINT.
+def stay(start: Callable[[], None], settings: Settings | None = None) -> None:
+    """Start the site and stay until it's stopped by `plaza down`, or stop it at SIGTERM or SIGINT, however far it is.
+
+    Parameters
+    ----------
+    start
+        Starts it, or finds that it runs.
 
     Raises
     ------
     SupervisorDied
-        Its supervisord was killed: whoever started this process should do so again.
+        Its supervisord ended otherwise: whoever started this process should do so again.
     """
     settings = settings or get_settings()
     supervisor = Supervisor(settings.home.resolve())
     before = {number: signal.signal(number, _ask) for number in _ENDINGS}
     try:
+        start()
         _wait_for_end(supervisor)
+    except StoppedMeanwhile as error:  # in order, as if it had been up
+        logger.warning("%s", error)
     except _Asked:
         for number in _ENDINGS:  # once asked, it's stopped in order, however often it's asked again
             signal.signal(number, signal.SIG_IGN)
@@ -61,9 +73,10 @@ def _wait_for_end(supervisor: Supervisor) -> None:
         tell_systemd("READY=1")
         select.select([ended], [], [])  # readable once the process has ended; it needn't be a child of this one
         os.close(ended)
-    if supervisor.has_died:
+    if supervisor.has_died or is_wanted(supervisor.home):
+        how = "has died" if supervisor.has_died else "was told to end, not by `plaza down`"
         raise SupervisorDied(
-            f"supervisord, process {process.pid}, has died, and its services end: `plaza up` starts the site again. "
+            f"supervisord, process {process.pid}, {how}, and its services end: `plaza up` starts the site again. "
             f"Its log is {supervisor.home / 'logs' / 'supervisord.log'}"
         )
 

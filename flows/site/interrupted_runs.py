@@ -32,13 +32,16 @@ from blocks.settings import get_settings
 from flows.prefect_outages import is_outage, unavailable
 from flows.rescheduling import start_again, why_not_startable
 from flows.site.running_site import WORK_POOL
+from flows.warm_pool.planned_ends import deaths
 from flows.warm_pool.run_processes import find_run_processes
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun, State
 
-MOST_DEATHS: Final = 5  # a run that dies as often may be what kills its process, or its machine
+MOST_DEATHS: Final = 5
+"""A run that dies as often may be what kills its process, or its machine; ends with a site that's stopped don't count.
+"""
 REPORT_S: Final = 20.0
 """How long a worker that has just come up may take to report what it found dead: it leaves a run alone for 5 s."""
 POLL_S: Final = 0.5
@@ -52,20 +55,31 @@ _ENDED_ITSELF: Final = "Execution was aborted by Python system exit call."
 
 @dataclass(frozen=True)
 class Interrupted:
-    """A run that was interrupted, and what was done about it; `reason`: why it's left as it is."""
+    """A run that was interrupted, and what was done about it.
+
+    Parameters
+    ----------
+    reason
+        Why it's left as it is.
+    by_other
+        How it's called by now, if somebody else has taken it up meanwhile.
+    """
 
     run: FlowRun
     reason: str = ""
+    by_other: str = ""
 
     def __str__(self) -> str:
         done = f"left: {self.reason}" if self.reason else "taken up"
+        if self.by_other:
+            done = f"taken up by somebody else; it's {self.by_other}"
         return f"{self.run.id} ({self.run.name}) is {done}"
 
 
 def summary(found: Sequence[Interrupted]) -> str:
     """Say in a line what was done about the runs that were found."""
     left = sum(bool(each.reason) for each in found)
-    taken_up = len(found) - left
+    taken_up = len(found) - left - sum(bool(each.by_other) for each in found)
     said = [f"{taken_up} interrupted run{'s are' if taken_up != 1 else ' is'} taken up"] if taken_up else []
     said += [f"{left} {'are' if left != 1 else 'is'} left (see `plaza resume --interrupted`)"] if left else []
     return "; ".join(said) or NOTHING
@@ -115,7 +129,7 @@ async def take_up_interrupted(within: timedelta) -> AsyncIterator[Interrupted]:
         async with get_client() as client:
             unreported = await _await_reports(client) if _sees_processes() else []
             for run in await _crashed_runs(client, within):
-                yield Interrupted(run, await _take_up(client, run) or "")
+                yield await _take_up(client, run)
             for run in unreported:
                 yield Interrupted(run, f"no process has it, but it's called {run.state_name}; `plaza resume {run.id}`")
     except httpx.HTTPError as error:
@@ -124,18 +138,18 @@ async def take_up_interrupted(within: timedelta) -> AsyncIterator[Interrupted]:
         raise unavailable(error) from error
 
 
-async def _take_up(client: PrefectClient, run: FlowRun) -> str | None:
-    """Take up a run, or say why it's left as it is."""
+async def _take_up(client: PrefectClient, run: FlowRun) -> Interrupted:
+    """Take up a run unless it's left as it is."""
     states = await client.read_flow_run_states(run.id)
-    reason = why_left(run.state, sum(state.is_crashed() for state in states))
+    reason = why_left(run.state, deaths(run, states))
     if reason:
-        return f"{reason}; `plaza resume {run.id}` takes it up all the same"
+        return Interrupted(run, f"{reason}; `plaza resume {run.id}` takes it up all the same")
     if reason := await why_not_startable(client, run):
-        return f"it {reason}"
+        return Interrupted(run, f"it {reason}")
     other = await start_again(
         client, run.id, "taken up again: it was interrupted", lambda state: state is not None and state.is_crashed()
     )
-    return None if other is None else f"somebody else took it up; it's {other.name}"
+    return Interrupted(run, by_other="" if other is None else other.name or other.type.value)
 
 
 async def _crashed_runs(client: PrefectClient, within: timedelta) -> list[FlowRun]:

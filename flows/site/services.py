@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import math
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlparse
 
 import psutil
@@ -36,7 +37,7 @@ from flows.site.running_site import (
     socket_folder,
     usable_folder,
 )
-from flows.site.supervision import Service, ServiceFailed, Supervisor, tail
+from flows.site.supervision import Service, ServiceFailed, SiteGoesDown, Supervisor, SupervisorAway, tail
 from flows.warm_pool.forker import FLOW_MODULES
 from flows.warm_pool.run_processes import processes_of_runs
 from tasks.processes.ties import is_alive, kill, wait_until_gone
@@ -47,8 +48,16 @@ DEPLOYMENTS = CHECKOUT / "deployments"
 _UP_TIMEOUT_S = 120.0  # it takes 10 s, with a new database 18 s, where nothing else runs
 _LEFTOVERS_TIMEOUT_S = 12.0  # the worker gives its runs 10 s
 _DOWN_TIMEOUT_S = 60.0  # supervisord stops one service after the other, which may take 50 s in all
+# `plaza up` holds the lock while it ends leftovers and starts supervisord, `plaza down` until all has ended
+_OTHERS_TIMEOUT_S = _DOWN_TIMEOUT_S + 30.0
+_POLL_S = 0.05
+_WANTED_FILE = "run/wanted"
 # Of a service while `up` waits; supervisord starts it for ever
 _STARTS_ALLOWED = 3
+
+
+class StoppedMeanwhile(ServiceFailed):
+    """The site didn't come up, as `plaza down` was asked for meanwhile."""
 
 
 def up(
@@ -90,6 +99,7 @@ def up(
     with _one_at_a_time(settings.home):
         supervisor = Supervisor(settings.home)
         site = _running_already(supervisor, settings) or _start(supervisor, settings, modules, end_with)
+        _want(settings.home)
     if wait:
         _wait_until_ready(supervisor, settings, site, deployments, deadline)
     return site
@@ -100,11 +110,15 @@ def _running_already(supervisor: Supervisor, settings: Settings) -> RunningSite 
     _let_go_on(site_processes(settings.home))
     if not supervisor.is_alive():
         return None
+    if supervisor.is_going_down:  # told to by something else than `plaza down`, which would be waited for
+        logger.info("the site goes down; it's started as soon as it has")
+        _stop(settings.home, _DOWN_TIMEOUT_S)
+        return None
     try:
         site = read_running_site(settings)
     except ConfigurationError as error:  # somebody has removed or spoilt the file; nobody else knows the ports
         logger.warning("the site runs, but nobody finds it, so it's started anew: %s", error)
-        down(settings)
+        _stop(settings.home, _DOWN_TIMEOUT_S)
         return None
     logger.info("the site is up already, at %s", site.ui_url)
     supervisor.start_stopped()
@@ -163,10 +177,12 @@ def running_site(settings: Settings | None = None, **options: Any) -> Iterator[R
 def down(settings: Settings | None = None, timeout: float = _DOWN_TIMEOUT_S) -> bool:
     """Stop the site; runs that are under way are ended and reported.
 
+    What starts or stops the site at the same time is waited for, for a while.
+
     Returns
     -------
     bool
-        Whether anything ran.
+        Whether anything ran when this was called.
 
     Raises
     ------
@@ -178,6 +194,26 @@ def down(settings: Settings | None = None, timeout: float = _DOWN_TIMEOUT_S) -> 
     home = (settings or get_settings()).home.resolve()
     if not is_ours(home):
         raise ConfigurationError(whose(home))
+    ran = bool(site_processes(home))
+    with _one_at_a_time(home, patience_s=_OTHERS_TIMEOUT_S):
+        (home / _WANTED_FILE).unlink(missing_ok=True)
+        return _stop(home, timeout) or ran
+
+
+def is_wanted(home: Path) -> bool:
+    """Say whether a site was started that `plaza down` hasn't stopped, whatever else has."""
+    return (home / _WANTED_FILE).exists()
+
+
+def _want(home: Path) -> None:
+    try:
+        (home / _WANTED_FILE).touch()
+    except OSError as error:  # a full disk; the site runs
+        logger.warning("%s can't be made (%s): who ends supervisord ends the site", home / _WANTED_FILE, error)
+
+
+def _stop(home: Path, timeout: float) -> bool:
+    """Stop the site and return whether anything ran; only one process at a time may do so, or start it."""
     supervisor = Supervisor(home)
     processes = site_processes(home)
     _let_go_on(processes)
@@ -196,10 +232,24 @@ def down(settings: Settings | None = None, timeout: float = _DOWN_TIMEOUT_S) -> 
 
 
 @contextmanager
-def _one_at_a_time(home: Path) -> Iterator[None]:
-    with (usable_folder(home / "run") / "up.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def _one_at_a_time(home: Path, patience_s: float = math.inf) -> Iterator[None]:
+    """Be the only process that starts or stops the site; after this time go on without, as the other may be stuck."""
+    deadline = time.monotonic() + patience_s
+    with (usable_folder(home / "run") / "up.lock").open("a") as lock:
+        while not _has_locked(lock):
+            if time.monotonic() > deadline:
+                logger.warning("another process has started or stopped the site for %.0f s: going on", patience_s)
+                break
+            time.sleep(_POLL_S)
         yield
+
+
+def _has_locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _has_fixed_addresses(settings: Settings) -> bool:
@@ -255,12 +305,30 @@ def _wait_until_ready(
             output, _ = deploying.communicate(timeout=max(1.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired as error:
             raise ServiceFailed("the deployments weren't applied in time: try `plaza deploy`") from error
+        except (SupervisorAway, SiteGoesDown) as error:
+            raise _interrupted(supervisor) from error
         finally:
             deploying.kill()  # nothing, if it has ended
     if deploying.returncode != 0:
+        if supervisor.is_going_down or not supervisor.is_alive():
+            raise _interrupted(supervisor)
         raise ServiceFailed(f"the deployments could not be applied:\n{output.strip()}")
     for line in output.splitlines():
         logger.log(logging.WARNING if line.startswith("refused") else logging.INFO, "%s", line)
+
+
+def _interrupted(supervisor: Supervisor) -> ServiceFailed:
+    """Say what has kept a site from coming up whose supervisord isn't there any more, or is about to end."""
+    if supervisor.has_died:
+        log = supervisor.home / "logs" / "supervisord.log"
+        return ServiceFailed(
+            f"supervisord was killed while the site came up, and its services end: `plaza up` starts it again. "
+            f"Its log is {log}"
+        )
+    if supervisor.process is not None and not supervisor.is_going_down:
+        return ServiceFailed("supervisord doesn't answer: `plaza up` lets it go on, or starts the site anew")
+    kind = ServiceFailed if is_wanted(supervisor.home) else StoppedMeanwhile
+    return kind("the site was stopped while it came up: `plaza up` starts it again")
 
 
 def _worker_has_reported(supervisor: Supervisor, site: RunningSite) -> bool:
@@ -282,7 +350,7 @@ def _wait_for(name: str, is_ready: Callable[[], bool], supervisor: Supervisor, d
                 )
         if time.monotonic() > deadline:
             raise ServiceFailed(f"the service {name} isn't ready in time. {_log_end(supervisor, name)}")
-        time.sleep(0.05)
+        time.sleep(_POLL_S)
 
 
 def _log_end(supervisor: Supervisor, name: str) -> str:

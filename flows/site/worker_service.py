@@ -98,9 +98,11 @@ async def serve(modules: Sequence[str]) -> None:
 
 async def _work(worker: WarmWorker) -> None:
     """Warm up while the API starts, then take runs."""
+    from flows.site.draining import open_after_drains
     from flows.warm_pool.scheduled_runs import ASKED_TO_STOP, SCHEDULED, watch_runs
 
     await asyncio.gather(worker.forker.start(), wait_for_work_pool())
+    await open_after_drains(get_settings().home)  # `plaza up --no-wait` does it nowhere else
     look = worker.adoption.look_soon
     watching = asyncio.create_task(watch_runs({SCHEDULED: worker.turns.announce, **dict.fromkeys(ASKED_TO_STOP, look)}))
     taking = asyncio.create_task(worker.turns.keep_looking(worker.get_and_submit_flow_runs))

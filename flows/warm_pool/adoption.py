@@ -95,6 +95,11 @@ class Adoption:
         self._ends_runs = False
 
     @property
+    def adopted(self) -> set[UUID]:
+        """The runs of earlier workers whose processes are at work."""
+        return {*self._adopted}
+
+    @property
     def adopted_count(self) -> int:
         """How many processes of earlier workers' runs are at work."""
         return len(self._adopted)

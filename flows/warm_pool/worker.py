@@ -32,6 +32,7 @@ from flows.warm_pool.beamlines import site_beamlines
 from flows.warm_pool.capacity import site_limits
 from flows.warm_pool.forker import FLOW_MODULES, Forker
 from flows.warm_pool.places import RunsUnderWay
+from flows.warm_pool.planned_ends import note_planned_ends
 from flows.warm_pool.run_processes import SERVICE_MARK, run_title
 from flows.warm_pool.turns import DECISION_QUEUE, Turns
 
@@ -149,14 +150,18 @@ class WarmWorker(SelectsRuns, BaseWorker[WarmJobConfiguration, WarmVariables, Wa
         await super().teardown(*exc_info)
 
     async def end_runs(self, grace: float = 10.0) -> None:
-        """Take no more runs, end those that run within `grace` seconds, and report them."""
+        """Take no more runs, end those that run within `grace` seconds, and report them, as ended with the site."""
         with anyio.CancelScope(shield=True):  # it's called while the worker is being cancelled, too
             await self._take_no_more()
-            await asyncio.gather(self.forker.stop(grace), self.adoption.end_runs(grace))
+            await asyncio.gather(self._note_planned_ends(grace), self.forker.stop(grace), self.adoption.end_runs(grace))
             with suppress(TimeoutError):
                 async with asyncio.timeout(_REPORTING_S):
                     while self._at_work:
                         await self._none_at_work.wait()
+
+    async def _note_planned_ends(self, patience_s: float) -> None:
+        if ended := self._at_work | self.adoption.adopted:  # before it's set up, it has neither runs nor a client
+            await note_planned_ends(self._supervision.client, ended, patience_s)
 
     async def leave_runs(self) -> None:
         """Take no more runs, and leave those that run to the next worker: their processes go on."""

@@ -30,9 +30,11 @@ from blocks.settings import Settings
 from blocks.site_ispyb import connect
 from flows.recipe.run_record.folder import RunFolder
 from flows.site import health
+from flows.site.api_client import ask_api
 from flows.site.processes import site_processes
 from flows.site.running_site import read_running_site, site_file
 from flows.site.services import down, up
+from flows.warm_pool.run_processes import SERVER_TITLE, find_run_processes, run_title
 from tests.support.checkout import CHECKOUT
 
 IMAGES = 20
@@ -91,7 +93,7 @@ class Site:
     def ask(self, path: str, body: Any) -> Any:
         """Ask Prefect's API; None if it's away."""
         try:
-            return health.ask_api(read_running_site(self.settings), path, body)
+            return ask_api(read_running_site(self.settings), path, body)
         except (PlazaError, OSError, ValueError):
             return None
 
@@ -110,6 +112,17 @@ class Site:
             except psutil.Error:
                 continue
             if any(sign in line for sign in signs):
+                return process
+        return None
+
+    def find_run(self, flow: str) -> psutil.Process | None:
+        """Return the first process that has a run of a flow whose name begins so."""
+        for run, process in find_run_processes(self.settings.home.resolve()).runs.items():
+            try:
+                line = " ".join(process.cmdline())
+            except psutil.Error:
+                continue
+            if line.startswith(run_title(run, flow, "").rstrip(" /")):
                 return process
         return None
 
@@ -176,11 +189,19 @@ def wait_for(condition: Callable[[], Any], timeout_s: float, pause_s: float = PO
 
 def kill_one(*signs: str) -> Kill:
     """Return what kills the process that has one of these signs, as soon as there is one."""
+    return _kill_found(lambda site: site.find(*signs), " or ".join(signs))
 
+
+def kill_run(flow: str) -> Kill:
+    """Return what kills the process of a run of this flow, as soon as there is one."""
+    return _kill_found(lambda site: site.find_run(flow), f"run of {flow}")
+
+
+def _kill_found(find: Callable[[Site], psutil.Process | None], what: str) -> Kill:
     def kill(site: Site) -> float:
-        victim = wait_for(lambda: site.find(*signs), 60, pause_s=0.01)
+        victim = wait_for(lambda: find(site), 60, pause_s=0.01)
         if victim is None:
-            raise RuntimeError(f"nothing to kill: {signs}")
+            raise RuntimeError(f"nothing to kill: {what}")
         victim.kill()
         return time.monotonic()
 
@@ -214,21 +235,21 @@ def restart(site: Site) -> float:
 
 
 _SERVICE = "tasks.processes.ties flows.site."
-AT_ONCE = {"Mimas at start": kill_one("plaza: mimas")}
+AT_ONCE = {"Mimas at start": kill_run("mimas")}
 UNDER_WAY: dict[str, Kill] = {
-    "recipe run's process": kill_one("plaza: per-image-analysis"),
+    "recipe run's process": kill_run("per-image-analysis"),
     "DIALS child": kill_one("tasks.diffraction.child_main"),
     "Dask worker": kill_one("dask worker ["),
     "scheduler": kill_one(f"{_SERVICE}analysis_cluster"),
-    "fork server": kill_one("plaza: fork server"),
+    "fork server": kill_one(SERVER_TITLE),
     "worker": kill_one(f"{_SERVICE}worker_service"),
-    "server": kill_one(f"{_SERVICE}server"),
+    "server": kill_one(f"{_SERVICE}api_server.server"),
     "PostgreSQL": kill_one("pginstall/bin/postgres"),
     "MariaDB": kill_mariadb,
     "supervisord": kill_one("flows.site.supervision.process"),
     "everything": kill_everything,
     "planned restart": restart,
-    "Mimas at end": kill_one("plaza: mimas"),  # the next that comes
+    "Mimas at end": kill_run("mimas"),  # the next that comes
 }
 
 

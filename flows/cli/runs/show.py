@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import typer
@@ -30,11 +30,15 @@ def show(
 ) -> None:
     """Print what a recipe run was asked for, what it read, its recipe, and what became of each message."""
     from blocks.settings import get_settings
+    from flows.cli.runs.suspended import as_it_stands
     from flows.recipe.run_record.folder import find_run
     from flows.recipe.run_record.history import latest_runs, read_history
 
     if run is None:
-        runs = latest_runs(get_settings().home / "recipe-runs", latest)
+        runs = [
+            replace(headline, state=as_it_stands(headline.recipe_run, headline.state))
+            for headline in latest_runs(get_settings().home / "recipe-runs", latest)
+        ]
         if as_json:
             for headline in runs:
                 typer.echo(json.dumps(asdict(headline)))
@@ -44,6 +48,7 @@ def show(
             print_headlines(runs)
         return
     history = read_history(find_run(run))
+    history = replace(history, headline=as_it_stands(history.folder.recipe_run, history.headline))
     nodes = [number for number, node in history.progress.items() if _is_meant(step, node.label)]
     if step is not None and not nodes:
         known = ", ".join(node.label for node in history.progress.values()) or "none so far"

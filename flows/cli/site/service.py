@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from blocks.errors import ConfigurationError
 from blocks.settings import get_settings
 from flows.cli.site.link import print_link
+from flows.display_text import one_line
 
 if TYPE_CHECKING:
     from flows.site.running_site import RunningSite
@@ -28,14 +33,26 @@ def up(
     ] = True,
     foreground: Annotated[
         bool,
-        typer.Option("--foreground", help="Stay while the site runs; exit status 1 if its supervisor is killed."),
+        typer.Option(
+            "--foreground", help="Stay while the site runs; exit status 1 if it ends, but not by `plaza down`."
+        ),
     ] = False,
 ) -> None:
     """Start Prefect's server, its database, the analysis cluster and the worker, and apply the deployments."""
-    from flows.site import foreground as in_foreground
+    logging.getLogger("flows").setLevel(logging.INFO)
+    if not foreground:
+        _bring_up(wait, resume)
+        return
+
+    from flows.site.foreground import stay
+
+    stay(lambda: _bring_up(wait, resume))
+
+
+def _bring_up(wait: bool, resume: bool) -> None:
+    """Start the site and what belongs to it, and tell of it."""
     from flows.site import services
 
-    logging.getLogger("flows").setLevel(logging.INFO)
     typer.echo("Starting the site …", err=True)
     site = services.up(wait=wait)
     typer.echo(f"Plaza is up. UI: {site.ui_url}   API: {site.api_url}   Dask: {site.scheduler_address}")
@@ -49,8 +66,6 @@ def up(
             output, _ = checking.communicate()
         if checking.returncode:
             typer.echo(output.strip(), err=True)
-    if foreground:
-        in_foreground.stay()
 
 
 def _make_profile(site: RunningSite) -> None:
@@ -75,17 +90,25 @@ def _take_up_interrupted(site: RunningSite) -> None:
         typer.echo(lines[-1])
 
 
-def _command(site: RunningSite, *words: str) -> subprocess.Popen[str]:
-    """Begin another command in a process of its own, whose environment is that of the site's processes."""
+@contextmanager
+def _command(site: RunningSite, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Have another command run in a process of its own, whose environment is that of the site's processes.
+
+    What is left of it at the end, which somebody may have asked this command for, is ended.
+    """
     from flows.site.running_site import process_environment
 
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", "from flows.cli.main import main; main()", *words],
         env=process_environment(get_settings(), site),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # nothing, if it has ended
 
 
 def down(
@@ -124,15 +147,36 @@ def _count_runs_under_way() -> int:
         "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}},
         "work_pools": {"name": {"any_": [WORK_POOL]}},
     }
-    count = ask_api(read_running_site(settings), "flow_runs/count", under_way)
+    try:
+        count = ask_api(read_running_site(settings), "flow_runs/count", under_way)
+    except ConfigurationError:  # the addresses can't be read, which keeps nobody from stopping the site
+        return 0
     return count if isinstance(count, int) else 0
 
 
 def _drain(seconds: float) -> None:
-    from flows.site.running_site import site_file, use_running_site
+    """Drain the site; whatever hinders that is told, and it goes down all the same."""
+    from flows.site.running_site import site_file
 
     if not site_file(get_settings().home).exists():
         return
+    try:
+        left = asyncio.run(_drain_unless_ended(seconds))
+    except asyncio.CancelledError:
+        typer.echo("asked to end: the site goes on as before", err=True)
+        raise typer.Exit(1) from None
+    except Exception as error:  # Prefect's, the disk's, … : who says `down` shall have it
+        typer.echo(f"the runs under way aren't waited for (any longer): {one_line(str(error))}", err=True)
+        return
+    if left:
+        runs = f"{left} run{'s' * (left != 1)}"
+        typer.echo(f"{runs} didn't end in time: the next `plaza up` takes up what is left to do", err=True)
+
+
+async def _drain_unless_ended(seconds: float) -> int:
+    """Drain the site that runs; SIGTERM and SIGHUP break that off in order, as Ctrl-C does."""
+    from flows.site.running_site import use_running_site
+
     site = use_running_site()
 
     from flows.site.draining import drain  # only now: Prefect reads its environment when it's imported
@@ -140,6 +184,7 @@ def _drain(seconds: float) -> None:
     def tell(count: int) -> None:
         typer.echo(f"waiting for {count} run{'s' * (count != 1)} under way, {seconds:g} s at most …", err=True)
 
-    if left := asyncio.run(drain(site.home, seconds, tell)):
-        runs = f"{left} run{'s' * (left != 1)}"
-        typer.echo(f"{runs} didn't end in time: the next `plaza up` takes up what is left to do", err=True)
+    draining = asyncio.ensure_future(drain(site.home, seconds, tell))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, draining.cancel)
+    return await draining

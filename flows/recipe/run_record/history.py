@@ -42,6 +42,8 @@ class RunHistory:
         What became of its messages.
     is_at_work
         Whether a process had it when it was read.
+    headline
+        How it stands, in a line.
     complaints
         What can't be read of it.
     """
@@ -51,12 +53,8 @@ class RunHistory:
     recipe: Recipe | None
     state: RunState
     is_at_work: bool
+    headline: str
     complaints: tuple[str, ...] = ()
-
-    @property
-    def headline(self) -> str:
-        """How it stands, in a line."""
-        return _how_it_stands(self.folder, self.manifest, self.is_at_work, self.state.ended)
 
     def messages_of(self, node: int) -> list[Delivery]:
         """Return the messages that were sent to a node, in order."""
@@ -127,7 +125,8 @@ def read_history(folder: RunFolder) -> RunHistory:
             recipe = manifest.filled_recipe()
         except RecipeError as error:
             complaints.append(f"{folder.manifest}: the recipe in it can't be read: {error}")
-    return RunHistory(folder, manifest, recipe, state, at_work, tuple(complaints))
+    headline = _how_it_stands(folder, manifest, at_work, state.ended)
+    return RunHistory(folder, manifest, recipe, state, at_work, headline, tuple(complaints))
 
 
 def latest_runs(runs: Path, count: int) -> list[RunHeadline]:

@@ -9,7 +9,7 @@ from flows.site.health.disks import Disk
 from flows.site.processes import ProcessFacts
 from flows.site.supervision import ServiceState
 
-SupervisorState = Literal["runs", "silent", "died", "none"]
+SupervisorState = Literal["runs", "ending", "silent", "died", "none"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class SiteFacts:
     Parameters
     ----------
     supervisor
-        It runs and answers; is there and doesn't answer; was killed; or there is none.
+        It runs and answers; stops everything in order; is there and doesn't answer; was killed; or there is none.
     site_file_fault
         Why the site's addresses can't be read.
     processes

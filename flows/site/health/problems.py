@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from flows.site.health.facts import ApiFacts, SiteFacts
 from flows.site.processes import ProcessFacts
+from flows.site.supervision import ServiceState
 
 HEARTBEAT_LATE_S = 75.0
 """The worker says every 30 s that it's there: twice in vain. Prefect waits for three."""
@@ -37,6 +38,8 @@ def _can_tell(facts: SiteFacts) -> bool:
 def _of_supervisor(facts: SiteFacts) -> Iterator[str]:
     if facts.supervisor == "silent":
         yield "supervisord is there and doesn't answer: `plaza up` lets it go on, or starts the site anew"
+    elif facts.supervisor == "ending":
+        yield "the site goes down: once it has, or at once, `plaza up` starts it again"
     elif facts.supervisor == "died":
         left = len(facts.processes)
         remain = f"{left} processes of the site remain" if left else "nothing of the site remains"
@@ -69,13 +72,20 @@ def _whose(process: ProcessFacts, facts: SiteFacts) -> str:
 def _of_parts(facts: SiteFacts) -> Iterator[str]:
     for service in facts.services:
         if not service.is_running:
-            yield (
-                f"the {service.name} doesn't run ({service.state}; {service.note or 'just started'}): "
-                f"see {service.name}.log among the logs; it's tried again by itself"
-            )
+            yield f"the {service.name} doesn't run ({_standing(service)}"
     yield from _of_api(facts)
     yield from _of_worker(facts)
     yield from _of_cluster(facts)
+
+
+def _standing(service: ServiceState) -> str:
+    """Say what supervisord says of a service that doesn't run, and who has it go on."""
+    see = f"see {service.name}.log among the logs"
+    if service.is_left:
+        return f"{service.state}; {service.note or 'not started'}): `plaza up` starts it; {see}"
+    if service.state == "STOPPING":
+        return f"{service.state}): it's being stopped; {see}"
+    return f"{service.state}; {service.note or 'just started'}): {see}; it's tried again by itself"
 
 
 def _of_api(facts: SiteFacts) -> Iterator[str]:

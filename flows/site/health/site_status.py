@@ -19,7 +19,7 @@ from flows.site.health.problems import find_problems, find_warnings
 from flows.site.ports import answers
 from flows.site.processes import describe, site_processes
 from flows.site.running_site import WORK_POOL, RunningSite, read_running_site, site_file, temporary_folder
-from flows.site.supervision import ServiceFailed, ServiceState, Supervisor
+from flows.site.supervision import ServiceFailed, ServiceState, SiteGoesDown, Supervisor
 
 NEEDED = ("mimas/start", "mimas/end")
 _LATE_S = 30.0
@@ -86,7 +86,9 @@ def status(settings: Settings | None = None, *, expected: Sequence[str] = NEEDED
     processes = describe(site_processes(home))
     try:
         services = tuple(supervisor.states())
-    except (OSError, ServiceFailed):
+    except SiteGoesDown:
+        return SiteStatus(None, SiteFacts("ending", disks, processes=processes))
+    except ServiceFailed:
         return SiteStatus(None, SiteFacts(_why_silent(supervisor, home, bool(processes)), disks, processes=processes))
     try:
         site = read_running_site(settings)

@@ -17,7 +17,8 @@ from http.client import HTTPConnection, HTTPException
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from xmlrpc.client import Fault, ProtocolError, ServerProxy, Transport
+from xml.parsers.expat import ExpatError
+from xmlrpc.client import Error, Fault, ServerProxy, Transport
 
 import psutil
 
@@ -30,10 +31,20 @@ from tasks.step.atomic_file import write_atomically
 _LOG_SIZE = "10MB"
 _LOGS_KEPT = "3"
 _FOR_EVER = 2**31 - 1
+_POLL_S = 0.1
+_ENDS_AFTER_KILL_S = 10.0  # a process whose disk or file server hangs ends late even so
 
 
 class ServiceFailed(PlazaError):
     """A service of the site doesn't come up or go down."""
+
+
+class SupervisorAway(ServiceFailed):
+    """supervisord doesn't answer: it isn't there any more, or is held up."""
+
+
+class SiteGoesDown(ServiceFailed):
+    """supervisord stops everything, and does nothing else any more."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,16 @@ class ServiceState:
     def is_running(self) -> bool:
         """Whether it's up."""
         return self.state == "RUNNING"
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it's up, on its way up, or not down yet."""
+        return self.state in {"RUNNING", "STARTING", "BACKOFF", "STOPPING"}
+
+    @property
+    def is_left(self) -> bool:
+        """Whether supervisord leaves it as it is: it was stopped, or given up."""
+        return self.state in {"STOPPED", "FATAL"}
 
 
 def configuration(home: Path, services: Sequence[Service]) -> RawConfigParser:
@@ -215,9 +236,22 @@ class Supervisor:
         """Say whether supervisord answers."""
         try:
             self._call("getState")
-        except (OSError, HTTPException, ProtocolError):  # nobody listens, or answers in time, or it ended meanwhile
+        except SupervisorAway:
             return False
+        except SiteGoesDown:  # an answer, too
+            return True
         return True
+
+    @property
+    def is_going_down(self) -> bool:
+        """Whether it stops everything, to end then: until that it answers, but does nothing else."""
+        try:
+            self._call("getState")
+        except SiteGoesDown:
+            return True
+        except SupervisorAway:
+            return False
+        return False
 
     @property
     def process(self) -> psutil.Process | None:
@@ -260,12 +294,42 @@ class Supervisor:
                     self._call("startProcess", state.name, False)  # False: don't wait, as up() waits for all together
 
     def stop(self, service: str) -> None:
-        """Stop a service and wait until it has ended."""
-        self._call("stopProcess", service)
+        """Stop a service and wait until it has ended, which may take until it's killed; nothing if it doesn't run.
+
+        Raises
+        ------
+        ServiceFailed
+            It can't even be killed; there is no such service; supervisord goes down, or is away.
+        """
+        if not self._state_of(service).is_under_way:
+            return
+        try:
+            self._call("stopProcess", service, False)  # False: don't wait: the answer would come too late for `_call`
+        except ServiceFailed:
+            if self._state_of(service).is_under_way:
+                raise  # else it has ended since it was looked at
+        deadline = time.monotonic() + self._longest_stop_s(service)
+        while (state := self._state_of(service)).is_under_way:
+            if time.monotonic() > deadline:
+                raise ServiceFailed(f"the service {service} doesn't end ({state.state}, process {state.pid})")
+            time.sleep(_POLL_S)
+
+    def _state_of(self, service: str) -> ServiceState:
+        for state in self.states():
+            if state.name == service:
+                return state
+        raise ServiceFailed(f"the site has no service {service}")
+
+    def _longest_stop_s(self, service: str) -> float:
+        """Return how long a service may take to end, until it's killed and after that."""
+        parser = RawConfigParser()
+        parser.read(self.home / "supervisord.conf")
+        return parser.getfloat(f"program:{service}", "stopwaitsecs", fallback=20.0) + _ENDS_AFTER_KILL_S
 
     def shut_down(self) -> None:
-        """Tell supervisord to stop everything and end; returns at once."""
-        self._call("shutdown")
+        """Tell supervisord to stop everything and end, unless it's about to; returns at once."""
+        with suppress(SiteGoesDown, SupervisorAway):
+            self._call("shutdown")
 
     def _call(self, method: str, *arguments: Any) -> Any:
         transport = _Transport(_socket(self.home), self._timeout_s)
@@ -273,7 +337,14 @@ class Supervisor:
             try:
                 return getattr(proxy.supervisor, method)(*arguments)
             except Fault as fault:
+                from supervisor.xmlrpc import Faults  # only now: it takes 30 ms
+
+                if fault.faultCode == Faults.SHUTDOWN_STATE:  # whatever it's asked for
+                    raise SiteGoesDown("the site goes down: `plaza up` starts it again") from fault
                 raise ServiceFailed(f"supervisord refused {method}{arguments}: {fault.faultString}") from fault
+            except (OSError, HTTPException, Error, ExpatError) as error:
+                # Nobody listens, or answers in time, or it ended meanwhile
+                raise SupervisorAway(f"supervisord doesn't answer ({type(error).__name__}: {error})") from error
 
 
 class _Transport(Transport):

@@ -10,6 +10,7 @@ import pytest
 from blocks.errors import PrefectUnavailable
 from flows.site import draining
 from flows.site.running_site import STOPPING_FILE
+from flows.site.supervision import SiteGoesDown
 
 
 class Site:
@@ -78,6 +79,45 @@ async def test_interrupted_the_site_goes_on(site):
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert (site.seen, site.is_paused) == ([], False)
+
+
+async def test_two_at_once_wait_each_for_as_long_as_it_may_and_the_last_opens_the_pool(site):
+    site.under_way = [1]
+    longer = asyncio.create_task(draining.drain(site.home, 60, lambda _: None))
+    while not site.is_paused:
+        await asyncio.sleep(0)
+    assert await draining.drain(site.home, 0.05, lambda _: None) == 1
+    assert site.is_paused
+    assert not await draining.open_after_drains(site.home)  # one goes on
+    site.under_way = [0]
+    await longer
+    assert (site.seen, site.is_paused) == (STOPPED_WHILE_PAUSED * 2, False)
+
+
+async def test_a_pool_that_a_killed_drain_has_left_paused_is_opened_and_no_other(site):
+    (site.home / draining.DRAINING_FILE).write_text("paused")  # its lock went with the process
+    site.is_paused = True
+    assert await draining.open_after_drains(site.home)
+    assert not site.is_paused
+    site.is_paused = True
+    assert not await draining.open_after_drains(site.home)
+    assert site.is_paused
+
+
+async def test_a_drain_that_was_killed_is_none_of_a_persons_pauses(site):
+    (site.home / draining.DRAINING_FILE).write_text("paused")
+    site.is_paused = True
+    await draining.drain(site.home, 60, lambda _: None)
+    assert not site.is_paused
+
+
+async def test_a_site_that_somebody_else_stops_meanwhile_is_on_its_way_down(site, monkeypatch):
+    def goes_down(service):
+        raise SiteGoesDown("the site goes down")
+
+    monkeypatch.setattr(site, "stop", goes_down)
+    assert await draining.drain(site.home, 60, lambda _: None) == 0
+    assert not site.is_paused
 
 
 async def test_without_the_api_it_is_said_that_it_is_away(site, monkeypatch):

@@ -49,6 +49,14 @@ def test_all_is_told_in_a_line(taken_up, left, line):
     assert summary([*[Interrupted(run)] * taken_up, *[Interrupted(run, "it has died")] * left]) == line
 
 
+def test_what_somebody_else_took_up_is_not_left():
+    run = FlowRun(id=UUID(int=1), flow_id=UUID(int=2), name="archive")
+    other = Interrupted(run, by_other="AwaitingRetry")
+    assert str(other) == f"{UUID(int=1)} (archive) is taken up by somebody else; it's AwaitingRetry"
+    assert summary([other]) == NOTHING
+    assert summary([other, Interrupted(run)]) == "1 interrupted run is taken up"
+
+
 def test_each_run_is_told_with_what_was_done_about_it():
     run = FlowRun(id=UUID(int=1), flow_id=UUID(int=2), name="archive")
     assert str(Interrupted(run)) == f"{UUID(int=1)} (archive) is taken up"

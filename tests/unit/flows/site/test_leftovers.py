@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
+import time
 from contextlib import ExitStack
 
 import psutil
@@ -12,7 +14,7 @@ import pytest
 from blocks.settings import Settings
 from flows.site import services
 from flows.warm_pool.run_processes import SERVICE_MARK
-from tasks.processes.ties import wait_until_gone
+from tasks.processes.ties import is_alive, wait_until_gone
 
 
 @pytest.fixture
@@ -39,6 +41,43 @@ def test_leftovers_are_ended_but_for_the_runs_that_go_on(left, tmp_path):
     assert run.is_running()
     services._end_leftovers(tmp_path)
     assert not wait_until_gone([run], 5)
+
+
+def test_a_site_is_wanted_until_down(tmp_path):
+    (tmp_path / "run").mkdir()
+    services._want(tmp_path)
+    assert services.is_wanted(tmp_path)
+    services.down(Settings(home=tmp_path))
+    assert not services.is_wanted(tmp_path)
+
+
+def test_down_waits_for_another_one_for_a_while_and_tells_what_that_has_stopped(left, tmp_path, monkeypatch):
+    process = left()
+    began = threading.Event()
+
+    def stop_slowly():
+        with services._one_at_a_time(tmp_path):
+            began.set()
+            time.sleep(0.5)
+            process.kill()
+            process.wait()
+
+    other = threading.Thread(target=stop_slowly)
+    other.start()
+    began.wait()
+    before = time.monotonic()
+    assert services.down(Settings(home=tmp_path))  # it ran when it was called
+    assert time.monotonic() - before > 0.3
+    other.join()
+
+
+def test_another_one_that_is_stuck_keeps_nobody_from_stopping_the_site(left, tmp_path, monkeypatch, caplog):
+    process = left()
+    monkeypatch.setattr(services, "_OTHERS_TIMEOUT_S", 0.2)
+    with services._one_at_a_time(tmp_path):
+        assert services.down(Settings(home=tmp_path))
+    assert "going on" in caplog.text
+    assert not is_alive(process)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 from prefect.workers.base import BaseWorker
 
@@ -46,3 +48,22 @@ async def test_worker_that_was_started_by_hand_ends_its_runs_as_no_other_would_f
     monkeypatch.delenv(SERVICE_MARK, raising=False)
     await WarmWorker("pool").teardown()
     assert done == ["ends", "disconnects", "is gone"]
+
+
+async def test_runs_that_end_with_the_site_are_noted_as_that(home, monkeypatch):
+    noted = []
+
+    async def note(client, runs, patience_s):
+        noted.append(runs)
+
+    monkeypatch.setattr("flows.warm_pool.worker.note_planned_ends", note)
+    worker, run = WarmWorker("pool"), UUID(int=1)
+    worker._supervision.client = None  # it isn't connected
+    worker._at_work.add(run)
+
+    async def stop(grace):
+        worker._at_work.clear()
+
+    monkeypatch.setattr(worker.forker, "stop", stop)
+    await worker.end_runs(grace=1)
+    assert noted == [{run}]

@@ -162,3 +162,23 @@ def test_down_says_what_the_next_up_will_take_up(site, monkeypatch, count, told)
     done = CliRunner().invoke(app, ["down"])
     after = f"{told}: the next `plaza up` takes up what is left to do\n" if told else ""
     assert done.stdout == f"Plaza is down.\n{after}"
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", None], ids=["empty", "spoilt", "whole, but of a site that doesn't answer"]
+)
+@pytest.mark.parametrize("words", [("down",), ("down", "--drain", "1")])
+def test_down_goes_through_whatever_cannot_be_read_or_asked(site, monkeypatch, content, words):
+    site.write()
+    if content is not None:
+        site.file.write_text(content)
+    monkeypatch.setattr("flows.site.services.down", lambda: True)
+    monkeypatch.setattr("flows.cli.site.service.asyncio.run", refuse)
+    done = CliRunner().invoke(app, words)
+    assert (done.exit_code, done.stdout) == (0, "Plaza is down.\n")
+    assert ("aren't waited for" in done.stderr) == ("--drain" in words)
+
+
+def refuse(drain):
+    drain.close()
+    raise TimeoutError("timed out")

@@ -64,11 +64,20 @@ CASES = {
         {"supervisor": "died"},
         "supervisor was killed; 6 processes of the site remain; `plaza up` starts it again",
     ),
+    "site going down": ({"supervisor": "ending"}, "the site goes down"),
     "supervisor frozen": ({"supervisor": "silent"}, "supervisord is there and doesn't answer: `plaza up`"),
     "addresses lost": ({"site_file_fault": "no site.json"}, "no site.json: `plaza up` writes it anew"),
     "service between two tries": (
         {"services": with_service("database", state="BACKOFF", pid=0, note="Exited too quickly")},
         "the database doesn't run (BACKOFF; Exited too quickly): see database.log",
+    ),
+    "service that was stopped": (
+        {"services": with_service("database", state="STOPPED", pid=0, note="Nov 28 03:01 PM")},
+        "the database doesn't run (STOPPED; Nov 28 03:01 PM): `plaza up` starts it; see database.log",
+    ),
+    "service that ends": (
+        {"services": with_service("database", state="STOPPING")},
+        "the database doesn't run (STOPPING): it's being stopped",
     ),
     "frozen service": (
         {"processes": stopped(101)},

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from blocks.settings import Settings
-from flows.site import foreground
+from flows.site import foreground, services
 from flows.site.foreground import tell_systemd
 from flows.site.supervision import Service, Supervisor
 from flows.site.supervision.control import configuration
@@ -83,7 +83,11 @@ def test_a_process_file_that_is_spoilt_or_old_is_nobodys(content, tmp_path):
 def test_who_stays_hears_that_the_supervisor_was_killed(supervisord, tmp_path, monkeypatch):
     monkeypatch.setattr(foreground, "tell_systemd", lambda _: supervisord.send_signal(signal.SIGKILL))
     with pytest.raises(foreground.SupervisorDied, match=f"{supervisord.pid}, has died.*`plaza up`"):
-        foreground.stay(Settings(home=tmp_path))
+        foreground.stay(nothing, Settings(home=tmp_path))
+
+
+def nothing():
+    """Start nothing: it runs already."""
 
 
 def test_who_stays_ends_in_order_with_the_site(supervisord, tmp_path, monkeypatch):
@@ -92,7 +96,33 @@ def test_who_stays_ends_in_order_with_the_site(supervisord, tmp_path, monkeypatc
         supervisord.terminate()
 
     monkeypatch.setattr(foreground, "tell_systemd", down)
-    foreground.stay(Settings(home=tmp_path))
+    foreground.stay(nothing, Settings(home=tmp_path))
+
+
+def test_who_stays_has_the_site_back_that_something_else_than_down_has_stopped(supervisord, tmp_path, monkeypatch):
+    def end_in_order(_):
+        (tmp_path / "run" / "supervisord.pid").unlink()
+        supervisord.terminate()
+
+    monkeypatch.setattr(foreground, "tell_systemd", end_in_order)
+    services._want(tmp_path)
+    with pytest.raises(foreground.SupervisorDied, match="not by `plaza down`"):
+        foreground.stay(nothing, Settings(home=tmp_path))
+
+
+def test_who_is_asked_to_end_while_the_site_starts_stops_it(tmp_path, monkeypatch):
+    stopped = []
+    monkeypatch.setattr(foreground, "down", stopped.append)
+    settings = Settings(home=tmp_path)
+    foreground.stay(lambda: os.kill(os.getpid(), signal.SIGTERM), settings)
+    assert stopped == [settings]
+
+
+def test_who_stays_ends_in_order_with_a_site_that_is_stopped_while_it_starts(tmp_path):
+    def start():
+        raise services.StoppedMeanwhile("stopped")
+
+    foreground.stay(start, Settings(home=tmp_path))
 
 
 def test_who_stays_stops_the_site_when_it_is_asked_to_end(supervisord, tmp_path, monkeypatch):
@@ -100,7 +130,7 @@ def test_who_stays_stops_the_site_when_it_is_asked_to_end(supervisord, tmp_path,
     monkeypatch.setattr(foreground, "tell_systemd", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     monkeypatch.setattr(foreground, "down", stopped.append)
     settings = Settings(home=tmp_path)
-    foreground.stay(settings)
+    foreground.stay(nothing, settings)
     assert stopped == [settings]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
