@@ -8,6 +8,7 @@ Schema, which Prefect asks when a run is created, and by Plaza itself whenever i
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
@@ -16,12 +17,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from blocks.errors import PlazaError
 from blocks.identifiers import Dcid
-from flows.display_text import printable, shortened
+from flows.display_text import one_line, printable, shortened
 
 LARGEST_DCID: Final = 2**32 - 1  # ISPyB's column is an unsigned INT
 LARGEST_NUMBER: Final = 2**63 - 1
 MOST_BYTES: Final = 64 * 1024  # an eighth of what Prefect takes: every list of runs shows them
 MOST_CHARACTERS: Final = 10_000  # of a state's message, which every list of runs shows
+NAME_CHARACTERS: Final = 200  # of runs: PostgreSQL has them in an index, whose entries take 2700 bytes at most
+TAG_CHARACTERS: Final = 100  # visits and beamlines take 45 in ISPyB
+KEY_CHARACTERS: Final = 500  # of idempotency keys, which are in an index, too
 MOST_LEVELS: Final = 4  # of lists and objects in one another, the first included: Prefect's JSON Schemas can't recur
 _NO_NUL: Final = r"^[^\x00]*$"
 
@@ -53,6 +57,24 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
 def state_message(text: str) -> str:
     """Return what a state may say: without what isn't printable, such as a NUL, and without its middle if it's long."""
     return shortened(printable(text), MOST_CHARACTERS)
+
+
+def run_name(text: str) -> str:
+    """Return what a flow run or a task run may be called: a line that isn't long."""
+    return shortened(one_line(text), NAME_CHARACTERS)
+
+
+def tag(text: str) -> str:
+    """Return what a run may be tagged with: a line that isn't long."""
+    return shortened(one_line(text), TAG_CHARACTERS)
+
+
+def idempotency_key(text: str) -> str:
+    """Return a key by which a run is created once; of a long or an unprintable one a digest stands for all of it."""
+    if len(text) <= KEY_CHARACTERS and text.isprintable():
+        return text
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return f"{one_line(text[:NAME_CHARACTERS])}-{digest}"
 
 
 def _leaves(value: Any, path: str = "", level: int = 0) -> Iterator[tuple[str, Any]]:

@@ -23,6 +23,7 @@ from flows.launching import collection_tags
 from flows.mimas.decision import Decision
 from flows.mimas.outcome import ARTIFACT_KEY, MimasOutcome, from_markdown, to_markdown
 from flows.mimas.scenario import Scenario
+from flows.prefect_limits import run_name
 from flows.prefect_outages import through_outages
 from flows.run_artifacts import RunArtifact
 
@@ -43,7 +44,7 @@ async def label_run(run: FlowRun, scenario: Scenario) -> None:
     PrefectUnavailable
         Prefect's API has been away for minutes.
     """
-    name = f"mimas {scenario.event.value} · dcid {scenario.dcid} · {scenario.beamline}"
+    name = run_name(f"mimas {scenario.event.value} · dcid {scenario.dcid} · {scenario.beamline}")
 
     async def label() -> None:
         async with get_client() as client:

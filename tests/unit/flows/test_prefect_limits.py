@@ -7,12 +7,16 @@ from prefect.utilities.schema_tools.validation import ValidationError, is_valid_
 
 from flows.mimas.flow import mimas
 from flows.prefect_limits import (
+    KEY_CHARACTERS,
     LARGEST_DCID,
     MOST_BYTES,
     MOST_CHARACTERS,
     ParametersRefused,
     check_parameters,
+    idempotency_key,
+    run_name,
     state_message,
+    tag,
 )
 from flows.recipe.flow import recipe_flow
 
@@ -124,3 +128,19 @@ def test_long_messages_lose_their_middle():
     assert told.startswith("firstx")
     assert told.endswith("x last")
     assert len(told) < MOST_CHARACTERS + 100
+
+
+@pytest.mark.parametrize("bounded", [run_name, tag])
+def test_names_and_tags_are_short_lines(bounded):
+    assert bounded("archive-cbfs · dcid 12") == "archive-cbfs · dcid 12"
+    named = bounded("archive\n\0" + "\N{GRINNING FACE}" * 20_000 + "i03")
+    assert named.isprintable()
+    assert len(named.encode()) < 1000
+    assert named.endswith("i03")
+
+
+def test_long_keys_stay_different():
+    assert idempotency_key("12-end-archive-cbfs") == "12-end-archive-cbfs"
+    keys = {idempotency_key("x" * 20_000 + end) for end in ("a", "b", "\0")}
+    assert len(keys) == 3
+    assert all(len(key) < KEY_CHARACTERS and key.isprintable() for key in keys)
