@@ -25,6 +25,7 @@ MOST_BYTES: Final = 64 * 1024  # an eighth of what Prefect takes: every list of 
 MOST_CHARACTERS: Final = 10_000  # of a state's message, which every list of runs shows
 NAME_CHARACTERS: Final = 200  # of runs: PostgreSQL has them in an index, whose entries take 2700 bytes at most
 TAG_CHARACTERS: Final = 100  # visits and beamlines take 45 in ISPyB
+PAGE_CHARACTERS: Final = 256 * 1024  # of an artifact that people read
 KEY_CHARACTERS: Final = 500  # of idempotency keys, which are in an index, too
 MOST_LEVELS: Final = 4  # of lists and objects in one another, the first included: Prefect's JSON Schemas can't recur
 _NO_NUL: Final = r"^[^\x00]*$"
@@ -57,6 +58,11 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
 def state_message(text: str) -> str:
     """Return what a state may say: without what isn't printable, such as a NUL, and without its middle if it's long."""
     return shortened(printable(text), MOST_CHARACTERS)
+
+
+def page_text(text: str) -> str:
+    """Return what an artifact may show: lines without what isn't printable, which aren't too many."""
+    return shortened(printable(text), PAGE_CHARACTERS)
 
 
 def run_name(text: str) -> str:

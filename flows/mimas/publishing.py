@@ -18,7 +18,6 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.sorting import ArtifactSort
 
 from blocks.identifiers import Dcid
-from flows.display_text import printable
 from flows.launching import collection_tags
 from flows.mimas.decision import Decision
 from flows.mimas.outcome import ARTIFACT_KEY, MimasOutcome, from_markdown, to_markdown
@@ -65,7 +64,7 @@ async def publish(outcome: MimasOutcome, decision: Decision) -> None:
     artifact = RunArtifact(
         ARTIFACT_KEY, lambda page: MarkdownArtifact(key=ARTIFACT_KEY, description=description, markdown=page)
     )
-    page = printable(to_markdown(outcome, decision))  # it quotes ISPyB, and PostgreSQL takes no NUL
+    page = to_markdown(outcome, decision)
     await through_outages("publishing the decision", lambda: artifact.show(page))
 
 
