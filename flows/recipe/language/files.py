@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ LARGEST_FILE = 64 * 2**20
 """Bytes: recipes have some kilobytes, lists of commands or parameters some megabytes."""
 
 
-_OPENED = ("/dev/stdin", "/dev/null")
+_OPENED = frozenset(map(Path, ("/dev/stdin", "/dev/null")))
+_SHELLS_PIPES = frozenset(map(Path, ("/dev/fd", "/proc/self/fd")))
 
 
 def read_text(path: Path) -> str:
@@ -49,8 +49,8 @@ def _read(path: Path) -> bytes:
 
 
 def _is_given_open(path: Path) -> bool:
-    """Tell whether a path names what a shell has opened for us: `<(command)`, /dev/stdin, or `/dev/null`."""
-    return str(path) in _OPENED or path.parent == Path("/dev/fd")
+    """Tell whether a path names what a shell has opened for us, such as `<(command)`; a link there is none."""
+    return path in _OPENED or path.parent in _SHELLS_PIPES
 
 
 def parse_json(text: str) -> Any:
