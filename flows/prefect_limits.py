@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
@@ -28,6 +30,7 @@ TAG_CHARACTERS: Final = 100  # visits and beamlines take 45 in ISPyB
 PAGE_CHARACTERS: Final = 256 * 1024  # of an artifact that people read
 KEY_CHARACTERS: Final = 500  # of idempotency keys, which are in an index, too
 MOST_LEVELS: Final = 4  # of lists and objects in one another, the first included: Prefect's JSON Schemas can't recur
+_DIGITS: Final = re.compile(r"\s*0*[1-9][0-9]{0,9}\s*")
 _NO_NUL: Final = r"^[^\x00]*$"
 
 
@@ -102,6 +105,8 @@ def _fault(value: Any) -> str | None:
             return "its text holds a NUL character"
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             return "its text holds half a character (a surrogate), as of a file name that isn't UTF-8"
+    elif isinstance(value, float) and math.isnan(value):
+        return "it is no number (NaN), which JSON doesn't have"
     elif isinstance(value, int | float) and abs(value) > LARGEST_NUMBER:  # to JSON, 1e20 is a whole number
         return "its number needs more than 64 bits"
     return None
@@ -112,9 +117,10 @@ def _checked(parameters: dict[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def _no_truth_value(value: Any) -> Any:
-    if isinstance(value, bool):  # True is 1 to Python, and to pydantic
-        raise ValueError(f"expected the id of a data collection, seen {value}")
+def _number_or_digits(value: Any) -> Any:
+    is_other = isinstance(value, bool) or (isinstance(value, str) and not _DIGITS.fullmatch(value))
+    if is_other:  # True is 1 to Python and to pydantic, and "1_0" is 10
+        raise ValueError(f"expected the id of a data collection, seen {value!r:.60}")
     return value
 
 
@@ -127,7 +133,7 @@ def _schema_of_value(levels: int) -> dict[str, Any]:
     return schema | {"propertyNames": {"pattern": _NO_NUL}, "additionalProperties": below, "items": below}
 
 
-DcidParameter = Annotated[Dcid, Field(ge=1, le=LARGEST_DCID), BeforeValidator(_no_truth_value)]
+DcidParameter = Annotated[Dcid, Field(ge=1, le=LARGEST_DCID), BeforeValidator(_number_or_digits)]
 """The data collection that a flow is to work on."""
 
 DcidOrDigits = Annotated[
@@ -136,7 +142,7 @@ DcidOrDigits = Annotated[
         {
             "anyOf": [
                 {"type": "integer", "minimum": 1, "maximum": LARGEST_DCID},
-                {"type": "string", "pattern": r"^\s*0*[1-9][0-9]{0,9}\s*$"},
+                {"type": "string", "pattern": f"^{_DIGITS.pattern}$"},
             ]
         }
     ),

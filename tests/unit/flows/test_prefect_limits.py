@@ -46,7 +46,7 @@ def test_ids_that_ispyb_can_have_are_taken(flow, dcid):
     assert begin(flow, dcid=dcid)["dcid"] == dcid
 
 
-@pytest.mark.parametrize("dcid", [True, 0, -1, LARGEST_DCID + 1, 2**63, 92233720368547760001, "12a", 1.5, [1]])
+@pytest.mark.parametrize("dcid", [True, 0, -1, LARGEST_DCID + 1, 2**63, 92233720368547760001, "12a", "1_0", 1.5, [1]])
 def test_what_is_no_id_is_refused_at_once(flow, dcid):
     with pytest.raises(ValidationError, match="dcid"):
         ask_server(flow, dcid=dcid)
@@ -109,6 +109,8 @@ def test_what_would_break_prefects_database_is_refused(flow, parameters, reason)
     ("parameters", "reason"),
     [
         ({"file": "/data/\udce9.cbf"}, "half a character"),
+        ({"wavelength": float("nan")}, "NaN"),
+        ({"wavelength": [float("inf")]}, "more than 64 bits"),
         ({"sweeps": [[number, 1, 100] for number in range(10_000)]}, f"expected {MOST_BYTES} at most"),
     ],
 )
