@@ -103,7 +103,7 @@ def link_confined(
         else:
             return True
         # There's no call that turns a link in place: unlink and symlink would leave a moment without one.
-        temporary = _temporary_name(link.name)
+        temporary = _temporary_name()
         os.symlink(target, temporary, dir_fd=folder)
         os.replace(temporary, link.name, src_dir_fd=folder, dst_dir_fd=folder)
         return True
@@ -111,7 +111,7 @@ def link_confined(
 
 def replace_file(name: str, content: bytes, folder: int) -> None:
     """Write a file of an open folder under a temporary, hidden name, then rename it."""
-    temporary = _temporary_name(name)
+    temporary = _temporary_name()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o666, dir_fd=folder)
     try:
@@ -134,9 +134,10 @@ def _require_replaceable(path: Path, folder: int) -> None:
             raise LeadsAway(path, "there is something else than a file")
 
 
-def _temporary_name(name: str) -> str:
-    # Beside it: a rename is atomic within one file system only. Two writers never share a temporary name.
-    return f".{name}.{uuid4().hex[:8]}"
+def _temporary_name() -> str:
+    # Beside the file: a rename is atomic within one file system only. Two writers never share a temporary name. The
+    # file's own isn't part of it, which may be as long as names can be.
+    return f".plaza-{uuid4().hex[:16]}"
 
 
 @contextmanager

@@ -132,3 +132,14 @@ def test_plain_name_adds_one_component_to_a_path(text):
 )
 def test_visit_is_the_first_folder_that_is_called_like_one(path, visit):
     assert visit_folder(Path(path)) == (Path(visit) if visit else None)
+
+
+def test_names_may_be_as_long_as_the_file_system_takes(visit):
+    path = visit / ("n" * 255)
+    write_confined(path, b"x")
+    assert path.read_bytes() == b"x"
+    link = visit / ("l" * 255)
+    link.symlink_to("old")
+    assert link_confined(link, path.name, overwrite=True)
+    assert link.read_bytes() == b"x"
+    assert sorted(visit.iterdir()) == [link, path]
