@@ -147,7 +147,7 @@ def _require_same_visit(file: str, output: str) -> None:
 
 def _check_command(command: Any) -> None:
     if command != COMMAND:
-        raise MessageRefused(f"the only `image_command` is {COMMAND!r}; seen {command!r}")
+        raise MessageRefused(f"the only `image_command` is {COMMAND!r}; seen {command!r:.100}")
 
 
 def _find_image(wanted: Mapping[str, Any]) -> tuple[str, int]:
@@ -158,7 +158,9 @@ def _find_image(wanted: Mapping[str, Any]) -> tuple[str, int]:
     source = wanted.get("input")
     if source and source != "None":
         return split_input(str(source))
-    raise MessageRefused(f"a preview needs `file` or `input` (path:index); seen file {file!r}, input {source!r}")
+    raise MessageRefused(
+        f"a preview needs `file` or `input` (path:index); seen file {file!r:.200}, input {source!r:.200}"
+    )
 
 
 def _number_of(wanted: Mapping[str, Any]) -> int:
