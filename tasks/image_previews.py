@@ -12,7 +12,7 @@ from pydantic import ConfigDict, ValidationError
 
 from blocks.errors import MessageRefused, NodeRefused
 from blocks.validation_faults import describe
-from tasks.confinement import visit_folder
+from tasks.confinement import visit_folders
 from tasks.diffraction.fan_out import IMAGE_RETRIES, FanOut
 from tasks.diffraction.requests import (
     LAST_IMAGE,
@@ -138,10 +138,10 @@ def read_request(payload: Any, recipe: Mapping[str, Any]) -> PreviewRequest:
 
 def _require_same_visit(file: str, output: str) -> None:
     """Refuse a message that has a visit's image drawn outside of that visit; a recipe may."""
-    visit = visit_folder(Path(file))
-    if visit is not None and visit_folder(Path(output)) != visit:
+    left = [visit for visit in visit_folders(Path(file)) if not Path(output).is_relative_to(visit)]
+    if left:
         raise MessageRefused(
-            f"expected the preview of {file} within {visit}; seen the message's output {output!r:.200}"
+            f"expected the preview of {file} within {left[0]}; seen the message's output {output!r:.200}"
         )
 
 
