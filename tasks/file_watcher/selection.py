@@ -7,7 +7,7 @@ from typing import Any
 
 from blocks.errors import MessageRefused
 
-_COUNTED = re.compile(r"(select|every)-(\d+)")
+_COUNTED = re.compile(r"(select|every)-([0-9]{1,18})")
 
 
 def is_selected(number: int, wanted: int, count: int) -> bool:
