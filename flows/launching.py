@@ -21,7 +21,7 @@ from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound, PrefectException
 
 from flows.display_text import one_line, shortened
-from flows.prefect_limits import ParametersRefused, check_parameters
+from flows.prefect_limits import ParametersRefused, check_parameters, idempotency_key, run_name, tag
 from flows.prefect_outages import REASON_CHARACTERS, is_outage, unavailable
 from flows.rescheduling import has_ended_badly, start_again, why_not_startable
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
@@ -31,16 +31,13 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
 
 DEPLOYMENT: Final = "live"
-TAG_CHARACTERS: Final = 100  # visits and beamlines take 45 in ISPyB
 STATE_CHARACTERS: Final = 200  # of what an earlier run's state says
 
 
 def collection_tags(dcid: object, beamline: object, visit: object) -> list[str]:
     """Return the tags by which all runs for a data collection, a beamline or a visit are found in the UI."""
     named = [f"dcid:{dcid}" if dcid else None, beamline, visit]
-    # NUL, for one, Prefect's database can't take
-    texts = [shortened(one_line(str(tag)), TAG_CHARACTERS) for tag in named if tag]
-    return list(dict.fromkeys(texts))
+    return list(dict.fromkeys(tag(str(name)) for name in named if name))
 
 
 class PrefectLauncher:
@@ -98,7 +95,8 @@ async def _run_with_key(client: PrefectClient, launch: Launch) -> FlowRun | None
 async def _launch_once(client: PrefectClient, launch: Launch) -> LaunchedRecipe | FailedLaunch:
     """Launch a run unless there is one of its key; an outage is raised."""
     # Asked first, although the key itself prevents a second run: else a task run that stands for no run stays pending
-    key = launch.key
+    key = idempotency_key(launch.key)
+    launch = replace(launch, key=key)
     while (earlier := await _run_with_key(client, launch)) is not None:
         launched = await _go_on_with(client, launch, earlier)
         if launched is not None:
@@ -136,7 +134,7 @@ async def _launch_anew(client: PrefectClient, launch: Launch) -> LaunchedRecipe 
             f"{launch.recipe}/{DEPLOYMENT}",
             client=client,
             parameters=_flow_parameters(launch),
-            flow_run_name=launch.name,
+            flow_run_name=run_name(launch.name) if launch.name else None,
             tags=list(launch.tags),
             idempotency_key=launch.key,
             timeout=0,  # don't wait for the run's end

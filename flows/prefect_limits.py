@@ -9,7 +9,10 @@ Schema, which Prefect asks when a run is created, and by Plaza itself whenever i
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
@@ -17,14 +20,19 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from blocks.errors import PlazaError
 from blocks.identifiers import Dcid
-from flows.display_text import printable, shortened
+from flows.display_text import one_line, printable, shortened
 
 LARGEST_DCID: Final = 2**32 - 1  # ISPyB's column is an unsigned INT
 LARGEST_NUMBER: Final = 2**63 - 1024
 """The largest of 64 bits that is a double: Prefect's UI sends schemas back as JavaScript has read them."""
 MOST_BYTES: Final = 64 * 1024  # an eighth of what Prefect takes: every list of runs shows them
 MOST_CHARACTERS: Final = 10_000  # of a state's message, which every list of runs shows
+NAME_CHARACTERS: Final = 200  # of runs: PostgreSQL has them in an index, whose entries take 2700 bytes at most
+TAG_CHARACTERS: Final = 100  # visits and beamlines take 45 in ISPyB
+PAGE_CHARACTERS: Final = 256 * 1024  # of an artifact that people read
+KEY_CHARACTERS: Final = 500  # of idempotency keys, which are in an index, too
 MOST_LEVELS: Final = 4  # of lists and objects in one another, the first included: Prefect's JSON Schemas can't recur
+_DIGITS: Final = re.compile(r"\s*0*[1-9][0-9]{0,9}\s*")
 _NO_NUL: Final = r"^[^\x00]*$"
 
 
@@ -57,6 +65,29 @@ def state_message(text: str) -> str:
     return shortened(printable(text), MOST_CHARACTERS)
 
 
+def page_text(text: str) -> str:
+    """Return what an artifact may show: lines without what isn't printable, which aren't too many."""
+    return shortened(printable(text), PAGE_CHARACTERS)
+
+
+def run_name(text: str) -> str:
+    """Return what a flow run or a task run may be called: a line that isn't long."""
+    return shortened(one_line(text), NAME_CHARACTERS)
+
+
+def tag(text: str) -> str:
+    """Return what a run may be tagged with: a line that isn't long."""
+    return shortened(one_line(text), TAG_CHARACTERS)
+
+
+def idempotency_key(text: str) -> str:
+    """Return a key by which a run is created once; of a long or an unprintable one a digest stands for all of it."""
+    if len(text) <= KEY_CHARACTERS and text.isprintable():
+        return text
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return f"{one_line(text[:NAME_CHARACTERS])}-{digest}"
+
+
 def _leaves(value: Any, path: str = "", level: int = 0) -> Iterator[tuple[str, Any]]:
     """Yield all texts, numbers, … of a value, and the keys that lead to them, with their places."""
     if not isinstance(value, Mapping | list | tuple):
@@ -76,6 +107,8 @@ def _fault(value: Any) -> str | None:
             return "its text holds a NUL character"
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             return "its text holds half a character (a surrogate), as of a file name that isn't UTF-8"
+    elif isinstance(value, float) and math.isnan(value):
+        return "it is no number (NaN), which JSON doesn't have"
     elif isinstance(value, int | float) and abs(value) > LARGEST_NUMBER:  # to JSON, 1e20 is a whole number
         return "its number needs more than 64 bits"
     return None
@@ -86,9 +119,10 @@ def _checked(parameters: dict[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def _no_truth_value(value: Any) -> Any:
-    if isinstance(value, bool):  # True is 1 to Python, and to pydantic
-        raise ValueError(f"expected the id of a data collection, seen {value}")
+def _number_or_digits(value: Any) -> Any:
+    is_other = isinstance(value, bool) or (isinstance(value, str) and not _DIGITS.fullmatch(value))
+    if is_other:  # True is 1 to Python and to pydantic, and "1_0" is 10
+        raise ValueError(f"expected the id of a data collection, seen {value!r:.60}")
     return value
 
 
@@ -101,7 +135,7 @@ def _schema_of_value(levels: int) -> dict[str, Any]:
     return schema | {"propertyNames": {"pattern": _NO_NUL}, "additionalProperties": below, "items": below}
 
 
-DcidParameter = Annotated[Dcid, Field(ge=1, le=LARGEST_DCID), BeforeValidator(_no_truth_value)]
+DcidParameter = Annotated[Dcid, Field(ge=1, le=LARGEST_DCID), BeforeValidator(_number_or_digits)]
 """The data collection that a flow is to work on."""
 
 DcidOrDigits = Annotated[
@@ -110,7 +144,7 @@ DcidOrDigits = Annotated[
         {
             "anyOf": [
                 {"type": "integer", "minimum": 1, "maximum": LARGEST_DCID},
-                {"type": "string", "pattern": r"^\s*0*[1-9][0-9]{0,9}\s*$"},
+                {"type": "string", "pattern": f"^{_DIGITS.pattern}$"},
             ]
         }
     ),

@@ -31,19 +31,20 @@ def is_plain_name(text: str) -> bool:
     return text not in {"", ".", ".."} and "/" not in text and "\0" not in text
 
 
-def visit_folder(path: Path) -> Path | None:
-    """Return the folder that a path names a visit by; None if it names none.
+def visit_folders(path: Path) -> list[Path]:
+    """Return the folders on a path that are called like a visit.
 
-    >>> visit_folder(Path("/dls/i03/data/2026/cm1-1/processed/x.json"))
-    PosixPath('/dls/i03/data/2026/cm1-1')
+    There may be several, of which any may be the visit: what is written stays within all of them. Were it the first one
+    alone, what leads out of the second would do; were it the last, a link of such a name, that leads anywhere.
+
+    >>> visit_folders(Path("/dls/i03/data/2026/cm1-1/processed/x.json"))
+    [PosixPath('/dls/i03/data/2026/cm1-1')]
     """
-    for number, part in enumerate(path.parts[:-1], 1):
-        if VISIT_NAME.fullmatch(part):
-            return Path(*path.parts[:number])
-    return None
+    parts = enumerate(path.parts[:-1], 1)
+    return [Path(*path.parts[:number]) for number, part in parts if VISIT_NAME.fullmatch(part)]
 
 
-def write_confined(path: Path, content: bytes, also: Sequence[Path] = (), root: Path | None = None) -> None:
+def write_confined(path: Path, content: bytes, also: Sequence[Path] = (), roots: Sequence[Path] | None = None) -> None:
     """Write a file that is whole as soon as it has its name; folders are made.
 
     A link in its place is replaced, not followed.
@@ -52,8 +53,8 @@ def write_confined(path: Path, content: bytes, also: Sequence[Path] = (), root: 
     ----------
     also
         Folders to which links on the way may lead, too.
-    root
-        The folder that it has to stay in; None: the visit's, if the path names one.
+    roots
+        Folders that it has to stay in, in each of them; None: the visit's, if the path names one.
 
     Raises
     ------
@@ -64,19 +65,19 @@ def write_confined(path: Path, content: bytes, also: Sequence[Path] = (), root: 
     ValueError
         It has a NUL in it.
     """
-    with opened_folder(path, also, root) as folder:
+    with opened_folder(path, also, roots) as folder:
         _require_replaceable(path, folder)
         replace_file(path.name, content, folder)
 
 
 def link_confined(
-    link: Path, target: str, also: Sequence[Path] = (), root: Path | None = None, *, overwrite: bool = False
+    link: Path, target: str, also: Sequence[Path] = (), roots: Sequence[Path] | None = None, *, overwrite: bool = False
 ) -> bool:
     """Make a symbolic link; what is there of that name is left alone.
 
     Parameters
     ----------
-    also, root
+    also, roots
         See `write_confined`.
     overwrite
         A link that leads elsewhere is turned; a real file or folder is left alone even so.
@@ -93,7 +94,7 @@ def link_confined(
     OSError
         It can't be made.
     """
-    with opened_folder(link, also, root) as folder:
+    with opened_folder(link, also, roots) as folder:
         try:
             os.symlink(target, link.name, dir_fd=folder)
         except FileExistsError:
@@ -103,7 +104,7 @@ def link_confined(
         else:
             return True
         # There's no call that turns a link in place: unlink and symlink would leave a moment without one.
-        temporary = _temporary_name(link.name)
+        temporary = _temporary_name()
         os.symlink(target, temporary, dir_fd=folder)
         os.replace(temporary, link.name, src_dir_fd=folder, dst_dir_fd=folder)
         return True
@@ -111,7 +112,7 @@ def link_confined(
 
 def replace_file(name: str, content: bytes, folder: int) -> None:
     """Write a file of an open folder under a temporary, hidden name, then rename it."""
-    temporary = _temporary_name(name)
+    temporary = _temporary_name()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o666, dir_fd=folder)
     try:
@@ -134,13 +135,14 @@ def _require_replaceable(path: Path, folder: int) -> None:
             raise LeadsAway(path, "there is something else than a file")
 
 
-def _temporary_name(name: str) -> str:
-    # Beside it: a rename is atomic within one file system only. Two writers never share a temporary name.
-    return f".{name}.{uuid4().hex[:8]}"
+def _temporary_name() -> str:
+    # Beside the file: a rename is atomic within one file system only. Two writers never share a temporary name. The
+    # file's own isn't part of it, which may be as long as names can be.
+    return f".plaza-{uuid4().hex[:16]}"
 
 
 @contextmanager
-def opened_folder(path: Path, also: Sequence[Path] = (), root: Path | None = None) -> Iterator[int]:
+def opened_folder(path: Path, also: Sequence[Path] = (), roots: Sequence[Path] | None = None) -> Iterator[int]:
     """Open the folder of what is to be written, made if need be, for calls that take a folder's descriptor.
 
     See `write_confined`. What is written through the descriptor stays there, whatever happens to the path meanwhile.
@@ -149,13 +151,14 @@ def opened_folder(path: Path, also: Sequence[Path] = (), root: Path | None = Non
         raise LeadsAway(path, "expected a path from the root")
     if ".." in path.parts:
         raise LeadsAway(path, "expected a path without `..`")
-    root = root or visit_folder(path)
-    places = [os.path.realpath(place) for place in (root, *also)] if root else []
-    _require_within(os.path.realpath(path.parent), places, path)  # before folders are made
+    wanted = visit_folders(path) if roots is None else roots
+    own, others = [os.path.realpath(root) for root in wanted], [os.path.realpath(place) for place in also]
+    _require_within(os.path.realpath(path.parent), own, others, path)  # before folders are made
     path.parent.mkdir(parents=True, exist_ok=True)
     with opened(path.parent) as folder:
-        if places:
-            _require_within(os.readlink(f"/proc/self/fd/{folder}"), places, path)  # noqa: PTH115 - what it really is
+        if own:
+            really = os.readlink(f"/proc/self/fd/{folder}")  # noqa: PTH115 - what it really is
+            _require_within(really, own, others, path)
         yield folder
 
 
@@ -169,6 +172,11 @@ def opened(folder: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _require_within(real: str, places: Sequence[str], path: Path) -> None:
-    if places and not any(real == place or real.startswith(place.rstrip("/") + "/") for place in places):
-        raise LeadsAway(path, f"it leads to {real}, out of {places[0]}")
+def _require_within(real: str, roots: Sequence[str], others: Sequence[str], path: Path) -> None:
+    left = next((root for root in roots if not _is_within(real, root)), None)
+    if left is not None and not any(_is_within(real, place) for place in others):
+        raise LeadsAway(path, f"it leads to {real}, out of {left}")
+
+
+def _is_within(real: str, place: str) -> bool:
+    return real == place or real.startswith(place.rstrip("/") + "/")

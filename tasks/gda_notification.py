@@ -49,7 +49,7 @@ def notify_gda(parameters: GdaParameters, message: Message, context: StepContext
     """Send an image's quality indicators to GDA."""
     # Unknown placeholders stay in a recipe as they are.
     if "{" in parameters.host:
-        raise NodeRefused(f"GDA's host is a placeholder that wasn't filled in: {parameters.host!r}")
+        raise NodeRefused(f"GDA's host is a placeholder that wasn't filled in: {parameters.host!r:.100}")
     datagram = _read(message).datagram(parameters.dcid)
     if parameters.host == SILENT_HOST:
         return []

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, ValidationError
 
 from blocks.errors import MessageRefused, NodeRefused
 from blocks.validation_faults import describe
-from tasks.confinement import visit_folder
+from tasks.confinement import visit_folders
 from tasks.diffraction.fan_out import IMAGE_RETRIES, FanOut
 from tasks.diffraction.requests import (
     LAST_IMAGE,
@@ -138,16 +138,16 @@ def read_request(payload: Any, recipe: Mapping[str, Any]) -> PreviewRequest:
 
 def _require_same_visit(file: str, output: str) -> None:
     """Refuse a message that has a visit's image drawn outside of that visit; a recipe may."""
-    visit = visit_folder(Path(file))
-    if visit is not None and visit_folder(Path(output)) != visit:
+    left = [visit for visit in visit_folders(Path(file)) if not Path(output).is_relative_to(visit)]
+    if left:
         raise MessageRefused(
-            f"expected the preview of {file} within {visit}; seen the message's output {output!r:.200}"
+            f"expected the preview of {file} within {left[0]}; seen the message's output {output!r:.200}"
         )
 
 
 def _check_command(command: Any) -> None:
     if command != COMMAND:
-        raise MessageRefused(f"the only `image_command` is {COMMAND!r}; seen {command!r}")
+        raise MessageRefused(f"the only `image_command` is {COMMAND!r}; seen {command!r:.100}")
 
 
 def _find_image(wanted: Mapping[str, Any]) -> tuple[str, int]:
@@ -158,7 +158,9 @@ def _find_image(wanted: Mapping[str, Any]) -> tuple[str, int]:
     source = wanted.get("input")
     if source and source != "None":
         return split_input(str(source))
-    raise MessageRefused(f"a preview needs `file` or `input` (path:index); seen file {file!r}, input {source!r}")
+    raise MessageRefused(
+        f"a preview needs `file` or `input` (path:index); seen file {file!r:.200}, input {source!r:.200}"
+    )
 
 
 def _number_of(wanted: Mapping[str, Any]) -> int:

@@ -119,7 +119,7 @@ def compose(parameters: MailParameters, message: Message, recipe_run: str, defau
         mail["From"] = sender
     except ValueError as error:
         raise MessageRefused(
-            f"the mail's headers can't be: {error}; recipients {recipients}, from {sender!r}"
+            f"the mail's headers can't be: {error}; recipients {recipients!s:.200}, from {sender!r:.100}"
         ) from error
     said = json.dumps([recipients, parameters.subject, content, message.payload], sort_keys=True, default=str)
     digest = hashlib.sha256(said.encode(errors="replace")).hexdigest()[:16]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,10 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from blocks.errors import ConfigurationError
+from blocks.errors import ConfigurationError, RecipeError
 from blocks.validation_faults import describe
 from flows.recipe.catalogue import entrypoint
+from flows.recipe.language.files import read_text
 from flows.recipe.language.names import SUFFIX, file_fault, recipe_name
+from flows.recipe.language.validation import validated_recipe
+from flows.recipe.run_record.manifest import digest_of
 from flows.site.running_site import WORK_POOL
 
 if TYPE_CHECKING:
@@ -174,9 +176,11 @@ def _of_recipe(file: Path) -> PlannedDeployment:
     fault, version = file_fault(file), None
     if fault is None:
         try:
-            version = hashlib.sha256(file.read_bytes()).hexdigest()[:12]  # the start of the digest in runs' manifests
-        except OSError as error:
-            fault = f"can't be read: {error.strerror or error}"
+            text = read_text(file)
+            validated_recipe(text, file)
+            version = digest_of(text)[:12]
+        except RecipeError as error:
+            fault = str(error).removeprefix(f"{file}: ")
     return PlannedDeployment(
         source=file,
         name="live",

@@ -6,17 +6,25 @@ import hashlib
 import json
 import os
 import platform
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from flows.prefect_limits import DcidParameter, ExtraParameters
 
 EventKind = Literal["start", "end"]
 _SENDER_CHARACTERS: Final = 200
+_DATE: Final = re.compile(r"\s*[0-9]{4}-")
+
+
+def _written_out(value: Any) -> Any:
+    if isinstance(value, datetime | None) or (isinstance(value, str) and _DATE.match(value)):
+        return value
+    raise ValueError(f"expected a time in ISO 8601, seen {value!r:.60}")  # seconds since 1970 to pydantic, or ms?
 
 
 class CollectionEvent(BaseModel):
@@ -27,7 +35,7 @@ class CollectionEvent(BaseModel):
     event: EventKind = Field(description="What happened")
     dcid: DcidParameter = Field(description="The data collection, by its id in ISPyB")
     parameters: ExtraParameters = Field({}, description="Parameters for the recipes; they win over what ISPyB says")
-    at: AwareDatetime | None = Field(
+    at: Annotated[AwareDatetime | None, BeforeValidator(_written_out)] = Field(
         None, description="When, in ISO 8601 with its time zone; without it the file's own time counts"
     )
     sender: str = Field("", alias="from", max_length=_SENDER_CHARACTERS, description="Who says so: host and program")

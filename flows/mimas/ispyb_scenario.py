@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import ValidationError
 
 from blocks.errors import PlazaError
 from blocks.validation_faults import reasons
+from flows.display_text import shortened
 from flows.mimas.scenario import (
     AnomalousScatterer,
     DCClass,
@@ -34,6 +35,10 @@ PRECEDENCE = {
     "diamond_anvil_cell": DCClass.DIAMOND_ANVIL_CELL,
     "rotation": DCClass.ROTATION,
 }
+
+SHOWN_CHARACTERS: Final = 200  # of a fact that makes no sense, and of what is wrong with it
+TEXT_CHARACTERS: Final = 300  # of a fact: ISPyB's columns take 255 at most, but SQLite's take anything
+MOST_WARNINGS: Final = 20  # that are told of: of sweeps there may be thousands
 
 Fact = TypeVar("Fact")
 
@@ -76,8 +81,8 @@ def scenario_from_ispyb(collection: DispatcherParameters, event: Event) -> tuple
             ValidationError,
             TypeError,
         ) as error:  # as Zocalo: a wrong cell must not cost the collection its processing
-            shown = ", ".join(map(str, values))
-            warnings.append(f"{label} {shown!r} in ISPyB is left out: {_reason(error)}")
+            shown = shortened(", ".join(map(str, values)), SHOWN_CHARACTERS)
+            warnings.append(f"{label} {shown!r} in ISPyB is left out: {shortened(_reason(error), SHOWN_CHARACTERS)}")
             return None
 
     group, cell = collection.space_group, collection.unit_cell
@@ -87,17 +92,17 @@ def scenario_from_ispyb(collection: DispatcherParameters, event: Event) -> tuple
         dcid=collection.dcid,
         dc_class=dc_class(collection.dc_class),
         event=event,
-        beamline=collection.beamline,
-        visit=collection.visit,
-        run_status=collection.dc_info.get("runStatus"),
+        beamline=shortened(collection.beamline, TEXT_CHARACTERS),
+        visit=_bounded(collection.visit),
+        run_status=_bounded(collection.dc_info.get("runStatus")),
         detector_class=detector_family(collection.detectorclass),
         sweeps=tuple(sweep for sweep in sweeps if sweep),
         space_group=sensible("space group", SpaceGroup, group) if group else None,
         unit_cell=sensible("unit cell", UnitCell, *cell) if cell else None,
         anomalous_scatterer=sensible("anomalous scatterer", AnomalousScatterer, scatterer) if scatterer else None,
-        preferred_processing=collection.preferred_processing,
+        preferred_processing=_bounded(collection.preferred_processing),
     )
-    return scenario, tuple(warnings)
+    return scenario, _told(warnings)
 
 
 def dc_class(kinds: DataCollectionClass) -> DCClass:
@@ -108,6 +113,15 @@ def dc_class(kinds: DataCollectionClass) -> DCClass:
 def detector_family(name: str | None) -> DetectorClass | None:
     """Return the detector family; None for those without rules of their own."""
     return next((family for family in DetectorClass if family.value == name), None)
+
+
+def _bounded(value: Any) -> Any:
+    return shortened(value, TEXT_CHARACTERS) if isinstance(value, str) else value
+
+
+def _told(warnings: list[str]) -> tuple[str, ...]:
+    more = len(warnings) - MOST_WARNINGS
+    return (*warnings[:MOST_WARNINGS], f"{more} more facts are left out") if more > 0 else tuple(warnings)
 
 
 def _reason(error: ValidationError | TypeError) -> str:

@@ -9,9 +9,10 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from blocks.identifiers import Dcid, JobId
-from flows.display_text import markdown_cell, markdown_text, one_line, shortened
+from flows.display_text import markdown_cell, markdown_text, one_line, printable, shortened
 from flows.mimas.decision import Decision
 from flows.mimas.scenario import Invocation, ISPyBJobInvocation, RecipeInvocation
+from flows.prefect_limits import page_text
 from tasks.step.ports import FailedLaunch, LaunchedRecipe
 
 ARTIFACT_KEY = "mimas-decision"
@@ -97,7 +98,15 @@ def describe_faults(failed: Iterable[FailedLaunch]) -> str:
 
 
 def to_markdown(outcome: MimasOutcome, decision: Decision) -> str:
-    """Write the page: what runs, what doesn't and why; at its end the outcome as JSON."""
+    """Write the page: what runs, what doesn't and why; at its end the outcome as JSON.
+
+    It quotes ISPyB, where anything may stand. What people read is bounded; the JSON is whole.
+    """
+    for_programs = f"### For programs\n\n{_JSON_FENCE}{outcome.model_dump_json(indent=1)}\n```"
+    return f"{page_text(_for_people(outcome, decision))}\n\n{printable(for_programs)}"
+
+
+def _for_people(outcome: MimasOutcome, decision: Decision) -> str:
     return "\n".join(
         [
             f"## {_headline(decision)}",
@@ -118,10 +127,6 @@ def to_markdown(outcome: MimasOutcome, decision: Decision) -> str:
             "### Rules that did not match",
             "",
             *(f"- **{r.rule}**: {'; '.join(r.verdict.because())}" for r in decision.rulings if not r.verdict.holds),
-            "",
-            "### For programs",
-            "",
-            f"{_JSON_FENCE}{outcome.model_dump_json(indent=1)}\n```",
         ]
     )
 

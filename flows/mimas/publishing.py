@@ -18,11 +18,11 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.sorting import ArtifactSort
 
 from blocks.identifiers import Dcid
-from flows.display_text import printable
 from flows.launching import collection_tags
 from flows.mimas.decision import Decision
 from flows.mimas.outcome import ARTIFACT_KEY, MimasOutcome, from_markdown, to_markdown
 from flows.mimas.scenario import Scenario
+from flows.prefect_limits import run_name
 from flows.prefect_outages import through_outages
 from flows.run_artifacts import RunArtifact
 
@@ -43,7 +43,7 @@ async def label_run(run: FlowRun, scenario: Scenario) -> None:
     PrefectUnavailable
         Prefect's API has been away for minutes.
     """
-    name = f"mimas {scenario.event.value} · dcid {scenario.dcid} · {scenario.beamline}"
+    name = run_name(f"mimas {scenario.event.value} · dcid {scenario.dcid} · {scenario.beamline}")
 
     async def label() -> None:
         async with get_client() as client:
@@ -64,7 +64,7 @@ async def publish(outcome: MimasOutcome, decision: Decision) -> None:
     artifact = RunArtifact(
         ARTIFACT_KEY, lambda page: MarkdownArtifact(key=ARTIFACT_KEY, description=description, markdown=page)
     )
-    page = printable(to_markdown(outcome, decision))  # it quotes ISPyB, and PostgreSQL takes no NUL
+    page = to_markdown(outcome, decision)
     await through_outages("publishing the decision", lambda: artifact.show(page))
 
 

@@ -17,7 +17,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 
 from blocks.retrying import Pauses, retry
-from flows.display_text import printable
+from flows.prefect_limits import page_text
 from flows.prefect_outages import is_outage
 from flows.recipe.run_record.progress import NodeProgress
 from flows.run_artifacts import RunArtifact
@@ -162,7 +162,7 @@ async def _report_page(name: str, progress: Mapping[int, NodeProgress], page: Pa
     began, pause, shown = time.monotonic(), FIRST_PAGE_S, None
 
     async def show() -> None:
-        await artifact.show(printable(await asyncio.to_thread(page.write, _copied(progress))))
+        await artifact.show(page_text(await asyncio.to_thread(page.write, _copied(progress))))
 
     try:
         await asyncio.to_thread(page.prepare)

@@ -24,7 +24,7 @@ from blocks.identifiers import Dcid
 from blocks.retrying import Pauses, retry
 from blocks.settings import get_settings
 from flows.launching import collection_tags
-from flows.prefect_limits import state_message
+from flows.prefect_limits import run_name, state_message
 from flows.recipe.drawing.run_page import RunPage
 from flows.recipe.engine.node import RefusedMessage
 from flows.recipe.engine.run import RecipeRun
@@ -63,7 +63,7 @@ class RunArguments:
 
 def with_dcid(name: str, dcid: Dcid | None) -> str:
     """Return what a run is called: its recipe's name and its data collection."""
-    return name if dcid is None else f"{name} · dcid {dcid}"
+    return run_name(name if dcid is None else f"{name} · dcid {dcid}")
 
 
 async def carry_out(name: str, path: Path, arguments: RunArguments, folder: RunFolder) -> State[Any]:
@@ -229,7 +229,6 @@ async def _as_task_run(progress: NodeProgress, work: Callable[[], Awaitable[None
         return Completed(message=f"{progress.received} messages in, {sum(progress.sent.values())} out")
 
     # without arguments: Prefect would try to hash channels
-    task: Task[..., Any] = Task(
-        node, name=progress.label, task_run_name=progress.label, cache_policy=NO_CACHE, persist_result=False
-    )
+    label = run_name(progress.label)
+    task: Task[..., Any] = Task(node, name=label, task_run_name=label, cache_policy=NO_CACHE, persist_result=False)
     await task(return_state=True)

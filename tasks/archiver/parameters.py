@@ -69,7 +69,8 @@ class ArchiverParameters(StepParameters):
             return Path(folder + slash + name.format(**fields))
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise MessageRefused(
-                f"the drop file's path {template!r} can't be filled in ({error!r}); known fields: {', '.join(fields)}"
+                f"the drop file's path {template!r:.200} can't be filled in ({error!r:.200}); known fields: "
+                + ", ".join(fields)
             ) from error
 
 

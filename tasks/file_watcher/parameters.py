@@ -1,7 +1,7 @@
 """The file watcher's parameters, and the source that they name: a pattern, a list or an HDF5 master."""
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -11,6 +11,8 @@ from tasks.file_watcher.hdf5_images import Hdf5Images
 from tasks.file_watcher.sources import ListedFiles, NumberedFiles, Source
 from tasks.step import StepParameters
 from tasks.whole_number import whole_number
+
+LONGEST_S: Final = 7 * 86400  # a visit's time and more; a watcher that waits longer waits for nothing
 
 
 class WatchParameters(StepParameters):
@@ -28,9 +30,9 @@ class WatchParameters(StepParameters):
     list_: Any = None
     hdf5: Any = None
     burst_limit: int = Field(100, ge=1)
-    burst_wait: float = Field(0, ge=0, allow_inf_nan=False)
-    timeout: float = Field(3600, ge=0, allow_inf_nan=False)
-    timeout_first: float | None = Field(None, ge=0, allow_inf_nan=False)
+    burst_wait: float = Field(0, ge=0, le=LONGEST_S, allow_inf_nan=False)
+    timeout: float = Field(3600, ge=0, le=LONGEST_S, allow_inf_nan=False)
+    timeout_first: float | None = Field(None, ge=0, le=LONGEST_S, allow_inf_nan=False)
     log_timeout_as_info: bool = False
     expected_per_image_delay: Any = None
 

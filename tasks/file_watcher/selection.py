@@ -7,7 +7,7 @@ from typing import Any
 
 from blocks.errors import MessageRefused
 
-_COUNTED = re.compile(r"(select|every)-(\d+)")
+_COUNTED = re.compile(r"(select|every)-([0-9]{1,18})")
 
 
 def is_selected(number: int, wanted: int, count: int) -> bool:
@@ -93,7 +93,7 @@ def _read_counted(name: str) -> tuple[str, int]:
     match = _COUNTED.fullmatch(name)
     if match is None or int(match[2]) < 1:
         raise MessageRefused(
-            f"the file watcher's output {name!r} should end in a number of 1 or more, as in select-250 or every-10; "
-            "correct the recipe"
+            f"the file watcher's output {name!r:.100} should end in a number of 1 or more, as in select-250 or "
+            "every-10; correct the recipe"
         )
     return match[1], int(match[2])

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from blocks.errors import MessageRefused, NodeRefused
 from tasks.ispyb_access.writing.commands.image_quality import PER_IMAGE
-from tasks.ispyb_access.writing.composite_commands import BUFFER, MODELS, MULTIPART, check_name
+from tasks.ispyb_access.writing.composite_commands import BUFFER, MODELS, MULTIPART, check_name, check_store_name
 from tasks.ispyb_access.writing.fulfilment import fulfil
 from tasks.ispyb_access.writing.patience import write_patiently
 from tasks.ispyb_access.writing.requests import Outcome, Request, RowAwaited
@@ -151,7 +151,7 @@ def _read_simple(message: Message, payload: Mapping[str, Any]) -> Request:
     if command in {MULTIPART, BUFFER}:
         raise MessageRefused(f"{command} is for recipes: a message that isn't part of one can't bring it")
     places = content if isinstance(content, Mapping) else {}, parameters
-    return Request(command, places, message.environment, parameters.get("store_result"))
+    return Request(command, places, message.environment, check_store_name(parameters.get("store_result")))
 
 
 def _sends(message: Message, outcome: Outcome) -> list[Send]:

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 
 from tasks.logs.line import LogLine
-from tasks.logs.run_log import is_kept_here
+from tasks.logs.run_log import LengthFilter, is_kept_here
 from tasks.step.identity import StepIdentity, acting_for
 
 MOST_LINES = 50
@@ -50,6 +50,7 @@ class _Collector(logging.Handler):
 
     def __init__(self, lines: list[LogLine]) -> None:
         super().__init__(logging.WARNING)
+        self.addFilter(LengthFilter())
         self.dropped = 0
         self._lines = lines
 

@@ -17,13 +17,14 @@ from tasks.logs.line import IDENTITY_NAMES, LogLine, identity_of
 from tasks.step.identity import StepIdentity, acting_for
 
 PLAZA_LOGGERS = ("flows", "tasks", "blocks")
+MOST_CHARACTERS = 10_000  # of a line: some quote ISPyB or a message, where megabytes may stand
 
 
 @contextmanager
 def run_log(file: Path, identity: StepIdentity, level: str = "INFO") -> Iterator[None]:
     """Keep what is logged on behalf of a recipe run in its log, and let other handlers say on whose behalf it is.
 
-    Of other libraries, warnings and worse are kept.
+    Of other libraries, warnings and worse are kept. Of a long line the middle is left out.
 
     Parameters
     ----------
@@ -36,6 +37,7 @@ def run_log(file: Path, identity: StepIdentity, level: str = "INFO") -> Iterator
     """
     root = logging.getLogger()
     handler = RunLogHandler(file, identity.recipe_run, level)
+    handler.addFilter(LengthFilter())
     with ExitStack() as stack:
         stack.enter_context(acting_for(identity))
         for name in PLAZA_LOGGERS:
@@ -138,6 +140,22 @@ class RunLogHandler(logging.Handler):
         return replace(line, pid=os.getpid(), traceback=None, details={})
 
 
+class LengthFilter(logging.Filter):
+    """Leaves out the middle of long messages."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let all records pass."""
+        try:
+            message = record.getMessage()
+        except Exception:  # its arguments don't fit its text, which the handler tells
+            return True
+        if len(message) > MOST_CHARACTERS:
+            half = MOST_CHARACTERS // 2 - 50  # the note counts too: the next handler must find it short
+            left_out = len(message) - 2 * half
+            record.msg, record.args = f"{message[:half]} … ({left_out} characters) … {message[-half:]}", ()
+        return True
+
+
 class IdentityFilter(logging.Filter):
     """Gives each record `recipe_run`, `recipe`, `dcid`, `node` and `step` (or None), for formats to name them.
 
@@ -178,12 +196,14 @@ def _at_least(logger: logging.Logger, level: int) -> Iterator[None]:
 
 @contextmanager
 def _with_identity(handler: logging.Handler) -> Iterator[None]:
-    added = IdentityFilter()
-    handler.addFilter(added)
+    added = IdentityFilter(), LengthFilter()
+    for one in added:
+        handler.addFilter(one)
     try:
         yield
     finally:
-        handler.removeFilter(added)
+        for one in added:
+            handler.removeFilter(one)
 
 
 @contextmanager

@@ -27,9 +27,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from tasks.step.retries import USUAL_RETRIES, Retries
+from tasks.whole_number import is_grouped, takes_numbers_only
 
 if TYPE_CHECKING:
     from tasks.step.checking import NodePlan
@@ -51,6 +52,15 @@ class StepParameters(BaseModel):
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_grouped_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, str) or not is_grouped(value):
+            return value
+        if takes_numbers_only(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError("expected a number without underscores")
+        return value
 
 
 # Messages and sends are msgspec's: a dataclass takes two to three times as long to make, which the engine feels.

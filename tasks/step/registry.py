@@ -60,7 +60,7 @@ def queue_of(number: int, node: Mapping[str, Any]) -> str:
     label = re.sub(r"[\s_-]|^dls", "", str(service).lower())
     if queue is None and label in SERVICES:
         return SERVICES[label]
-    asked = " of ".join(f"{key} {node[key]!r}" for key in ("queue", "service") if node.get(key) is not None)
+    asked = " of ".join(f"{key} {node[key]!r:.100}" for key in ("queue", "service") if node.get(key) is not None)
     fault = f"asks for {asked}, which no step serves" if asked else "names neither a queue nor a service"
     raise UnknownStep(f"node {number} {fault}; known queues: {', '.join(known_queues())}")
 
@@ -104,7 +104,7 @@ def load_step(queue: str) -> Step:
         return step
     if queue in site_steps():
         return _load_site_step(queue, site_steps()[queue])
-    raise UnknownStep(f"no step serves the queue {queue!r}; known queues: {', '.join(known_queues())}")
+    raise UnknownStep(f"no step serves the queue {queue!r:.100}; known queues: {', '.join(known_queues())}")
 
 
 def step_name(number: int, node: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from blocks.errors import MessageRefused, NodeRefused
 from blocks.retrying import retry
 from blocks.validation_faults import describe
-from tasks.confinement import is_plain_name, link_confined, visit_folder, write_confined
+from tasks.confinement import is_plain_name, link_confined, visit_folders, write_confined
 from tasks.step import ABORT, USUAL_RETRIES, Message, NodePlan, Send, StepContext, stream_step
 from tasks.xray_centring.mathematics import CentringResult, draw_grid, find_centre
 from tasks.xray_centring.models import CentringParameters, GatheredImages, GridInfo, ImageResult
@@ -260,7 +260,7 @@ def _link_results(output: Path, parameters: CentringParameters, context: StepCon
     try:
         if not is_plain_name(name):
             raise ValueError("expected a name without slashes as results_symlink")
-        if not link_confined(link, target, also, visit_folder(output), overwrite=overwrite):
+        if not link_confined(link, target, also, visit_folders(output), overwrite=overwrite):
             context.logger.warning(
                 "%s is there already and is left alone: it doesn't lead to %s (see overwrite_symlink)", link, folder
             )

@@ -4,7 +4,6 @@ GOOD_NAMES = (
     "per.image.v2",
     "per-image",
     "Per-Image",  # a twin but for its case
-    "-dash",
     "__x",
     "__path__",
     "recipe_files",  # means something else in the catalogue
@@ -28,6 +27,8 @@ BAD_NAMES = {
     "": "empty",
     ".hidden": "starts with a dot",
     "..": "starts with a dot",
+    "-dash": "starts with a dash",
+    "--help": "starts with a dash",
     " a": "a blank",
     "a ": "a blank",
     "a\nb": "can't be printed",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli.ispyb.option import IspybURL, open_ispyb
+from flows.cli.whole_numbers import integer
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -29,7 +30,10 @@ def find(
             show_default=False,
         ),
     ] = None,
-    job: Annotated[int | None, typer.Option("-p", "--job", help="A processing job's id.", show_default=False)] = None,
+    job: Annotated[
+        int | None,
+        typer.Option("-p", "--job", help="A processing job's id.", show_default=False, parser=integer),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the parameters as one JSON object.")] = False,
     ispyb: IspybURL = None,
     guid: Annotated[str, typer.Option(help="Show the folders of a recipe run of this id.")] = UNKNOWN_RUN,

@@ -13,6 +13,7 @@ from msgspec import structs, to_builtins
 
 from blocks.errors import ConfigurationError, DamagedDeadLetter, PlazaError, UnknownDeadLetter
 from blocks.identifiers import parse_dcid
+from flows.cli.whole_numbers import integer
 
 if TYPE_CHECKING:
     from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter
@@ -27,7 +28,7 @@ All = Annotated[bool, typer.Option("--all", help="All dead letters, or all that 
 Run = Annotated[str | None, typer.Option(help="Of this recipe run: its id, or the start of it.")]
 OfRecipe = Annotated[str | None, typer.Option("--recipe", help="Of runs of this recipe.")]
 OfStep = Annotated[str | None, typer.Option("--step", help="Of this step: its name, its queue, or its node's number.")]
-OfDcid = Annotated[int | None, typer.Option(help="Of this data collection.")]
+OfDcid = Annotated[int | None, typer.Option(help="Of this data collection.", parser=integer)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 SOME, CAN_NOT_SAY = 1, 2  # exit statuses: as with Zocalo's dlq_check, scripts see whether there are any

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blocks.identifiers import Dcid
+from flows.cli.whole_numbers import integer
 
 if TYPE_CHECKING:
     from flows.events.event import EventKind
 
 app = typer.Typer(help="Tell Mimas of data collections; events are kept while the site is away.", no_args_is_help=True)
 
-DcidArgument = Annotated[int, typer.Argument(metavar="DCID", help="The data collection.", show_default=False)]
+DcidArgument = Annotated[
+    int, typer.Argument(metavar="DCID", help="The data collection.", show_default=False, parser=integer)
+]
 Parameters = Annotated[
     list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="For the recipes; any number.")
 ]

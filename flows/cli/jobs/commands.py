@@ -14,6 +14,7 @@ from blocks.errors import ConfigurationError, MessageRefused
 from blocks.identifiers import Dcid, JobId, parse_dcid, parse_job_id
 from flows.cli.ispyb.by_hand import fulfil_by_hand
 from flows.cli.ispyb.option import IspybURL, open_ispyb
+from flows.cli.whole_numbers import integer
 
 if TYPE_CHECKING:
     from tasks.ispyb_access.overviews.jobs import Job, Program
@@ -35,7 +36,9 @@ app = typer.Typer(
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-JobNumber = Annotated[int, typer.Argument(metavar="JOB", help="The job's number in ISPyB.", show_default=False)]
+JobNumber = Annotated[
+    int, typer.Argument(metavar="JOB", help="The job's number in ISPyB.", show_default=False, parser=integer)
+]
 DisplayName = Annotated[str | None, typer.Option("--display-name", help="What people see; cut at 80 characters.")]
 Comment = Annotated[str | None, typer.Option(help="Cut at 255 characters.")]
 
@@ -63,7 +66,9 @@ def show(
 
 @app.command("list")
 def list_(
-    dcid: Annotated[int | None, typer.Option(help="Of this data collection, or with images of it.")] = None,
+    dcid: Annotated[
+        int | None, typer.Option(help="Of this data collection, or with images of it.", parser=integer)
+    ] = None,
     beamline: Annotated[str | None, typer.Option(help="Of this beamline, as in i03.")] = None,
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many.")] = 20,
     as_json: AsJson = False,
@@ -86,7 +91,7 @@ def list_(
 
 @app.command()
 def create(
-    dcid: Annotated[int, typer.Option(help="The data collection; 0: only the sweeps count.")],
+    dcid: Annotated[int, typer.Option(help="The data collection; 0: only the sweeps count.", parser=integer)],
     recipe: Annotated[str, typer.Option(help="What processes it: the recipe ispyb-RECIPE.")],
     parameters: Annotated[list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="Any number.")] = None,
     sweeps: Annotated[
@@ -154,7 +159,9 @@ def update(
         str | None, typer.Option(help="How its program stands: success, failure or running. An end is final.")
     ] = None,
     message: Annotated[str | None, typer.Option(help="What its program has to say; cut at 80 characters.")] = None,
-    program: Annotated[int | None, typer.Option(help="Which of its programs; without: the only one.")] = None,
+    program: Annotated[
+        int | None, typer.Option(help="Which of its programs; without: the only one.", parser=integer)
+    ] = None,
     as_json: AsJson = False,
     ispyb: IspybURL = None,
 ) -> None:

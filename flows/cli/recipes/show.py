@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.cli.whole_numbers import integer
+
 if TYPE_CHECKING:
     from flows.recipe.language.recipe import Recipe
 
@@ -16,7 +18,9 @@ UNKNOWN_RUN = "{guid}"  # what it will be is known when it runs
 
 def show(
     name: Annotated[str, typer.Argument(help="Name of an installed recipe, or a recipe file.", show_default=False)],
-    dcid: Annotated[int | None, typer.Option(help="Fill the recipe in for this data collection of ISPyB.")] = None,
+    dcid: Annotated[
+        int | None, typer.Option(help="Fill the recipe in for this data collection of ISPyB.", parser=integer)
+    ] = None,
     svg: Annotated[Path | None, typer.Option(help="Draw it into this file too, or - for standard output.")] = None,
 ) -> None:
     """Draw a recipe: its steps, what they're told, and where their messages go."""

@@ -10,6 +10,7 @@ from flows.recipe.language.files import read_text
 from flows.recipe.language.names import SUFFIX, file_fault
 from flows.recipe.language.recipe import InvalidRecipe, Recipe, parse_recipe
 from flows.recipe.language.validation import graph_problems
+from tasks.regular_files import unfit_kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def parse_file(file: Path) -> tuple[Recipe | None, list[Problem]]:
     """Return the recipe of a file, None if there's none, and what is wrong so far, with its name or its content."""
     is_there = file.exists() or file.is_symlink()
     fault = file_fault(file) if is_there and file.name.endswith(SUFFIX) else None
-    if fault and not file.is_file():  # which may be no end to read
+    if fault and (not file.is_file() or unfit_kind(str(file))):
         return None, [Problem("", fault)]
     try:
         return parse_recipe(read_text(file)), [Problem("", fault)] if fault else []

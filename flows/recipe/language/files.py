@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-import stat
 import sys
 from pathlib import Path
 from typing import Any
 
 from blocks.errors import RecipeError
+from tasks.regular_files import read_regular
 
 STANDARD_INPUT = Path("-")
 LARGEST_FILE = 64 * 2**20
 """Bytes: recipes have some kilobytes, lists of commands or parameters some megabytes."""
+
+
+_OPENED = frozenset(map(Path, ("/dev/stdin", "/dev/null")))
+_SHELLS_PIPES = frozenset(map(Path, ("/dev/fd", "/proc/self/fd")))
 
 
 def read_text(path: Path) -> str:
@@ -35,14 +39,18 @@ def read_text(path: Path) -> str:
 
 
 def _read(path: Path) -> bytes:
-    """Return no more of a file than shows that it's too large: a device has no end."""
+    """Return no more of a file than shows that it's too large; what is no file, and may block, isn't read."""
     if path == STANDARD_INPUT:
         return sys.stdin.buffer.read(LARGEST_FILE + 1)
-    status = path.stat()
-    if stat.S_ISREG(status.st_mode) and status.st_size <= LARGEST_FILE:
-        return path.read_bytes()
-    with path.open("rb") as file:
-        return file.read(LARGEST_FILE + 1)
+    if _is_given_open(path):
+        with path.open("rb") as file:
+            return file.read(LARGEST_FILE + 1)
+    return read_regular(path, LARGEST_FILE + 1)
+
+
+def _is_given_open(path: Path) -> bool:
+    """Tell whether a path names what a shell has opened for us, such as `<(command)`; a link there is none."""
+    return path in _OPENED or path.parent in _SHELLS_PIPES
 
 
 def parse_json(text: str) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from tasks.regular_files import unfit_kind
+
 SUFFIX: Final = ".json"
 OWN_FLOWS: Final = frozenset({"mimas"})
 """Flows that are no recipe's; a test compares them with what we deploy."""
@@ -19,6 +21,8 @@ def name_fault(name: str) -> str | None:
         return "that is the name of a flow of Plaza's own"
     if not name or name.startswith("."):
         return "it is empty or starts with a dot, as hidden files' names do"
+    if name.startswith("-"):
+        return "it starts with a dash, as options of commands do"
     if name != name.strip():
         return "it starts or ends with a blank"
     if not name.isprintable():
@@ -40,4 +44,7 @@ def file_fault(file: Path) -> str | None:
     """Say why a file of the recipe folder can't be deployed, whatever is in it; None if it can."""
     if fault := name_fault(recipe_name(file)):
         return f"no recipe can be called {recipe_name(file)!r}: {fault}; rename the file"
-    return None if file.is_file() else "it is no file, or leads to none"
+    if not file.is_file():
+        return "it is no file, or leads to none"
+    kind = unfit_kind(str(file))
+    return f"it {kind}" if kind else None

@@ -9,6 +9,7 @@ from pathlib import Path
 from blocks.errors import UnknownRecipeRun
 from blocks.settings import get_settings
 
+_LONGEST_NAME = 255 // 4  # what a file system takes, whatever the characters; ids have 36
 _ID = re.compile(r"[\w-]+")  # ids are looked for by a pattern, in which * and ? would mean others
 
 
@@ -70,9 +71,11 @@ def find_run(name: str, home: Path | None = None) -> RunFolder:
         There is none, or more than one.
     """
     runs = (home or get_settings().home) / "recipe-runs"
-    found = [runs / name] if (runs / name).is_dir() else sorted(runs.glob(f"{name}*"))
-    if not _ID.fullmatch(name) or not found:
-        raise UnknownRecipeRun(f"no recipe run {name!r} in {runs}: expected its id, or the start of it")
+    found: list[Path] = []
+    if _ID.fullmatch(name) and len(name) <= _LONGEST_NAME:  # anything else may be a pattern, or no name to the system
+        found = [runs / name] if (runs / name).is_dir() else sorted(runs.glob(f"{name}*"))
+    if not found:
+        raise UnknownRecipeRun(f"no recipe run {name!r:.200} in {runs}: expected its id, or the start of it")
     if len(found) > 1:
         names = ", ".join(path.name for path in found[:5])
         raise UnknownRecipeRun(f"{len(found)} recipe runs start with {name!r}: {names}; say more of the id")

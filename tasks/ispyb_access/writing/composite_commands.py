@@ -85,13 +85,30 @@ def read_list(*places: Place) -> CommandList:
     done = place.get("checkpoint", 0)
     commands = CommandList(items, done + 1 if isinstance(done, int) else 1)
     for number, item in enumerate(items, commands.first):
-        name = item.get("ispyb_command") if isinstance(item, Mapping) else None
+        command = item if isinstance(item, Mapping) else {}
+        name = command.get("ispyb_command")
         try:
             if name != BUFFER:
                 check_name(name)
+            check_store_name(command.get("store_result"))
         except MessageRefused as error:
             raise MessageRefused(f"{commands.label(number)}: {error}; nothing of the list is written") from None
     return commands
+
+
+def check_store_name(name: Any) -> str | None:
+    """Return the name under which later steps find a command's value; None if it isn't kept.
+
+    Raises
+    ------
+    MessageRefused
+        It's none that could be found.
+    """
+    if not name:
+        return None
+    if not isinstance(name, str):
+        raise MessageRefused(f"expected a name as store_result, seen {reprlib.repr(name)}")
+    return name
 
 
 def check_name(name: Any) -> str:

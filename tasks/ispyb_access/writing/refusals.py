@@ -71,5 +71,5 @@ def column_at_fault(error: DBAPIError) -> str | None:
 
 def ids_of(parameters: Iterable[tuple[str, Any]]) -> str:
     """Return what parameters say of which rows they're about, in brackets; nothing if they say nothing."""
-    ids = [f"{key} {value}" for key, value in parameters if IDENTITY.search(key) and value not in (None, ())]
+    ids = [f"{key} {value!s:.60}" for key, value in parameters if IDENTITY.search(key) and value not in (None, ())]
     return f" ({', '.join(ids)})" if ids else ""

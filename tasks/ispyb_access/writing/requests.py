@@ -18,6 +18,7 @@ from tasks.ispyb_access.writing.composite_commands import (
     BufferedCommand,
     Place,
     check_name,
+    check_store_name,
     read_list,
 )
 from tasks.ispyb_access.writing.parameters import look_up, read_command_parameters
@@ -172,7 +173,7 @@ class _Asking:
             except Exception as error:
                 error.add_note(f"{step}, {name}")
                 raise
-            self.store(item.get("store_result"), value)
+            self.store(check_store_name(item.get("store_result")), value)
             values.append(value)
         return values
 

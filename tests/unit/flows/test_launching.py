@@ -1,6 +1,8 @@
 """Where Prefect's API doesn't answer, a launch may succeed later: it's no refusal."""
 
 import socket
+from types import SimpleNamespace
+from uuid import UUID
 
 import httpx
 import pytest
@@ -80,3 +82,16 @@ async def test_a_recipe_whose_name_is_no_part_of_an_address_is_refused(answered)
     (launched,) = await PrefectLauncher().launch([Launch("nul\x01x", 12, {}, "key", "a job's recipe")])
     assert isinstance(launched, FailedLaunch)
     assert "InvalidURL" in launched.reason
+
+
+async def test_names_and_keys_fit_into_the_databases_index(monkeypatch, answered):
+    given = {}
+
+    async def arun_deployment(name, **arguments):
+        given.update(arguments)
+        return SimpleNamespace(id=UUID(int=1))
+
+    answered(200)
+    monkeypatch.setattr(launching, "arun_deployment", arun_deployment)
+    await PrefectLauncher().launch([Launch("archive-cbfs", 12, {}, "k" * 20_000, "i03" * 20_000)])
+    assert max(len(given["flow_run_name"]), len(given["idempotency_key"])) < 300

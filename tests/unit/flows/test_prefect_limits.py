@@ -7,13 +7,17 @@ from prefect.utilities.schema_tools.validation import ValidationError, is_valid_
 
 from flows.mimas.flow import mimas
 from flows.prefect_limits import (
+    KEY_CHARACTERS,
     LARGEST_DCID,
     LARGEST_NUMBER,
     MOST_BYTES,
     MOST_CHARACTERS,
     ParametersRefused,
     check_parameters,
+    idempotency_key,
+    run_name,
     state_message,
+    tag,
 )
 from flows.recipe.flow import recipe_flow
 
@@ -43,7 +47,7 @@ def test_ids_that_ispyb_can_have_are_taken(flow, dcid):
     assert begin(flow, dcid=dcid)["dcid"] == dcid
 
 
-@pytest.mark.parametrize("dcid", [True, 0, -1, LARGEST_DCID + 1, 2**63, 92233720368547760001, "12a", 1.5, [1]])
+@pytest.mark.parametrize("dcid", [True, 0, -1, LARGEST_DCID + 1, 2**63, 92233720368547760001, "12a", "1_0", 1.5, [1]])
 def test_what_is_no_id_is_refused_at_once(flow, dcid):
     with pytest.raises(ValidationError, match="dcid"):
         ask_server(flow, dcid=dcid)
@@ -112,6 +116,8 @@ def test_what_would_break_prefects_database_is_refused(flow, parameters, reason)
     ("parameters", "reason"),
     [
         ({"file": "/data/\udce9.cbf"}, "half a character"),
+        ({"wavelength": float("nan")}, "NaN"),
+        ({"wavelength": [float("inf")]}, "more than 64 bits"),
         ({"sweeps": [[number, 1, 100] for number in range(10_000)]}, f"expected {MOST_BYTES} at most"),
     ],
 )
@@ -131,3 +137,19 @@ def test_long_messages_lose_their_middle():
     assert told.startswith("firstx")
     assert told.endswith("x last")
     assert len(told) < MOST_CHARACTERS + 100
+
+
+@pytest.mark.parametrize("bounded", [run_name, tag])
+def test_names_and_tags_are_short_lines(bounded):
+    assert bounded("archive-cbfs · dcid 12") == "archive-cbfs · dcid 12"
+    named = bounded("archive\n\0" + "\N{GRINNING FACE}" * 20_000 + "i03")
+    assert named.isprintable()
+    assert len(named.encode()) < 1000
+    assert named.endswith("i03")
+
+
+def test_long_keys_stay_different():
+    assert idempotency_key("12-end-archive-cbfs") == "12-end-archive-cbfs"
+    keys = {idempotency_key("x" * 20_000 + end) for end in ("a", "b", "\0")}
+    assert len(keys) == 3
+    assert all(len(key) < KEY_CHARACTERS and key.isprintable() for key in keys)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.confinement import LeadsAway, is_plain_name, link_confined, visit_folder, write_confined
+from tasks.confinement import LeadsAway, is_plain_name, link_confined, visit_folders, write_confined
 
 
 @pytest.fixture
@@ -120,15 +120,38 @@ def test_plain_name_adds_one_component_to_a_path(text):
 
 
 @pytest.mark.parametrize(
-    ("path", "visit"),
+    ("path", "visits"),
     [
-        ("/dls/i03/data/2026/cm1-1/x/y.json", "/dls/i03/data/2026/cm1-1"),
-        ("/data/mx12345-67/cm1-1/y.json", "/data/mx12345-67"),
-        ("/data/cm1-1", None),  # a file of that name
-        ("/data/CM1-1/y.json", None),
-        ("/data/cm١-1/y.json", None),
-        ("/home/plaza/mail/x.eml", None),
+        ("/dls/i03/data/2026/cm1-1/x/y.json", ["/dls/i03/data/2026/cm1-1"]),
+        ("/data/mx12345-67/cm1-1/y.json", ["/data/mx12345-67", "/data/mx12345-67/cm1-1"]),
+        ("/data/cm1-1", []),  # a file of that name
+        ("/data/CM1-1/y.json", []),
+        ("/data/cm١-1/y.json", []),
+        ("/home/plaza/mail/x.eml", []),
     ],
 )
-def test_visit_is_the_first_folder_that_is_called_like_one(path, visit):
-    assert visit_folder(Path(path)) == (Path(visit) if visit else None)
+def test_any_folder_that_is_called_like_a_visit_may_be_the_visit(path, visits):
+    assert visit_folders(Path(path)) == list(map(Path, visits))
+
+
+def test_of_several_folders_called_like_visits_none_is_left(tmp_path, elsewhere):
+    visit = tmp_path / "ab1-1" / "i03" / "cm3-1"
+    visit.mkdir(parents=True)
+    write_confined(visit / "x", b"x")
+    (visit / "up").symlink_to(tmp_path / "ab1-1" / "i03")
+    (visit / "mx2-2").symlink_to(elsewhere)
+    for planted in ("up", "mx2-2"):
+        with pytest.raises(LeadsAway, match="it leads to"):
+            write_confined(visit / planted / "y", b"y")
+    assert not list(elsewhere.iterdir())
+
+
+def test_names_may_be_as_long_as_the_file_system_takes(visit):
+    path = visit / ("n" * 255)
+    write_confined(path, b"x")
+    assert path.read_bytes() == b"x"
+    link = visit / ("l" * 255)
+    link.symlink_to("old")
+    assert link_confined(link, path.name, overwrite=True)
+    assert link.read_bytes() == b"x"
+    assert sorted(visit.iterdir()) == [link, path]

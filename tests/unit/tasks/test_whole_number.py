@@ -3,7 +3,10 @@
 import time
 
 import pytest
+from pydantic import ValidationError
 
+from tasks.ispyb_access.writing.rows.command_parameters import CommandParameters
+from tasks.step import StepParameters
 from tasks.whole_number import LARGEST, whole_number
 
 
@@ -42,3 +45,21 @@ def test_whole_numbers_and_nothing_else(value, number):
     begin = time.monotonic()
     assert whole_number(value) == number
     assert time.monotonic() - begin < 1
+
+
+@pytest.mark.parametrize("text", ["1_0", " -1_000 ", "1_0.5", "1e1_0"])
+def test_texts_with_underscores_are_no_numbers_of_steps_and_commands(text):
+    class Parameters(StepParameters):
+        count: int = 0
+        share: float | None = None
+        name: str | int = ""
+
+    class Command(CommandParameters):
+        count: int | None = None
+        name: str = ""
+
+    assert Parameters.model_validate({"name": text}).name == text
+    assert Command.model_validate({"name": text}).name == text
+    for model, field in ((Parameters, "count"), (Parameters, "share"), (Command, "Count")):
+        with pytest.raises(ValidationError, match="without underscores"):
+            model.model_validate({field: text})

@@ -160,7 +160,7 @@ def _exists(path: Path, warnings: list[str]) -> bool:
 
 def _write_once(path: Path, content: bytes, question: Question) -> None:
     if not path.exists():
-        write_confined(path, content, [Path(place) for place in question["also"]], Path(question["visit"]))
+        write_confined(path, content, [Path(place) for place in question["also"]], [Path(question["visit"])])
 
 
 def main() -> None:

@@ -54,9 +54,18 @@ def _describe(error: Exception) -> str:
 
 
 def _check(text: bytes) -> None:
+    _require(_has_usual_directives(text), "no directives but one %YAML")
     counts = _Counts()
     for event in yaml.parse(text, _LOADER):
         counts.add(event)
+
+
+def _has_usual_directives(text: bytes) -> bool:
+    """Tell whether there's at most a %YAML at the start of a line: of many %TAG, libyaml compares each with each."""
+    encoding = "utf-16" if text.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
+    lines = text.decode(encoding, errors="replace").splitlines()
+    directives = [line for line in lines if line.removeprefix("\ufeff").startswith("%")]
+    return len(directives) <= 1 and all("%YAML" in line for line in directives)
 
 
 class _Counts:

@@ -66,7 +66,7 @@ class ProposalName(CommandParameters):
     @model_validator(mode="after")
     def _is_named(self) -> "ProposalName":
         if self.visit is not None and not VISIT.fullmatch(self.visit):
-            raise ValueError(f"expected a visit such as mx12345-1, seen {self.visit!r}")
+            raise ValueError(f"expected a visit such as mx12345-1, seen {self.visit!r:.60}")
         if self.visit is None and (self.proposalcode is None or self.proposalnumber is None):
             raise ValueError("expected visit, or proposalcode and proposalnumber; seen neither")
         return self

@@ -100,7 +100,7 @@ def _known(kind: Enum, value: str) -> str:
     for known in kind.enums:
         if known.lower() == value.lower():
             return str(known)
-    raise ValueError(f"expected one of {', '.join(kind.enums)}; seen {value!r}")
+    raise ValueError(f"expected one of {', '.join(kind.enums)}; seen {value!r:.60}")
 
 
 def _begin(value: str, size: int) -> str:

@@ -22,6 +22,7 @@ from pydantic import (
 from tasks.ispyb_access.writing.rows.columns import LARGEST_INTEGER
 from tasks.ispyb_access.writing.rows.leniency import is_no_number
 from tasks.step.checking import SpeltFreely
+from tasks.whole_number import is_grouped, takes_numbers_only
 
 logger = logging.getLogger(__name__)
 
@@ -138,11 +139,15 @@ class CommandParameters(BaseModel, SpeltFreely):
         if not isinstance(values, Mapping):
             return values
         names = _names(cls)  # the same as respelt(), in one go: this is done for every image
-        return {
+        read = {
             names[key]: value
             for key, value in values.items()
             if value is not None and (type(value) is not str or value not in ABSENT)
         }
+        for name, value in read.items():
+            if type(value) is str and "_" in value and is_grouped(value) and name in _numbers(cls):
+                raise ValueError(f"expected a number without underscores as {name}, seen {value!r:.60}")
+        return read
 
     @classmethod
     def respelt(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,6 +179,14 @@ class _Names(dict[Any, Any]):
         if len(self) < self.LIMIT:
             self[key] = name
         return name
+
+
+@cache
+def _numbers(model: type[BaseModel]) -> frozenset[str]:
+    """Return a model's names for the fields that are numbers."""
+    names = _names(model)
+    fields = model.model_fields.items()
+    return frozenset(names[name] for name, field in fields if takes_numbers_only(field.annotation))
 
 
 @cache

@@ -62,9 +62,15 @@ def test_recipe_file_becomes_changes_and_goes_with_its_deployment(apply, folder,
 
     assert {change.what for change in apply().values()} == {"unchanged"}
 
-    _write_recipe(folder, "tell-everyone", RECIPE | {"2": RECIPE["1"]})
+    _write_recipe(folder, "tell-everyone", RECIPE | {"2": RECIPE["1"], "start": [[1, []], [2, []]]})
     changed = apply()["tell-everyone/live"]
     assert (changed.what, changed.reason) == ("updated", "version")
+
+    _write_recipe(folder, "tell-everyone", RECIPE | {"2": RECIPE["1"]})  # which nothing leads to
+    changed = apply()["tell-everyone/live"]
+    assert changed.what == "refused"
+    assert "node 2" in changed.reason
+    assert runtime_site.api("deployments/name/tell-everyone/live")
 
     (folder / "tell-everyone.json").unlink()
     assert apply()["tell-everyone/live"].what == "removed"

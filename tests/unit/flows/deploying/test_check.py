@@ -144,3 +144,12 @@ def test_all_ways_refuse_the_same_files_for_the_same_reasons(misnamed):
         for check in (check_file, validate_file):
             assert plan.fault in [problem.what for problem in check(plan.source)]
     assert not [problem for problem in found if "per.image.v2.json" in problem and "can't be loaded" not in problem]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, SOUND.replace("[]", "9" * 5000), "{", "\0", '{"1": {}}'])
+def test_what_is_no_recipe_is_not_deployed(folder, text):
+    (folder / "tried.json").write_text(text)
+    (folder / "link.json").symlink_to("/proc/kmsg")
+    plans = {plan.source.name: plan for plan in read_deployment_files(folder, folder).of_recipes}
+    assert {name for name, plan in plans.items() if plan.fault} == {"tried.json", "link.json"}
+    assert all(plans[name].fault in "\n".join(find_problems(folder, folder)) for name in ("tried.json", "link.json"))

@@ -127,3 +127,19 @@ def test_every_class_of_ispyb_has_its_place():
 )
 def test_detectors_without_rules_have_no_class(name, family):
     assert detector_family(name) is family
+
+
+def test_megabytes_in_ispyb_come_no_further():
+    long = "x" * 2**20
+    scenario, warnings = of(
+        beamline=long,
+        visit=long,
+        dc_info={"runStatus": long},
+        preferred_processing=long,
+        diffraction_plan={"anomalousScatterer": long},
+        related_sweeps=[(number, 1, 0) for number in range(1, 5000)],
+    )
+    texts = (scenario.beamline, scenario.visit, scenario.run_status, scenario.preferred_processing)
+    assert all(len(text) < 400 for text in texts)
+    assert "4980 more" in warnings[-1]
+    assert len(str(warnings)) < 10_000

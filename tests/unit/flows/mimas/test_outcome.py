@@ -14,6 +14,7 @@ from flows.mimas.outcome import (
 )
 from flows.mimas.rules import decide
 from flows.mimas.scenario import DCClass, DetectorClass, Event, ImageRange, Scenario
+from flows.prefect_limits import PAGE_CHARACTERS
 from tasks.step.ports import FailedLaunch, LaunchedRecipe
 
 RUN = UUID(int=5)
@@ -106,3 +107,10 @@ def test_the_faults_of_many_launches_make_a_line_that_a_state_can_show():
     assert told.startswith("recipe-0 (409")
     assert len(told) < 2100
     assert told.isprintable()
+
+
+def test_page_is_bounded_and_still_read_back(outcome, decision):
+    long = outcome.model_copy(update={"warnings": ("x" * 2**20,)})
+    page = to_markdown(long, decision)
+    assert from_markdown(page) == long
+    assert len(page) - len(long.model_dump_json()) < PAGE_CHARACTERS + 10_000

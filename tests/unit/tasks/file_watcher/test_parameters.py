@@ -110,3 +110,10 @@ def test_defaults_are_zocalos():
 def test_numbers_that_make_no_sense_are_refused(fault):
     with pytest.raises(ValidationError):
         WatchParameters.model_validate(fault)
+
+
+@pytest.mark.parametrize("name", ["timeout", "timeout-first", "burst-wait"])
+@pytest.mark.parametrize("seconds", [1e20, 8 * 86400, float("inf"), -1])
+def test_nobody_waits_for_longer_than_a_week(name, seconds):
+    with pytest.raises(ValidationError, match="Input should be"):
+        WatchParameters.model_validate({name: seconds})

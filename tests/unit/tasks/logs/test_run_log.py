@@ -273,3 +273,21 @@ def test_line_from_a_worker_is_kept_once_whether_the_worker_is_here_or_elsewhere
         relay(here)
     assert messages(file) == ["elsewhere", "here"]
     assert [line["node"] for line in lines(file)] == [2, 2]
+
+
+def test_of_a_long_line_the_middle_is_left_out_wherever_it_goes(file):
+    class Kept(logging.Handler):
+        def emit(self, record):
+            kept.append(record.getMessage())
+
+    kept, handler = [], Kept()
+    logging.getLogger("tasks").addHandler(handler)
+    try:
+        with run_log(file, RUN):
+            logger.warning("begin %s end", "x" * 10**6)
+    finally:
+        logging.getLogger("tasks").removeHandler(handler)
+    assert messages(file) == kept
+    assert kept[0].startswith("begin xx")
+    assert kept[0].endswith("xx end")
+    assert len(kept[0]) <= run_log_module.MOST_CHARACTERS

@@ -106,6 +106,8 @@ async def test_a_message_of_its_own_brings_command_and_content(resources, progra
         ({"parameters": {"ispyb_command": "multipart_message"}, "content": {"ispyb_command_list": [REGISTER]}},
          "multipart_message is for recipes"),
         ({"parameters": {"ispyb_command": "buffer"}, "content": {}}, "buffer is for recipes"),
+        ({"parameters": REGISTER | {"store_result": ["x"]}, "content": {}}, "expected a name as store_result"),
+        ({"parameters": REGISTER | {"store_result": {"x": 1}}, "content": {}}, "expected a name as store_result"),
     ],
 )  # fmt: skip
 async def test_other_messages_of_their_own_are_refused(payload, expected, resources, programs):

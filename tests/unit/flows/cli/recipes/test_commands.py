@@ -5,7 +5,6 @@ import io
 import json
 import os
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -134,10 +133,10 @@ def test_what_can_not_be_filled_is_one_line_with_file_and_node(plaza, files, tmp
 
 
 def test_folders_and_unreadable_files_are_one_line(plaza, files, tmp_path, monkeypatch):
-    assert plaza("merge", tmp_path) == (1, "", f"plaza: {tmp_path}: can't be read: Is a directory\n")
+    assert plaza("merge", tmp_path) == (1, "", f"plaza: {tmp_path}: can't be read: is a folder, no file\n")
 
-    def refuse(path):  # root, who may run the tests, may read everything
+    def refuse(path, most):  # root, who may run the tests, may read everything
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("flows.recipe.language.files.read_regular", refuse)
     assert plaza("merge", files[0]) == (1, "", f"plaza: {files[0]}: can't be read: Permission denied\n")

@@ -99,7 +99,7 @@ def test_a_file_that_holds_no_recipe_is_refused(tmp_path, content, complaint):
 
 def test_what_is_no_file_is_refused(tmp_path):
     for path, complaint in [
-        (tmp_path, "Is a directory"),
+        (tmp_path, "is a folder"),
         (tmp_path / "\0", "null"),
         (tmp_path / ("n" * 300), "too long"),
     ]:

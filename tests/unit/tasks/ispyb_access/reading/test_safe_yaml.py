@@ -46,6 +46,8 @@ HOSTILE = {
     "list as a key": "? [1, 2]\n: 3",
     "mapping as a key": "{{a: b}: c}",
     "unknown alias": "a: *b",
+    "many tags": "".join(f"%TAG !a{n}! tag:x,2000:\n" for n in range(18_000)) + "---\na: 1",
+    "one tag": "%TAG !a! tag:x,2000:\n---\na: 1",
     "two documents": "a: 1\n---\nb: 2",
     "NUL": "a: \0",
     "escape": "a: \x1b[31m",

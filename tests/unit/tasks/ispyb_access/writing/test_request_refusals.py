@@ -60,6 +60,11 @@ def fulfil_in_vain(items):
             "there is no ISPyB command 'make_coffee': `plaza ispyb commands` lists them",
             id="unheard of",
         ),
+        pytest.param(
+            {"ispyb_command": "add_program_message", "program_id": 5, "severity": "INFO", "store_result": ["x" * 9999]},
+            "expected a name as store_result, seen ['xxxx",
+            id="a result under no name",
+        ),
         pytest.param({}, "expected the name of a command as ispyb_command, seen None", id="no command"),
         pytest.param("stop", "expected the name of a command as ispyb_command, seen None", id="no object"),
     ],
@@ -76,3 +81,9 @@ def test_row_that_is_awaited_names_the_step():
     looks = {"ispyb_command": "buffer", "program_id": 5, "buffer_lookup": {"dcid": 77}, "buffer_command": told}
     with pytest.raises(RowAwaited, match=r"^step 2 of 2: buffer: no row of program 5 is known by the number 77 in zc_"):
         fulfil_in_vain([told, looks])
+
+
+def test_a_wrong_choice_is_not_repeated_in_full():
+    with pytest.raises(MessageRefused) as refusal:
+        fulfil_in_vain([{"ispyb_command": "add_program_message", "program_id": 5, "severity": "x" * 10**6}])
+    assert len(str(refusal.value)) < 1000
