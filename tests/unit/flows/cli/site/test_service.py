@@ -71,7 +71,7 @@ def prefect_starts(site, monkeypatch):
 
     def starts(*answers, supervised):
         left = list(answers)
-        monkeypatch.setattr("flows.site.api_client.ask_api", lambda *_: left.pop(0) if len(left) > 1 else left[0])
+        monkeypatch.setattr("flows.site.api_client.ask_api", lambda *_, **__: left.pop(0) if len(left) > 1 else left[0])
         monkeypatch.setattr("flows.site.supervision.Supervisor.is_alive", lambda _: supervised)
         done = CliRunner().invoke(app, ["prefect", "deployment", "run", "mimas/end", "--param", "dcid=1"])
         assert started == [["prefect", "deployment", "run", "mimas/end", "--param", "dcid=1"]]
