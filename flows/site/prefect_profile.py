@@ -77,7 +77,7 @@ def forget_secret(secret: str | None, environment: Mapping[str, str] = os.enviro
         if secret and ours.get(_SECRET) == secret:  # else it's another site's
             del ours[_SECRET]
             _write(file, toml.dumps(content))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     except _UNUSABLE as error:
         raise ProfileNotWritten(

@@ -50,7 +50,10 @@ def up(
         if checking.returncode:
             typer.echo(output.strip(), err=True)
     if foreground:
-        in_foreground.stay()
+        try:
+            in_foreground.stay()
+        finally:
+            _close_profile()
 
 
 def _make_profile(site: RunningSite) -> None:

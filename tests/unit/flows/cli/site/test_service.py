@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from blocks.settings import get_settings
 from flows.cli.main import app
 from flows.site.access.secret import make_secret
+from flows.site.foreground import SupervisorDied
 from flows.site.running_site import RunningSite
 
 
@@ -40,6 +41,29 @@ def test_up_prints_a_link_for_browsers_and_makes_a_prefect_profile(site):
     assert f"\nUI in a browser: {site.ui_url}/login?token=" in done.stdout
     assert site.secret not in done.output
     assert site.secret in (site.home / "prefect" / "profiles.toml").read_text()
+
+
+def _died():
+    raise SupervisorDied("killed")
+
+
+@pytest.mark.parametrize(
+    ("words", "stays"),
+    [
+        (["down"], None),
+        (["up", "--no-wait", "--foreground"], lambda: None),
+        (["up", "--no-wait", "--foreground"], _died),
+    ],
+)
+def test_no_profile_has_the_secret_when_the_site_is_down(site, monkeypatch, words, stays):
+    make_secret(site.home, {})
+    CliRunner().invoke(app, ["up", "--no-wait"])
+    monkeypatch.setattr("flows.site.services.down", lambda: True)
+    monkeypatch.setattr("flows.site.foreground.stay", stays)
+    CliRunner().invoke(app, words)
+    text = (site.home / "prefect" / "profiles.toml").read_text()
+    assert site.api_url in text
+    assert site.secret not in text
 
 
 def test_link_is_kept_out_of_systemds_journal(site, monkeypatch):
