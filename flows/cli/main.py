@@ -17,6 +17,7 @@ from flows.cli import collections, dead_letters, events, ispyb, jobs, recipes, r
 from flows.cli.demo import demo
 from flows.site.access.home_folder import is_ours, whose
 from flows.site.access.proxies import without_proxies
+from flows.site.access.settings_files import refuse_settings_of_others
 
 COMMANDS = (
     demo,
@@ -49,6 +50,7 @@ def plaza(
     ] = False,
 ) -> None:
     """Automatic data processing for synchrotron beamlines."""
+    refuse_settings_of_others()  # before any command imports Prefect
 
 
 for command in COMMANDS:

@@ -10,14 +10,24 @@ import psutil
 from blocks.errors import PlazaError
 
 LOOPBACK = "127.0.0.1"
+_BACKLOG = 2048  # connections that wait to be accepted, as uvicorn has it
 
 
 class PortTaken(PlazaError):
     """A port that a service needs is in use."""
 
 
-def claim_port(port: int, purpose: str, setting: str, host: str = LOOPBACK) -> int:
+def claim_port(port: int, purpose: str, setting: str) -> int:
     """Return the port if it's free, or any free one for 0; until its service binds it, another process may take it.
+
+    Parameters and errors are those of `listen`.
+    """
+    with listen(port, purpose, setting) as probe:
+        return int(probe.getsockname()[1])
+
+
+def listen(port: int, purpose: str, setting: str, host: str = LOOPBACK) -> socket.socket:
+    """Return a socket that listens on the port, or any free one for 0: nobody else gets it while the socket is open.
 
     Parameters
     ----------
@@ -26,7 +36,7 @@ def claim_port(port: int, purpose: str, setting: str, host: str = LOOPBACK) -> i
     setting
         The environment variable that chooses another.
     host
-        Where the service will listen.
+        Where to listen. Of a name with several addresses, one is taken, of IPv4 if there is one.
 
     Raises
     ------
@@ -34,20 +44,25 @@ def claim_port(port: int, purpose: str, setting: str, host: str = LOOPBACK) -> i
         Another process listens on it.
     """
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise PortTaken(f"{host!r} for {purpose} is no address or name of this machine: {error.strerror}") from error
-    with socket.socket(family, kind) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: past connections don't matter
-        try:
-            probe.bind(address)
-        except OSError as error:
-            where = f"port {port}" if host == LOOPBACK else f"port {port} of {host}"
-            raise PortTaken(
-                f"{where} for {purpose} can't be used ({error.strerror}; {_holder(port)}): "
-                f"stop what uses it, or set {setting} to another port (0: any free one)"
-            ) from error
-        return int(probe.getsockname()[1])
+    family, kind, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+    listening = socket.socket(family, kind)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: past connections don't matter
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind(address)
+        listening.listen(_BACKLOG)  # two may bind the same port, only one may listen
+    except OSError as error:
+        listening.close()
+        where = f"port {port}" if host == LOOPBACK else f"port {port} of {host}"
+        raise PortTaken(
+            f"{where} for {purpose} can't be used ({error.strerror}; {_holder(port)}): "
+            f"stop what uses it, or set {setting} to another port (0: any free one)"
+        ) from error
+    return listening
 
 
 def reached_at(host: str) -> str:

@@ -21,6 +21,9 @@ PROFILE = "plaza"
 # What Prefect has without a file of the user's: the first two stand for no choice, and lead to a server on this machine
 _NO_CHOICE = frozenset({None, "ephemeral", "local", PROFILE})
 
+_SECRET = "PREFECT_API_AUTH_STRING"
+_UNUSABLE = (OSError, RuntimeError, ValueError, AttributeError, TypeError)  # no home folder; no TOML of Prefect's
+
 
 class ProfileNotWritten(PlazaError):
     """The user's Prefect profiles can't be read or written; the site runs all the same."""
@@ -52,22 +55,39 @@ def write_profile(site: RunningSite, environment: Mapping[str, str] = os.environ
         changed, is_active = _with_profile(content, site)
         if changed != content or file.stat().st_mode & 0o077:
             _write(file, toml.dumps(changed))
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        AttributeError,
-        TypeError,
-    ) as error:  # no home folder; no TOML of Prefect's
+    except _UNUSABLE as error:
         raise ProfileNotWritten(
             f"the Prefect profile {PROFILE!r} can't be written to {file} ({error}): `plaza prefect` works without"
         ) from error
     return _what_hinders(site, environment, is_active=is_active)
 
 
+def forget_secret(secret: str | None, environment: Mapping[str, str] = os.environ) -> None:
+    """Take a site's secret out of its profile: nobody is to be sent it who has the port of a site that is down.
+
+    Raises
+    ------
+    ProfileNotWritten
+        The file can't be read or written.
+    """
+    file = profiles_file(environment)
+    try:
+        content = tomllib.loads(file.read_text())
+        ours = content.get("profiles", {}).get(PROFILE, {})
+        if secret and ours.get(_SECRET) == secret:  # else it's another site's
+            del ours[_SECRET]
+            _write(file, toml.dumps(content))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except _UNUSABLE as error:
+        raise ProfileNotWritten(
+            f"the Prefect profile {PROFILE!r} in {file} can't be changed ({error}): it still has the site's secret"
+        ) from error
+
+
 def _with_profile(content: Mapping[str, Any], site: RunningSite) -> tuple[dict[str, Any], bool]:
     profiles = content.get("profiles", {})
-    ours = {"PREFECT_API_URL": site.api_url, "PREFECT_API_AUTH_STRING": site.secret or ""}
+    ours = {"PREFECT_API_URL": site.api_url, _SECRET: site.secret or ""}
     active = content.get("active")
     other_api = profiles.get(active, {}).get("PREFECT_API_URL")
     chosen = other_api not in {None, site.api_url} if active in profiles else active not in _NO_CHOICE

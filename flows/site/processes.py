@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import pwd
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from flows.warm_pool.run_processes import SERVER_TITLE, SERVICE_MARK, run_of_title
+from flows.site.access.home_folder import POSTGRES_USER
+from flows.warm_pool.run_processes import SERVER_TITLE, accounts_of, has_mark, run_of_title
 from tasks.processes.ties import is_alive
 
 
 def site_processes(home: Path) -> list[psutil.Process]:
     """Find every process of the site: those that carry its mark, and their descendants."""
     found: dict[int, psutil.Process] = {}
+    accounts = accounts_of(home) | _postgres_account()
     for process in psutil.process_iter():
         try:
-            if process.environ().get(SERVICE_MARK) == str(home):
+            if has_mark(process, home, accounts):
                 found |= {each.pid: each for each in (process, *process.children(recursive=True))}
         except (psutil.NoSuchProcess, psutil.AccessDenied):  # ended while it was looked at; another user's
             continue
     return [process for process in found.values() if is_alive(process)]
+
+
+def _postgres_account() -> set[int]:
+    """Return the user whose process PostgreSQL is under root, if there's one yet."""
+    with suppress(KeyError):
+        return {pwd.getpwnam(POSTGRES_USER).pw_uid}
+    return set()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ from flows.site.access.secret import make_secret
 from flows.site.api_client import ask_api
 from flows.site.health.disks import look_at
 from flows.site.health.site_status import worker_heartbeat_age
-from flows.site.ports import LOOPBACK, answers, claim_port, reached_at
+from flows.site.ports import LOOPBACK, answers, claim_port, listen, reached_at
 from flows.site.processes import site_processes
 from flows.site.running_site import (
     SERVICE_MARK,
@@ -52,6 +53,7 @@ _DOWN_TIMEOUT_S = 60.0  # supervisord stops one service after the other, which m
 _OTHERS_TIMEOUT_S = _DOWN_TIMEOUT_S + 30.0
 _POLL_S = 0.05
 _WANTED_FILE = "run/wanted"
+_HEALTH_S = 2.0  # of one question: its connection waits for a server that starts
 # Of a service while `up` waits; supervisord starts it for ever
 _STARTS_ALLOWED = 3
 
@@ -132,8 +134,17 @@ def _start(supervisor: Supervisor, settings: Settings, modules: Sequence[str], e
     # Runs that have outlived their site are adopted by the new worker, if they find its server where the old one was
     _end_leftovers(settings.home, processes_of_runs(settings.home) if _has_fixed_addresses(settings) else [])
     make_secret(settings.home)
-    host = settings.server_host
-    server_port = claim_port(settings.server_port, "Prefect's server", "PLAZA_SERVER_PORT", host)
+    with listen(settings.server_port, "Prefect's server", "PLAZA_SERVER_PORT", settings.server_host) as listening:
+        return _start_services(supervisor, settings, modules, end_with, listening)
+
+
+def _start_services(
+    supervisor: Supervisor,
+    settings: Settings,
+    modules: Sequence[str],
+    end_with: int | None,
+    listening: socket.socket,
+) -> RunningSite:
     scheduler, keys = settings.dask_scheduler, settings.dask_keys
     # They are stopped in the opposite order: the worker reports its runs' ends while the server is there to be told,
     # the server writes what it has while its database is there
@@ -141,7 +152,7 @@ def _start(supervisor: Supervisor, settings: Settings, modules: Sequence[str], e
         Service(
             "database", ("flows.site.api_server.database",), 10, stop_signal="INT"
         ),  # at TERM it would wait for its clients
-        Service("server", ("flows.site.api_server.server", "--port", str(server_port)), 20),
+        Service("server", ("flows.site.api_server.server",), 20, listens=True),
         # 10 s are its runs', to end by themselves
         Service("worker", ("flows.site.worker_service", "--preload", *modules), 40, stop_timeout_s=20),
     ]
@@ -150,10 +161,12 @@ def _start(supervisor: Supervisor, settings: Settings, modules: Sequence[str], e
         scheduler, keys = f"tls://{LOOPBACK}:{dask_port}", keys_folder(settings.home)
         options = ("--port", str(dask_port), "--workers", str(settings.analysis_workers))
         services.append(Service("analysis-cluster", ("flows.site.analysis_cluster", *options), 30))
-    ui_url = f"http://{reached_at(host)}:{server_port}"
+    # Its address, not its name: at another address of that name somebody else might listen
+    address, server_port = listening.getsockname()[:2]
+    ui_url = f"http://{reached_at(address)}:{server_port}"
     site = RunningSite(settings.home, f"{ui_url}/api", ui_url, scheduler, keys)
     mark = {SERVICE_MARK: str(settings.home), "SPT_NOENV": "1"}  # titles of processes must not overwrite the mark
-    supervisor.start(services, {**process_environment(settings, site), **mark}, end_with)
+    supervisor.start(services, {**process_environment(settings, site), **mark}, end_with, listening=listening)
     site.write()
     return site
 
@@ -289,8 +302,9 @@ def _wait_until_ready(
 ) -> None:
     # In a process of its own, whose Prefect reads the site's environment. It imports Prefect while the services start.
     deploying = subprocess.Popen(
-        [sys.executable, "-m", "flows.deploying.apply", "--deployments", str(deployments)],
+        [sys.executable, "-P", "-m", "flows.deploying.apply", "--deployments", str(deployments.absolute())],
         env=process_environment(settings, site),
+        cwd=site.home,  # as the services: the current folder may be one in which others write
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -300,7 +314,7 @@ def _wait_until_ready(
             if any(state.name == "analysis-cluster" for state in supervisor.states()):
                 port = urlparse(site.scheduler_address).port or 0
                 _wait_for("analysis-cluster", lambda: answers(port), supervisor, deadline)
-            _wait_for("server", lambda: ask_api(site, "health") is True, supervisor, deadline)
+            _wait_for("server", lambda: ask_api(site, "health", timeout_s=_HEALTH_S) is True, supervisor, deadline)
             _wait_for("worker", lambda: _worker_has_reported(supervisor, site), supervisor, deadline)
             output, _ = deploying.communicate(timeout=max(1.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired as error:

@@ -97,7 +97,8 @@ class Forker:
                 return
             ours, theirs = socket.socketpair()
             with theirs:
-                command = [sys.executable, "-m", "flows.warm_pool.fork_server", str(theirs.fileno()), *self._modules]
+                program = ("-m", "flows.warm_pool.fork_server")
+                command = [sys.executable, "-P", *program, str(theirs.fileno()), *self._modules]
                 # not an asyncio process: its end is seen on the socket. A session of its own: Ctrl-C is the worker's
                 self._server = subprocess.Popen(
                     command, pass_fds=[theirs.fileno()], start_new_session=True, env={**os.environ, **_ONE_THREAD}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,11 +80,29 @@ def processes_of_runs(home: Path) -> list[psutil.Process]:
     return [*found.values()]
 
 
+def accounts_of(home: Path) -> frozenset[int]:
+    """Return the users whose processes may be a site's: any other's may bear its mark, too, for whoever looks as root.
+
+    They're the home folder's owner, and root where that looks.
+    """
+    owner = home.stat().st_uid if home.exists() else os.geteuid()
+    return frozenset({owner, 0} if os.geteuid() == 0 else {owner})
+
+
+def has_mark(process: psutil.Process, home: Path, accounts: Collection[int]) -> bool:
+    """Tell whether a process bears the mark of the site with this home folder, and is one of these users'.
+
+    The user is who started it, which a program that has the rights of its file's owner (setuid) can't change.
+    """
+    return process.uids().real in accounts and process.environ().get(SERVICE_MARK) == str(home)
+
+
 def _titled(home: Path) -> Iterator[tuple[psutil.Process, str]]:
+    accounts = accounts_of(home)
     for process in psutil.process_iter():
         try:
             title = " ".join(process.cmdline()).strip()
-            if title.startswith(_PREFIX) and process.environ().get(SERVICE_MARK) == str(home) and is_alive(process):
+            if title.startswith(_PREFIX) and has_mark(process, home, accounts) and is_alive(process):
                 yield process, title
         except (psutil.NoSuchProcess, psutil.AccessDenied):  # ended while it was looked at; another user's
             continue

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from flows.site.running_site import RunningSite
 
 SERVER_PATIENCE_S: Final = 60.0  # it's back in some 10 s; several times that where the machine is busy
+_TOLD_AFTER_S: Final = 1.0  # a connection waits for a server that starts: who waits is to know
 
 
 def prefect(context: typer.Context) -> None:
@@ -37,7 +38,7 @@ def _wait_for_server(site: RunningSite, patience_s: float = SERVER_PATIENCE_S) -
     from flows.site.supervision import Supervisor
 
     def ask() -> None:
-        if ask_api(site, "ready") is None:  # its database, too: "health" asks the server alone
+        if ask_api(site, "ready", timeout_s=_TOLD_AFTER_S) is None:  # its database, too: "health" asks the server alone
             raise PrefectUnavailable("Prefect's server doesn't answer")
 
     def may_come(error: Exception) -> bool:

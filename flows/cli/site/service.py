@@ -46,7 +46,10 @@ def up(
 
     from flows.site.foreground import stay
 
-    stay(lambda: _bring_up(wait, resume))
+    try:
+        stay(lambda: _bring_up(wait, resume))
+    finally:
+        _close_profile()
 
 
 def _bring_up(wait: bool, resume: bool) -> None:
@@ -80,6 +83,17 @@ def _make_profile(site: RunningSite) -> None:
         typer.echo(hint, err=True)
 
 
+def _close_profile() -> None:
+    """Have plain `prefect …` send the site's secret to nobody who takes its port while it's down."""
+    from flows.site.access.secret import read_secret
+    from flows.site.prefect_profile import ProfileNotWritten, forget_secret
+
+    try:
+        forget_secret(read_secret(get_settings().home))
+    except ProfileNotWritten as error:
+        typer.echo(str(error), err=True)
+
+
 def _take_up_interrupted(site: RunningSite) -> None:
     """Tell how many runs were interrupted, and are taken up."""
     with _command(site, "resume", "--interrupted") as resuming:
@@ -99,8 +113,9 @@ def _command(site: RunningSite, *words: str) -> Iterator[subprocess.Popen[str]]:
     from flows.site.running_site import process_environment
 
     with subprocess.Popen(
-        [sys.executable, "-c", "from flows.cli.main import main; main()", *words],
+        [sys.executable, "-P", "-c", "from flows.cli.main import main; main()", *words],
         env=process_environment(get_settings(), site),
+        cwd=site.home,  # as its services: the current folder may be one in which others write
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -130,6 +145,7 @@ def down(
         _drain(DRAIN_S if seconds is None else seconds)
     count = _count_runs_under_way()
     typer.echo("Plaza is down." if services.down() else "Nothing ran.")
+    _close_profile()
     if count:
         were = "runs were" if count != 1 else "run was"
         typer.echo(f"{count} {were} under way: the next `plaza up` takes up what is left to do")

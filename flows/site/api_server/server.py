@@ -1,13 +1,16 @@
 """Prefect's API server and UI on the site's database.
 
-python -m flows.site.api_server.server --port N
+    python -m flows.site.api_server.server
+
+serves on the socket that is its standard input, which supervisord holds while there's no server. There's none of its
+own: another account could take the port between two servers, and would be sent the site's secret by its clients.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
+import socket
 from pathlib import Path
 
 from blocks.errors import DatabaseUnavailable
@@ -39,6 +42,7 @@ def server_environment(home: Path) -> dict[str, str]:
         "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P7D",  # a flow run leaves some 20
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_UI_API_URL": "/api",  # of the host by whose name the UI was asked for, or cookies don't count
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "prefect" / "ui"),  # not beside the code, which may be root's
         "PREFECT_LOGGING_EXTRA_LOGGERS": "",  # what the guard logs is no run's
     }
 
@@ -75,23 +79,28 @@ async def wait_for_database(home: Path, timeout: float = _DATABASE_TIMEOUT_S) ->
         ) from error
 
 
-def main(port: int) -> None:
+def take_socket() -> socket.socket:
+    """Return the socket that is the standard input, which no process that this one starts has then."""
+    listening = socket.socket(fileno=os.dup(0))
+    with Path(os.devnull).open() as nothing:
+        os.dup2(nothing.fileno(), 0)
+    return listening
+
+
+def main() -> None:
     """Serve until SIGTERM."""
+    listening = take_socket()
     settings = get_settings()
     os.environ.update(server_environment(settings.home))  # before Prefect is imported
     asyncio.run(wait_for_database(settings.home))
 
-    import prefect
     import uvicorn
     from prefect.server.api.server import create_app
 
     from flows.site.api_server.creations_in_turn import CreationsInTurn
 
-    uvicorn.run(
-        guarded(CreationsInTurn(create_app(final=True)), settings, port),
-        app_dir=str(prefect.__module_path__.parent),
-        host=settings.server_host,
-        port=port,
+    configuration = uvicorn.Config(
+        guarded(CreationsInTurn(create_app(final=True)), settings, listening.getsockname()[1]),
         log_level="warning",
         access_log=False,  # links have tokens in them
         server_header=False,
@@ -99,9 +108,8 @@ def main(port: int) -> None:
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=3,  # seconds; the UI's and workers' web sockets would hold it for ever
     )
+    uvicorn.Server(configuration).run(sockets=[listening])
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Run Prefect's server")
-    parser.add_argument("--port", type=int, required=True)
-    main(parser.parse_args().port)
+    main()

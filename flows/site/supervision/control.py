@@ -61,6 +61,8 @@ class Service:
         How long it may take to stop before it's killed, in seconds.
     stop_signal
         What tells it to stop, without SIG.
+    listens
+        Its standard input is supervisord's: the socket that `Supervisor.start` was given, for one service.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Service:
     priority: int
     stop_timeout_s: int = 10
     stop_signal: str = "TERM"
+    listens: bool = False
 
     def log(self, home: Path) -> Path:
         """Return the file that its output goes to."""
@@ -151,7 +154,7 @@ def configuration(home: Path, services: Sequence[Service]) -> RawConfigParser:
 
 
 def _command(service: Service) -> list[str]:
-    return [sys.executable, "-m", "tasks.processes.ties", *service.command]  # ends when supervisord does
+    return [sys.executable, "-P", "-m", "tasks.processes.ties", *service.command]  # ends when supervisord does
 
 
 def _quoted(word: str) -> str:
@@ -189,11 +192,15 @@ class Supervisor:
         environment: Mapping[str, str],
         end_with: int | None = None,
         timeout: float = 20,
+        listening: socket.socket | None = None,
     ) -> None:
         """Start supervisord and wait until it answers.
 
         Parameters
         ----------
+        listening
+            Held by supervisord for as long as it lives, so that nobody else gets its port while its service starts or
+            has died, and given to the service that listens.
         end_with
             Stop everything when the process with this id ends.
 
@@ -210,14 +217,16 @@ class Supervisor:
         with StringIO() as text:
             configuration(self.home, services).write(text)
             write_atomically(file, text.getvalue().encode())
-        command = [sys.executable, "-m", "flows.site.supervision.process", str(file)]
+        command = [sys.executable, "-P", "-m", "flows.site.supervision.process", str(file)]
         if end_with is not None:
             command += ["--end-with", str(end_with)]
+        for service in services:
+            command += ["--listens", service.name] if service.listens else []
         log = self.home / "logs" / "supervisord.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if listening is None else listening.fileno(),
                 stdout=output,
                 stderr=output,
                 env=dict(environment),

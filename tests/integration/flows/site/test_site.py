@@ -10,13 +10,14 @@ import sys
 import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from urllib.parse import urlparse
 
 import psutil
 import pytest
 
 from blocks.settings import Settings
 from flows.site import health, services
-from flows.site.ports import PortTaken
+from flows.site.ports import PortTaken, listen
 from flows.site.processes import site_processes
 from flows.site.running_site import read_running_site
 from flows.site.supervision import ServiceFailed, Supervisor
@@ -99,6 +100,10 @@ def test_killed_services_come_back(runtime_site):
     before = pids()
     os.kill(before["database"], signal.SIGKILL)
     os.kill(before["server"], signal.SIGKILL)
+    # Another account would be sent the secret by all that asks meanwhile
+    with pytest.raises(PortTaken):
+        listen(urlparse(runtime_site.site.api_url).port, "a stranger", "PORT")
+    assert runtime_site.api("health")  # by the next server: nobody is refused
     wait_for(lambda: not set(before.items()) & (set(pids().items()) - {("worker", before["worker"])}), "new processes")
     wait_for_health(runtime_site.settings)
     run, *_ = runtime_site.linger("after-restart")

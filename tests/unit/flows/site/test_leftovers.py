@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import threading
 import time
 from contextlib import ExitStack
+from uuid import uuid4
 
 import psutil
 import pytest
 
 from blocks.settings import Settings
 from flows.site import services
-from flows.warm_pool.run_processes import SERVICE_MARK
+from flows.site.processes import site_processes
+from flows.warm_pool.run_processes import SERVICE_MARK, find_run_processes, run_title
 from tasks.processes.ties import is_alive, wait_until_gone
 
 
@@ -93,3 +96,29 @@ def test_runs_find_the_next_site_if_its_ports_are_fixed(ports, are_fixed, monkey
     for name in ("PLAZA_SERVER_PORT", "PLAZA_DASK_PORT", "PLAZA_DASK_SCHEDULER"):
         monkeypatch.delenv(name, raising=False)
     assert services._has_fixed_addresses(Settings(**ports)) is are_fixed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sees the marks of other users' processes")
+@pytest.mark.parametrize("owner", [0, 65533])
+def test_a_process_of_another_account_is_none_of_the_sites(tmp_path, owner):
+    os.chown(tmp_path, owner, -1)
+    title = run_title(uuid4(), "mimas", "end")
+    with ExitStack() as processes:
+
+        def start(user):
+            process = processes.enter_context(
+                subprocess.Popen(
+                    [title, "60"],
+                    executable=shutil.which("sleep"),
+                    env={SERVICE_MARK: str(tmp_path)},
+                    user=user,
+                    start_new_session=True,
+                )
+            )
+            processes.callback(process.kill)
+            return process.pid
+
+        own, other = start(owner), start(65534)
+        assert own != other
+        assert {process.pid for process in site_processes(tmp_path)} == {own}
+        assert {process.pid for process in find_run_processes(tmp_path).runs.values()} == {own}

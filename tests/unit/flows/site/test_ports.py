@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from flows.site.ports import PortTaken, answers, claim_port, reached_at
+from flows.site.ports import PortTaken, answers, claim_port, listen, reached_at
 
 
 @pytest.fixture
@@ -29,7 +29,26 @@ def test_zero_gives_a_free_port():
 
 def test_address_that_is_not_this_machines_is_refused():
     with pytest.raises(PortTaken, match=r"of 192\.0\.2\.1 for the demo"):
-        claim_port(0, "the demo", "PLAZA_DEMO_PORT", "192.0.2.1")
+        listen(0, "the demo", "PLAZA_DEMO_PORT", "192.0.2.1")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
+def test_nobody_else_gets_a_port_while_it_is_listened_on(host):
+    with listen(0, "the demo", "PLAZA_DEMO_PORT", host) as ours:
+        port = ours.getsockname()[1]
+        assert answers(port)  # though nobody accepts yet
+        for address in ("127.0.0.1", "0.0.0.0"):
+            with pytest.raises(PortTaken):
+                listen(port, "the demo", "PLAZA_DEMO_PORT", address)
+    listen(port, "the demo", "PLAZA_DEMO_PORT", host).close()
+
+
+def test_a_port_that_is_bound_but_not_listened_on_is_left_to_who_listens_first():
+    with socket.socket() as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", 0))
+        with listen(bound.getsockname()[1], "the demo", "PLAZA_DEMO_PORT"), pytest.raises(OSError, match="in use"):
+            bound.listen()
 
 
 @pytest.mark.parametrize(

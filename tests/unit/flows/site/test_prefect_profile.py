@@ -11,7 +11,7 @@ import tomllib
 import pytest
 
 from flows.site.access.secret import make_secret
-from flows.site.prefect_profile import ProfileNotWritten, profiles_file, write_profile
+from flows.site.prefect_profile import ProfileNotWritten, forget_secret, profiles_file, write_profile
 from flows.site.running_site import RunningSite
 
 OTHERS = """
@@ -118,3 +118,36 @@ def test_prefect_finds_it(site, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", look], env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.split() == [site.api_url, site.secret], done.stderr
+
+
+def test_secret_of_a_site_that_is_down_is_taken_out_and_put_back(site, environment):
+    profiles_file(environment).parent.mkdir()
+    profiles_file(environment).write_text(OTHERS.format(active="plain"))
+    write_profile(site, environment)
+    before = _read(environment)
+    forget_secret(site.secret, environment)
+    after = _read(environment)
+    assert before["profiles"]["plaza"].pop("PREFECT_API_AUTH_STRING") == site.secret
+    assert after == before
+    write_profile(site, environment)
+    assert _read(environment)["profiles"]["plaza"]["PREFECT_API_AUTH_STRING"] == site.secret
+
+
+@pytest.mark.parametrize("secret", [None, "plaza:another site's"])
+def test_secret_of_another_site_stays(site, environment, secret):
+    write_profile(site, environment)
+    before = _read(environment)
+    forget_secret(secret, environment)
+    assert _read(environment) == before
+
+
+def test_nothing_is_to_forget_without_profiles(environment):
+    forget_secret("plaza:x", environment)
+    assert not profiles_file(environment).exists()
+
+
+def test_secret_that_can_not_be_taken_out_is_said(environment):
+    profiles_file(environment).parent.mkdir()
+    profiles_file(environment).write_text("no TOML")
+    with pytest.raises(ProfileNotWritten, match="it still has the site's secret"):
+        forget_secret("plaza:x", environment)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from blocks.settings import get_settings
 from flows.cli.main import app
 from flows.site.access.secret import make_secret
+from flows.site.foreground import SupervisorDied
 from flows.site.running_site import RunningSite
 
 
@@ -42,6 +43,29 @@ def test_up_prints_a_link_for_browsers_and_makes_a_prefect_profile(site):
     assert site.secret in (site.home / "prefect" / "profiles.toml").read_text()
 
 
+def _died():
+    raise SupervisorDied("killed")
+
+
+@pytest.mark.parametrize(
+    ("words", "stays"),
+    [
+        (["down"], None),
+        (["up", "--no-wait", "--foreground"], lambda: None),
+        (["up", "--no-wait", "--foreground"], _died),
+    ],
+)
+def test_no_profile_has_the_secret_when_the_site_is_down(site, monkeypatch, words, stays):
+    make_secret(site.home, {})
+    CliRunner().invoke(app, ["up", "--no-wait"])
+    monkeypatch.setattr("flows.site.services.down", lambda: True)
+    monkeypatch.setattr("flows.site.foreground.stay", stays)
+    CliRunner().invoke(app, words)
+    text = (site.home / "prefect" / "profiles.toml").read_text()
+    assert site.api_url in text
+    assert site.secret not in text
+
+
 def test_link_is_kept_out_of_systemds_journal(site, monkeypatch):
     output = os.fstat(sys.__stdout__.fileno())
     monkeypatch.setenv("JOURNAL_STREAM", f"{output.st_dev}:{output.st_ino}")
@@ -71,7 +95,7 @@ def prefect_starts(site, monkeypatch):
 
     def starts(*answers, supervised):
         left = list(answers)
-        monkeypatch.setattr("flows.site.api_client.ask_api", lambda *_: left.pop(0) if len(left) > 1 else left[0])
+        monkeypatch.setattr("flows.site.api_client.ask_api", lambda *_, **__: left.pop(0) if len(left) > 1 else left[0])
         monkeypatch.setattr("flows.site.supervision.Supervisor.is_alive", lambda _: supervised)
         done = CliRunner().invoke(app, ["prefect", "deployment", "run", "mimas/end", "--param", "dcid=1"])
         assert started == [["prefect", "deployment", "run", "mimas/end", "--param", "dcid=1"]]

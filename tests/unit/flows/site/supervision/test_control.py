@@ -14,9 +14,12 @@ import pytest
 from blocks.settings import Settings
 from flows.site import foreground, services
 from flows.site.foreground import tell_systemd
+from flows.site.ports import PortTaken, listen
 from flows.site.supervision import Service, Supervisor
 from flows.site.supervision.control import configuration
-from flows.site.supervision.process import LONGEST_PAUSE_S, limit_pauses
+from flows.site.supervision.process import LONGEST_PAUSE_S, change_services
+from tasks.processes.ties import wait_until_gone
+from tests.support.site_under_test import wait_for
 
 SERVICE = Service("worker", ("flows.site.worker_service",), 10)
 
@@ -32,12 +35,58 @@ def test_pauses_between_starts_stay_short(monkeypatch):
 
     monkeypatch.setattr(process, "Subprocess", process.Subprocess)  # for it to be put back
     monkeypatch.setattr(events, "notify", lambda _: None)
-    limit_pauses()
+    change_services(listens=None)
     tried = process.Subprocess.__new__(process.Subprocess)
     tried.state, tried.backoff, tried.config, tried.group = states.ProcessStates.STARTING, 500, None, None
     tried.event, tried.pid = None, 0
     tried.change_state(states.ProcessStates.BACKOFF)
     assert tried.delay - time.time() <= LONGEST_PAUSE_S
+
+
+SERVES = """
+import os, socket
+with socket.socket(fileno=0) as listening:
+    while True:
+        connection, _ = listening.accept()
+        with connection:
+            connection.sendall(str(os.getpid()).encode())
+"""
+TELLS_ITS_FILES = """
+import os, pathlib, time
+files = [pathlib.Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+pathlib.Path("other.new").write_text(" ".join(os.readlink(file) for file in files if file.exists()))
+os.rename("other.new", "other.files")
+time.sleep(600)
+"""
+
+
+def test_a_port_is_the_sites_while_its_server_is_away_and_clients_wait_for_the_next(tmp_path):
+    (tmp_path / "serves.py").write_text(SERVES)
+    (tmp_path / "other.py").write_text(TELLS_ITS_FILES)
+    supervisor = Supervisor(tmp_path)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    services = [Service("server", ("serves",), 10, listens=True), Service("other", ("other",), 20)]
+    with listen(0, "the test", "PORT") as listening:
+        address = listening.getsockname()
+        supervisor.start(services, environment, listening=listening)
+    try:
+        first = _ask(address)
+        os.kill(first, signal.SIGKILL)
+        with pytest.raises(PortTaken):
+            listen(address[1], "a stranger", "PORT")
+        assert _ask(address) != first
+        wait_for((tmp_path / "other.files").exists, "the other service tells which files it has")
+        assert "socket:" not in (tmp_path / "other.files").read_text()
+    finally:
+        supervisord = supervisor.process
+        supervisor.shut_down()
+        assert not wait_until_gone([supervisord], 20)
+    listen(address[1], "the next site", "PORT").close()
+
+
+def _ask(address):
+    with socket.create_connection(address, timeout=30) as asking:
+        return int(asking.recv(100))
 
 
 def test_a_supervisor_that_does_not_answer_is_not_waited_for(tmp_path):
