@@ -11,8 +11,10 @@ from collections.abc import Callable
 
 from blocks.errors import PlazaError
 from blocks.settings import Settings, get_settings
-from flows.site.services import StoppedMeanwhile, down, is_wanted
+from flows.site.readiness import StoppedMeanwhile
+from flows.site.services import down
 from flows.site.supervision import ServiceFailed, Supervisor
+from flows.site.wanted import is_wanted
 
 logger = logging.getLogger(__name__)
 

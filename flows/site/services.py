@@ -8,27 +8,22 @@ import math
 import os
 import shutil
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlparse
-
-import psutil
 
 from blocks.cluster_keys import keys_folder
 from blocks.errors import ConfigurationError
 from blocks.settings import CHECKOUT, Settings, get_settings
 from flows.site.access.home_folder import close_home, is_ours, whose
 from flows.site.access.secret import make_secret
-from flows.site.api_client import ask_api
 from flows.site.health.disks import look_at
-from flows.site.health.site_status import worker_heartbeat_age
-from flows.site.ports import LOOPBACK, answers, claim_port, listen, reached_at
+from flows.site.leftovers import end_leftovers, let_go_on, names
+from flows.site.ports import LOOPBACK, claim_port, listen, reached_at
 from flows.site.processes import site_processes
+from flows.site.readiness import wait_until_ready
 from flows.site.running_site import (
     SERVICE_MARK,
     RunningSite,
@@ -38,28 +33,20 @@ from flows.site.running_site import (
     socket_folder,
     usable_folder,
 )
-from flows.site.supervision import Service, ServiceFailed, SiteGoesDown, Supervisor, SupervisorAway, tail
+from flows.site.supervision import Service, ServiceFailed, Supervisor
+from flows.site.wanted import want, want_no_more
 from flows.warm_pool.forker import FLOW_MODULES
 from flows.warm_pool.run_processes import processes_of_runs
-from tasks.processes.ties import is_alive, kill, wait_until_gone
+from tasks.processes.ties import kill, wait_until_gone
 
 logger = logging.getLogger(__name__)
 
 DEPLOYMENTS = CHECKOUT / "deployments"
 _UP_TIMEOUT_S = 120.0  # it takes 10 s, with a new database 18 s, where nothing else runs
-_LEFTOVERS_TIMEOUT_S = 12.0  # the worker gives its runs 10 s
 _DOWN_TIMEOUT_S = 60.0  # supervisord stops one service after the other, which may take 50 s in all
 # `plaza up` holds the lock while it ends leftovers and starts supervisord, `plaza down` until all has ended
 _OTHERS_TIMEOUT_S = _DOWN_TIMEOUT_S + 30.0
 _POLL_S = 0.05
-_WANTED_FILE = "run/wanted"
-_HEALTH_S = 2.0  # of one question: its connection waits for a server that starts
-# Of a service while `up` waits; supervisord starts it for ever
-_STARTS_ALLOWED = 3
-
-
-class StoppedMeanwhile(ServiceFailed):
-    """The site didn't come up, as `plaza down` was asked for meanwhile."""
 
 
 def up(
@@ -101,15 +88,15 @@ def up(
     with _one_at_a_time(settings.home):
         supervisor = Supervisor(settings.home)
         site = _running_already(supervisor, settings) or _start(supervisor, settings, modules, end_with)
-        _want(settings.home)
+        want(settings.home)
     if wait:
-        _wait_until_ready(supervisor, settings, site, deployments, deadline)
+        wait_until_ready(supervisor, settings, site, deployments, deadline)
     return site
 
 
 def _running_already(supervisor: Supervisor, settings: Settings) -> RunningSite | None:
     """Return the site if it runs, with all its services on their way; None if it must be started."""
-    _let_go_on(site_processes(settings.home))
+    let_go_on(site_processes(settings.home))
     if not supervisor.is_alive():
         return None
     if supervisor.is_going_down:  # told to by something else than `plaza down`, which would be waited for
@@ -132,7 +119,7 @@ def _start(supervisor: Supervisor, settings: Settings, modules: Sequence[str], e
     if disk.is_full:
         raise ServiceFailed(f"{disk}: FULL, so nothing can be started. Make room, then say `plaza up` again")
     # Runs that have outlived their site are adopted by the new worker, if they find its server where the old one was
-    _end_leftovers(settings.home, processes_of_runs(settings.home) if _has_fixed_addresses(settings) else [])
+    end_leftovers(settings.home, processes_of_runs(settings.home) if _has_fixed_addresses(settings) else [])
     make_secret(settings.home)
     with listen(settings.server_port, "Prefect's server", "PLAZA_SERVER_PORT", settings.server_host) as listening:
         return _start_services(supervisor, settings, modules, end_with, listening)
@@ -209,34 +196,22 @@ def down(settings: Settings | None = None, timeout: float = _DOWN_TIMEOUT_S) -> 
         raise ConfigurationError(whose(home))
     ran = bool(site_processes(home))
     with _one_at_a_time(home, patience_s=_OTHERS_TIMEOUT_S):
-        (home / _WANTED_FILE).unlink(missing_ok=True)
+        want_no_more(home)
         return _stop(home, timeout) or ran
-
-
-def is_wanted(home: Path) -> bool:
-    """Say whether a site was started that `plaza down` hasn't stopped, whatever else has."""
-    return (home / _WANTED_FILE).exists()
-
-
-def _want(home: Path) -> None:
-    try:
-        (home / _WANTED_FILE).touch()
-    except OSError as error:  # a full disk; the site runs
-        logger.warning("%s can't be made (%s): who ends supervisord ends the site", home / _WANTED_FILE, error)
 
 
 def _stop(home: Path, timeout: float) -> bool:
     """Stop the site and return whether anything ran; only one process at a time may do so, or start it."""
     supervisor = Supervisor(home)
     processes = site_processes(home)
-    _let_go_on(processes)
+    let_go_on(processes)
     if supervisor.is_alive():
         supervisor.shut_down()
         stubborn = wait_until_gone(processes, timeout)
         if stubborn:
-            logger.warning("killing what didn't stop within %.0f s: %s", timeout, _names(stubborn))
+            logger.warning("killing what didn't stop within %.0f s: %s", timeout, names(stubborn))
             kill(stubborn)
-    _end_leftovers(home)
+    end_leftovers(home)
     for file in (site_file(home), home / "run" / "supervisord.pid", socket_folder(home) / "supervisor.sock"):
         file.unlink(missing_ok=True)
     if socket_folder(home) != home / "run":
@@ -267,106 +242,3 @@ def _has_locked(file: IO[str]) -> bool:
 
 def _has_fixed_addresses(settings: Settings) -> bool:
     return settings.server_port != 0 and (settings.dask_port != 0 or settings.dask_scheduler is not None)
-
-
-def _end_leftovers(home: Path, spared: Sequence[psutil.Process] = ()) -> None:
-    """End processes of a site whose supervisor is gone; they stop by themselves, so wait for that first."""
-
-    def left() -> list[psutil.Process]:
-        return [process for process in site_processes(home) if process not in spared]
-
-    leftovers = wait_until_gone(left(), timeout=_LEFTOVERS_TIMEOUT_S)
-    if leftovers:
-        logger.warning("killing what an earlier site left: %s", _names(leftovers))
-        kill(leftovers)
-        leftovers = wait_until_gone(left(), timeout=5)
-    if leftovers:
-        raise ServiceFailed(f"can't be killed: {_names(leftovers)}. End them by hand, then try again")
-
-
-def _let_go_on(processes: Sequence[psutil.Process]) -> None:
-    """Let go on what is stopped (SIGSTOP): it would neither answer nor heed its end."""
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            if process.status() == psutil.STATUS_STOPPED:
-                logger.warning("process %d (%s) was stopped and goes on", process.pid, process.name())
-                process.resume()
-
-
-def _names(processes: Sequence[psutil.Process]) -> str:
-    return ", ".join(f"{process.pid} ({process.name()})" for process in processes if is_alive(process))
-
-
-def _wait_until_ready(
-    supervisor: Supervisor, settings: Settings, site: RunningSite, deployments: Path, deadline: float
-) -> None:
-    # In a process of its own, whose Prefect reads the site's environment. It imports Prefect while the services start.
-    deploying = subprocess.Popen(
-        [sys.executable, "-P", "-m", "flows.deploying.apply", "--deployments", str(deployments.absolute())],
-        env=process_environment(settings, site),
-        cwd=site.home,  # as the services: the current folder may be one in which others write
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    with deploying:
-        try:
-            if any(state.name == "analysis-cluster" for state in supervisor.states()):
-                port = urlparse(site.scheduler_address).port or 0
-                _wait_for("analysis-cluster", lambda: answers(port), supervisor, deadline)
-            _wait_for("server", lambda: ask_api(site, "health", timeout_s=_HEALTH_S) is True, supervisor, deadline)
-            _wait_for("worker", lambda: _worker_has_reported(supervisor, site), supervisor, deadline)
-            output, _ = deploying.communicate(timeout=max(1.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired as error:
-            raise ServiceFailed("the deployments weren't applied in time: try `plaza deploy`") from error
-        except (SupervisorAway, SiteGoesDown) as error:
-            raise _interrupted(supervisor) from error
-        finally:
-            deploying.kill()  # nothing, if it has ended
-    if deploying.returncode != 0:
-        if supervisor.is_going_down or not supervisor.is_alive():
-            raise _interrupted(supervisor)
-        raise ServiceFailed(f"the deployments could not be applied:\n{output.strip()}")
-    for line in output.splitlines():
-        logger.log(logging.WARNING if line.startswith("refused") else logging.INFO, "%s", line)
-
-
-def _interrupted(supervisor: Supervisor) -> ServiceFailed:
-    """Say what has kept a site from coming up whose supervisord isn't there any more, or is about to end."""
-    if supervisor.has_died:
-        log = supervisor.home / "logs" / "supervisord.log"
-        return ServiceFailed(
-            f"supervisord was killed while the site came up, and its services end: `plaza up` starts it again. "
-            f"Its log is {log}"
-        )
-    if supervisor.process is not None and not supervisor.is_going_down:
-        return ServiceFailed("supervisord doesn't answer: `plaza up` lets it go on, or starts the site anew")
-    kind = ServiceFailed if is_wanted(supervisor.home) else StoppedMeanwhile
-    return kind("the site was stopped while it came up: `plaza up` starts it again")
-
-
-def _worker_has_reported(supervisor: Supervisor, site: RunningSite) -> bool:
-    """Say whether the worker has told Prefect that it's there; what an earlier one said doesn't count."""
-    age = worker_heartbeat_age(site)
-    worker = next((state for state in supervisor.states() if state.name == "worker"), None)
-    return age is not None and worker is not None and bool(worker.pid) and age <= worker.uptime_s
-
-
-def _wait_for(name: str, is_ready: Callable[[], bool], supervisor: Supervisor, deadline: float) -> None:
-    """Wait for a service, but not for one that ends again and again, itself or another that it may wait for."""
-    starts: dict[str, set[int]] = {}
-    while not is_ready():
-        for state in supervisor.states():
-            starts.setdefault(state.name, set()).add(state.started)
-            if len(starts[state.name] - {0}) > _STARTS_ALLOWED:
-                raise ServiceFailed(
-                    f"the service {state.name} ends again and again. {_log_end(supervisor, state.name)}"
-                )
-        if time.monotonic() > deadline:
-            raise ServiceFailed(f"the service {name} isn't ready in time. {_log_end(supervisor, name)}")
-        time.sleep(_POLL_S)
-
-
-def _log_end(supervisor: Supervisor, name: str) -> str:
-    log = supervisor.home / "logs" / f"{name}.log"
-    return f"The end of {log}:\n{tail(log)}"

@@ -7,9 +7,10 @@ import time
 import pytest
 
 from blocks.settings import Settings
-from flows.site import services
+from flows.site import readiness
 from flows.site.running_site import RunningSite
 from flows.site.supervision import ServiceFailed, Supervisor
+from flows.site.wanted import want
 
 
 @pytest.fixture
@@ -17,9 +18,9 @@ def wait(tmp_path, monkeypatch):
     """Wait for a site of which supervisord isn't there (any more)."""
     (tmp_path / "run").mkdir()
     monkeypatch.setenv("PLAZA_RECIPE_DIRECTORY", str(tmp_path))
-    monkeypatch.setattr(services, "process_environment", lambda *_: {})
+    monkeypatch.setattr(readiness, "process_environment", lambda *_: {})
     site = RunningSite(tmp_path, "http://127.0.0.1:9/api", "http://127.0.0.1:9", "tcp://127.0.0.1:9")
-    return lambda: services._wait_until_ready(
+    return lambda: readiness.wait_until_ready(
         Supervisor(tmp_path), Settings(home=tmp_path), site, tmp_path, time.monotonic() + 20
     )
 
@@ -31,12 +32,12 @@ def test_killed_supervisor_is_told(wait, tmp_path):
 
 
 def test_plaza_down_meanwhile_is_told(wait):
-    with pytest.raises(services.StoppedMeanwhile, match="was stopped while it came up"):
+    with pytest.raises(readiness.StoppedMeanwhile, match="was stopped while it came up"):
         wait()
 
 
 def test_an_end_that_plaza_down_has_not_made_is_none_of_its_kind(wait, tmp_path):
-    services._want(tmp_path)
+    want(tmp_path)
     with pytest.raises(ServiceFailed, match="was stopped while it came up") as failed:
         wait()
-    assert not isinstance(failed.value, services.StoppedMeanwhile)
+    assert not isinstance(failed.value, readiness.StoppedMeanwhile)

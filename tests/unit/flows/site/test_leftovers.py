@@ -15,7 +15,9 @@ import pytest
 
 from blocks.settings import Settings
 from flows.site import services
+from flows.site.leftovers import end_leftovers
 from flows.site.processes import site_processes
+from flows.site.wanted import is_wanted, want
 from flows.warm_pool.run_processes import SERVICE_MARK, find_run_processes, run_title
 from tasks.processes.ties import is_alive, wait_until_gone
 
@@ -39,19 +41,19 @@ def left(tmp_path, monkeypatch):
 
 def test_leftovers_are_ended_but_for_the_runs_that_go_on(left, tmp_path):
     run, service = left(), left()
-    services._end_leftovers(tmp_path, [run])
+    end_leftovers(tmp_path, [run])
     assert not wait_until_gone([service], 5)
     assert run.is_running()
-    services._end_leftovers(tmp_path)
+    end_leftovers(tmp_path)
     assert not wait_until_gone([run], 5)
 
 
 def test_a_site_is_wanted_until_down(tmp_path):
     (tmp_path / "run").mkdir()
-    services._want(tmp_path)
-    assert services.is_wanted(tmp_path)
+    want(tmp_path)
+    assert is_wanted(tmp_path)
     services.down(Settings(home=tmp_path))
-    assert not services.is_wanted(tmp_path)
+    assert not is_wanted(tmp_path)
 
 
 def test_down_waits_for_another_one_for_a_while_and_tells_what_that_has_stopped(left, tmp_path, monkeypatch):

@@ -12,12 +12,13 @@ import time
 import pytest
 
 from blocks.settings import Settings
-from flows.site import foreground, services
+from flows.site import foreground, readiness
 from flows.site.foreground import tell_systemd
 from flows.site.ports import PortTaken, listen
 from flows.site.supervision import Service, Supervisor
 from flows.site.supervision.control import configuration
 from flows.site.supervision.process import LONGEST_PAUSE_S, change_services
+from flows.site.wanted import want
 from tasks.processes.ties import wait_until_gone
 from tests.support.site_under_test import wait_for
 
@@ -154,7 +155,7 @@ def test_who_stays_has_the_site_back_that_something_else_than_down_has_stopped(s
         supervisord.terminate()
 
     monkeypatch.setattr(foreground, "tell_systemd", end_in_order)
-    services._want(tmp_path)
+    want(tmp_path)
     with pytest.raises(foreground.SupervisorDied, match="not by `plaza down`"):
         foreground.stay(nothing, Settings(home=tmp_path))
 
@@ -169,7 +170,7 @@ def test_who_is_asked_to_end_while_the_site_starts_stops_it(tmp_path, monkeypatc
 
 def test_who_stays_ends_in_order_with_a_site_that_is_stopped_while_it_starts(tmp_path):
     def start():
-        raise services.StoppedMeanwhile("stopped")
+        raise readiness.StoppedMeanwhile("stopped")
 
     foreground.stay(start, Settings(home=tmp_path))
 
