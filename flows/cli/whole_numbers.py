@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import typer
 
-from tasks.whole_number import whole_number
+_DIGITS: Final = re.compile(r"\s*[-+]?[0-9]{1,100}\s*")  # what is no row's number, by its size, the command tells
 
 
 def integer(text: str) -> int:
@@ -15,7 +18,6 @@ def integer(text: str) -> int:
     typer.BadParameter
         It is none.
     """
-    number = whole_number(text)
-    if number is None:
+    if not _DIGITS.fullmatch(text):
         raise typer.BadParameter(f"expected a whole number, seen {text!r:.60}")
-    return number
+    return int(text)
