@@ -54,8 +54,8 @@ class Sender:
     async def send(self, event: CollectionEvent, mark: str) -> UUID:
         """Have Mimas run for an event, and return its run.
 
-        An event whose run hasn't ended is that run. If it has ended, in whatever state, Mimas runs again, and launches
-        what neither runs nor is done.
+        An event whose run goes on is that run. If it has ended, in whatever state, or is suspended or being cancelled,
+        Mimas runs again, and launches what neither runs nor is done.
 
         Parameters
         ----------
@@ -167,7 +167,8 @@ def _created(run: FlowRun) -> datetime:
 
 
 def _goes_on(run: FlowRun) -> bool:
-    return run.state is None or not run.state.is_final()
+    """Tell whether a run will see to the event: not if it was suspended, perhaps for good, or is being cancelled."""
+    return run.state is None or not (run.state.is_final() or run.state.is_paused() or run.state.is_cancelling())
 
 
 def _is_of(run: FlowRun, mark: str) -> bool:
