@@ -23,6 +23,7 @@ import httpx
 import psutil
 
 from blocks.settings import Settings
+from flows.site.access.secret import authorization
 from flows.site.health.site_status import status
 from flows.site.running_site import read_running_site
 from tasks.simulation.collection import render
@@ -80,7 +81,11 @@ async def _flood(settings: Settings, arguments: argparse.Namespace, dcids: list[
     site = read_running_site(settings)
     before = _cpu_seconds(settings)
     async with httpx.AsyncClient(
-        base_url=f"{site.api_url}/", timeout=300, limits=httpx.Limits(max_connections=None)
+        base_url=f"{site.api_url}/",
+        headers={"Authorization": authorization(site.secret or "")},
+        timeout=300,
+        limits=httpx.Limits(max_connections=None),
+        trust_env=False,
     ) as api:
         deployment = (await api.get(f"deployments/name/mimas/{arguments.event}")).json()["id"]
 
