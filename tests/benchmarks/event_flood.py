@@ -90,7 +90,8 @@ async def _flood(settings: Settings, arguments: argparse.Namespace, dcids: list[
         deployment = (await api.get(f"deployments/name/mimas/{arguments.event}")).json()["id"]
 
         async def create(dcid: int) -> tuple[int, str]:
-            body = {"parameters": {"dcid": dcid}, "state": {"type": "SCHEDULED"}}
+            name = f"mimas {arguments.event} · dcid {dcid}"
+            body = {"parameters": {"dcid": dcid}, "name": name, "state": {"type": "SCHEDULED"}}
             answer = await api.post(f"deployments/{deployment}/create_flow_run", json=body)
             return answer.status_code, answer.json().get("id", "")
 
