@@ -85,8 +85,10 @@ def main(port: int) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
+    from flows.site.api_server._prefect_private import remember_checked_schemas
     from flows.site.api_server.creations_in_turn import CreationsInTurn
 
+    remember_checked_schemas()
     uvicorn.run(
         guarded(CreationsInTurn(create_app(final=True)), settings, port),
         app_dir=str(prefect.__module_path__.parent),
