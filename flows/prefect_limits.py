@@ -9,6 +9,7 @@ Schema, which Prefect asks when a run is created, and by Plaza itself whenever i
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
@@ -74,6 +75,8 @@ def _fault(value: Any) -> str | None:
             return "its text holds a NUL character"
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             return "its text holds half a character (a surrogate), as of a file name that isn't UTF-8"
+    elif isinstance(value, float) and math.isnan(value):
+        return "it's no number (NaN), which JSON hasn't got"
     elif isinstance(value, int | float) and abs(value) > LARGEST_NUMBER:  # to JSON, 1e20 is a whole number
         return "its number needs more than 64 bits"
     return None
