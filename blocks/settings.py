@@ -56,8 +56,8 @@ class Settings(BaseSettings):
     runs_at_once: int = Field(
         0,
         ge=0,
-        description="Flow runs under way at once, two at least: more wait for their turn; 0: as many as half of the "
-        "machine's memory has room for, at 80 MB each",
+        description="Flow runs under way at once, two at least: more wait for their turn; from three on no beamline's "
+        "take all; 0: as many as half of the machine's memory has room for, at 80 MB each",
     )
     # The ports are Prefect's and Dask's own defaults.
     server_port: int = Field(

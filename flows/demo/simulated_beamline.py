@@ -58,7 +58,7 @@ async def collect_all(
     from blocks.site_ispyb import connect
     from tasks.ispyb_access.schema.tables import create_schema
 
-    engine = connect(settings)
+    engine = connect(settings, or_last_known=True)  # the beamline doesn't wait for the site
     try:
         if engine.dialect.name == "sqlite":  # a server's tables are its administrator's
             create_schema(engine)

@@ -120,14 +120,16 @@ class Delivery:
         except EventRefused as error:
             await asyncio.to_thread(self._refuse, kept.path, error)
             return None
-        except EventNotTaken as error:
+        except Exception as error:  # whatever an event can bring about
+            if isinstance(error, MimasUnreachable) and not isinstance(error, EventNotTaken):
+                raise
             self._note_trouble(kept, error)
             return None
         self._trouble.pop(kept.path, None)
         await asyncio.to_thread(self._remove, kept)
         return run
 
-    def _note_trouble(self, kept: KeptEvent, error: EventNotTaken) -> None:
+    def _note_trouble(self, kept: KeptEvent, error: Exception) -> None:
         """Raise the error while it may be everyone's; let others overtake an event that always has it."""
         trouble = self._trouble.setdefault(kept.path, _Trouble(kept.event.dcid))
         trouble.answers += 1

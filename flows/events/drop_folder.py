@@ -172,19 +172,40 @@ def read_event(path: Path) -> KeptEvent:
         It's gone: somebody else has sent it.
     """
     try:
-        content, changed = _read_file(path)
-    except FileNotFoundError:
+        return _read_event(path)
+    except (FileNotFoundError, NoEvent):
         raise
-    except OSError as error:
-        reason = "it's a symbolic link" if error.errno == errno.ELOOP else error.strerror
-        raise NoEvent(f"it can't be read: {reason}") from error
-    try:
-        event = CollectionEvent.model_validate_json(content)
     except ValidationError as error:
-        raise NoEvent(shortened(describe(error, most=3), _REASON_CHARACTERS)) from error
+        reason = describe(error, most=3)
+    except OSError as error:
+        reason = "it can't be read: " + ("it's a symbolic link" if error.errno == errno.ELOOP else str(error.strerror))
+    except Exception as error:  # whatever a file can bring about, it's that of one file: others are sent all the same
+        reason = f"it can't be read as an event: {error!r}"
+    raise NoEvent(shortened(reason, _REASON_CHARACTERS))
+
+
+def _read_event(path: Path) -> KeptEvent:
+    content, changed = _read_file(path)
+    event = CollectionEvent.model_validate_json(content)
     identity = hashlib.sha256(f"{path.name}\0{changed}\0".encode(errors="surrogateescape") + content)
-    at = event.at or datetime.fromtimestamp(changed / 1e9, UTC)
-    return KeptEvent(path, event, at, identity.hexdigest()[:32])
+    return KeptEvent(path, event, event.at or _time_of(changed), identity.hexdigest()[:32])
+
+
+def _time_of(changed: int) -> datetime:
+    """Return the time of a file as one that can be said: file systems have years that calendars here don't.
+
+    Raises
+    ------
+    NoEvent
+        It's none between the years 1 and 9999.
+    """
+    try:
+        return datetime.fromtimestamp(changed / 1e9, UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise NoEvent(
+            f"its time is {changed / 1e9:.0f} s after 1970, a year that no calendar has, and it has no `at`: "
+            "`touch` the file, or give the event its time"
+        ) from error
 
 
 def _read_file(path: Path) -> tuple[bytes, int]:

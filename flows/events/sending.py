@@ -29,7 +29,7 @@ MARK: Final = "plaza.event"
 _REFUSALS: Final = frozenset({409, 422})
 _REASON_CHARACTERS: Final = 500  # it repeats what it was sent
 _MOST_EARLIER: Final = 50  # runs of one event that are looked at
-_CHECK_S: Final = 10.0
+_CHECK_S: Final = 5.0
 
 
 class MimasUnreachable(PassingFault):
@@ -54,8 +54,8 @@ class Sender:
     async def send(self, event: CollectionEvent, mark: str) -> UUID:
         """Have Mimas run for an event, and return its run.
 
-        An event whose run hasn't ended is that run. If it has ended, in whatever state, Mimas runs again, and launches
-        what neither runs nor is done.
+        An event whose run goes on is that run. If it has ended, in whatever state, or is suspended or being cancelled,
+        Mimas runs again, and launches what neither runs nor is done.
 
         Parameters
         ----------
@@ -85,6 +85,18 @@ class Sender:
                 if _goes_on(last):
                     return last.id
                 key = f"{event.key}-after-{last.id}"
+
+    async def latest_run(self, event: CollectionEvent) -> UUID | None:
+        """Return the newest run for an event: the one that an event which somebody has just sent is; None: none.
+
+        Raises
+        ------
+        MimasUnreachable
+            It can't be asked for now.
+        """
+        with _told_as_ours(event):
+            run = max(await self._runs(event), key=_created, default=None)
+            return None if run is None else run.id
 
     async def deployment(self, event: EventKind) -> UUID:
         """Return the deployment of Mimas for such events."""
@@ -167,7 +179,8 @@ def _created(run: FlowRun) -> datetime:
 
 
 def _goes_on(run: FlowRun) -> bool:
-    return run.state is None or not run.state.is_final()
+    """Tell whether a run will see to the event: not if it was suspended, perhaps for good, or is being cancelled."""
+    return run.state is None or not (run.state.is_final() or run.state.is_paused() or run.state.is_cancelling())
 
 
 def _is_of(run: FlowRun, mark: str) -> bool:

@@ -44,8 +44,8 @@ class Told:
 async def tell_mimas(event: EventKind, dcid: Dcid, parameters: dict[str, Any] | None = None) -> Told:
     """Tell Mimas that a data collection started or ended; what can't be sent now is kept, and the site sends it.
 
-    The event is on the disk before it's sent, and behind those that wait already: neither a crash of this program nor
-    one of the server loses it, and the order stays.
+    The event is on the disk before anything else is done, and sent behind those that wait already: neither a crash of
+    this program nor one of the server loses it, and the order stays.
 
     Raises
     ------
@@ -61,37 +61,29 @@ async def tell_mimas(event: EventKind, dcid: Dcid, parameters: dict[str, Any] | 
             f"there is no {event} of data collection {dcid!r:.60}: {describe(error, most=3)}. "
             "Send it with the id that the collection has in ISPyB"
         ) from error
-    if has_prefect_api():
-        import prefect.client.orchestration  # noqa: F401 - takes seconds, which aren't to count as an answer's
-
     folder = drop_folder_at_hand()
     if folder is None:
         return await _send_now(told, "there is no home of a site to keep it in")
     try:
-        return await _keep_and_send(folder, told)
+        path = await asyncio.to_thread(folder.keep, told)
     except OSError as error:
         logger.warning("%s can't be kept in %s: %s", told, folder.path, error.strerror)
         return await _send_now(told, f"it can't be kept in {folder.path} ({error.strerror})")
-
-
-async def _keep_and_send(folder: DropFolder, event: CollectionEvent) -> Told:
-    try:
-        # The lock first: else the site's worker might send it, and its run wouldn't be known here
-        async with folder.lock(PATIENCE_S):
-            path = await asyncio.to_thread(folder.keep, event)
-            return await _send_kept(folder, event, path)
-    except LockTaken as error:
-        return _kept(event, await asyncio.to_thread(folder.keep, event), error)
+    return await _send_kept(folder, told, path)
 
 
 async def _send_kept(folder: DropFolder, event: CollectionEvent, path: Path) -> Told:
     """Send what waits and the event behind it, unless that takes longer than a beamline may wait."""
+    _import_prefect()
     sent: dict[Path, UUID] = {}
     why: Exception = MimasUnreachable("others wait before it")
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(PATIENCE_S), folder.lock(PATIENCE_S):
             sent = await Delivery(folder).send_waiting()
-    except (MimasUnreachable, OSError) as error:  # a TimeoutError is an OSError
+            if path not in sent and not path.exists() and not (folder.refused / path.name).exists():
+                async with open_sender() as sender:  # the site's worker was faster
+                    return Told(flow_run_id=await sender.latest_run(event))
+    except (MimasUnreachable, LockTaken, OSError) as error:  # a TimeoutError is an OSError
         why = error
     if path in sent:
         logger.info("%s: flow run %s", event, sent[path])
@@ -103,17 +95,18 @@ async def _send_kept(folder: DropFolder, event: CollectionEvent, path: Path) -> 
             f"Mimas takes no {event}: see {folder.refused / path.name}. "
             "Send it with the id that the collection has in ISPyB"
         )
-    return Told()  # on a file system without locks, somebody else was faster
+    return Told()  # somebody else was faster, and which run it is can't be asked just now
 
 
 def _kept(event: CollectionEvent, path: Path, why: Exception) -> Told:
     reason = str(why) or f"it took longer than {PATIENCE_S:.0f} s"
-    logger.warning("%s is kept in %s and will be sent when the server is back: %s", event, path, reason)
+    logger.warning("%s is kept in %s and will be sent as soon as the site takes it: %s", event, path, reason)
     return Told(kept=path)
 
 
 async def _send_now(event: CollectionEvent, why: str) -> Told:
     """Send an event without keeping it, for as long as one may wait."""
+    _import_prefect()
     mark = uuid4().hex
 
     async def send() -> UUID:
@@ -127,3 +120,9 @@ async def _send_now(event: CollectionEvent, why: str) -> Told:
         raise EventNotKept(f"{error}; {why}. Then tell Mimas with `{again}`") from error
     logger.info("%s: flow run %s", event, run)
     return Told(flow_run_id=run)
+
+
+def _import_prefect() -> None:
+    """Import what sending takes, beforehand: that takes seconds, which aren't to count as an answer's."""
+    if has_prefect_api():
+        import prefect.client.orchestration  # noqa: F401

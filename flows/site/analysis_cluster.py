@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import signal
+import ssl
 import sys
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from blocks.cluster_nodes import ClusterScheduler, ClusterWorker
 from blocks.settings import get_settings
 
 HOST = "127.0.0.1"
+_HUNG_UP = (ssl.SSLZeroReturnError, ssl.SSLEOFError, ConnectionResetError)
 
 logger = logging.getLogger("flows.site.analysis_cluster")
 
@@ -74,6 +76,14 @@ def _make_nanny(scheduler: Scheduler, secured: Security, name: int) -> Nanny:
     )
 
 
+def is_worth_telling(record: logging.LogRecord) -> bool:
+    """Tell whether a line of Dask's connections isn't that of a look at the port, as `plaza status` takes.
+
+    Whoever hangs up before a word is said wants nothing of it; who speaks without the site's keys is told of.
+    """
+    return not any(isinstance(word, _HUNG_UP) for word in record.args or ())
+
+
 def main() -> int:
     """Run the cluster as the command line asks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -81,6 +91,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=0, help="worker processes; 0: one per core")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("distributed.comm.tcp").addFilter(is_worth_telling)
     dask.config.set(node_configuration(get_settings().home))  # nannies pass it on
     try:
         workers = arguments.workers or len(os.sched_getaffinity(0))

@@ -15,9 +15,10 @@ from typing import Final
 from uuid import UUID
 
 SHARE: Final = 3
-"""A beamline may hold so many times the places that are free: alone three quarters of all, and never the last one.
+"""A beamline may hold so many times the places that are free: alone three quarters of all.
 
-As switches share their buffers among ports ("dynamic thresholds", Choudhury and Hahne 1998).
+The last place is never its second one, also where three quarters would be all. As switches share their buffers among
+ports ("dynamic thresholds", Choudhury and Hahne 1998).
 """
 
 
@@ -129,7 +130,8 @@ class _Places:
 
     def has(self, line: Line) -> bool:
         """Tell whether a line's next run may start."""
-        is_fair = self._held[line] < SHARE * self._free(line.decides)
+        held, free = self._held[line], self._free(line.decides)
+        is_fair = held < SHARE * free and (free > 1 or not held)
         return is_fair and (self._may_decide(line) if line.decides else self._may_begin())
 
     def take(self, line: Line) -> None:

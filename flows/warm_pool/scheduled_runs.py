@@ -21,7 +21,7 @@ RECONNECT_S = 2.0  # always, without jitter: a site has one worker, and nothing 
 
 
 async def watch_runs(reactions: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
-    """React whenever a flow run comes to a state, until cancelled; faults are logged and outlived.
+    """React whenever a flow run comes to a state, until cancelled; faults are outlived, and logged once each outage.
 
     Parameters
     ----------
@@ -29,11 +29,17 @@ async def watch_runs(reactions: Mapping[str, Callable[[], Awaitable[object]]]) -
         What is called, by the name of the event: whichever run it is, and whether it's ours, the call finds out.
     """
     wanted = EventFilter(event=EventNameFilter(name=[*reactions]))
+    is_away = False
     while True:
         try:
             async with get_events_subscriber(filter=wanted, reconnect_on_clean_close=True) as events:
+                if is_away:
+                    logger.warning("runs are watched again")
+                is_away = False
                 async for event in events:
                     await reactions[event.event]()
         except Exception as error:  # whatever the connection or the API comes up with: asking goes on meanwhile
-            logger.warning("can't watch runs (%s): they start and end a little later until that works", error)
+            if not is_away:
+                logger.warning("can't watch runs (%s): they start and end a little later until that works", error)
+            is_away = True
         await asyncio.sleep(RECONNECT_S)

@@ -36,6 +36,10 @@ LOOK_SHARE: Final = 0.5
 WHOLE_LOOK_SHARE: Final = 0.2
 """What looking for all runs may: where a thousand wait, it takes the API's server half a second of computing."""
 
+LONGEST_PAUSE_S: Final = 2.0
+LONGEST_WHOLE_PAUSE_S: Final = 5.0
+"""Between two looks at most: one that took long because the API hung says nothing about what the next one takes."""
+
 UNASKED_S: Final = 1.5
 """After so long a look is due although nothing has been announced."""
 
@@ -131,14 +135,14 @@ class Turns:
             self._has_news = self._owes_whole_look = True
             raise
         now = time.monotonic()
-        self._look_from = now + (now - begun) * (1 / LOOK_SHARE - 1)
+        self._look_from = now + min((now - begun) * (1 / LOOK_SHARE - 1), LONGEST_PAUSE_S)
         recipe_runs = {} if is_whole else {run: each for run, each in self._waiting.items() if not _decides(each)}
         if found is not None:
             self._waiting = {each.flow_run.id: each for each in found} | recipe_runs
             self._is_fresh = is_whole
         if is_whole:
             self._looked_at = now
-            self._whole_look_from = now + (now - begun) * (1 / WHOLE_LOOK_SHARE - 1)
+            self._whole_look_from = now + min((now - begun) * (1 / WHOLE_LOOK_SHARE - 1), LONGEST_WHOLE_PAUSE_S)
 
     async def take(
         self, still_scheduled: Callable[[Collection[UUID]], Awaitable[set[UUID]]]

@@ -23,6 +23,7 @@ import httpx
 import psutil
 
 from blocks.settings import Settings
+from flows.site.access.secret import authorization
 from flows.site.health.site_status import status
 from flows.site.running_site import read_running_site
 from tasks.simulation.collection import render
@@ -80,12 +81,17 @@ async def _flood(settings: Settings, arguments: argparse.Namespace, dcids: list[
     site = read_running_site(settings)
     before = _cpu_seconds(settings)
     async with httpx.AsyncClient(
-        base_url=f"{site.api_url}/", timeout=300, limits=httpx.Limits(max_connections=None)
+        base_url=f"{site.api_url}/",
+        headers={"Authorization": authorization(site.secret or "")},
+        timeout=300,
+        limits=httpx.Limits(max_connections=None),
+        trust_env=False,
     ) as api:
         deployment = (await api.get(f"deployments/name/mimas/{arguments.event}")).json()["id"]
 
         async def create(dcid: int) -> tuple[int, str]:
-            body = {"parameters": {"dcid": dcid}, "state": {"type": "SCHEDULED"}}
+            name = f"mimas {arguments.event} · dcid {dcid}"
+            body = {"parameters": {"dcid": dcid}, "name": name, "state": {"type": "SCHEDULED"}}
             answer = await api.post(f"deployments/{deployment}/create_flow_run", json=body)
             return answer.status_code, answer.json().get("id", "")
 

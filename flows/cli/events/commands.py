@@ -59,7 +59,7 @@ def _tell(event: EventKind, dcid: int, parameters: list[str], as_json: bool) -> 
     if as_json:
         typer.echo(json.dumps({"event": event, "dcid": dcid, "flow_run_id": run, "kept": kept}))
     elif kept:
-        typer.echo(f"kept until the site is back: {kept}")
+        typer.echo(f"kept until the site takes it: {kept}")
     else:
         typer.echo(f"mimas {event} · dcid {dcid}: flow run {run or 'of the worker'}")
 

@@ -28,8 +28,13 @@ def use_site_of_events() -> None:
         if named in {None, read_running_site(get_settings()).api_url}:
             use_running_site()
     except ConfigurationError:
-        if named is None and drop_folder_at_hand() is None:
+        if named is not None:
+            return
+        if drop_folder_at_hand() is None:
             raise
+        # The user's profile names the API that a site had once, or another site's: what's told here is for this home's
+        os.environ["PREFECT_PROFILES_PATH"] = os.devnull
+        os.environ.pop("PREFECT_PROFILE", None)
 
 
 async def warn_unless_mimas_hears(command: str) -> None:

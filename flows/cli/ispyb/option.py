@@ -75,7 +75,7 @@ def find_ispyb(url: str | None) -> Engines:
     settings = get_settings()
     if settings.ispyb_url is None and not os.environ.get("PREFECT_API_URL") and site_file(settings.home).exists():
         use_running_site(settings)
-    return Engines(connect(settings), connect_reader(settings))
+    return Engines(connect(settings, or_last_known=not os.environ.get("PREFECT_API_URL")), connect_reader(settings))
 
 
 def _read(option: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from flows.cli.site.link import print_link
 
 if TYPE_CHECKING:
     from flows.site.health import SiteStatus
+    from flows.site.running_site import RunningSite
 
 
 def status(
@@ -30,7 +31,7 @@ def status(
         if found.services:
             Console().print(_table(found))
             if found.site:
-                print_link(found.site)
+                _print_addresses(found.site)
         for problem in found.problems:
             typer.echo(f"problem: {problem}")
         for warning in found.warnings:
@@ -50,15 +51,21 @@ def _document(found: SiteStatus) -> dict[str, object]:
     }
 
 
+def _print_addresses(site: RunningSite) -> None:
+    """Print where the site is, a line each: however narrow a terminal is, they can be copied whole."""
+    typer.echo(f"Prefect's API: {site.api_url}")
+    typer.echo(f"Prefect's UI: {site.ui_url}")
+    typer.echo(f"Dask: {site.scheduler_address}")
+    print_link(site)
+
+
 def _table(found: SiteStatus) -> object:
     from rich.table import Table
 
-    addresses = {"server": found.site.ui_url, "analysis-cluster": found.site.scheduler_address} if found.site else {}
-    table = Table("service", "state", "pid", "up", "address")
+    table = Table("service", "state", "pid", "up", "note")
     for service in found.services:
         uptime = str(timedelta(seconds=service.uptime_s)) if service.pid else ""
-        where = addresses.get(service.name, "") or service.note
-        table.add_row(service.name, service.state, str(service.pid or ""), uptime, where)
+        table.add_row(service.name, service.state, str(service.pid or ""), uptime, service.note)
     age = found.facts.api.heartbeat_age_s
     heard = "unknown" if age is None else f"heard of {age:.0f} s ago"
     table.add_row("Prefect's worker", heard, "", "", "work pool plaza")

@@ -97,8 +97,10 @@ def main() -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
+    from flows.site.api_server._prefect_private import remember_checked_schemas
     from flows.site.api_server.creations_in_turn import CreationsInTurn
 
+    remember_checked_schemas()
     configuration = uvicorn.Config(
         guarded(CreationsInTurn(create_app(final=True)), settings, listening.getsockname()[1]),
         log_level="warning",

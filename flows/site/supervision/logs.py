@@ -19,6 +19,10 @@ def survive_full_disks() -> None:
     sys.stdout, sys.stderr = _lossy(1), _lossy(2)
 
 
+# Said at each start; who may use its socket is for the socket's mode to say
+_NEEDLESS_ALARM = "running without any HTTP authentication checking"
+
+
 class LastingLog(loggers.RotatingFileHandler):  # type: ignore[misc]  # the package has no types
     """A log of a limited size, beside those before it (`….1`, `….2`), that never raises for want of room.
 
@@ -34,6 +38,8 @@ class LastingLog(loggers.RotatingFileHandler):  # type: ignore[misc]  # the pack
 
     def emit(self, record: loggers.LogRecord) -> None:
         """Write a record and change to a new file if this one is full; a loss is counted."""
+        if isinstance(record.msg, str) and record.level == loggers.LevelsByName.CRIT and _NEEDLESS_ALARM in record.msg:
+            return
         data = record.msg if isinstance(record.msg, bytes) else (self.fmt % record.asdict()).encode()
         try:
             if self._lost:

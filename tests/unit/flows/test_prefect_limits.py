@@ -91,6 +91,11 @@ def test_small_parameters_are_taken_as_they_are(flow, parameters):
     assert begin(flow, dcid=1, parameters=parameters)["parameters"] == parameters
 
 
+def test_what_is_no_number_can_not_be_sent_as_json():
+    with pytest.raises(ParametersRefused, match=r"parameter 'a'\['b'\]\[0\]: it is no number"):
+        check_parameters({"a": {"b": [float("nan")]}})
+
+
 @pytest.mark.parametrize(
     ("parameters", "reason"),
     [

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from flows.events import drop_folder
 from flows.events.drop_folder import DropFolder, LockTaken, NoEvent, drop_folder_at_hand, read_event
 from flows.events.event import CollectionEvent
 from flows.prefect_limits import LARGEST_DCID
@@ -124,6 +125,27 @@ def test_without_a_time_the_files_own_counts(folder):
     path.write_text('{"event": "end", "dcid": 7}')
     os.utime(path, (NOON.timestamp(), NOON.timestamp()))
     assert read_event(path).at == NOON
+
+
+@pytest.mark.parametrize("seconds", [253402300800, 8_000_000_000_000])
+def test_a_time_that_no_calendar_has_is_a_fault_of_its_file_alone(folder, monkeypatch, seconds):
+    """As a file system may have them: not every one keeps such a time when it's told to."""
+    path = folder.path / "beamline.json"
+    content = b'{"event": "end", "dcid": 7}'
+    monkeypatch.setattr(drop_folder, "_read_file", lambda _: (content, seconds * 10**9))
+    with pytest.raises(NoEvent, match=r"year that no calendar has.*touch"):
+        read_event(path)
+    content = b'{"event": "end", "dcid": 7, "at": "2026-11-28T12:00:00Z"}'
+    assert read_event(path).at == NOON
+
+
+def test_whatever_a_file_brings_about_is_its_own_fault(folder, monkeypatch):
+    def fail(_):
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr(drop_folder, "_read_file", fail)
+    with pytest.raises(NoEvent, match="too deep"):
+        read_event(folder.path / "odd.json")
 
 
 def test_a_name_that_is_used_again_is_another_event_but_the_same_file_never(folder):

@@ -42,6 +42,15 @@ async def test_the_same_event_again_is_a_run_again_when_the_earlier_has_ended(mi
     assert [run.idempotency_key for run in mimas.runs] == ["7-end", f"7-end-after-{first}", f"7-end-after-{second}"]
 
 
+@pytest.mark.parametrize("state", [StateType.PAUSED, StateType.CANCELLING])
+async def test_a_run_that_does_not_go_on_swallows_no_event(mimas, sender, state):
+    first = await sender.send(END, "a")
+    mimas.end(state)
+    second = await sender.send(END, "b")
+    assert [run.id for run in mimas.runs] == [first, second]
+    assert await sender.send(END, "c") == second
+
+
 async def test_what_is_sent_twice_by_one_sender_is_the_same_run_even_if_that_has_ended(mimas, sender):
     first = await sender.send(END, "a")
     mimas.end()

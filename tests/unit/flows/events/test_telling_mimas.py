@@ -60,7 +60,9 @@ async def test_what_can_not_be_sent_is_kept_and_told_and_sent_in_order(folder, m
     mimas.trouble = fail
     kept = [(await tell_mimas(event, dcid)).kept for event, dcid in (("start", 1), ("end", 1), ("start", 2))]
     assert kept == folder.files()
-    assert f"start of data collection 1 is kept in {kept[0]} and will be sent when the server is back" in caplog.text
+    assert (
+        f"start of data collection 1 is kept in {kept[0]} and will be sent as soon as the site takes it" in caplog.text
+    )
     mimas.trouble = lambda _: None
     await tell_mimas("end", 2)
     assert mimas.told() == [("start", 1), ("end", 1), ("start", 2), ("end", 2)]
@@ -74,6 +76,42 @@ async def test_a_server_that_hangs_costs_a_beamline_a_few_seconds(folder, mimas)
     mimas.create_flow_run_from_deployment = hang
     told = await asyncio.wait_for(tell_mimas("end", 7), 20)
     assert told.kept == folder.files()[0]
+
+
+async def test_while_another_sends_and_the_server_hangs_that_is_all_the_time_it_takes(folder, mimas, monkeypatch):
+    monkeypatch.setattr(telling_mimas, "PATIENCE_S", 1.0)
+
+    async def hang(*_, **__):
+        await asyncio.sleep(60)
+
+    mimas.create_flow_run_from_deployment = hang
+    loop = asyncio.get_running_loop()
+    async with folder.lock():
+        telling = asyncio.create_task(tell_mimas("end", 7))
+        await asyncio.sleep(0.7)
+    begun = loop.time()
+    assert (await telling).kept == folder.files()[0]
+    assert loop.time() - begun < 0.9
+
+
+async def test_a_run_that_the_worker_made_of_it_is_known(folder, mimas):
+    async with folder.lock():
+        telling = asyncio.create_task(tell_mimas("end", 7))
+        while not folder.files():
+            await asyncio.sleep(0.01)
+        await Delivery(folder).send_waiting()
+    assert await telling == Told(flow_run_id=mimas.runs[0].id)
+    assert len(mimas.runs) == 1
+
+
+async def test_an_event_is_on_the_disk_before_prefect_is_imported(folder, mimas, monkeypatch):
+    def die():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(telling_mimas, "has_prefect_api", die)
+    with pytest.raises(KeyboardInterrupt):
+        await tell_mimas("start", 7)
+    assert [read_event(path).event.dcid for path in folder.files()] == [7]
 
 
 async def test_while_another_sends_the_event_queues_behind_it(folder, mimas):

@@ -77,6 +77,17 @@ def test_with_whatever_limit_a_decision_and_a_recipe_find_a_place(runs):
     assert chosen(waiting("i03"), limits=limits) == ["i03"]
 
 
+@pytest.mark.parametrize("runs", range(3, 40))
+def test_runs_that_wait_for_images_leave_another_beamline_a_place(runs):
+    limits = Limits.of(runs, cores=2)
+    held: list[str] = []
+    while found := chosen(waiting(*["i03"] * 40), [f"{each} z" for each in held], limits):
+        held += found
+    assert held
+    assert chosen(waiting("i04"), [f"{each} z" for each in held], limits) == ["i04"]
+    assert chosen(waiting("i04!"), [f"{each} z" for each in held], limits) == ["i04!"]
+
+
 @pytest.mark.parametrize(("cores", "decisions", "recipes"), [(1, 1, 2), (2, 1, 4), (4, 3, 6), (64, 3, 6)])
 def test_a_core_is_left_to_the_server_which_is_a_single_process_on_any_machine(cores, decisions, recipes):
     limits = Limits.of(100, cores)

@@ -155,12 +155,29 @@ async def test_looks_that_take_long_are_seldom_and_those_for_decisions_come_befo
     assert site.turns.is_look_due
     await site.turns.look(ask, ask_for_decisions)  # until 105.1
     assert {each.flow_run.id.int for each in await site.turns.take(site.still_scheduled)} == {1, 3}
-    clock.now = 109.9
+    clock.now = 106.9
     assert not site.turns.is_look_due  # nothing new, but a look for all is owed
-    clock.now = 110.1
+    clock.now = 107.1
     assert site.turns.is_look_due
     await site.turns.look(ask, ask_for_decisions)
     assert kinds == ["all", "decisions", "all"]
+
+
+async def test_an_answer_that_came_after_an_outage_does_not_hold_up_the_next_look(clock):
+    site = Site()
+
+    async def hang():
+        clock.now += 45
+        return []
+
+    await site.turns.look(hang, hang)
+    await site.turns.announce()
+    clock.now += 2.1
+    assert site.turns.is_look_due
+    await site.turns.look(site.ask, site.ask_for_decisions)
+    clock.now += 3
+    await site.turns.look(site.ask, site.ask_for_decisions)
+    assert (site.short_looks, site.looks) == (1, 1)  # for decisions, then for all
 
 
 async def test_where_decisions_have_no_queue_of_their_own_all_that_waits_stays_known(clock):

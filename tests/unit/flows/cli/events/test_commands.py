@@ -28,7 +28,7 @@ def test_the_file_that_keeps_it_is_shown(folder):
     done = CliRunner().invoke(app, ["event", "end", "7", "--param", "tea=green"])
     assert done.exit_code == 0, done.output
     [path] = folder.files()
-    assert done.stdout == f"kept until the site is back: {path}\n"
+    assert done.stdout == f"kept until the site takes it: {path}\n"
     event = read_event(path).event
     assert (event.event, event.dcid, event.parameters) == ("end", 7, {"tea": "green"})
 

@@ -1,6 +1,8 @@
 """Which site hears of a command's events: the home's, or the one that is named."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -8,8 +10,24 @@ from blocks.errors import ConfigurationError
 from blocks.settings import get_settings
 from flows.cli.events.site_of_events import use_site_of_events
 from flows.site.running_site import RunningSite
+from tests.support.checkout import CHECKOUT
 
 HERE = "http://127.0.0.1:9/api"
+PROFILES = """
+active = "plaza"
+
+[profiles.plaza]
+PREFECT_API_URL = "http://127.0.0.1:9/api"
+PREFECT_API_AUTH_STRING = "plaza:x"
+"""
+SCRIPT = """
+from flows.cli.events.site_of_events import use_site_of_events
+use_site_of_events()
+from blocks.prefect_api import has_prefect_api
+import prefect.main
+from prefect.settings import PREFECT_API_URL
+assert not has_prefect_api(), PREFECT_API_URL.value()
+"""
 
 
 @pytest.fixture
@@ -49,3 +67,13 @@ def test_a_site_that_is_down_gets_its_events_later(home, named, was_up, is_refus
             use_site_of_events()
     else:
         use_site_of_events()
+
+
+def test_the_profile_that_plaza_up_has_made_names_no_site_that_is_down(tmp_path):
+    """It names the API of what this user brought up last: a dead one, or that of another home."""
+    (tmp_path / ".prefect").mkdir()
+    (tmp_path / ".prefect" / "profiles.toml").write_text(PROFILES)
+    (tmp_path / "home" / "events").mkdir(parents=True)
+    environment = {"HOME": str(tmp_path), "PLAZA_HOME": str(tmp_path / "home"), "PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -40,6 +40,14 @@ def test_a_healthy_site_is_shown_with_its_warnings(status):
     assert "warning: disk of the home /plaza: 500 MB free" in shown.output
 
 
+def test_addresses_are_whole_in_any_terminal(status, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    shown = status(SiteFacts("runs", (DISK,), services=(SERVER,), api=API)).output.splitlines()
+    assert f"Prefect's UI: {SITE.ui_url}" in shown
+    assert f"Prefect's API: {SITE.api_url}" in shown
+    assert f"Dask: {SITE.scheduler_address}" in shown
+
+
 def test_a_problem_is_a_line_and_the_exit_status(status):
     shown = status(SiteFacts("died"))
     assert shown.exit_code == 1

@@ -71,6 +71,13 @@ def test_a_full_disk_is_survived_and_the_loss_is_told_when_there_is_room(log, di
     assert file.read_bytes() == b"before\n\n(15 bytes are missing here: the log couldn't be written)\nafter\n"
 
 
+def test_supervisord_does_not_complain_of_a_socket_that_is_closed_to_others(log, file):
+    alarm = "Server 'unix_http_server' running without any HTTP authentication checking\n"
+    log.emit(loggers.LogRecord(loggers.LevelsByName.CRIT, alarm))
+    log.emit(loggers.LogRecord(loggers.LevelsByName.CRIT, "something else\n"))
+    assert file.read_text() == "something else\n"
+
+
 def test_a_log_of_its_size_is_put_aside(log, file):
     for number in range(4):
         emit(log, f"{number}".encode() * 100)
