@@ -48,6 +48,8 @@ def write_profile(site: RunningSite, environment: Mapping[str, str] = os.environ
     """
     file = profiles_file(environment)
     try:
+        if file.exists() and not file.is_file():  # /dev/null, say, which would be a file for everybody afterwards
+            raise OSError("it's no plain file")
         content = tomllib.loads(file.read_text()) if file.exists() else {}
         changed, is_active = _with_profile(content, site)
         if changed != content or file.stat().st_mode & 0o077:

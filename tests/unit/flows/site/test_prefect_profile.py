@@ -118,3 +118,13 @@ def test_prefect_finds_it(site, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", look], env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.split() == [site.api_url, site.secret], done.stderr
+
+
+def test_a_device_is_never_replaced_by_a_file(tmp_path):
+    """PREFECT_PROFILES_PATH=/dev/null is how to have no profiles; a FIFO stands for it here."""
+    device = tmp_path / "null"
+    os.mkfifo(device)
+    site = RunningSite(tmp_path, "http://127.0.0.1:9/api", "http://127.0.0.1:9", "tls://127.0.0.1:8")
+    with pytest.raises(ProfileNotWritten, match="no plain file"):
+        write_profile(site, {"PREFECT_PROFILES_PATH": str(device)})
+    assert device.is_fifo()
