@@ -51,7 +51,7 @@ def write_profile(site: RunningSite, environment: Mapping[str, str] = os.environ
     """
     file = profiles_file(environment)
     try:
-        content = tomllib.loads(file.read_text()) if file.exists() else {}
+        content = _read(file) if file.exists() else {}
         changed, is_active = _with_profile(content, site)
         if changed != content or file.stat().st_mode & 0o077:
             _write(file, toml.dumps(changed))
@@ -72,7 +72,7 @@ def forget_secret(secret: str | None, environment: Mapping[str, str] = os.enviro
     """
     file = profiles_file(environment)
     try:
-        content = tomllib.loads(file.read_text())
+        content = _read(file)
         ours = content.get("profiles", {}).get(PROFILE, {})
         if secret and ours.get(_SECRET) == secret:  # else it's another site's
             del ours[_SECRET]
@@ -98,6 +98,12 @@ def _with_profile(content: Mapping[str, Any], site: RunningSite) -> tuple[dict[s
         "profiles": {**profiles, PROFILE: {**profiles.get(PROFILE, {}), **ours}},
     }
     return changed, is_active
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if file.exists() and not file.is_file():  # /dev/null, say, which would be a file for everybody afterwards
+        raise OSError("it's no plain file")
+    return tomllib.loads(file.read_text())
 
 
 def _write(file: Path, text: str) -> None:

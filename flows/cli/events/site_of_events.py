@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import typer
 
@@ -21,6 +22,7 @@ def use_site_of_events() -> None:
         There never was a site in the home folder.
     """
     from flows.events.drop_folder import drop_folder_at_hand
+    from flows.site.prefect_profile import profiles_file
     from flows.site.running_site import read_running_site, use_running_site
 
     named = os.environ.get("PREFECT_API_URL")  # one may tell another site than this home's
@@ -33,8 +35,9 @@ def use_site_of_events() -> None:
         if drop_folder_at_hand() is None:
             raise
         # The user's profile names the API that a site had once, or another site's: what's told here is for this home's
-        os.environ["PREFECT_PROFILES_PATH"] = os.devnull
-        os.environ.pop("PREFECT_PROFILE", None)
+        if "prefect" not in sys.modules and profiles_file().exists():  # it reads its environment when it's imported
+            os.environ["PREFECT_PROFILES_PATH"] = str(get_settings().home / "prefect" / "profiles.toml")
+            os.environ.pop("PREFECT_PROFILE", None)
 
 
 async def warn_unless_mimas_hears(command: str) -> None:

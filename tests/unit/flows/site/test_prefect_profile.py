@@ -151,3 +151,15 @@ def test_secret_that_can_not_be_taken_out_is_said(environment):
     profiles_file(environment).write_text("no TOML")
     with pytest.raises(ProfileNotWritten, match="it still has the site's secret"):
         forget_secret("plaza:x", environment)
+
+
+def test_a_device_is_never_replaced_by_a_file(tmp_path):
+    """PREFECT_PROFILES_PATH=/dev/null is how to have no profiles; a FIFO stands for it here."""
+    device = tmp_path / "null"
+    os.mkfifo(device)
+    site = RunningSite(tmp_path, "http://127.0.0.1:9/api", "http://127.0.0.1:9", "tls://127.0.0.1:8")
+    with pytest.raises(ProfileNotWritten, match="no plain file"):
+        write_profile(site, {"PREFECT_PROFILES_PATH": str(device)})
+    with pytest.raises(ProfileNotWritten, match="no plain file"):
+        forget_secret("plaza:x", {"PREFECT_PROFILES_PATH": str(device)})
+    assert device.is_fifo()
