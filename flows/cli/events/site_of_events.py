@@ -22,7 +22,6 @@ def use_site_of_events() -> None:
         There never was a site in the home folder.
     """
     from flows.events.drop_folder import drop_folder_at_hand
-    from flows.site.prefect_profile import profiles_file
     from flows.site.running_site import read_running_site, use_running_site
 
     named = os.environ.get("PREFECT_API_URL")  # one may tell another site than this home's
@@ -35,7 +34,7 @@ def use_site_of_events() -> None:
         if drop_folder_at_hand() is None:
             raise
         # The user's profile names the API that a site had once, or another site's: what's told here is for this home's
-        if "prefect" not in sys.modules and profiles_file().exists():  # it reads its environment when it's imported
+        if "prefect" not in sys.modules:  # it reads its environment when it's imported
             os.environ["PREFECT_PROFILES_PATH"] = str(get_settings().home / "prefect" / "profiles.toml")
             os.environ.pop("PREFECT_PROFILE", None)
 

@@ -1,7 +1,6 @@
 """`plaza event` while the site is down: the event is kept, and that is no failure."""
 
 import json
-import os
 
 import pytest
 from typer.testing import CliRunner
@@ -14,7 +13,7 @@ from flows.events.drop_folder import DropFolder, read_event
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """The drop folder of a site that has been up once."""
-    monkeypatch.setattr("os.environ", os.environ.copy())
+    monkeypatch.setenv("PREFECT_PROFILES_PATH", str(tmp_path / "profiles.toml"))  # what a command sets goes with it
     monkeypatch.setenv("PLAZA_HOME", str(tmp_path))
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setattr("flows.events.sending.has_prefect_api", lambda: False)
