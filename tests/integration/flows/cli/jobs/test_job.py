@@ -308,7 +308,7 @@ def launches(monkeypatch):
         return type("Run", (), {"id": UUID(int=7)})
 
     monkeypatch.setattr("flows.site.running_site.use_running_site", lambda: None)
-    monkeypatch.setattr("prefect.client.orchestration.get_client", Client)
+    monkeypatch.setattr(running, "get_client", Client)
     monkeypatch.setattr(running, "arun_deployment", run_deployment)
     return launches
 
