@@ -55,8 +55,8 @@ def test_a_flood_of_one_beamline_is_worked_off_and_another_beamlines_event_goes_
     for run in runs:
         runtime_site.wait_for_state(run, "Completed")
     times = [tuple(map(float, diary.read_text().split())) for diary in diaries]
-    # A run that waits for a slow server for 3 s computes nothing, and the next one begins: on a machine that others keep
-    # busy there are several times as many at once as the limits say (2 on two cores, 9 were seen)
+    # A run that waits for a slow server for 3 s computes nothing, and the next one begins: on a busy machine there are
+    # several times as many at once as the limits say (2 on two cores, 9 were seen)
     most = max(sum(begun <= at < ended for begun, ended in times) for at, _ in times)
     assert most <= EVENTS * 3 // 4
     created = runtime_site.created(runs[-1])
