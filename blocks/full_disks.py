@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from typing import Final, TypeVar
 
 from blocks.errors import causes_of
-from blocks.retrying import Pauses, retry
+from blocks.retrying import Pauses, first_only, retry
 
 logger = logging.getLogger(__name__)
 
@@ -43,15 +43,11 @@ async def when_there_is_room(write: Callable[[], Result], patience_s: float = PA
     OSError
         Another fault, or it's full for longer than there's patience.
     """
-    has_warned = False
 
-    def warn_once(fault: BaseException, _pause_s: float) -> None:
-        nonlocal has_warned
-        if not has_warned:
-            logger.warning("waiting for room on the disk: %s", fault)
-        has_warned = True
+    def warn(fault: BaseException, _pause_s: float) -> None:
+        logger.warning("waiting for room on the disk: %s", fault)
 
     async def once() -> Result:
         return write()
 
-    return await retry(once, _may_pass, _PAUSES, patience_s=patience_s, tell=warn_once)
+    return await retry(once, _may_pass, _PAUSES, patience_s=patience_s, tell=first_only(warn))

@@ -37,6 +37,19 @@ class Pauses:
         return min(self.first_s * 2.0**doublings, self.longest_s) * random.uniform(0.5, 1.0)
 
 
+def first_only(tell: Tell) -> Tell:
+    """Return what tells of the first failure only, for waits that last."""
+    has_told = False
+
+    def tell_first(fault: BaseException, pause_s: float) -> None:
+        nonlocal has_told
+        if not has_told:
+            has_told = True
+            tell(fault, pause_s)
+
+    return tell_first
+
+
 async def retry(
     work: Callable[[], Awaitable[Result]],
     on: Faults,

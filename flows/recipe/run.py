@@ -21,7 +21,7 @@ from blocks.errors import PlazaError, RecipeRunBusy, UnknownRecipeRun
 from blocks.full_disks import when_there_is_room
 from blocks.home_folder import make_folder
 from blocks.identifiers import Dcid
-from blocks.retrying import Pauses, retry
+from blocks.retrying import Pauses, first_only, retry
 from blocks.settings import get_settings
 from flows.launching import collection_tags
 from flows.prefect_limits import run_name, state_message
@@ -101,18 +101,14 @@ async def _open_journal(folder: RunFolder) -> Journal:
 
     It waits for as long as that takes, which may be hours: given up, the run would be called failed while it goes on.
     """
-    has_warned = False
 
-    def warn_once(fault: BaseException, _pause_s: float) -> None:
-        nonlocal has_warned
-        if not has_warned:
-            logger.warning("waiting for the end of it: %s", fault)
-        has_warned = True
+    def warn(fault: BaseException, _pause_s: float) -> None:
+        logger.warning("waiting for the end of it: %s", fault)
 
     async def open_it() -> Journal:
         return await when_there_is_room(lambda: Journal(folder.journal))
 
-    return await retry(open_it, RecipeRunBusy, BUSY_PAUSES, tell=warn_once)
+    return await retry(open_it, RecipeRunBusy, BUSY_PAUSES, tell=first_only(warn))
 
 
 async def _run_once(

@@ -21,8 +21,6 @@ from prefect.client.schemas.filters import (
     FlowRunFilterEndTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
-    WorkPoolFilter,
-    WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
@@ -33,6 +31,7 @@ from flows.prefect_outages import is_outage, unavailable
 from flows.rescheduling import start_again, why_not_startable
 from flows.site.running_site import WORK_POOL
 from flows.warm_pool.planned_ends import deaths
+from flows.warm_pool.pool_runs import read_pool_runs
 from flows.warm_pool.run_processes import find_run_processes
 
 if TYPE_CHECKING:
@@ -47,7 +46,6 @@ REPORT_S: Final = 20.0
 POLL_S: Final = 0.5
 NOTHING: Final = "no interrupted run waits to be taken up"
 
-_PAGE: Final = 200  # Prefect gives no more at once
 _UNDER_WAY: Final = (StateType.PENDING, StateType.RUNNING)
 # What Prefect's engine says of a flow that ended its process by itself
 _ENDED_ITSELF: Final = "Execution was aborted by Python system exit call."
@@ -158,7 +156,7 @@ async def _crashed_runs(client: PrefectClient, within: timedelta) -> list[FlowRu
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED])),
         end_time=FlowRunFilterEndTime(after_=datetime.now(UTC) - within),
     )
-    runs = await _read_runs(client, crashed)
+    runs = await read_pool_runs(client, WORK_POOL, crashed, FlowRunSort.EXPECTED_START_TIME_ASC)
     of_mimas = await _flow_of_mimas(client)
     # Those of Mimas first: they launch what else is to run
     return sorted(runs, key=lambda run: (run.flow_id != of_mimas, run.expected_start_time or run.created))
@@ -171,7 +169,7 @@ async def _await_reports(client: PrefectClient) -> list[FlowRun]:
     under_way = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[*_UNDER_WAY])))
     orphans = None
     while True:
-        runs = await _read_runs(client, under_way)
+        runs = await read_pool_runs(client, WORK_POOL, under_way, FlowRunSort.EXPECTED_START_TIME_ASC)
         # After the API was asked: what has been forked since then isn't among the runs
         carried_out = await asyncio.to_thread(runs_with_process)
         # Those of the first look: others are about to begin
@@ -180,23 +178,6 @@ async def _await_reports(client: PrefectClient) -> list[FlowRun]:
         if not orphans or loop.time() > deadline:
             return orphans
         await asyncio.sleep(POLL_S)
-
-
-async def _read_runs(client: PrefectClient, wanted: FlowRunFilter) -> list[FlowRun]:
-    """Read all runs of the site's work pool that a filter chooses."""
-    pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[WORK_POOL]))
-    runs: list[FlowRun] = []
-    while True:
-        page = await client.read_flow_runs(
-            flow_run_filter=wanted,
-            work_pool_filter=pool,
-            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-            limit=_PAGE,
-            offset=len(runs),
-        )
-        runs += page
-        if len(page) < _PAGE:
-            return runs
 
 
 async def _flow_of_mimas(client: PrefectClient) -> UUID | None:

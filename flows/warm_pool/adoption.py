@@ -21,16 +21,14 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterState,
     FlowRunFilterStateType,
-    WorkPoolFilter,
-    WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import StateType
-from prefect.client.schemas.sorting import FlowRunSort
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import Scheduled
 
 from flows.recipe.run_record.ending import SUSPENDED, note_end
 from flows.recipe.run_record.folder import run_folder
+from flows.warm_pool.pool_runs import read_pool_runs
 from flows.warm_pool.run_fate import Fate, fate_of
 from flows.warm_pool.run_processes import FoundProcess, RunProcesses, end_group, find_run_processes
 from tasks.processes.ties import wait_until_gone
@@ -51,7 +49,6 @@ CANCELLING_S: Final = 60.0
 """How long ending a run that is cancelled may take: Prefect gives it 30 s before it kills."""
 
 _UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED]
-_PAGE = 200  # Prefect's most
 _POLL_S = 0.5
 _AT_ONCE = 8  # reports, each of which takes the server some 50 ms
 _WORKER_LABEL = "prefect.worker.name"
@@ -123,7 +120,9 @@ class Adoption:
 
     async def look(self) -> bool:
         """Look at all runs that are under way and do what is to be done; returns whether nothing waits to be seen."""
-        runs = [run for run in await self._read_runs() if self._may_judge(run)]
+        wanted = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY)))
+        under_way = await read_pool_runs(self._client, self._pool, wanted)
+        runs = [run for run in under_way if self._may_judge(run)]
         if not runs:
             self._has_looked = True
             return True
@@ -163,22 +162,6 @@ class Adoption:
         """Watch the adopted runs no more."""
         for _, task in self._adopted.values():
             task.cancel()
-
-    async def _read_runs(self) -> list[FlowRun]:
-        wanted = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY)))
-        pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[self._pool]))
-        runs: list[FlowRun] = []
-        while True:
-            page = await self._client.read_flow_runs(
-                flow_run_filter=wanted,
-                work_pool_filter=pool,
-                sort=FlowRunSort.ID_DESC,
-                limit=_PAGE,
-                offset=len(runs),
-            )
-            runs += page
-            if len(page) < _PAGE:
-                return runs
 
     @property
     def _client(self) -> PrefectClient:

@@ -33,7 +33,7 @@ def prefect(context: typer.Context) -> None:
 def _wait_for_server(site: RunningSite, patience_s: float = SERVER_PATIENCE_S) -> None:
     """Wait for a server that the site starts again: Prefect's command line gives up at once, with a traceback."""
     from blocks.errors import PrefectUnavailable
-    from blocks.retrying import Pauses, retry_blocking
+    from blocks.retrying import Pauses, first_only, retry_blocking
     from flows.site.api_client import ask_api
     from flows.site.supervision import Supervisor
 
@@ -44,16 +44,11 @@ def _wait_for_server(site: RunningSite, patience_s: float = SERVER_PATIENCE_S) -
     def may_come(error: Exception) -> bool:
         return isinstance(error, PrefectUnavailable) and Supervisor(site.home).is_alive()  # which starts it again
 
-    said = False
-
     def say(*_: object) -> None:
-        nonlocal said
-        if not said:
-            typer.echo(f"Prefect's server doesn't answer; waiting for it, {patience_s:.0f} s at most …", err=True)
-        said = True
+        typer.echo(f"Prefect's server doesn't answer; waiting for it, {patience_s:.0f} s at most …", err=True)
 
     pauses = Pauses(first_s=0.2, longest_s=1.0)
     try:
-        retry_blocking(ask, may_come, pauses, patience_s=patience_s, tell=say)
+        retry_blocking(ask, may_come, pauses, patience_s=patience_s, tell=first_only(say))
     except PrefectUnavailable as error:
         typer.echo(f"{error}. Events of data collections can be kept for it: see `plaza event --help`", err=True)

@@ -20,7 +20,6 @@ from prefect.states import (
 )
 
 from blocks.errors import PrefectUnavailable, UnknownRecipeRun
-from blocks.settings import get_settings
 from flows.recipe import resume
 from flows.recipe.resume import Answer, answer_to, find_flow_run
 
@@ -68,14 +67,6 @@ ONE, OTHER = "0b1c2d3e-0000-4000-8000-000000000001", "0b1c2d3e-1111-4000-8000-00
 )
 def test_each_state_has_its_answer(state, has_process, is_work_left, answer):
     assert answer_to(state, has_process=has_process, is_work_left=is_work_left) is answer
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLAZA_HOME", str(tmp_path))
-    get_settings.cache_clear()
-    yield tmp_path
-    get_settings.cache_clear()
 
 
 @pytest.fixture

@@ -7,17 +7,8 @@ from uuid import UUID
 import pytest
 from prefect.workers.base import BaseWorker
 
-from blocks.settings import get_settings
 from flows.warm_pool.run_processes import SERVICE_MARK
 from flows.warm_pool.worker import WarmWorker
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLAZA_HOME", str(tmp_path))
-    get_settings.cache_clear()
-    yield tmp_path
-    get_settings.cache_clear()
 
 
 @pytest.fixture

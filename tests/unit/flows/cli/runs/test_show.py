@@ -8,7 +8,6 @@ import sys
 import pytest
 from msgspec import structs
 
-from blocks.settings import get_settings
 from flows.cli import main
 from flows.recipe.run_record.entries import (
     Began,
@@ -57,14 +56,6 @@ JOURNAL = [
     Done(1005.0, 2, [3, 4, 5, 6, 7, 8]),
 ]
 ENDED = Ended(1010.0, "Failed", "step 2: 1 of 8")
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLAZA_HOME", str(tmp_path))
-    get_settings.cache_clear()
-    yield tmp_path
-    get_settings.cache_clear()
 
 
 @pytest.fixture

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from blocks.settings import get_settings
 from flows.cli.runs.suspended import as_it_stands
 from flows.site.running_site import RunningSite
 
 RUN = "0b1c2d3e-0000-4000-8000-000000000001"
 SUSPENDED = "Suspended: it waits to be resumed"
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLAZA_HOME", str(tmp_path))
-    get_settings.cache_clear()
-    yield tmp_path
-    get_settings.cache_clear()
 
 
 @pytest.fixture

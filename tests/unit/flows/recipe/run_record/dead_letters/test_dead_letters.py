@@ -10,7 +10,6 @@ import pytest
 from msgspec import structs, to_builtins
 
 from blocks.errors import DamagedDeadLetter, PassingFault, RecipeError, UnknownDeadLetter, UnknownRecipeRun
-from blocks.settings import get_settings
 from flows.recipe.engine.run import RecipeRun
 from flows.recipe.language.recipe import recipe_from_document
 from flows.recipe.reinject import reinject
@@ -53,14 +52,6 @@ def letter(number=3, run=RUN, **changes):
             **changes,
         }
     )
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLAZA_HOME", str(tmp_path))
-    get_settings.cache_clear()
-    yield tmp_path
-    get_settings.cache_clear()
 
 
 @pytest.fixture
