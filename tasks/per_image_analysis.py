@@ -42,10 +42,10 @@ async def analyse_images(
         return read_request(message.payload, parameters)
 
     done = 0
-    async for message, statistics in FanOut(context, make_request).results(inbox):
+    async for message, analysis in FanOut(context, make_request).results(inbox):
         done += 1
         context.progress(done, None)
-        yield Send(make_result(message.payload, statistics), "result", follows=message, completes=(message,))
+        yield Send(make_result(message.payload, analysis.statistics), "result", follows=message, completes=(message,))
 
 
 def read_request(payload: Any, parameters: AnalysisParameters) -> ImageRequest:

@@ -21,7 +21,7 @@ from tasks.diffraction.errors import ImageUnreadable
 from tasks.diffraction.image_files.data_set import DataSet
 from tasks.diffraction.image_files.data_sets import DataSets
 from tasks.diffraction.image_files.explaining import explain_failure
-from tasks.diffraction.requests import ImageStatistics, SpotFindingOptions
+from tasks.diffraction.requests import ImageAnalysis, ImageRequest, ImageStatistics, SpotFindingOptions
 
 
 class Analyser:
@@ -50,11 +50,22 @@ class Analyser:
         ImageUnreadable
             The file is missing or incomplete, or has no such image.
         """
+        return self.examine(ImageRequest(file, self.options, scan_range)).statistics
+
+    def examine(self, request: ImageRequest) -> ImageAnalysis:
+        """Do as `analyse` does, and say how.
+
+        Raises
+        ------
+        ImageUnreadable
+            The file is missing or incomplete, or has no such image.
+        """
+        file, scan_range = request.file, request.scan_range
         content = None
         try:
             with self._data_sets.using(file) as data_set:
                 content = data_set.content
-                return self._statistics(data_set, scan_range)
+                return ImageAnalysis(self._statistics(data_set, scan_range), by_dials="Plaza has no other way yet")
         except PlazaError:
             raise
         except Exception as error:  # DIALS raises whatever its many parts do: RuntimeError, IndexError, Sorry

@@ -21,7 +21,7 @@ from blocks.analysis_cluster import AnalysisClusterUnavailable
 from blocks.errors import PassingFault, PlazaError
 from blocks.retrying import Pauses, retry
 from tasks.diffraction.chunking import LARGEST_CHUNK, chunk_size
-from tasks.diffraction.deaths import DeathsInARow
+from tasks.diffraction.dials_processes.deaths import DeathsInARow
 from tasks.diffraction.errors import DialsUnavailable
 from tasks.diffraction.requests import (
     Chunk,

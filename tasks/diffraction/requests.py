@@ -115,12 +115,39 @@ class ImageStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageAnalysis:
+    """What was found on an image, and how.
+
+    Parameters
+    ----------
+    by_dials
+        Why DIALS did the whole of it; None: Plaza's own way did, with DIALS's numbers.
+    corrected
+        What Plaza's own way had said where a check by DIALS said otherwise: `statistics` are DIALS's then.
+    """
+
+    statistics: ImageStatistics
+    by_dials: str | None = None
+    corrected: ImageStatistics | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """Analyse an image: a file of one, images `scan_range` of a master, or a whole file merged into one record."""
+    """Analyse an image: a file of one, images `scan_range` of a master, or a whole file merged into one record.
+
+    Parameters
+    ----------
+    check
+        Have DIALS do it as well, and compare.
+    by_dials
+        Why DIALS is to do it, and Plaza's own way isn't tried; None: Plaza's own way, where it's proven.
+    """
 
     file: str
     options: SpotFindingOptions
     scan_range: tuple[int, int] | None = None
+    check: bool = False
+    by_dials: str | None = None
 
     @property
     def image(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from tasks.diffraction.child_pool import CHILDREN
+from tasks.diffraction.dials_processes.child_pool import CHILDREN
 from tasks.diffraction.requests import Chunk, ChunkAnswer
 from tasks.logs.relay import collected_lines
 from tasks.logs.run_log import IdentityPrefix

@@ -1,8 +1,8 @@
 """A child process, as its parent sees it: it's sent JSON lines and answers with JSON lines.
 
 `tasks.processes.parent` is the child's end. A process of its own is for what may crash, hang or hold on to something:
-HDF5, DIALS. Where an answer is limited in time and objects go to and fro, see `tasks.diffraction.child`; where one
-process serves many others, `flows.warm_pool.fork_server`.
+HDF5, DIALS. Where an answer is limited in time and objects go to and fro: `tasks.diffraction.dials_processes.child`;
+where one process serves many others: `flows.warm_pool.fork_server`.
 """
 
 from __future__ import annotations

@@ -238,7 +238,7 @@ _SERVICE = "tasks.processes.ties flows.site."
 AT_ONCE = {"Mimas at start": kill_run("mimas")}
 UNDER_WAY: dict[str, Kill] = {
     "recipe run's process": kill_run("per-image-analysis"),
-    "DIALS child": kill_one("tasks.diffraction.child_main"),
+    "DIALS child": kill_one("tasks.diffraction.dials_processes.child_main"),
     "Dask worker": kill_one("dask worker ["),
     "scheduler": kill_one(f"{_SERVICE}analysis_cluster"),
     "fork server": kill_one(SERVER_TITLE),

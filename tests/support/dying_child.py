@@ -1,4 +1,4 @@
-"""A child process as `tasks.diffraction.child_main`, without DIALS, which does to itself what a file's name says."""
+"""As `tasks.diffraction.dials_processes.child_main`, without DIALS: it does to itself what a file's name says."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tasks.diffraction.child_main import log_to_parent, serve
+from tasks.diffraction.dials_processes.child_main import log_to_parent, serve
 from tasks.diffraction.image_files import plain_names
 from tasks.diffraction.requests import Failure, Success
 

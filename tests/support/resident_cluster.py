@@ -63,6 +63,6 @@ def dials_processes(process: psutil.Process) -> list[psutil.Process]:
     found = []
     for child in process.children(recursive=True):
         with suppress(psutil.NoSuchProcess):  # it has ended since
-            if "tasks.diffraction.child_main" in child.cmdline():
+            if "tasks.diffraction.dials_processes.child_main" in child.cmdline():
                 found.append(child)
     return found

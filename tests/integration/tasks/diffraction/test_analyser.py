@@ -136,14 +136,14 @@ def test_image_is_analysed_once_it_has_been_written(pictures, analyser, ask, tmp
 @pytest.fixture
 def ask():
     """Analyse in a DIALS process: reader and writer of one HDF5 file must not be one process."""
-    from tasks.diffraction.child_pool import ChildPool
+    from tasks.diffraction.dials_processes.child_pool import ChildPool
     from tasks.diffraction.requests import ImageRequest, Success
 
     pool = ChildPool()
 
     def analyse(master, number):
         [outcome] = pool.meet([ImageRequest(master, AnalysisParameters().options, (number, number))])
-        return outcome.value if isinstance(outcome, Success) else outcome.reason
+        return outcome.value.statistics if isinstance(outcome, Success) else outcome.reason
 
     yield analyse
     pool.close()

@@ -8,7 +8,7 @@ import pytest
 
 from blocks.settings import Settings
 from flows.resources import SiteResources
-from tasks.diffraction.child_pool import CHILDREN
+from tasks.diffraction.dials_processes.child_pool import CHILDREN
 from tasks.file_watcher import watch_files
 from tasks.image_previews import make_preview
 from tasks.per_image_analysis import analyse_images

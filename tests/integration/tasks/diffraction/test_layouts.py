@@ -11,7 +11,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 
-from tasks.diffraction.child_pool import ChildPool
+from tasks.diffraction.dials_processes.child_pool import ChildPool
 from tasks.diffraction.requests import AnalysisParameters, Failure, ImageRequest, PreviewRequest, Success
 
 pytestmark = pytest.mark.dials
@@ -93,7 +93,9 @@ def pool():
 def analyse(pool):
     def analyse(master, *numbers):
         requests = [ImageRequest(str(master), AnalysisParameters().options, (number, number)) for number in numbers]
-        return [outcome.value if isinstance(outcome, Success) else outcome for outcome in pool.meet(requests)]
+        return [
+            outcome.value.statistics if isinstance(outcome, Success) else outcome for outcome in pool.meet(requests)
+        ]
 
     return analyse
 

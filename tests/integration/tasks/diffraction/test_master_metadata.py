@@ -11,7 +11,7 @@ import hdf5plugin  # noqa: F401 - lets HDF5 read bitshuffle-LZ4
 import numpy as np
 import pytest
 
-from tasks.diffraction.child_pool import ChildPool
+from tasks.diffraction.dials_processes.child_pool import ChildPool
 from tasks.diffraction.errors import ImageAwaited
 from tasks.diffraction.requests import AnalysisParameters, ImageRequest, Success
 from tasks.nexus.errors import NotReady
@@ -50,7 +50,7 @@ def ask(pool, master, *numbers):
     """Return the spots of images, or why there are none."""
     requests = [ImageRequest(str(master), AnalysisParameters().options, (number, number)) for number in numbers]
     outcomes = pool.meet(requests)
-    return [each.value.n_spots_total if isinstance(each, Success) else each for each in outcomes]
+    return [each.value.statistics.n_spots_total if isinstance(each, Success) else each for each in outcomes]
 
 
 @pytest.fixture(scope="module")

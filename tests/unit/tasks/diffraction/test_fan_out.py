@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from blocks.analysis_cluster import AnalysisClusterUnavailable
 from blocks.errors import MessageRefused
 from blocks.retrying import Pauses
-from tasks.diffraction import deaths, fan_out
+from tasks.diffraction import fan_out
 from tasks.diffraction.chunking import LARGEST_CHUNK, chunk_size
+from tasks.diffraction.dials_processes import deaths
 from tasks.diffraction.errors import DialsUnavailable
 from tasks.diffraction.fan_out import AnalysisFailed, FanOut, ImageNotReady
 from tasks.diffraction.requests import AnalysisParameters, ChunkAnswer, Failure, ImageRequest, Poison, Success

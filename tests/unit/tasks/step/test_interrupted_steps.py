@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from blocks.settings import Settings
-from tasks.diffraction.requests import ChunkAnswer, Failure, ImageStatistics, PreviewRequest, Success
+from tasks.diffraction.requests import ChunkAnswer, Failure, ImageAnalysis, ImageStatistics, PreviewRequest, Success
 from tasks.file_watcher import watching
 from tasks.step.registry import STEPS, load_step
 from tests.support.fake_resources import FakeResources
@@ -56,7 +56,7 @@ class Cluster:
         if isinstance(request, PreviewRequest):
             Path(request.output).write_text(f"a picture of {request.file}")
             return Success((request.output, request.thumbnail), 0.001)
-        return Success(STATISTICS, 0.001)
+        return Success(ImageAnalysis(STATISTICS), 0.001)
 
 
 def make_images(folder, numbers):

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from tasks.diffraction.child import PROGRAM, Child, ChildDied, ChildHung, ChildKilled
-from tasks.diffraction.deaths import PoisonRecord
+from tasks.diffraction.dials_processes.child import PROGRAM, Child, ChildDied, ChildHung, ChildKilled
+from tasks.diffraction.dials_processes.deaths import PoisonRecord
 from tasks.diffraction.errors import DialsUnavailable
 from tasks.diffraction.requests import DiffractionOutcome, DiffractionRequest, Failure, Poison
 from tasks.step import USUAL_RETRIES

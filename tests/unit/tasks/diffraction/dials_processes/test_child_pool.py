@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.diffraction import child, deaths
-from tasks.diffraction.child_main import serve
-from tasks.diffraction.child_pool import ChildPool
+from tasks.diffraction.dials_processes import child, deaths
+from tasks.diffraction.dials_processes.child_main import serve
+from tasks.diffraction.dials_processes.child_pool import ChildPool
 from tasks.diffraction.errors import DialsUnavailable
 from tasks.diffraction.requests import Failure, PreviewRequest, Success
 from tasks.step import USUAL_RETRIES
@@ -246,9 +246,13 @@ def test_process_that_dies_at_its_start_is_said(tmp_path):
 def test_what_dials_says_is_logged_with_its_image_in_order(pool, caplog):
     meet(pool, "a", "noisy", "b")
     assert [(record.levelname, record.name, record.getMessage()) for record in caplog.records] == [
-        ("WARNING", "tasks.diffraction.child_main", "DIALS at noisy, image 1: written by native code\nin two lines"),
+        (
+            "WARNING",
+            "tasks.diffraction.dials_processes.child_main",
+            "DIALS at noisy, image 1: written by native code\nin two lines",
+        ),
         ("WARNING", "dxtbx", "DIALS at noisy, image 1: no detector distance"),
-        ("WARNING", "tasks.diffraction.child_main", "DIALS at noisy, image 1: more"),
+        ("WARNING", "tasks.diffraction.dials_processes.child_main", "DIALS at noisy, image 1: more"),
     ]
     [process] = {record.process for record in caplog.records}
     assert process == pool._idle[0].pid

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tasks.diffraction.deaths import IMAGES_IN_A_ROW, IMAGES_IN_ALL, REMEMBERED_S, REST, PoisonRecord
+from tasks.diffraction.dials_processes.deaths import IMAGES_IN_A_ROW, IMAGES_IN_ALL, REMEMBERED_S, REST, PoisonRecord
 from tasks.diffraction.requests import Poison, PreviewRequest
 from tasks.file_version import file_version
 

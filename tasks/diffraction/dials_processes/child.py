@@ -28,7 +28,7 @@ from tasks.step import USUAL_RETRIES
 
 logger = logging.getLogger(__name__)
 
-NAME = "tasks.diffraction.child_main"
+NAME = "tasks.diffraction.dials_processes.child_main"
 PROGRAM = ("-m", NAME)
 START_LIMIT_S = 120.0  # 1 to 2 s from a local disk, 4 s when several start at once; shared file systems are slower
 

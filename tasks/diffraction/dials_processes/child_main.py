@@ -1,4 +1,4 @@
-"""A DIALS process: `python -m tasks.diffraction.child_main FD` meets the requests that come in on a connection.
+"""A DIALS process: `python -m tasks.diffraction.dials_processes.child_main FD` meets requests from a connection.
 
 It says READY once DIALS is imported. Then each message is a tuple of requests, each of which is answered with one
 outcome as soon as it's met. It ends when its parent closes the connection, or is gone.
@@ -104,7 +104,7 @@ class RequestHandler:
             if len(self._analysers) >= _ANALYSERS:
                 self._analysers.pop(next(iter(self._analysers)))
             self._analysers[request.options] = self._make_analyser(request.options, self._data_sets)
-        return self._analysers[request.options].analyse(request.file, request.scan_range)
+        return self._analysers[request.options].examine(request)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""DIALS in processes of its own, and what is done about those that die."""
