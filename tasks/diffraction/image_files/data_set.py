@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tasks.diffraction.errors import ImageUnreadable
 from tasks.diffraction.image_files.content import ImageContent
 from tasks.diffraction.image_files.hdf5_frames import require_stored
@@ -74,11 +76,26 @@ class DataSet:
         ImageUnreadable
             There's no such image, or it's damaged, or isn't one of this detector.
         """
-        if not 0 <= index < len(self.imageset):
-            raise ImageUnreadable(f"{self.file} has images 1 to {len(self.imageset)}; asked for was {index + 1}")
+        self.require_image(index)
         if self.raw is None:
             raise NotRaw(f"only dxtbx reads images of {self.imageset.get_format_class().__name__}")
         return self.raw.read(index)
+
+    def require_image(self, index: int) -> None:
+        """Make sure that there's an image at a place from 0.
+
+        Raises
+        ------
+        ImageUnreadable
+            There's none.
+        """
+        if not 0 <= index < len(self.imageset):
+            raise ImageUnreadable(f"{self.file} has images 1 to {len(self.imageset)}; asked for was {index + 1}")
+
+    @cached_property
+    def hidden_pixels(self) -> dict[int, np.ndarray[Any, np.dtype[np.bool_]]]:
+        """Which pixels say nothing in any image, bool (slow, fast) by the panel's number, as far as that was asked."""
+        return {}
 
     @cached_property
     def static_mask(self) -> Any:
