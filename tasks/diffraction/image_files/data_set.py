@@ -78,7 +78,8 @@ class DataSet:
         """
         self.require_image(index)
         if self.raw is None:
-            raise NotRaw(f"only dxtbx reads images of {self.imageset.get_format_class().__name__}")
+            how = "HDF5 puts its images together" if self.images else f"only {self._format_class.__name__} reads it"
+            raise NotRaw(how)
         return self.raw.read(index)
 
     def require_image(self, index: int) -> None:
@@ -101,7 +102,11 @@ class DataSet:
     def static_mask(self) -> Any:
         """Which pixels are usable in any image, a flex.bool for each panel; None: all are."""
         file = self.content.plain_name if self.content else self.file
-        return self.imageset.get_format_class().get_instance(file).get_static_mask()
+        return self._format_class.get_instance(file).get_static_mask()
+
+    @property
+    def _format_class(self) -> Any:
+        return self.imageset.get_format_class()
 
     @property
     def may_be_kept(self) -> bool:
