@@ -16,7 +16,7 @@ from tasks.diffraction.kernel.threshold import (
     trusted_counts,
 )
 
-SET_UP_AGAIN: Final = "./plaza compiles it, or `pip install --editable .`, with a C compiler and Python's headers"
+SET_UP_AGAIN: Final = "with a C compiler and Python's headers at hand, `pip install --editable .` compiles it"
 
 COMPILED_TYPES: Final = frozenset("bBhHiI")
 """Of counts, in native byte order: numpy's characters for 8, 16 and 32 bits, signed and unsigned."""
