@@ -36,7 +36,7 @@ def decode_byte_offset(data: Any, out: np.ndarray[Any, np.dtype[np.int32]]) -> i
     ValueError
         The data end too early, or aren't this compression's.
     """
-    if out.dtype != np.int32 or not out.dtype.isnative or not (out.flags.carray and out.flags.aligned):
+    if out.dtype != np.int32 or not out.dtype.isnative or not out.flags.carray:
         raise ValueError(f"counts go into a C-contiguous array of int32; seen {out.dtype} with {out.strides} strides")
     counts = out.reshape(-1)
     if COMPILED is None:

@@ -148,15 +148,11 @@ def test_what_is_not_proven_is_left_to_dials_with_the_reason(counts, trusted, wh
 
 
 @compiled
-@pytest.mark.parametrize("parameters", [DISPERSION, EXTENDED])
-def test_an_image_that_is_strong_all_over_is_left_to_dials(parameters):
-    lax = DispersionParameters(parameters.extended, sigma_background=0, sigma_strong=0)
+def test_an_image_may_be_strong_all_over():
+    everything = DispersionParameters(extended=False, sigma_background=0, sigma_strong=0)
     counts = np.full((60, 60), 50, np.uint16)
-    counts[::2, ::2] = 0
-    threshold = CompiledThreshold(all_usable(60, 60), TRUSTED, lax)
-    assert threshold.find(counts) is None
-    assert threshold.declined == "more than half of the pixels may be strong"
-    assert threshold.find(np.zeros((60, 60), np.uint16)).size == 0
+    counts[::4, ::4] = 0
+    assert CompiledThreshold(all_usable(60, 60), TRUSTED, everything).find(counts).size > 3000
 
 
 @compiled
