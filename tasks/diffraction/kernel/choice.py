@@ -13,7 +13,11 @@ from tasks.diffraction.kernel.threshold import DispersionParameters, Threshold
 
 
 def make_threshold(
-    usable: np.ndarray[Any, np.dtype[np.bool_]], trusted: tuple[float, float], parameters: DispersionParameters
+    usable: np.ndarray[Any, np.dtype[np.bool_]],
+    trusted: tuple[float, float],
+    parameters: DispersionParameters,
+    *,
+    ends_trusted: bool | None = None,
 ) -> Threshold:
     """Return a threshold for one panel: the compiled one if there is one, else DIALS's.
 
@@ -22,9 +26,11 @@ def make_threshold(
     usable
         (slow, fast): false where a pixel isn't to be used, whatever it counts.
     trusted
-        The panel's trusted range, as dxtbx has it.
+        The range of counts that are trusted.
     parameters
         What makes a pixel strong.
+    ends_trusted
+        Whether the range's ends are; None: if this dxtbx trusts those of a panel's.
 
     Raises
     ------
@@ -32,7 +38,7 @@ def make_threshold(
         `usable` or `trusted` isn't what it should be.
     """
     way: type[CompiledThreshold | DialsThreshold] = DialsThreshold if why_not_compiled() else CompiledThreshold
-    return way(usable, trusted, parameters, ends_trusted=are_ends_trusted())
+    return way(usable, trusted, parameters, ends_trusted=are_ends_trusted() if ends_trusted is None else ends_trusted)
 
 
 @functools.cache
