@@ -86,7 +86,8 @@ class _End:
 async def gather(inbox: AsyncIterator[Any], size: int, patience_s: float) -> AsyncGenerator[list[Any], None]:
     """Yield messages in batches: of `size`, or what has come `patience_s` after the last batch, or up to the end.
 
-    So what comes after a while of silence goes at once, with what's there already. One batch more comes in while one is dealt with; then the inbox is left to hold its senders back.
+    So what comes after a while of silence goes at once, with what's there already. One batch more comes in while one is
+    dealt with; then the inbox is left to hold its senders back.
     """
     queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=size)
     filling = asyncio.create_task(_fill(queue, inbox))  # a task for all, not a wait for each
