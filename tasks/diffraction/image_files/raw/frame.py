@@ -39,7 +39,7 @@ class RawFrame:
     def trusted_counts(self, panel: int) -> tuple[int, int]:
         """Return the lowest and the highest count of a panel that are trusted."""
         low, high = self.trusted[panel]
-        return (ceil(low), floor(high)) if are_ends_trusted() else (floor(low) + 1, ceil(high) - 1)
+        return (ceil(low), floor(high)) if ask_dials().ends_trusted else (floor(low) + 1, ceil(high) - 1)
 
 
 def trusted_as_stored(trusted: TrustedRange, dtype: np.dtype[Any], bit_depth: int | None) -> TrustedRange | None:
