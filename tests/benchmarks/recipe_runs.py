@@ -103,7 +103,8 @@ def main() -> None:
         f"  recipe run : bare loop, median {ratios[len(ratios) // 2]:.2f} ({_list(ratios)})\n"
         f"  to the first image {_list([run.begin for run in runs])} s, from the last result to the end "
         f"{_list([run.end for run in runs])} s\n"
-        f"  CPU seconds, best of each: {', '.join(f'{name} {min(one[name] for one in used):.2f}' for name in used[0])}\n"
+        f"  CPU seconds, best of each: "
+        f"{', '.join(f'{name} {min(one[name] for one in used):.2f}' for name in used[0])}\n"
         f"  by CPU time, bare loop : recipe run, median {shares[len(shares) // 2]:.2f} ({_list(shares)})\n"
     )
 

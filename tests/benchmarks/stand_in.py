@@ -31,6 +31,7 @@ from tasks.diffraction.requests import (
     ImageStatistics,
     Success,
 )
+from tasks.processes.ties import end_with_parent
 
 IMAGE_MS = "PLAZA_BENCH_IMAGE_MS"
 
@@ -115,6 +116,7 @@ def main() -> None:
         with Connection(int(sys.argv[1])) as connection:
             serve(connection, StandIn())  # type: ignore[arg-type]
         return
+    end_with_parent(os.getppid())
     import dask
 
     from blocks.analysis_cluster import node_configuration
