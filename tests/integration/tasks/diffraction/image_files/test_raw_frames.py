@@ -334,6 +334,12 @@ def test_data_that_are_not_as_many_pixels_are_refused(tmp_path):
         read(tmp_path / "a_1.cbf")
 
 
+def test_what_follows_the_last_pixel_is_left_alone_as_by_dxtbx(tmp_path):
+    steps = np.diff(counts().ravel(), prepend=0)
+    (tmp_path / "a_1.cbf").write_bytes(make_long(np.append(steps, [1, 1, 300])))
+    require_as_dxtbx(tmp_path / "a_1.cbf")
+
+
 def test_counts_of_all_steps_are_those_of_dxtbx(tmp_path):
     """Of one, two and four bytes, up and down."""
     pixels = counts()
@@ -356,8 +362,9 @@ def make_long(steps):
             data += b"\x80\x00\x80" + step.to_bytes(4, "little", signed=True)
     content = make_cbf(MINI_HEADER, digest=False)
     start = content.index(b"\x0c\x1a\x04\xd5") + 4
-    head = content[:start].replace(f"X-Binary-Size: {steps.size}".encode(), f"X-Binary-Size: {len(data)}".encode())
-    return head + bytes(data) + content[start + steps.size :]
+    size = counts().size
+    head = content[:start].replace(f"X-Binary-Size: {size}".encode(), f"X-Binary-Size: {len(data)}".encode())
+    return head + bytes(data) + content[start + size :]
 
 
 def test_image_is_read_once_for_both_that_want_it_and_anew_when_it_is_written(tmp_path, monkeypatch):
