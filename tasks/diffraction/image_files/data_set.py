@@ -7,8 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from tasks.diffraction.errors import ImageUnreadable
 from tasks.diffraction.image_files.content import ImageContent
 from tasks.diffraction.image_files.hdf5_frames import require_stored
+from tasks.diffraction.image_files.raw.cbf_pixels import RawCbf
+from tasks.diffraction.image_files.raw.frame import NotRaw, RawFrame
+from tasks.diffraction.image_files.raw.master_frames import RawMasterFrames
 from tasks.file_version import are_as_before
 from tasks.nexus.errors import NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
@@ -23,8 +29,8 @@ class DataSet:
     ----------
     images
         Those of a master whose layout Plaza knows.
-    is_direct
-        They are read from the data files, not by dxtbx.
+    raw
+        Reads the counts as they are stored; None: only dxtbx can.
     metadata
         What the models and the mask of a master were read from.
     content
@@ -34,7 +40,7 @@ class DataSet:
     file: str
     experiments: Any
     images: MasterImages | None = None
-    is_direct: bool = False
+    raw: RawMasterFrames | RawCbf | None = None
     metadata: Metadata = field(default_factory=lambda: Metadata({}, 0))
     content: ImageContent | None = None
 
@@ -48,11 +54,67 @@ class DataSet:
         """Whether the file is one image, which needs no number."""
         return self.content is not None and len(self.imageset) == 1
 
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether a single image's file is the one that was read, as it was."""
+        try:
+            return self.content is not None and not self.content.has_changed
+        except (OSError, ValueError):
+            return False
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether a master's images are read from the data files, not by dxtbx."""
+        return isinstance(self.raw, RawMasterFrames)
+
+    def read_raw(self, index: int = 0) -> RawFrame:
+        """Return an image's counts as they are stored.
+
+        Parameters
+        ----------
+        index
+            The image's place in the data set, from 0.
+
+        Raises
+        ------
+        NotRaw
+            Only dxtbx can read them; the message says why.
+        FrameMissing
+            The image has not been written, or its data file isn't there.
+        ImageUnreadable
+            There's no such image, or it's damaged, or isn't one of this detector.
+        """
+        self.require_image(index)
+        if self.raw is None:
+            how = "HDF5 puts its images together" if self.images else f"only {self._format_class.__name__} reads it"
+            raise NotRaw(how)
+        return self.raw.read(index)
+
+    def require_image(self, index: int) -> None:
+        """Make sure that there's an image at a place from 0.
+
+        Raises
+        ------
+        ImageUnreadable
+            There's none.
+        """
+        if not 0 <= index < len(self.imageset):
+            raise ImageUnreadable(f"{self.file} has images 1 to {len(self.imageset)}; asked for was {index + 1}")
+
+    @cached_property
+    def hidden_pixels(self) -> dict[int, np.ndarray[Any, np.dtype[np.bool_]]]:
+        """Which pixels say nothing in any image, bool (slow, fast) by the panel's number, as far as that was asked."""
+        return {}
+
     @cached_property
     def static_mask(self) -> Any:
         """Which pixels are usable in any image, a flex.bool for each panel; None: all are."""
         file = self.content.plain_name if self.content else self.file
-        return self.imageset.get_format_class().get_instance(file).get_static_mask()
+        return self._format_class.get_instance(file).get_static_mask()
+
+    @property
+    def _format_class(self) -> Any:
+        return self.imageset.get_format_class()
 
     @property
     def may_be_kept(self) -> bool:
