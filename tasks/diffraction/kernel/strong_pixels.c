@@ -45,7 +45,7 @@ enum {
     BACKGROUND_WINDOW = 2 * BACKGROUND_REACH + 1,
     EROSION = REACH - 1, /* all pixels this near must be over the dispersion threshold too */
     BRIGHT = 6600,       /* WINDOW^2 * (BRIGHT + 1)^2 < 2^31 */
-    STRETCH = 128,        /* columns that are looked at together */
+    STRETCH = 128,       /* columns that are looked at together */
 };
 
 /* A pixel's word: 1 << 24 | count (no more than BRIGHT + 1) if it's valid, else 0. The words of a window add up to how
