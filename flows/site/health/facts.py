@@ -8,6 +8,7 @@ from typing import Literal
 from flows.site.health.disks import Disk
 from flows.site.processes import ProcessFacts
 from flows.site.supervision import ServiceState
+from tasks.diffraction.dials_checks.differences import Difference
 
 SupervisorState = Literal["runs", "ending", "silent", "died", "none"]
 
@@ -67,6 +68,8 @@ class SiteFacts:
         Something listens at the Dask scheduler's address.
     expected
         Deployments that should be there.
+    differences
+        Images whose spots differed from DIALS's, of which nobody has taken note.
     """
 
     supervisor: SupervisorState
@@ -78,6 +81,7 @@ class SiteFacts:
     api: ApiFacts = ApiFacts()
     cluster_answers: bool = False
     expected: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
 
     def service(self, name: str) -> ServiceState | None:
         """Return what supervisord says of a service; None if this site hasn't got it."""
