@@ -8,7 +8,7 @@ import zlib
 from dataclasses import replace
 from typing import Final
 
-from tasks.diffraction.dials_checks.differences import Difference, Differences, what_differs
+from tasks.diffraction.dials_checks.differences import Difference, Differences
 from tasks.diffraction.dials_checks.software import software_that_finds_spots
 from tasks.diffraction.requests import ImageAnalysis, ImageRequest, ImageStatistics
 from tasks.step import BY_HAND, Message, Note, StepContext
@@ -79,8 +79,8 @@ class ChecksByDials:
         """Tell of an image on which Plaza's own way was wrong; the first one of a run has consequences."""
         context = self._context
         context.logger.warning(
-            "%s: spots differ from DIALS's, whose numbers are passed on: %s. All of them: %s; DIALS's: %s",
-            *(image, what_differs(own_way, dials), own_way, dials),
+            "%s: spots differ from DIALS's, whose numbers are passed on. Plaza's own: %s; DIALS's: %s",
+            *(image, own_way, dials),
         )
         context.note(Note("checked images differed from DIALS", of=CHECKED, is_warning=True))
         if self._by_dials is not None:

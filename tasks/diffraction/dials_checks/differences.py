@@ -80,22 +80,17 @@ class Difference:
     @property
     def what_differs(self) -> str:
         """The numbers that aren't the same: `n_spots_total 41 (DIALS: 42)`."""
-        return what_differs(self.own_way, self.dials)
+        theirs = asdict(self.dials)
+        return ", ".join(
+            f"{name} {value} (DIALS: {theirs[name]})"
+            for name, value in asdict(self.own_way).items()
+            if repr(value) != repr(theirs[name])  # NaN is like NaN
+        )
 
     @property
     def is_of_this_software(self) -> bool:
         """Whether it was found with what this process would find spots with."""
         return self.software == software_that_finds_spots()
-
-
-def what_differs(own_way: ImageStatistics, dials: ImageStatistics) -> str:
-    """Name the numbers in which two statistics differ: `n_spots_total 41 (DIALS: 42)`."""
-    theirs = asdict(dials)
-    return ", ".join(
-        f"{name} {value} (DIALS: {theirs[name]})"
-        for name, value in asdict(own_way).items()
-        if repr(value) != repr(theirs[name])  # NaN is like NaN
-    )
 
 
 class Differences:
