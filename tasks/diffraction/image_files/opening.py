@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import dials.array_family.flex  # noqa: F401 - without it dxtbx's C++ can't return reflection tables
 from dxtbx.format.Format import Format
-from dxtbx.format.image import ImageBool  # noqa: F401 - registers the type of external masks
-from dxtbx.model.experiment_list import ExperimentListFactory
 
 from blocks.errors import PlazaError
 from tasks.diffraction.errors import ImageAwaited, ImageMissing, ImageUnreadable
 from tasks.diffraction.image_files.completeness import require_complete, require_file, unreachable
 from tasks.diffraction.image_files.content import ImageContent
 from tasks.diffraction.image_files.data_set import DataSet
+from tasks.diffraction.image_files.experiments import read_experiments, read_experiments_of_image
 from tasks.diffraction.image_files.explaining import describe_error, explain_failure
 from tasks.diffraction.image_files.hdf5_frames import FrameReader, TwiceReader, read_panel_form, reads_plain_frames
+from tasks.diffraction.image_files.raw.cbf_pixels import RawCbf, reads_byte_offset
+from tasks.diffraction.image_files.raw.master_frames import RawMasterFrames
 from tasks.diffraction.image_files.second_look import reads_the_same
 from tasks.diffraction.requests import MASTER_SUFFIXES
 from tasks.file_version import file_version
@@ -54,7 +54,7 @@ def _open_master(file: str) -> DataSet:
     except NotReady as error:
         raise _missing(file, error) from error
     try:
-        experiments = _read_experiments(file)
+        experiments = read_experiments(file)
         if not len(experiments[0].detector):
             raise ValueError("its detector has no module")
     except Exception as error:
@@ -83,13 +83,6 @@ def _require_the_same_again(file: str, experiments: Any) -> None:
         raise ImageAwaited(f"DIALS has read {file} twice, and not the same: its file system fails, or it's written to")
 
 
-def _read_experiments(file: str) -> Any:
-    experiments: Any = ExperimentListFactory.from_filenames([file])
-    if not experiments:
-        raise ValueError("no format of dxtbx's knows it")
-    return experiments
-
-
 def _missing(file: str, error: NotReady) -> ImageMissing:
     if isinstance(error, FileAbsent) and error.file == file:
         return ImageMissing(f"the image file {file} does not exist")
@@ -103,13 +96,24 @@ def _open_single_image(file: str) -> DataSet:
         content = ImageContent(file)
     except OSError as error:
         raise unreachable(file, error) from error
-    require_complete(content)
-    content.release()
     try:
-        experiments = _read_experiments(content.plain_name)
+        require_complete(content)
+    finally:
+        content.close()
+    content.lend_to_dxtbx()
+    try:
+        experiments = read_experiments_of_image(content.plain_name)
     except Exception as error:
         raise explain_failure(error, f"read {file}", content) from error
-    return DataSet(file, experiments, content=content)
+    return DataSet(file, experiments, raw=_read_byte_offset(content, experiments), content=content)
+
+
+def _read_byte_offset(content: ImageContent, experiments: Any) -> RawCbf | None:
+    imageset = experiments[0].imageset
+    if len(imageset) > 1 or not reads_byte_offset(imageset.get_format_class()):
+        return None
+    detector = imageset.get_detector()
+    return RawCbf(content, detector) if len(detector) == 1 else None
 
 
 def _unreadable_master(file: str, error: Exception, known: PlazaError | None) -> ImageUnreadable:
@@ -137,8 +141,10 @@ def _read_frames_directly(file: str, experiments: Any, images: MasterImages | No
         return DataSet(file, experiments, images)
     image_format = format_class.get_instance(file)
     form = read_panel_form(images.layout, image_format)
+    raw: RawMasterFrames | None = None
     if form is not None:
         reader = FrameReader(images, form, len(imageset))
+        raw = RawMasterFrames(reader, imageset.get_detector())
     elif images.layout.is_virtual:
         reader = TwiceReader(images, image_format, len(imageset))
     else:
@@ -147,7 +153,7 @@ def _read_frames_directly(file: str, experiments: Any, images: MasterImages | No
     own = imageset.partial_set(reader, 0, len(imageset))
     for experiment in experiments:
         experiment.imageset = own
-    return DataSet(file, experiments, images, is_direct=form is not None)
+    return DataSet(file, experiments, images, raw)
 
 
 def _forget_last_file() -> None:
