@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from cctbx import uctbx
 from dials.algorithms.spot_finding import per_image_analysis
 from dials.algorithms.spot_finding.factory import SpotFinderFactory
+from dials.array_family import flex
 
 from tasks.diffraction.requests import ImageStatistics, SpotFindingOptions
 from tasks.diffraction.spot_finding.images import ScanRange
 from tasks.diffraction.spot_finding.options import read_phil, smallest_spot
-from tasks.diffraction.spot_finding.resolution_limits import within_resolution
 
 
 class DialsWay:
@@ -38,7 +39,7 @@ class DialsWay:
         reflections.centroid_px_to_mm(experiments)
         reflections.map_centroids_to_reciprocal_space(experiments)
         statistics = per_image_analysis.stats_for_reflection_table(
-            within_resolution(reflections, self._options),
+            _within_resolution(reflections, self._options),
             filter_ice=self._options.filter_ice,
             ice_rings_width=self._options.ice_rings_width,
         )
@@ -57,3 +58,23 @@ class DialsWay:
             self._mask = (sizes, finder.mask_generator(experiments[0].imageset))
         finder.mask_generator = lambda imageset: self._mask[1]
         return finder
+
+
+def _within_resolution(reflections: Any, options: SpotFindingOptions) -> Any:
+    """Return the spots between d_min and d_max (Å), as `work()` does: by their own places, not by masked pixels.
+
+    Parameters
+    ----------
+    reflections
+        A DIALS reflection table of spots, mapped to reciprocal space.
+    """
+    d_min, d_max = options.d_min, options.d_max
+    if not d_min and not d_max:
+        return reflections
+    resolution = uctbx.d_star_sq_as_d(flex.pow2(reflections["rlp"].norms()))
+    keep = flex.bool(len(reflections), True)
+    if d_min:
+        keep &= resolution >= d_min
+    if d_max:
+        keep &= resolution <= d_max
+    return reflections.select(keep)

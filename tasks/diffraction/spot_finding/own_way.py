@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dials.algorithms.spot_finding import per_image_analysis
 from dials.algorithms.spot_finding.factory import SpotFinderFactory
 from dxtbx import flumpy
 
@@ -19,8 +18,10 @@ from tasks.diffraction.spot_finding.images import Frame, ScanRange, find_frame
 from tasks.diffraction.spot_finding.kernel_stand_in import DispersionParameters
 from tasks.diffraction.spot_finding.left_to_dials import LeftToDials
 from tasks.diffraction.spot_finding.options import read_phil, smallest_spot
-from tasks.diffraction.spot_finding.resolution_limits import within_resolution
 from tasks.diffraction.spot_finding.spots import label_pixels, make_spots
+from tasks.diffraction.spot_finding.statistics.columns import SpotColumns
+from tasks.diffraction.spot_finding.statistics.ice_rings import IceRings
+from tasks.diffraction.spot_finding.statistics.image_statistics import summarise
 from tasks.diffraction.spot_finding.thresholds import Thresholds
 
 _IS_EXTENDED = {"dispersion": False, "dispersion_extended": True}
@@ -33,6 +34,7 @@ class OwnWay:
         self._options = options
         self._phil = read_phil(options)
         self._filters = SpotFinderFactory.configure_filter(self._phil)
+        self._ice_rings = IceRings(options.ice_rings_width) if options.filter_ice else None
         extended = _IS_EXTENDED.get(options.threshold_algorithm)
         self._thresholds: Thresholds | None = None
         if extended is not None:
@@ -52,12 +54,8 @@ class OwnWay:
         if self._thresholds is None:
             raise LeftToDials(f"dispersion thresholds only: {self._options.threshold_algorithm}")
         spots = self._find_spots(find_frame(experiments, scan_range), self._thresholds)
-        statistics = per_image_analysis.stats_for_reflection_table(
-            within_resolution(spots, self._options),
-            filter_ice=self._options.filter_ice,
-            ice_rings_width=self._options.ice_rings_width,
-        )
-        return ImageStatistics(**statistics._asdict())
+        columns = SpotColumns.of(spots).within(self._options.d_min, self._options.d_max)
+        return summarise(columns, self._ice_rings)
 
     def _find_spots(self, frame: Frame, thresholds: Thresholds) -> Any:
         detector = frame.imageset.get_detector()
