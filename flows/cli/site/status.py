@@ -67,6 +67,7 @@ def _document(found: SiteStatus) -> dict[str, object]:
         "services": [asdict(service) for service in found.services],
         "worker_heartbeat_age_s": found.facts.api.heartbeat_age_s,
         "spots_not_as_dials": [asdict(each) for each in found.facts.differences],
+        "no_kernel": found.facts.no_kernel,
         "disks": [asdict(disk) for disk in found.facts.disks],
     }
 

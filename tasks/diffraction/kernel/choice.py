@@ -9,7 +9,7 @@ import numpy as np
 
 from tasks.diffraction.kernel.by_dials import DialsThreshold
 from tasks.diffraction.kernel.compiled import CompiledThreshold, why_not_compiled
-from tasks.diffraction.kernel.threshold import DispersionParameters, Threshold
+from tasks.diffraction.kernel.threshold import DialsRules, DispersionParameters, Threshold
 
 
 def make_threshold(
@@ -32,12 +32,16 @@ def make_threshold(
         `usable` or `trusted` isn't what it should be.
     """
     way: type[CompiledThreshold | DialsThreshold] = DialsThreshold if why_not_compiled() else CompiledThreshold
-    return way(usable, trusted, parameters, ends_trusted=are_ends_trusted())
+    return way(usable, trusted, parameters, ask_dials())
 
 
 @functools.cache
-def are_ends_trusted() -> bool:
-    """Tell whether the dxtbx at hand trusts the ends of a trusted range: from 3.12 on it does, before it didn't."""
+def ask_dials() -> DialsRules:
+    """Return the rules of the DIALS at hand, by what it does."""
+    return DialsRules(_are_ends_trusted(), _do_gaps_erode())
+
+
+def _are_ends_trusted() -> bool:
     from dxtbx.model import Panel
     from scitbx.array_family import flex
 
@@ -45,3 +49,13 @@ def are_ends_trusted() -> bool:
     panel = Panel("", "", x, y, origin, (1, 1), (1, 1), (0, 2), 0, "")
     counts = flex.double(flex.grid(1, 1), 2)
     return bool(panel.get_trusted_range_mask(counts)[0])
+
+
+def _do_gaps_erode() -> bool:
+    """Look for a spot in an image that is over the dispersion threshold all over, with a gap next to the spot."""
+    counts = np.zeros((5, 5), np.uint8)
+    counts[2, 2] = 100
+    usable = np.ones((5, 5), np.bool_)
+    usable[2, 3] = False
+    found = DialsThreshold(usable, (-1.0, 255.0), DispersionParameters(extended=True)).find(counts)
+    return found is None or found.size == 0
