@@ -67,7 +67,9 @@ def test_image_that_only_ever_sees_its_process_killed_may_pass_and_is_not_rememb
     for _ in range(3):
         [outcome] = meet(pool, "killed")
         assert (outcome.may_pass, outcome.ended_process, outcome.poison) == (True, True, None)
-        assert "the DIALS process was killed while it worked on killed, image 1: it was ended by SIGKILL" in outcome.reason
+        assert (
+            "the DIALS process was killed while it worked on killed, image 1: it was ended by SIGKILL" in outcome.reason
+        )
 
 
 def test_master_whose_every_image_kills_costs_few_processes_whatever_its_length(pool, tmp_path, caplog):
