@@ -8,6 +8,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 
+from blocks.errors import PlazaError
 from tests.support.image_files import MINI_HEADER, counts, make_cbf, make_smv
 
 pytestmark = pytest.mark.dials
@@ -334,3 +335,38 @@ def make_long(steps):
     start = content.index(b"\x0c\x1a\x04\xd5") + 4
     head = content[:start].replace(f"X-Binary-Size: {steps.size}".encode(), f"X-Binary-Size: {len(data)}".encode())
     return head + bytes(data) + content[start + steps.size :]
+
+
+def test_image_is_read_once_for_both_that_want_it_and_anew_when_it_is_written(tmp_path, monkeypatch):
+    from tasks.diffraction.image_files import data_sets, opening
+
+    read_files = []
+
+    def count(file):
+        read_files.append(file)
+        return opening.open_data_set(file)
+
+    monkeypatch.setattr(data_sets, "open_data_set", count)
+    first, second = (tmp_path / name for name in ("a_1.cbf", "a_2.cbf"))
+    for file in (first, second):
+        file.write_bytes(make_cbf())
+    process = data_sets.DataSets()
+
+    def look(file):
+        with process.using(str(file)) as data_set:
+            return data_set.read_raw().panels[0].copy()
+
+    assert np.array_equal(look(first), look(first))
+    assert len(read_files) == 1
+    look(second)
+    look(first)
+    assert len(read_files) == 3
+    first.write_bytes(make_cbf(pixels=counts() + 1))
+    assert np.array_equal(look(first), counts() + 1)
+    first.unlink()
+    with pytest.raises(PlazaError, match="does not exist"):
+        look(first)
+    with pytest.raises(ZeroDivisionError), process.using(str(second)):
+        1 / 0  # noqa: B018 - whatever it was, it may have been the image's fault
+    look(second)
+    assert read_files.count(str(second)) == 3
