@@ -15,6 +15,7 @@ from tasks.step import BY_HAND, Message, Note, StepContext
 from tasks.step.identity import StepIdentity, current_identity
 
 IMAGES: Final = "images"
+AN_IMAGE: Final = Note(IMAGES)
 CHECKED: Final = "images checked against DIALS"
 BY_DIALS: Final = "images by DIALS: "
 
@@ -62,16 +63,16 @@ class ChecksByDials:
         """
         checked = self._checked.pop(message.number, None)
         if analysis.by_dials is not None:
-            self._context.note(Note(IMAGES), Note(f"{BY_DIALS}{analysis.by_dials}", of=IMAGES))
+            self._context.note(AN_IMAGE, Note(f"{BY_DIALS}{analysis.by_dials}", of=IMAGES))
         elif checked is not None:
-            self._context.note(Note(IMAGES), Note(CHECKED, of=IMAGES))
+            self._context.note(AN_IMAGE, Note(CHECKED, of=IMAGES))
             if analysis.corrected is not None:
                 self._tell(checked, analysis.statistics, analysis.corrected)
         elif self._by_dials is not None and message.number not in self._sent_back:
             self._sent_back.add(message.number)
             return False
         else:
-            self._context.note(Note(IMAGES))
+            self._context.note(AN_IMAGE)
             self._own_way += 1
         return True
 

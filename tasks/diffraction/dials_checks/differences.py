@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 FOLDER: Final = "spot-differences"
 """In the home folder; a file for each recipe run."""
 MOST_KEPT: Final = 100
+MOST_TOLD: Final = 2  # numbers, in a line
 _LARGEST: Final = 100_000  # bytes of a file; a path has 4096 at most
 
 
@@ -79,13 +80,15 @@ class Difference:
 
     @property
     def what_differs(self) -> str:
-        """The numbers that aren't the same: `n_spots_total 41 (DIALS: 42)`."""
+        """The numbers that aren't the same, the first of them with both values: `n_spots_total 41 (DIALS: 42)`."""
         theirs = asdict(self.dials)
-        return ", ".join(
+        differing = [
             f"{name} {value} (DIALS: {theirs[name]})"
             for name, value in asdict(self.own_way).items()
             if repr(value) != repr(theirs[name])  # NaN is like NaN
-        )
+        ]
+        told, left_out = differing[:MOST_TOLD], len(differing) - MOST_TOLD
+        return ", ".join([*told, f"and {left_out} more"] if left_out > 0 else told)
 
     @property
     def is_of_this_software(self) -> bool:

@@ -20,11 +20,15 @@ import hdf5plugin
 import numpy as np
 import pytest
 
+from blocks.settings import Settings
+from flows.resources import SiteResources
 from tasks.diffraction.dials_processes.child_pool import ChildPool
 from tasks.diffraction.requests import AnalysisParameters, Failure, ImageRequest, Success
+from tasks.per_image_analysis import analyse_images
 from tasks.simulation.collection import render
 from tasks.simulation.geometry import DetectorSize, Geometry
 from tasks.simulation.plan import CollectionPlan, ImageFormat
+from tasks.step.runner import try_step
 from tests.support.image_files import make_cbf
 
 pytestmark = pytest.mark.dials
@@ -407,3 +411,29 @@ def test_a_master_that_is_replaced_by_one_of_another_detector_is_read_anew(
     judged = meet(other.requests("it's the test")[2:])
     assert [outcome.value.statistics for outcome in after] == [judge.value.statistics for judge in judged]
     assert after[0].value.statistics != right_in_master[3]
+
+
+@pytest.mark.parametrize("one_in", [0, 1], ids=["own-way", "both-ways"])
+async def test_of_a_run_with_all_kinds_of_bad_images_the_rest_goes_on(one_in, pictures, master, right, tmp_path):
+    master.write_chunk(noise(master)[:100])
+    content = Path(pictures.rotation_cbfs[0]).read_bytes()
+    payloads = {}
+    for name, spoil in BAD_CBFS.items():
+        if name not in MAY_BE_READ:
+            file = tmp_path / f"{name}.cbf"
+            file.write_bytes(spoil(content))
+            payloads[str(file)] = {"file": str(file)}
+    payloads["chunk"] = {"file": str(master.path), "parameters": {"scan_range": [BAD, BAD]}}
+    good = [{"file": file, "file-number": number} for number, file in enumerate(pictures.rotation_cbfs[:IMAGES], 1)]
+    mixed = [payload for bad in payloads.values() for payload in (bad, *good)]
+    settings = Settings(home=tmp_path, dask_scheduler=None, analysis_workers=1, spots_checked_one_in=one_in)
+    async with SiteResources(settings) as resources:
+        outcome = await try_step(analyse_images, {"parameters": {}}, mixed, resources)
+    assert len(outcome.sent) == len(payloads) * IMAGES
+    for send in outcome.sent:
+        assert send.payload["n_spots_total"] == right[send.payload["file-number"]].n_spots_total
+    refused = {message.payload["file"]: str(error) for message, error in outcome.refused}
+    assert refused.keys() == {payload["file"] for payload in payloads.values()}
+    assert all(file in reason for file, reason in refused.items())
+    assert outcome.notes.counts()["images"] == len(outcome.sent)
+    assert outcome.notes.warnings() == []

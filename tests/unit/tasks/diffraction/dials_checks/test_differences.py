@@ -39,6 +39,8 @@ def test_it_comes_back_as_it_was(kept):
 
 def test_it_says_what_differs():
     assert difference().what_differs == "n_spots_total 7 (DIALS: 6), total_intensity 701.0 (DIALS: 700.0)"
+    more = difference(own_way=replace(OWN_WAY, n_spots_4A=1, n_spots_no_ice=2))
+    assert more.what_differs == "n_spots_4A 1 (DIALS: 4), n_spots_no_ice 2 (DIALS: 5), and 2 more"
 
 
 @pytest.mark.parametrize("image", ["/half a \udcff character.cbf", "/\x1b[31m.cbf", "/" + "d" * 4095])
