@@ -59,6 +59,12 @@ class Settings(BaseSettings):
         description="Flow runs under way at once, two at least: more wait for their turn; from three on no beamline's "
         "take all; 0: as many as half of the machine's memory has room for, at 80 MB each",
     )
+    spots_checked_one_in: int = Field(
+        1000,
+        ge=0,
+        description="One image in so many of each run is also done by DIALS and compared, which costs some 20 times as "
+        "much as an image: 2 % of all at 1000; 1: all images are, so that all have DIALS's numbers; 0: none",
+    )
     # The ports are Prefect's and Dask's own defaults.
     server_port: int = Field(
         4200, ge=0, le=65535, description="Port of Prefect's server that `plaza up` starts; 0: any free one"

@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from blocks.errors import MessageRefused
 from blocks.validation_faults import describe
+from tasks.diffraction.dials_checks.checks import ChecksByDials
+from tasks.diffraction.dials_checks.differences import Differences
 from tasks.diffraction.fan_out import IMAGE_RETRIES, FanOut
 from tasks.diffraction.requests import AnalysisParameters, ImageRequest, ImageStatistics
 from tasks.step import Message, NodePlan, Send, StepContext, stream_step
@@ -32,17 +34,25 @@ def check_analysis(parameters: AnalysisParameters, plan: NodePlan) -> None:
 async def analyse_images(
     parameters: AnalysisParameters, inbox: AsyncIterator[Message], context: StepContext
 ) -> AsyncIterator[Send]:
-    """Analyse each image with DIALS on the analysis cluster; results go out in the order in which they are ready.
+    """Analyse each image on the analysis cluster; results go out in the order in which they are ready.
 
     A message names the `file`; its `parameters`, if any, go before the recipe's (the file watcher sends the
     `scan_range` of an image of a master so). The result has DIALS's statistics, and what the message says of the file.
+
+    DIALS itself checks some images; once it finds that numbers aren't its own, it does all that follow.
     """
+    settings = context.resources.settings
+    checks = ChecksByDials(context, settings.spots_checked_one_in, Differences(settings.home))
 
     def make_request(message: Message) -> ImageRequest:
-        return read_request(message.payload, parameters)
+        return checks.instruct(message, read_request(message.payload, parameters))
 
     done = 0
-    async for message, analysis in FanOut(context, make_request).results(inbox):
+    fan_out = FanOut(context, make_request)
+    async for message, analysis in fan_out.results(inbox):
+        if not checks.accept(message, analysis):
+            fan_out.again(message)
+            continue
         done += 1
         context.progress(done, None)
         yield Send(make_result(message.payload, analysis.statistics), "result", follows=message, completes=(message,))

@@ -103,11 +103,15 @@ async def _run(node: dict[str, Any], payloads: Iterable[Any]) -> bool:
             yield Message(payload, {"ID": BY_HAND}, number, time.time())
 
     async with SiteResources() as resources:
-        context = StepContext(node, BY_HAND, resources, refuse, leave_undone=outcome.leave_undone)
+        context = StepContext(
+            node, BY_HAND, resources, refuse, leave_undone=outcome.leave_undone, note=outcome.notes.add
+        )
         async for result in run_step(step, inbox(), context):
             for send in sends_of(result):
                 sys.stdout.write(json.dumps({"output": send.output, "payload": send.payload}) + "\n")
             sys.stdout.flush()
     for reason, count in Counter(reason for _, reason in outcome.undone).items():
         typer.echo(f"left undone {count} message{'s' * (count != 1)}: {reason}", err=True)
+    for line in outcome.notes.lines():
+        typer.echo(f"noted {printable(line)}", err=True)
     return not (outcome.refused or outcome.undone)

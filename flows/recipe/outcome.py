@@ -26,11 +26,17 @@ def final_state(progress: Mapping[int, NodeProgress], recipe: Recipe, run: str) 
     nodes = progress.values()
     faults = [f"step {node.label}: {node.fault}" for node in nodes if node.fault]
     if faults:
+        faults += _warnings(progress)
         return Failed(message=f"{state_message('; '.join(faults))} ({'; '.join(_ways_on(progress, recipe, run))})")
     done = sum(node.received > 0 for node in nodes)
     left = [f"; step {node.label} left {node.left} messages undone: {node.first_left}" for node in nodes if node.left]
-    left += [f"; {way}" for way in _look_once_more(progress, recipe, run)]
+    left += [f"; {way}" for way in (*_look_once_more(progress, recipe, run), *_warnings(progress))]
     return Completed(message=state_message(f"{done} step{'s' * (done != 1)} done{''.join(left)}"))
+
+
+def _warnings(progress: Mapping[int, NodeProgress]) -> list[str]:
+    """Say what somebody should look at though it's no fault of the run's."""
+    return [f"step {node.label}: {warning}" for node in progress.values() for warning in node.notes.warnings()]
 
 
 def _ways_on(progress: Mapping[int, NodeProgress], recipe: Recipe, run: str) -> Iterator[str]:

@@ -17,10 +17,12 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 
 from blocks.retrying import Pauses, retry
+from flows.display_text import one_line
 from flows.prefect_limits import page_text
 from flows.prefect_outages import is_outage
 from flows.recipe.run_record.progress import NodeProgress
 from flows.run_artifacts import RunArtifact
+from tasks.step.notes import Notes
 
 logger = logging.getLogger(__name__)
 
@@ -181,11 +183,14 @@ async def _report_page(name: str, progress: Mapping[int, NodeProgress], page: Pa
 
 
 def _copied(progress: Mapping[int, NodeProgress]) -> dict[int, NodeProgress]:
-    return {number: replace(node, sent=node.sent.copy()) for number, node in progress.items()}
+    return {number: replace(node, sent=node.sent.copy(), notes=Notes(node.notes)) for number, node in progress.items()}
 
 
 def _what_happened(progress: Mapping[int, NodeProgress]) -> list[tuple[object, ...]]:
-    return [(node.state, node.received, node.sent.total(), node.retried, node.left) for node in progress.values()]
+    return [
+        (node.state, node.received, node.sent.total(), node.retried, node.left, len(node.notes))
+        for node in progress.values()
+    ]
 
 
 async def _publish_steps(progress: Mapping[int, NodeProgress]) -> None:
@@ -230,6 +235,7 @@ def _step_table(progress: Mapping[int, NodeProgress]) -> list[dict[str, Any]]:
             "tried again": node.retried,
             "refused": node.refused,
             "left undone": node.left,
+            "notes": one_line("; ".join(node.notes.lines())),
             "seconds": round(node.finished - node.started, 2) if node.started and node.finished else "",
         }
         for node in progress.values()

@@ -133,6 +133,11 @@ class FanOut:
         task.add_done_callback(lambda _: self._news.set())
         return task
 
+    def again(self, message: Message) -> None:
+        """Have a message whose result is of no use met once more, by another request, before those that wait."""
+        self._accept(message)
+        self._waiting.rotate(1)
+
     @property
     def _most_waiting(self) -> int:
         return 2 * self._workers * LARGEST_CHUNK

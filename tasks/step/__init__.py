@@ -14,6 +14,7 @@ from tasks.step.contract import (
     message_step,
     stream_step,
 )
+from tasks.step.notes import Note
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 from tasks.step.retries import USUAL_RETRIES, Retries
 
@@ -29,6 +30,7 @@ __all__ = [
     "Message",
     "MessageFunction",
     "NodePlan",
+    "Note",
     "Retries",
     "Send",
     "SpeltFreely",

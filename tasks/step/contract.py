@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
+from tasks.step.notes import Note
 from tasks.step.retries import USUAL_RETRIES, Retries
 from tasks.whole_number import is_grouped, takes_numbers_only
 
@@ -131,6 +132,18 @@ def _nothing_to_leave(messages: Iterable[Message], reason: str, told_on: str | N
     """Ignore that messages aren't done: nobody takes up what is run by hand."""
 
 
+class TakeNotes(Protocol):
+    """Has notes kept and shown with the run."""
+
+    def __call__(self, *notes: Note) -> None:
+        """Add what they count to what was noted in the same words."""
+        ...
+
+
+def _nothing_to_note(*notes: Note) -> None:
+    """Ignore notes: nobody watches a step that is run by itself."""
+
+
 @dataclass(frozen=True)
 class StepContext:
     """The surroundings of a running step.
@@ -157,6 +170,11 @@ class StepContext:
         Called as `leave_undone(messages, reason, told_on)` by stream steps for messages that nothing will come of in
         this process: something is missing that only an operator can bring. They wait until the run is taken up again.
         The node has failed, unless it tells of it on an output, before or after, and that leads somewhere.
+    note
+        Called as `note(Note(…), …)` to say in numbers what the step did, and how (see `tasks.step.notes`). Said before
+        the send that completes a message, it's kept with that: after a crash it's neither lost nor counted twice.
+    noted_before
+        What it had noted when the run was taken up again: how many, by the notes' words.
     """
 
     node: Mapping[str, Any]
@@ -168,6 +186,8 @@ class StepContext:
     sent_before: Mapping[str, int] = field(default_factory=dict)
     logger: logging.Logger | logging.LoggerAdapter[Any] = field(default_factory=lambda: logging.getLogger("tasks"))
     leave_undone: LeaveUndone = _nothing_to_leave
+    note: TakeNotes = _nothing_to_note
+    noted_before: Mapping[str, int] = field(default_factory=dict)
 
     def key(self, message: Message) -> str:
         """Return what names a message among all of all recipe runs, the same when it comes again after a crash."""

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from blocks.errors import NodeRefused
 from blocks.validation_faults import describe
 from tasks.step.contract import BY_HAND, Message, MessageFunction, Send, Step, StepContext, StepParameters
+from tasks.step.notes import Notes
 from tasks.step.resources import Resources
 
 
@@ -115,11 +116,22 @@ def _call(function: MessageFunction, parameters: StepParameters, message: Messag
 
 @dataclass
 class StepOutcome:
-    """What a step did with some messages: what it sent, in order, what it refused, and what it left undone, and why."""
+    """What a step did with some messages.
+
+    Parameters
+    ----------
+    sent
+        What it sent, in order.
+    refused, undone
+        What it refused, and what it left undone, each with the reason.
+    notes
+        What it said of it in numbers.
+    """
 
     sent: list[Send] = field(default_factory=list)
     refused: list[tuple[Message, Exception]] = field(default_factory=list)
     undone: list[tuple[Message, str]] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
 
     def refuse(self, message: Message, error: Exception) -> None:
         """Note a message that is refused, or that waits with the first one where all of the node are."""
@@ -138,7 +150,9 @@ async def try_step(
 ) -> StepOutcome:
     """Run a step by itself on some payloads, to its end."""
     outcome = StepOutcome()
-    context = StepContext(node, recipe_run, resources, refuse=outcome.refuse, leave_undone=outcome.leave_undone)
+    context = StepContext(
+        node, recipe_run, resources, outcome.refuse, leave_undone=outcome.leave_undone, note=outcome.notes.add
+    )
 
     async def inbox() -> AsyncIterator[Message]:
         for number, payload in enumerate(payloads, 1):

@@ -15,6 +15,7 @@ from flows.recipe.run_record.journal import Journal
 from flows.recipe.run_record.progress import NodeProgress
 from flows.recipe.run_record.run_state import RunState
 from tasks.step import Message, Send, Step, StepParameters, message_step, registry, stream_step
+from tasks.step.resources import Resources
 from tests.support.fake_resources import FakeResources
 
 TIMEOUT_S = 20
@@ -70,9 +71,12 @@ class Engine:
         What reached the step `keep`.
     refused
         What was refused.
+    resources
+        What steps ask; FakeResources if none are given.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, resources: Resources | None = None) -> None:
+        self.resources = resources
         self.kept = Kept()
         self.refused: list[RefusedMessage] = []
 
@@ -89,5 +93,11 @@ class Engine:
             patch.setattr(registry, "STEPS", dict.fromkeys(known, ""))
             patch.setattr("flows.recipe.engine.run.load_step", known.__getitem__)
             recipe = recipe_from_document({"start": [[1, 5]], **document})
-            run = RecipeRun(recipe, "run-1", FakeResources(), journal=journal, keep_dead_letter=self.refused.append)
+            run = RecipeRun(
+                recipe,
+                "run-1",
+                self.resources or FakeResources(),
+                journal=journal,
+                keep_dead_letter=self.refused.append,
+            )
         return await asyncio.wait_for(run.run(state), TIMEOUT_S)

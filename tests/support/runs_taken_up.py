@@ -18,6 +18,7 @@ from flows.recipe.run_record.journal import Journal
 from flows.recipe.run_record.manifest import Manifest, read_manifest
 from flows.recipe.run_record.resumption import take_up
 from tasks.step import ABORT, Send, StepParameters, message_step, stream_step
+from tasks.step.resources import Resources
 from tests.support.engine_runs import Engine
 
 TWO_OF_THREE = {
@@ -34,13 +35,16 @@ class Run:
 
     Parameters
     ----------
+    resources
+        What its steps ask; those of no site if none are given.
     bad
         Payloads that the step `pick` can't use.
     """
 
-    def __init__(self, path: Path, document: dict) -> None:
+    def __init__(self, path: Path, document: dict, resources: Resources | None = None) -> None:
+        self.resources = resources
         self.folder, self.letters, self.document = RunFolder(path / "run-1"), DeadLetters(path / "letters"), document
-        self.folder.path.mkdir()
+        self.folder.path.mkdir(exist_ok=True)
         filled = {str(key): value for key, value in document.items()}
         self.manifest = Manifest("trial", "trial.json", "", 7, {}, {}, filled)
         self.manifest.write(self.folder)
@@ -56,7 +60,7 @@ class Run:
                 raise MessageRefused("bad")
             return [Send(message.payload)]
 
-        engine = Engine()
+        engine = Engine(self.resources)
         engine.refused = self
         with Journal(self.folder.journal) as journal:
             state = take_up(self.folder, journal, self.letters)

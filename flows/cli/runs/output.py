@@ -63,6 +63,7 @@ def as_document(history: RunHistory, nodes: Sequence[int], count: int | None) ->
                 "sent": progress.sent,
                 "refused": progress.refused,
                 "left_undone": progress.left,
+                "notes": [{**structs.asdict(note), "words": progress.notes.words(note)} for note in progress.notes],
                 "fault": progress.fault,
             }
             for number, progress in history.progress.items()
@@ -138,6 +139,9 @@ class HistoryPrinter:
         progress = self._history.progress[node]
         summary = ", ".join(f"{number} {words}" for words, number in states.items()) or "no messages"
         self._title(f"{progress.label}: {summary}")
+        for note in progress.notes:
+            words = one_line(progress.notes.words(note))
+            self._line(Text(f"  {words}", "bold yellow" if note.is_warning else "dim"))
         for reason in dict.fromkeys(entry.reason for entry in self._history.state.left[node].values()):
             self._line(Text(f"  left undone: {self._value(reason)}", "red"))
         if progress.without_answer:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli.site.link import print_link
+from flows.display_text import one_line
 
 if TYPE_CHECKING:
     from flows.site.health import SiteStatus
@@ -18,12 +19,22 @@ if TYPE_CHECKING:
 
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as one JSON object, for monitoring.")] = False,
+    acknowledge: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Take note that spots of this run weren't DIALS's: it's no problem any more."),
+    ] = None,
 ) -> None:
-    """Show what runs, and what keeps runs from starting. Exit status 0 only if a run would start now."""
+    """Show what runs, and what keeps runs from starting. Exit status 0 only if a run would start now.
+
+    That spots weren't DIALS's is a problem, too, until somebody has taken note of it or the software is another.
+    """
     from rich.console import Console
 
     from flows.site import health
 
+    if acknowledge is not None:
+        _acknowledge(acknowledge)
+        return
     found = health.status()
     if as_json:
         typer.echo(json.dumps(_document(found), default=str))
@@ -39,6 +50,14 @@ def status(
     raise typer.Exit(0 if found.is_healthy else 1)
 
 
+def _acknowledge(run: str) -> None:
+    from blocks.settings import get_settings
+    from tasks.diffraction.dials_checks.differences import Differences
+
+    for found in Differences(get_settings().home).acknowledge(run):
+        typer.echo(f"noted: {one_line(found.image)} of run {found.recipe_run} differed from DIALS")
+
+
 def _document(found: SiteStatus) -> dict[str, object]:
     return {
         "healthy": found.is_healthy,
@@ -47,6 +66,7 @@ def _document(found: SiteStatus) -> dict[str, object]:
         "site": found.site and asdict(found.site),
         "services": [asdict(service) for service in found.services],
         "worker_heartbeat_age_s": found.facts.api.heartbeat_age_s,
+        "spots_not_as_dials": [asdict(each) for each in found.facts.differences],
         "no_kernel": found.facts.no_kernel,
         "disks": [asdict(disk) for disk in found.facts.disks],
     }

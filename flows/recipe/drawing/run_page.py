@@ -45,6 +45,7 @@ class RunPage:
                 f"# {markdown_text(manifest.recipe)} · dcid {'none' if manifest.dcid is None else manifest.dcid}",
                 self._drawing.markdown(progress),
                 _table(STEP_TITLES, _steps(progress)),
+                *_notes(progress),
                 "## Where it comes from",
                 _table(("what", ""), _provenance(manifest, self._folder)),
                 f"All of it, with every message: `plaza show {run}`; what the steps say: `plaza logs {run}`",
@@ -76,6 +77,14 @@ def _steps(progress: Mapping[int, NodeProgress]) -> Iterator[Sequence[object]]:
         sent = ", ".join(f"{name or 'unnamed'} {count}" for name, count in node.sent.items())
         reason = (node.first_refusal or node.first_left or node.without_answer or "").partition("\n")[0]
         yield node.label, node.state, node.received, sent, node.retried, node.refused, node.left, reason
+
+
+def _notes(progress: Mapping[int, NodeProgress]) -> Iterator[str]:
+    """Yield what the steps noted of their work, if any did."""
+    lines = [f"{node.label}: {line}" for node in progress.values() for line in node.notes.lines()]
+    if lines:
+        yield "## What the steps say of their work"
+        yield "\n".join(f"- {markdown_text(line)}" for line in lines)
 
 
 def _read(manifest: Manifest) -> dict[str, Any]:

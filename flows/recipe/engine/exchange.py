@@ -20,10 +20,21 @@ from typing import Any, Final
 from flows.recipe.engine.answers import Answers
 from flows.recipe.engine.channel import Channel
 from flows.recipe.engine.routing import Routes
-from flows.recipe.run_record.entries import Done, Entry, Failed, LeftUndone, Receiver, Refused, Sent, SentMessage
+from flows.recipe.run_record.entries import (
+    Done,
+    Entry,
+    Failed,
+    LeftUndone,
+    Noted,
+    Receiver,
+    Refused,
+    Sent,
+    SentMessage,
+)
 from flows.recipe.run_record.journal import Journal
 from flows.recipe.run_record.run_state import RunState
-from tasks.step import Message, Send
+from tasks.step import Message, Note, Send
+from tasks.step.notes import Notes
 
 GATHERED: Final = 64  # messages
 
@@ -68,6 +79,7 @@ class Exchange:
         self._done: defaultdict[int, list[int]] = defaultdict(list)
         self._done_in_silence: defaultdict[int, list[Message]] = defaultdict(list)
         self._unheard: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        self._noted: defaultdict[int, Notes] = defaultdict(Notes)
         self._flushing: asyncio.Handle | None = None
 
     def restore(self, state: RunState) -> None:
@@ -154,6 +166,11 @@ class Exchange:
         self._done_in_silence[node] += done
         self._flush_soon()
 
+    def note(self, node: int, notes: Iterable[Note]) -> None:
+        """Keep what a node says of its work, written together with what it's done with at the same time."""
+        self._noted[node].add(*notes)
+        self._flush_soon()
+
     def take_back(self, node: int) -> list[Message]:
         """Return what a node was done with without an answer, as far as it isn't recorded yet: it isn't done."""
         return self._done_in_silence.pop(node, [])
@@ -197,6 +214,9 @@ class Exchange:
         if self._journal:
             for node in self._done.keys() | self._unheard.keys():
                 self._journal.record(Done(time.time(), node, self._done[node], dict(self._unheard[node])))
+            for node, notes in self._noted.items():
+                self._journal.record(Noted(time.time(), node, list(notes)))
+        self._noted.clear()
         self._done.clear()
         self._done_in_silence.clear()
         self._unheard.clear()

@@ -22,7 +22,7 @@ from flows.recipe.engine.routing import Routes
 from flows.recipe.engine.undone import Undone
 from flows.recipe.run_record.entries import HistoryEntry
 from flows.recipe.run_record.progress import NodeProgress
-from tasks.step import Message, Send, Step, StepContext
+from tasks.step import Message, Note, Send, Step, StepContext
 from tasks.step.resources import Resources
 from tasks.step.runner import Handled, read_parameters, run_step
 
@@ -134,6 +134,8 @@ class NodeRun:
         self._leave_with_refused()
         self._undone.leave_told_of()
         self._undone.miss_answer()
+        if self.progress.notes:
+            logger.info("%s", "; ".join(self.progress.notes.lines()))
 
     def note_no_message(self) -> None:
         """Say what is missing, if anything is, where the run ended and no message ever came."""
@@ -184,6 +186,10 @@ class NodeRun:
         ]
         if done:
             self._exchange.note_done(self.number, done)
+
+    def _note(self, *notes: Note) -> None:
+        self.progress.notes.add(*notes)
+        self._exchange.note(self.number, notes)
 
     def _leave_with_refused(self) -> None:
         """Leave undone what waits with the message that was refused for all, and have its dead letter say how many."""
@@ -252,6 +258,8 @@ class NodeRun:
             sent_before=dict(progress.sent),
             logger=logging.getLogger(f"tasks.{self.step.name}"),
             leave_undone=_in_this_thread(self._undone.leave),
+            note=_in_this_thread(self._note),
+            noted_before=progress.notes.counts(),
         )
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from flows.recipe.run_record.lenient_json import convert, decode
+from tasks.step import Note
 
 # Entries are made by the million, and none can be part of a circle: the garbage collector needn't look at them.
 
@@ -138,6 +139,13 @@ class LeftUndone(_Entry, frozen=True, tag="left-undone"):
     is_heard: bool = False
 
 
+class Noted(_Entry, frozen=True, tag="noted"):
+    """A node said of its work, in numbers, what adds to what it had said before."""
+
+    node: int
+    notes: Sequence[Note]
+
+
 class Repeated(_Entry, frozen=True, tag="repeated"):
     """Nodes begin anew: what they did doesn't count, and what waits for them is sent again, by this entry."""
 
@@ -145,7 +153,7 @@ class Repeated(_Entry, frozen=True, tag="repeated"):
     sends: Sequence[SentMessage] = ()
 
 
-Entry = Began | Ended | Sent | Done | Failed | Refused | LeftUndone | Repeated
+Entry = Began | Ended | Sent | Done | Failed | Refused | LeftUndone | Noted | Repeated
 
 _TYPED: Final = b'{"type"'  # msgspec writes the tag first; Plaza 0.1 had none
 _DECODER: Final = msgspec.json.Decoder(Entry)

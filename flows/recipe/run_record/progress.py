@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from flows.recipe.run_record.run_state import RunState
+from tasks.step.notes import Notes
 
 
 @dataclass
@@ -25,6 +26,8 @@ class NodeProgress:
         It has given up, which nobody heard, and said nothing else of what it left undone.
     without_answer
         Why it gave no answer, where it has left no message undone that would come again.
+    notes
+        What it said of its work in numbers, in all processes.
     done_before
         Messages that earlier processes were done with: they don't come again.
     """
@@ -46,6 +49,7 @@ class NodeProgress:
     expected: int | None = None
     started: float | None = None
     finished: float | None = None
+    notes: Notes = field(default_factory=Notes)
 
     @property
     def state(self) -> str:
@@ -91,5 +95,6 @@ class NodeProgress:
         self.without_answer = state.without_answer.get(self.node) if self.done_before else None
         self.retried = state.retried[self.node]
         self.sent.update(state.sent[self.node])
+        self.notes = Notes(state.notes[self.node])
         for reason in state.refused[self.node].values():
             self.refuse(reason)

@@ -21,11 +21,13 @@ from flows.recipe.run_record.entries import (
     Failed,
     HistoryEntry,
     LeftUndone,
+    Noted,
     Refused,
     Repeated,
     Sent,
     SentMessage,
 )
+from tasks.step.notes import Notes
 
 NUMBERS_LEFT_OUT: Final = 1_000_000
 
@@ -113,6 +115,8 @@ class RunState:
         The errors of messages that each node refused, by number.
     left
         What each node said of the messages that it left undone, by number, unless the run was taken up since.
+    notes
+        What each node noted of its work.
     without_answer
         Nodes that gave no answer, and hold no message that would come again: why.
     attempts
@@ -129,6 +133,7 @@ class RunState:
     retried: Counter[int] = field(default_factory=Counter)
     refused: defaultdict[int, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
     left: defaultdict[int, dict[int, LeftUndone]] = field(default_factory=lambda: defaultdict(dict))
+    notes: defaultdict[int, Notes] = field(default_factory=lambda: defaultdict(Notes))
     without_answer: dict[int, str] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     ended: Ended | None = None
@@ -163,6 +168,8 @@ class RunState:
                 self._refuse(entry)
             case LeftUndone():
                 self._leave(entry)
+            case Noted():
+                self.notes[entry.node].add(*entry.notes)
             case Repeated():
                 self._repeat(entry)
                 self._send(0, entry.at, entry.sends)
@@ -259,6 +266,7 @@ class RunState:
             self.refused.pop(node, None)
             self.left.pop(node, None)
             self.without_answer.pop(node, None)
+            self.notes.pop(node, None)
             del self.done[node], self.retried[node]
         for delivery in self.all.values():
             delivery.is_void |= delivery.source in nodes

@@ -17,7 +17,7 @@ from blocks.home_folder import TAKING_UP_LOCK
 
 logger = logging.getLogger(__name__)
 
-READ: Final = ("recipe-runs", "mimas-runs", "dead-letters", "logs")
+READ: Final = ("recipe-runs", "mimas-runs", "dead-letters", "spot-differences", "logs")
 WRITTEN: Final = ("events",)
 """Whoever can write there may tell Mimas of events, but no more than that."""
 

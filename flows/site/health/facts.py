@@ -8,6 +8,7 @@ from typing import Literal
 from flows.site.health.disks import Disk
 from flows.site.processes import ProcessFacts
 from flows.site.supervision import ServiceState
+from tasks.diffraction.dials_checks.differences import Difference
 
 SupervisorState = Literal["runs", "ending", "silent", "died", "none"]
 
@@ -69,6 +70,8 @@ class SiteFacts:
         Why the spot finder's kernel isn't used; empty: it is.
     expected
         Deployments that should be there.
+    differences
+        Images whose spots differed from DIALS's, of which nobody has taken note.
     """
 
     supervisor: SupervisorState
@@ -81,6 +84,7 @@ class SiteFacts:
     cluster_answers: bool = False
     no_kernel: str = ""
     expected: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
 
     def service(self, name: str) -> ServiceState | None:
         """Return what supervisord says of a service; None if this site hasn't got it."""

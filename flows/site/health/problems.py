@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from flows.display_text import moment, one_line
 from flows.site.health.facts import ApiFacts, SiteFacts
 from flows.site.processes import ProcessFacts
 from flows.site.supervision import ServiceState
@@ -12,6 +13,7 @@ HEARTBEAT_LATE_S = 75.0
 """The worker says every 30 s that it's there: twice in vain. Prefect waits for three."""
 POLL_LATE_S = 20.0
 """The worker looks for runs every 2 s at rest; a busy server takes its time."""
+MOST_DIFFERENCES = 5  # runs of which each is told, the last ones
 
 
 def find_problems(facts: SiteFacts) -> tuple[str, ...]:
@@ -30,6 +32,25 @@ def find_warnings(facts: SiteFacts) -> tuple[str, ...]:
         *([f"{facts.api.late} runs have waited for more than 30 s"] if facts.api.late else []),
         *([f"spots are found without the kernel, several times slower: {facts.no_kernel}"] if facts.no_kernel else []),
     )
+
+
+def find_wrong_numbers(facts: SiteFacts) -> Iterator[str]:
+    """Yield what was found of spots that weren't DIALS's: runs start, and may write wrong numbers."""
+    for found in facts.differences[-MOST_DIFFERENCES:]:
+        run = found.recipe_run
+        again = (
+            f"{found.may_be_wrong} images before it may be wrong: `plaza resume {run} --from {found.node}` has DIALS "
+            "do them again. "
+            if found.may_be_wrong and found.node is not None
+            else ""
+        )
+        yield (
+            f"spots of {one_line(found.image)} weren't DIALS's ({found.what_differs}), seen {moment(found.at)} by run "
+            f"{run} on {one_line(found.host)}, which went on by DIALS alone. {again}Until Plaza is mended, "
+            f"PLAZA_SPOTS_CHECKED_ONE_IN=1 has all runs write DIALS's numbers; then `plaza status --acknowledge {run}`"
+        )
+    if len(facts.differences) > MOST_DIFFERENCES:
+        yield f"… and {len(facts.differences) - MOST_DIFFERENCES} earlier runs had spots that weren't DIALS's"
 
 
 def _can_tell(facts: SiteFacts) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ from blocks.errors import ConfigurationError
 from blocks.settings import Settings, get_settings
 from flows.site.access.home_folder import check_open, is_ours
 from flows.site.api_client import ask_api
-from flows.site.health.disks import look_at
+from flows.site.health.disks import Disk, look_at
 from flows.site.health.facts import ApiFacts, SiteFacts
-from flows.site.health.problems import find_problems, find_warnings
+from flows.site.health.problems import find_problems, find_warnings, find_wrong_numbers
 from flows.site.ports import answers
 from flows.site.processes import describe, site_processes
 from flows.site.running_site import WORK_POOL, RunningSite, read_running_site, site_file, temporary_folder
 from flows.site.supervision import ServiceFailed, ServiceState, SiteGoesDown, Supervisor
+from tasks.diffraction.dials_checks.differences import Differences
 
 NEEDED = ("mimas/start", "mimas/end")
 _LATE_S = 30.0
@@ -49,8 +50,8 @@ class SiteStatus:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why a run wouldn't start, each with what to do."""
-        return find_problems(self.facts)
+        """Why a run wouldn't start, or is said to find wrong spots, each with what to do."""
+        return (*find_problems(self.facts), *find_wrong_numbers(self.facts))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -59,7 +60,7 @@ class SiteStatus:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether a run would start now and be carried out."""
+        """Whether a run would start now and be carried out, by all that's known with the right numbers."""
         return not self.problems
 
 
@@ -82,6 +83,11 @@ def status(settings: Settings | None = None, *, expected: Sequence[str] = NEEDED
     disks = (look_at("the home", home), look_at("temporary files", temporary_folder()))
     if not home.exists():
         return SiteStatus(None, SiteFacts("none", disks[1:]))
+    found = _look(settings, home, disks, expected)
+    return replace(found, facts=replace(found.facts, differences=Differences(home).open()))
+
+
+def _look(settings: Settings, home: Path, disks: tuple[Disk, ...], expected: Sequence[str]) -> SiteStatus:
     supervisor = Supervisor(home, _SUPERVISOR_TIMEOUT_S)
     processes = describe(site_processes(home))
     try:

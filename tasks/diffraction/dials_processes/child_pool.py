@@ -84,7 +84,7 @@ class ChildPool:
         """Return the outcome of an image that has ended its process; None if it's to be tried again."""
         logger.warning("The DIALS process died at %s (try %d of %d): %s", request.image, tries, TRIES, death)
         if isinstance(death, ChildKilled):
-            reason = f"the DIALS process was killed while it worked on {request.file}: {death}"
+            reason = f"the DIALS process was killed while it worked on {request.image}: {death}"
             return Failure(reason, may_pass=True, ended_process=True) if tries >= TRIES else None
         # A hang has cost minutes; and after another image of the same file no second try is needed to tell.
         if tries >= TRIES or isinstance(death, ChildHung) or self._record.has_just_killed(request):

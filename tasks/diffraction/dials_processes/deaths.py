@@ -154,7 +154,7 @@ class PoisonRecord:
             deaths = self._deaths_of(request.file, version)
             deaths.note(request.image, version)
             poison = Poison(request.file, version) if deaths.is_condemned(version) else None
-        reason = f"the DIALS process died while it worked on {request.file}: {how}"
+        reason = f"the DIALS process died while it worked on {request.image}: {how}"
         return Failure(reason, ended_process=True, poison=poison)
 
     def note_life(self, request: DiffractionRequest) -> None:

@@ -358,3 +358,24 @@ async def test_images_are_analysed_again_after_a_rest(refused, monkeypatch):
     async for _, result in FanOut(context, lambda message: message.payload).results(inbox()):
         results.append(result)
     assert len(results) >= 51
+
+
+async def test_a_message_whose_result_is_of_no_use_is_met_once_more_even_after_the_last(refused):
+    seen = []
+
+    def make_request(message):
+        seen.append(message.payload)
+        return message.payload if seen.count(message.payload) == 1 else f"{message.payload} again"
+
+    async def inbox():
+        for payload in ("a", "b"):
+            yield Message(payload)
+
+    context = StepContext({}, "run", Cluster(), refuse=lambda message, error: refused.append(message))
+    fan_out, results = FanOut(context, make_request), []
+    async for message, result in fan_out.results(inbox()):
+        results.append(result)
+        if result == "B":
+            fan_out.again(message)
+    assert sorted(results) == ["A", "B", "B AGAIN"]
+    assert refused == []

@@ -11,7 +11,7 @@ def test_all_that_is_offered_is_there():
 
 
 def test_what_a_site_needs_for_its_own_steps_is_offered():
-    needed = {"Message", "Send", "StepContext", "StepParameters", "message_step", "stream_step"}
+    needed = {"Message", "Note", "Send", "StepContext", "StepParameters", "message_step", "stream_step"}
     help_in_checking = {"Chooses", "Fills", "NodePlan", "SpeltFreely"}
     to_start_recipes = {"FailedLaunch", "Launch", "LaunchedRecipe"}
     assert needed | help_in_checking | to_start_recipes | {"Retries", "USUAL_RETRIES"} <= set(tasks.step.__all__)

@@ -13,6 +13,7 @@ from flows.recipe.run_record.entries import (
     Ended,
     Failed,
     HistoryEntry,
+    Noted,
     Receiver,
     Refused,
     Repeated,
@@ -21,6 +22,7 @@ from flows.recipe.run_record.entries import (
     decode_entry,
 )
 from flows.recipe.run_record.lenient_json import encode
+from tasks.step import Note
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -43,6 +45,7 @@ def test_what_is_json_comes_back_as_it_was(payload):
 NUMBERS = st.integers(0)
 TIMES = st.floats(0, 1e12)
 HISTORIES = st.lists(st.builds(HistoryEntry, TIMES, st.none() | st.text(), st.none() | st.text()), max_size=2)
+NOTES = st.builds(Note, st.text(), NUMBERS, st.none() | st.text(), st.booleans())
 SENDS = st.lists(
     st.builds(
         SentMessage,
@@ -67,6 +70,7 @@ SENDS = st.lists(
         st.builds(Done, TIMES, NUMBERS, st.lists(NUMBERS)),
         st.builds(Failed, TIMES, NUMBERS, NUMBERS, st.text()),
         st.builds(Refused, TIMES, NUMBERS, NUMBERS, st.text(), st.just(()) | SENDS.filter(bool)),
+        st.builds(Noted, TIMES, NUMBERS, st.lists(NOTES)),
         st.builds(Repeated, TIMES, st.lists(NUMBERS), st.just(()) | SENDS.filter(bool)),
     )
 )

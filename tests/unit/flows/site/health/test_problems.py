@@ -10,10 +10,12 @@ import pytest
 
 from flows.site.health.disks import MIB, Disk
 from flows.site.health.facts import ApiFacts, SiteFacts
-from flows.site.health.problems import find_problems, find_warnings
+from flows.site.health.problems import MOST_DIFFERENCES, find_problems, find_warnings, find_wrong_numbers
 from flows.site.processes import ProcessFacts
 from flows.site.supervision import ServiceState
 from flows.warm_pool.run_processes import SERVER_TITLE, run_title
+from tasks.diffraction.dials_checks.differences import Difference
+from tasks.diffraction.requests import ImageStatistics
 
 HOME = Disk("the home", Path("/plaza"), free=5000 * MIB, total=10000 * MIB)
 NAMES = ("database", "server", "worker", "analysis-cluster")
@@ -156,3 +158,38 @@ def test_many_frozen_processes_are_not_all_listed():
     )
     assert len(find_problems(frozen)) == 6
     assert "15 more" in find_problems(frozen)[-1]
+
+
+SPOTS = ImageStatistics(2.1, 2.2, 2.3, 4, 5, 6, 0.1, 0.2, 700.0)
+DIFFERENCE = Difference(
+    *("run-1", "per-image-analysis", 7, 2, "/a\x1b.cbf", replace(SPOTS, n_spots_total=7), SPOTS, 12),
+    *("DIALS 3.12", "node07", 1.7e9),
+)
+
+
+def test_spots_that_were_not_dials_s_are_a_problem_with_what_to_do():
+    assert list(find_wrong_numbers(HEALTHY)) == []
+    [problem] = find_wrong_numbers(replace(HEALTHY, differences=(DIFFERENCE,)))
+    assert problem.isprintable()
+    for part in (
+        "n_spots_total 7 (DIALS: 6)",
+        "run run-1 on node07",
+        "12 images before it may be wrong: `plaza resume run-1 --from 2`",
+        "PLAZA_SPOTS_CHECKED_ONE_IN=1",
+        "`plaza status --acknowledge run-1`",
+    ):
+        assert part in problem
+    assert find_problems(replace(HEALTHY, differences=(DIFFERENCE,))) == ()  # runs start all the same
+
+
+def test_where_no_row_may_be_wrong_none_has_to_be_done_again():
+    [problem] = find_wrong_numbers(replace(HEALTHY, differences=(replace(DIFFERENCE, may_be_wrong=0),)))
+    assert "resume" not in problem
+
+
+def test_of_many_runs_some_are_told():
+    many = tuple(replace(DIFFERENCE, recipe_run=f"run-{number}") for number in range(100))
+    told = list(find_wrong_numbers(replace(HEALTHY, differences=many)))
+    assert len(told) == MOST_DIFFERENCES + 1
+    assert "run run-99 " in told[-2]
+    assert told[-1] == f"… and {100 - MOST_DIFFERENCES} earlier runs had spots that weren't DIALS's"

@@ -32,9 +32,9 @@ def meet(pool, *files):
 @pytest.mark.parametrize(
     ("file", "reason"),
     [
-        ("segfault", "while it worked on segfault: it was ended by SIGSEGV"),
-        ("exit", "while it worked on exit: it ended with exit code 3"),
-        ("hang", "while it worked on hang: it gave no answer for 0.3 s and was ended"),
+        ("segfault", "while it worked on segfault, image 1: it was ended by SIGSEGV"),
+        ("exit", "while it worked on exit, image 1: it ended with exit code 3"),
+        ("hang", "while it worked on hang, image 1: it gave no answer for 0.3 s and was ended"),
     ],
 )
 def test_image_that_ends_its_process_fails_alone(pool, file, reason):
@@ -67,7 +67,9 @@ def test_image_that_only_ever_sees_its_process_killed_may_pass_and_is_not_rememb
     for _ in range(3):
         [outcome] = meet(pool, "killed")
         assert (outcome.may_pass, outcome.ended_process, outcome.poison) == (True, True, None)
-        assert "the DIALS process was killed while it worked on killed: it was ended by SIGKILL" in outcome.reason
+        assert (
+            "the DIALS process was killed while it worked on killed, image 1: it was ended by SIGKILL" in outcome.reason
+        )
 
 
 def test_master_whose_every_image_kills_costs_few_processes_whatever_its_length(pool, tmp_path, caplog):
