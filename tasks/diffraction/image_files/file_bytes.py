@@ -70,7 +70,7 @@ class DecompressedBytes:
         while (missing := count - self._decompressed.tell()) > 0:
             try:
                 piece = self.file.read(min(missing, _PIECE))
-            except GzipFault as error:
+            except GzipFault as error:  # type: ignore[misc]  # its stub has an instance
                 raise zlib.error(str(error)) from error
             if not piece:
                 break
