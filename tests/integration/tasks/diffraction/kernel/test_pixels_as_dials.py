@@ -20,10 +20,8 @@ from tasks.diffraction.kernel.compiled import COMPILED
 from tests.support.plain_dispersion import strong_pixels
 from tests.support.random_images import TYPES, random_image, random_images
 
-pytestmark = [
-    pytest.mark.dials,
-    pytest.mark.skipif(COMPILED is None, reason=f"the kernel: {why_not_compiled()}"),
-]
+pytestmark = pytest.mark.dials
+compiled = pytest.mark.skipif(COMPILED is None, reason=f"the kernel: {why_not_compiled()}")
 
 NOT_ALL_DECLINED = 0.25
 
@@ -55,12 +53,14 @@ def check(image):
     return declined
 
 
+@compiled
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 def test_random_images_of_each_type(dtype):
     declined = [check(image) for image in random_images(seed=TYPES.index(dtype), count=400, types=(dtype,))]
     assert sum(declined) < NOT_ALL_DECLINED * len(declined)
 
 
+@compiled
 def test_larger_random_images():
     declined = [check(image) for image in random_images(seed=11, count=60, largest=400)]
     assert sum(declined) < NOT_ALL_DECLINED * len(declined)
@@ -78,6 +78,7 @@ def test_widths_around_those_that_loops_take_at_once():
             assert np.array_equal(found, dials_pixels(counts, usable, parameters)), width
 
 
+@compiled
 @pytest.mark.slow
 @settings(max_examples=1500)
 @given(st.integers(0, 2**64 - 1), st.integers(1, 120))
@@ -85,6 +86,7 @@ def test_images_that_hypothesis_chooses(seed, largest):
     check(random_image(np.random.default_rng(seed), largest))
 
 
+@compiled
 @pytest.mark.slow
 @settings(max_examples=1500)
 @given(st.data())
@@ -128,8 +130,9 @@ def test_the_dials_at_hand_goes_by_the_rules_that_it_was_asked_for():
 
 @pytest.mark.real_data
 @pytest.mark.slow
-def test_all_real_images(real_data):
-    files = sorted((*real_data.rglob("*.cbf*"), *real_data.glob("therm/*.nxs")))
+@pytest.mark.parametrize("images", ["l_cysteine/*.cbf.gz", "thaumatin_grid/*.cbf.bz2", "therm/*.nxs"])
+def test_all_real_images(real_data, images):
+    files = sorted(real_data.glob(images))
     data_sets = DataSets()
     for path in files:
         with data_sets.using(str(path)) as data_set:
