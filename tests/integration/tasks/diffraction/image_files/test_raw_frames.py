@@ -253,6 +253,29 @@ def test_chunk_that_a_writer_left_uncompressed_is_read(rewrite):
         read(master)
 
 
+@pytest.mark.parametrize("way", ["raw", "dxtbx"])
+def test_compression_that_nobody_knows_is_refused_at_once(way, master):
+    from tasks.diffraction.errors import ImageUnreadable
+    from tasks.diffraction.image_files.data_sets import DataSets
+
+    [path] = master.parent.glob("*.h5")
+    with h5py.File(path, "r+") as file:
+        images = file["data"][:]
+        del file["data"]
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk((1, *images.shape[1:]))
+        properties.set_filter(32999, h5py.h5z.FLAG_OPTIONAL)
+        space = h5py.h5s.create_simple(images.shape)
+        data = h5py.h5d.create(file.id, b"data", h5py.h5t.NATIVE_UINT16, space, properties)
+        for number, image in enumerate(images):
+            data.write_direct_chunk((number, 0, 0), image.tobytes())
+    with (
+        pytest.raises(ImageUnreadable, match=rf"image 2 of {master}: {path} is compressed by HDF5's filter 32999"),
+        DataSets().using(str(master)) as data_set,
+    ):
+        data_set.read_raw(1) if way == "raw" else data_set.imageset.get_raw_data(1)
+
+
 def test_frames_of_another_size_than_the_detector_are_refused(rewrite):
     from tasks.diffraction.errors import ImageUnreadable
 
