@@ -15,6 +15,7 @@ from dials.algorithms.spot_finding.factory import SpotFinderFactory
 from tasks.diffraction.image_files.data_set import DataSet
 from tasks.diffraction.image_files.raw.frame import NotRaw, RawFrame
 from tasks.diffraction.kernel import DispersionParameters, Threshold
+from tasks.diffraction.kernel.threshold import KERNEL_SIZE
 from tasks.diffraction.requests import ImageStatistics, SpotFindingOptions
 from tasks.diffraction.spot_finding.images import Frame, ScanRange, find_frame
 from tasks.diffraction.spot_finding.left_to_dials import LeftToDials
@@ -36,10 +37,10 @@ class OwnWay:
         self._phil = read_phil(options)
         self._filters = SpotFinderFactory.configure_filter(self._phil)
         self._ice_rings = IceRings(options.ice_rings_width) if options.filter_ice else None
-        extended = _IS_EXTENDED.get(options.threshold_algorithm)
         self._thresholds: Thresholds | None = None
-        if extended is not None:
-            parameters = _dispersion_parameters(self._phil, extended)
+        self._why_never = _why_never(options, self._phil)
+        if self._why_never is None:
+            parameters = _dispersion_parameters(self._phil, _IS_EXTENDED[options.threshold_algorithm])
             self._thresholds = Thresholds(parameters, self._phil.spotfinder.filter)
 
     def describe(self, data_set: DataSet, experiments: Any, scan_range: ScanRange) -> ImageStatistics:
@@ -53,7 +54,7 @@ class OwnWay:
             It's missing or can't be read.
         """
         if self._thresholds is None:
-            raise LeftToDials(f"dispersion thresholds only: {self._options.threshold_algorithm}")
+            raise LeftToDials(str(self._why_never))
         frame = find_frame(experiments, scan_range)
         try:
             raw = data_set.read_raw(frame.index)
@@ -76,6 +77,22 @@ class OwnWay:
             raise LeftToDials("too many strong pixels")
         smallest = smallest_spot(self._phil, frame.imageset.get_detector())
         return make_spots(frame, labellers, self._filters, smallest, limits.max_spot_size)
+
+
+def _why_never(options: SpotFindingOptions, phil: Any) -> str | None:
+    """Say why DIALS does all images with these options; None: it doesn't. Another DIALS may have other defaults."""
+    if options.threshold_algorithm not in _IS_EXTENDED:
+        return f"dispersion thresholds only: {options.threshold_algorithm}"
+    spotfinder, dispersion = phil.spotfinder, phil.spotfinder.threshold.dispersion
+    is_known = {
+        "kernel_size": tuple(dispersion.kernel_size) == KERNEL_SIZE,
+        "gain": dispersion.gain is None,
+        "global_threshold": isinstance(dispersion.global_threshold, int | float),  # not Auto
+        "lookup.mask": spotfinder.lookup.mask is None,
+        "region_of_interest": spotfinder.region_of_interest is None,
+    }
+    unknown = [name for name, known in is_known.items() if not known]
+    return f"this DIALS's default of {unknown[0]}" if unknown else None
 
 
 def _dispersion_parameters(phil: Any, extended: bool) -> DispersionParameters:

@@ -66,6 +66,24 @@ def test_the_algorithm_without_a_kernel(pictures):
     assert analysis.statistics.as_payload() == ask_dials(file, threshold_algorithm="radial_profile")
 
 
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [("kernel_size=5,5", "kernel_size"), ("gain=1.5", "gain"), ("global_threshold=Auto", "global_threshold")],
+)
+def test_a_dials_of_other_defaults(pictures, monkeypatch, setting, reason):
+    """Changed is what both ways take DIALS's parameters from."""
+    from iotbx.phil import parse
+
+    from tasks.diffraction.analyser import Analyser
+    from tasks.diffraction.spot_finding import options as module
+
+    other = module.phil_scope.fetch(parse(f"spotfinder.threshold.dispersion.{setting}"))
+    monkeypatch.setattr(module, "phil_scope", other)
+    options = AnalysisParameters().options
+    analysis = Analyser(options).examine(ImageRequest(pictures.rotation_cbfs[0], options))
+    assert analysis.by_dials == f"this DIALS's default of {reason}"
+
+
 def test_counts_that_are_no_integers(examine, make_master, rendered):
     analysis = examine(make_master(counts=rendered.astype("f4") + np.float32(0.25)), (1, 1))
     assert analysis.by_dials == "its counts are no integers, but of type float32"
