@@ -73,17 +73,22 @@ class Analyser:
             raise explain_failure(error, f"analyse {where}", content) from error
 
     def _statistics(self, data_set: DataSet, scan_range: tuple[int, int] | None) -> ImageStatistics:
-        experiments = _select(data_set, scan_range)
-        data_set.require(scan_range)
-        reflections = self._make_finder(experiments, scan_range).find_spots(experiments)
-        reflections.centroid_px_to_mm(experiments)
-        reflections.map_centroids_to_reciprocal_space(experiments)
+        reflections = self.find_reflections(data_set, scan_range)
         statistics = per_image_analysis.stats_for_reflection_table(
             self._within_resolution(reflections),
             filter_ice=self.options.filter_ice,
             ice_rings_width=self.options.ice_rings_width,
         )
         return ImageStatistics(**statistics._asdict())
+
+    def find_reflections(self, data_set: DataSet, scan_range: tuple[int, int] | None) -> Any:
+        """Return all spots of some images as DIALS's reflection table, with their places in reciprocal space."""
+        experiments = _select(data_set, scan_range)
+        data_set.require(scan_range)
+        reflections = self._make_finder(experiments, scan_range).find_spots(experiments)
+        reflections.centroid_px_to_mm(experiments)
+        reflections.map_centroids_to_reciprocal_space(experiments)
+        return reflections
 
     def _make_finder(self, experiments: Any, scan_range: tuple[int, int] | None) -> Any:
         detector = experiments[0].imageset.get_detector()
