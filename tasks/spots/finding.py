@@ -28,11 +28,18 @@ from tasks.spots.processes import ImageProcesses, usable_cores
 
 @dataclass(frozen=True, slots=True)
 class FoundSpots:
-    """What was found on an image; or why it can't be said."""
+    """What was found on an image; or why it can't be said.
+
+    Parameters
+    ----------
+    seconds
+        That it took in its process, once DIALS was imported there; None if it failed.
+    """
 
     image: Image
     analysis: ImageAnalysis | None
     reason: str | None = None
+    seconds: float | None = None
 
     def as_payload(self) -> dict[str, Any]:
         """Return `file`, `file-number` and the nine statistics by Zocalo's names; `error` if there are none."""
@@ -62,7 +69,10 @@ class SpotFinder:
     ) -> None:
         self._options = options or SpotFindingOptions()
         self._list = ImageList()
-        self._files = list(without_repeats(self._read(names), self._list.notes.append))
+        self._files, again = without_repeats(self._read(names))
+        if again:
+            others = f" and {len(again) - 1:,} others were" if len(again) > 1 else " was"
+            self._list.notes.append(f"{again[0].file}{others} named more than once: each is done once")
         count = min(processes or usable_cores(), self._most_images())
         self._processes = ImageProcesses(count)
 
@@ -117,7 +127,7 @@ class SpotFinder:
         ]
         for image, outcome in zip(images, self._processes.answers(requests), strict=True):
             if isinstance(outcome, Success):
-                yield FoundSpots(image, outcome.value)
+                yield FoundSpots(image, outcome.value, seconds=outcome.seconds)
             else:
                 yield FoundSpots(image, None, outcome.reason)
 
@@ -163,7 +173,7 @@ class SpotFinder:
     def _choose(self, named: NamedFile, content: StoredImages | Failure) -> Sequence[int]:
         """Return the numbers of the images of a file that are wanted; those that aren't stored if named only."""
         if isinstance(content, Failure):
-            self._list.refused.append(f"{named.file}: {content.reason}")
+            self._list.refused.append(content.reason)
             return ()
         if named.first is not None and named.last is not None:
             if named.last > content.expected:

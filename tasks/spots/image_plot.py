@@ -14,10 +14,15 @@ from tasks.spots.plot_file import save
 LONGEST_IN: Final = 9.0  # inches, of the image
 DPI: Final = 180
 RING_COLOUR: Final = "#2b7a9e"
-KINDS: Final = (("spots", "#d1261f", "o"), ("ice", "#e08a00", "D"), ("beyond", "#7d5ba6", "s"))
+KINDS: Final = (
+    ("spots", "#d1261f", "o", "{}"),
+    ("ice", "#e08a00", "D", "{} on ice rings"),
+    ("beyond", "#7d5ba6", "s", "{} outside of the resolution limits, not counted"),
+)
 _CLOSEST: Final = 0.05  # of the longer side, from ring to ring
 _MARKER: Final = 24.0  # points², around a spot and not on it
 _LABEL_DEG: Final = 45.0
+_LABEL_MARGIN: Final = 0.03  # of the longer side, so that a label isn't cut
 
 
 def plot_image(path: Path, name: str, statistics: ImageStatistics, picture: SpotPicture) -> None:
@@ -47,8 +52,7 @@ def plot_image(path: Path, name: str, statistics: ImageStatistics, picture: Spot
     axes.imshow(picture.shades, cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0), interpolation="nearest")
     axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     _draw_rings(axes, picture, max(width, height))
-    labels = {"spots": "spots", "ice": "spots on ice rings", "beyond": "outside of the resolution limits, not counted"}
-    for kind, colour, marker in KINDS:
+    for kind, colour, marker, words in KINDS:
         places = getattr(picture, kind)
         if len(places):
             axes.scatter(
@@ -58,7 +62,8 @@ def plot_image(path: Path, name: str, statistics: ImageStatistics, picture: Spot
                 facecolors="none",
                 edgecolors=colour,
                 linewidths=0.7,
-                label=f"{len(places):,} {labels[kind]}",
+                zorder=3,  # above the rings' labels
+                label=words.format(_counted(len(places), "spot")),
             )
     if axes.get_legend_handles_labels()[0]:
         figure.legend(loc="lower center", ncols=3, frameon=False, fontsize=9, markerscale=1.5, handletextpad=0.2)
@@ -78,10 +83,14 @@ def describe(statistics: ImageStatistics) -> str:
     """Say the main numbers in a line."""
     resolution = f"{statistics.estimated_d_min:.2f} Å" if statistics.estimated_d_min > 0 else "unknown"
     return (
-        f"{statistics.n_spots_total:,} spots, {statistics.n_spots_no_ice:,} without ice, "
-        f"{statistics.n_spots_4A:,} below 4 Å resolution   ·   estimated resolution {resolution}   ·   "
+        f"{_counted(statistics.n_spots_total, 'spot')}, {statistics.n_spots_no_ice:,} without ice, "
+        f"{statistics.n_spots_4A:,} at d > 4 Å   ·   estimated resolution {resolution}   ·   "
         f"total intensity {statistics.total_intensity:,.0f}"
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _draw_rings(axes: Any, picture: SpotPicture, longest: int) -> None:
@@ -92,10 +101,8 @@ def _draw_rings(axes: Any, picture: SpotPicture, longest: int) -> None:
             continue
         last = radius
         axes.plot(*ring.places.T, color=RING_COLOUR, linewidth=0.7, alpha=0.8)
-        x, y = _label_place(ring)
         axes.text(
-            x,
-            y,
+            *_label_place(ring, axes),
             f"{ring.d_a:g} Å",
             color=RING_COLOUR,
             fontsize=7.5,
@@ -115,9 +122,12 @@ def _radius(ring: Ring, beam: tuple[float, float] | None, longest: int) -> float
     return float(np.nanmedian(np.hypot(*(ring.places - beam).T)))
 
 
-def _label_place(ring: Ring) -> tuple[float, float]:
+def _label_place(ring: Ring, axes: Any) -> tuple[float, float]:
     """Return where on the detector a ring's label belongs: up right, or as near to that as the ring is there."""
-    there = np.flatnonzero(np.isfinite(ring.places).all(axis=1))
+    size = np.array([axes.get_xlim()[1], axes.get_ylim()[0]])
+    margin = _LABEL_MARGIN * size.max()
+    inside = ((ring.places > margin) & (ring.places < size - margin)).all(axis=1)  # False where it's NaN
+    there = np.flatnonzero(inside if inside.any() else np.isfinite(ring.places).all(axis=1))
     middle = np.nanmean(ring.places, axis=0)
     offsets = ring.places[there] - middle
     angles = np.degrees(np.arctan2(-offsets[:, 1], offsets[:, 0]))

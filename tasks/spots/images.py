@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -100,7 +100,9 @@ def read_name(text: str) -> list[NamedFile]:
 def _numbered_file(file: str, first: int, last: int) -> NamedFile:
     _require_file(file)
     if not 1 <= first <= last <= LAST_IMAGE:
-        raise NoSuchImages(f"{file}:{first}-{last}: expected the first and the last image, from 1 to {LAST_IMAGE:,}")
+        raise NoSuchImages(
+            f"expected images from 1 to {LAST_IMAGE:,}, the first before the last; seen {first} to {last} of {file}"
+        )
     if holds_several_images(file):
         return NamedFile(file, first, last)
     if (first, last) != (1, 1):
@@ -159,13 +161,13 @@ def natural_key(name: str) -> list[tuple[int, str]]:
     return [*((int(part), "") if part.isdecimal() else (-1, part) for part in parts if part), (-2, name)]
 
 
-def without_repeats(files: Iterable[NamedFile], tell: Callable[[str], None]) -> Iterator[NamedFile]:
-    """Yield files once each, whatever they are called; tell of those that were named again."""
+def without_repeats(files: Iterable[NamedFile]) -> tuple[list[NamedFile], list[NamedFile]]:
+    """Return files once each, whatever they are called, and those that were named again."""
     seen: set[tuple[str, int | None, int | None]] = set()
+    once: list[NamedFile] = []
+    again: list[NamedFile] = []
     for named in files:
         key = (os.path.realpath(named.file), named.first, named.last)
-        if key in seen:
-            tell(f"{named.file} was named more than once; it's done once")
-            continue
+        (again if key in seen else once).append(named)
         seen.add(key)
-        yield named
+    return once, again

@@ -79,6 +79,7 @@ def spots(
 
 def _find(finder: SpotFinder, output: Output, plot: Path | None) -> bool:
     """Find the spots of all images and draw them; tell whether nothing was in the way."""
+    began = time.perf_counter()
     wanted = finder.list_images()
     for line in wanted.refused:
         output.on_refusal(line)
@@ -89,12 +90,14 @@ def _find(finder: SpotFinder, output: Output, plot: Path | None) -> bool:
             output.on_refusal("there are no images")
         return False
     output.on_begin(wanted.images)
-    started = time.perf_counter()
-    found = []
+    start_s = 0.0
+    found: list[FoundSpots] = []
     for each in finder.find(wanted.images):
+        if not found:
+            start_s = time.perf_counter() - began - (each.seconds or 0.0)
         found.append(each)
         output.on_image(each)
-    output.on_end(found, time.perf_counter() - started, finder.processes)
+    output.on_end(found, time.perf_counter() - began, start_s, finder.processes)
     is_drawn = plot is None or _draw(finder, output, plot, found)
     return is_drawn and not wanted.refused and all(each.analysis for each in found)
 

@@ -68,22 +68,22 @@ class Output:
         if found.analysis is None:
             reason = found.reason or "it failed"
             self._tell(reason if found.image.file in reason else f"{found.image.name}: {reason}")
-        else:
-            self._write_rows([self._row(found)])
+        self._write_rows(self._rows(found))
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0])
 
-    def on_end(self, found: Sequence[FoundSpots], seconds: float, processes: int) -> None:
+    def on_end(self, found: Sequence[FoundSpots], seconds: float, start_s: float, processes: int) -> None:
         """All images are done."""
         self._stop_bar()
-        self._tell(summary(found, seconds, processes))
+        self._tell(summary(found, seconds, start_s, processes))
 
     def on_interrupt(self) -> None:
         """Somebody doesn't want the rest."""
         self._stop_bar()
         self._tell(f"stopped after {self._done:,} of {self._wanted:,} images")
 
-    def _row(self, found: FoundSpots) -> str:
+    def _rows(self, found: FoundSpots) -> Iterable[str | Text]:
+        """Return the lines that an image has."""
         raise NotImplementedError
 
     def _write_rows(self, rows: Iterable[str | Text]) -> None:
@@ -108,29 +108,26 @@ class Output:
 class JsonLines(Output):
     """A JSON object an image; of one that failed, `error` instead of the statistics."""
 
-    def on_image(self, found: FoundSpots) -> None:
-        """Print it."""
-        super().on_image(found)
-        if found.analysis is None:
-            self._write_rows([self._row(found)])
-
-    def _row(self, found: FoundSpots) -> str:
-        return json.dumps(found.as_payload())
+    def _rows(self, found: FoundSpots) -> Iterable[str | Text]:
+        yield json.dumps(found.as_payload())
 
 
 class Table(Output):
     """A table, of which each row comes as soon as it's known."""
 
     def on_begin(self, images: Sequence[Image]) -> None:
-        """Print the head."""
+        """Lay the table out; its head comes with the first row."""
         width = Console().width if sys.stdout.isatty() else None
         self._table = SpotTable(images, width)
+        self._has_head = False
         super().on_begin(images)
-        self._write_rows(self._table.head())
 
-    def _row(self, found: FoundSpots) -> str:
-        assert found.analysis is not None
-        return self._table.row(found.image, found.analysis.statistics)
+    def _rows(self, found: FoundSpots) -> Iterable[str | Text]:
+        if not self._has_head and found.analysis is not None:
+            self._has_head = True
+            yield from self._table.head()
+        if found.analysis is not None:
+            yield self._table.row(found.image, found.analysis.statistics)
 
 
 def make_output(*, is_json: bool) -> Output:
@@ -138,13 +135,21 @@ def make_output(*, is_json: bool) -> Output:
     return JsonLines() if is_json else Table()
 
 
-def summary(found: Sequence[FoundSpots], seconds: float, processes: int) -> str:
-    """Say how many images were done, how fast, and why some of them by DIALS."""
+def summary(found: Sequence[FoundSpots], seconds: float, start_s: float, processes: int) -> str:
+    """Say how many images were done, how fast, and why some of them by DIALS.
+
+    Parameters
+    ----------
+    seconds
+        In all.
+    start_s
+        How many of them were over before the first image was begun with: DIALS was imported, masters were read.
+    """
     done = [each.analysis for each in found if each.analysis is not None]
-    text = (
-        f"{len(done):,} image{'s' * (len(done) != 1)} in {seconds:.1f} s, {len(done) / max(seconds, 1e-3):.1f} images/s "
-        f"with {processes} process{'es' * (processes != 1)}"
-    )
+    text = f"{_counted(len(done), 'image')} in {seconds:.1f} s, {start_s:.1f} s of which to start"
+    if done:
+        rate = len(found) / max(seconds - start_s, 1e-3)
+        text += f"; {rate:.{1 if rate < 100 else 0}f} images/s by {_counted(processes, 'process', 'es')}"
     if failed := len(found) - len(done):
         text += f"; {failed:,} failed"
     if corrected := sum(analysis.corrected is not None for analysis in done):
@@ -154,3 +159,7 @@ def summary(found: Sequence[FoundSpots], seconds: float, processes: int) -> str:
         counted = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common())
         text += f"; {reasons.total():,} by DIALS: {counted}"
     return text
+
+
+def _counted(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number:,} {noun}{plural * (number != 1)}"
