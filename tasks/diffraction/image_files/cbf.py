@@ -15,11 +15,11 @@ from math import isfinite, prod
 
 MAGIC = b"###CBF"
 
-_SECTION = b"--CIF-BINARY-FORMAT-SECTION--"
+SECTION = b"--CIF-BINARY-FORMAT-SECTION--"
 _END = b"--CIF-BINARY-FORMAT-SECTION----"
 _TEXT_END = re.compile(re.escape(_END) + rb"\s*[\r\n];")  # CIF's mark of a text's end, that the section is in
 _TABLES = b"_diffrn.id"  # by which dxtbx knows a full CBF
-_DATA_START = b"\x0c\x1a\x04\xd5"
+DATA_START = b"\x0c\x1a\x04\xd5"
 _SIZE = re.compile(rb"^X-Binary-Size:[ \t]*(\d+)", re.MULTILINE | re.IGNORECASE)
 _DIGEST = re.compile(rb"^Content-MD5:[ \t]*([A-Za-z0-9+/]{22}==)", re.MULTILINE | re.IGNORECASE)
 _NO_DIGESTS = frozenset({hashlib.md5(b"", usedforsecurity=False).digest(), bytes(16)})
@@ -44,15 +44,15 @@ def find_missing_data(content: bytes) -> str | None:
 
     Of several binary sections the first one that lacks something counts.
     """
-    at = content.find(_SECTION)
+    at = content.find(SECTION)
     if at < 0:
         return f"it ends after {_written(content):,} bytes of its header, before the binary section"
     is_full = content.find(_TABLES, 0, at) >= 0
     while at >= 0:
-        start = content.find(_DATA_START, at)
+        start = content.find(DATA_START, at)
         if start < 0:
             return f"it ends after {_written(content):,} bytes, before the data of its binary section"
-        head, start = content[at:start], start + len(_DATA_START)
+        head, start = content[at:start], start + len(DATA_START)
         if re.search(rb"^Content-Transfer-Encoding:[ \t]*(?!BINARY)\S", head, re.MULTILINE | re.IGNORECASE):
             return _find_missing_end(content, start, is_full)
         if fault := _find_section_fault(content, head, start):
@@ -76,9 +76,9 @@ def _written(content: bytes) -> int:
 
 def _find_section(content: bytes, at: int) -> int:
     """Return where the next section begins; -1: there is none. The mark of an end begins as that of a section."""
-    while (at := content.find(_SECTION, at)) >= 0 and content.startswith(_END, at):
+    while (at := content.find(SECTION, at)) >= 0 and content.startswith(_END, at):
         at += len(_END)
-    if at >= 0 and not content[at + len(_SECTION) :].strip(b"-\0"):
+    if at >= 0 and not content[at + len(SECTION) :].strip(b"-\0"):
         return -1  # half a mark of an end
     return at
 
@@ -128,7 +128,7 @@ def _describe_wrong_data(data: bytes) -> str:
 
 def find_header_faults(start: bytes) -> list[str]:
     """Say which lines of a miniCBF header are missing, or aren't what DIALS can use, in the order of the format."""
-    header = start.partition(_SECTION)[0].decode("latin-1")
+    header = start.partition(SECTION)[0].decode("latin-1")
     if "_array_data.header_contents" not in header or _TABLES.decode() in header:
         return []  # a full CBF has tables in its place
     lines = dict(re.findall(r"^# *([A-Za-z_]+)[ :=]*(.*?)\r?$", header, re.MULTILINE))

@@ -1,10 +1,13 @@
-"""What an image file holds, decompressed. It's read once: dxtbx finds in its own cache what was read here."""
+"""What an image file holds, decompressed. It's read once: dxtbx is lent what was read here."""
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import os
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, BinaryIO
 
 from dxtbx.format.Format import Format
 
@@ -21,9 +24,11 @@ LARGEST_IMAGE = 2**30
 
 COMPRESSED_SUFFIXES = (".gz", ".bz2")  # by which dxtbx decompresses
 
+_PIECE = 2**20  # bytes that are decompressed at once
+
 
 class ImageContent:
-    """The bytes of an image file, and its state when they were read.
+    """The bytes of an image file, and its state when it was opened.
 
     Parameters
     ----------
@@ -43,8 +48,11 @@ class ImageContent:
     def __init__(self, file: str) -> None:
         self.file = file
         self.plain_name = plain_name(file)
-        self.status = os.stat(file)  # noqa: PTH116 - once an image
-        self._opened: Any = Format.open_file(self.plain_name)
+        opened = open_regular(file)
+        self.status = os.fstat(opened.fileno())
+        self._bytes: _PlainBytes | _DecompressedBytes = (
+            _DecompressedBytes(opened, file) if self.is_compressed else _PlainBytes(opened, self.status.st_size)
+        )
 
     @property
     def is_compressed(self) -> bool:
@@ -54,13 +62,12 @@ class ImageContent:
     @cached_property
     def start(self) -> bytes:
         """The first bytes."""
-        return self._read(0, START_BYTES)
+        return self._read(START_BYTES)
 
     @cached_property
     def whole(self) -> bytes:
         """All bytes."""
-        self._opened.seek(0)
-        read = cast("bytes", self._opened.read(LARGEST_IMAGE + 1))
+        read = self._read(LARGEST_IMAGE + 1)
         if len(read) > LARGEST_IMAGE:
             raise ImageUnreadable(f"{self.file} holds more than {LARGEST_IMAGE:,} bytes; expected a single image")
         return read
@@ -70,17 +77,85 @@ class ImageContent:
         """How many bytes there are."""
         return len(self.whole) if self.is_compressed else self.status.st_size
 
-    def _read(self, offset: int, count: int) -> bytes:
-        self._opened.seek(offset)
-        return cast("bytes", self._opened.read(count))
+    def _read(self, count: int) -> bytes:
+        return self._bytes.read(count)
 
-    def release(self) -> None:
-        """Forget all but the start, once it's known to be complete: dxtbx has its own copy."""
-        self.__dict__.pop("whole", None)
-        self._opened.close()
+    def lend_to_dxtbx(self) -> None:
+        """Let dxtbx, which opens a file many times, find there what was read here, if all of it was."""
+        if "whole" in vars(self):
+            cache: Any = Format.get_cache_controller()
+            # dxtbx has no public way
+            cache._cache_tag, cache._cache = self.plain_name, _Lent(self.whole, self._bytes.file)  # noqa: SLF001
+
+    def close(self) -> None:
+        """Close the file; what was read of it stays."""
+        self._bytes.close()
 
     @property
     def has_changed(self) -> bool:
         """Whether somebody has written to the file, or replaced it, since."""
         with open_regular(self.file) as opened:  # opened, since NFS clients ask the server then only
             return FileVersion.of(os.fstat(opened.fileno())) != FileVersion.of(self.status)
+
+
+class _PlainBytes:
+    """The bytes of a file as it is."""
+
+    def __init__(self, opened: BinaryIO, size: int) -> None:
+        self.file = self._opened = opened
+        self._size = size
+
+    def read(self, count: int) -> bytes:
+        """Return the first bytes, at most so many."""
+        self._opened.seek(0)
+        return self._opened.read(min(count, self._size))
+
+    def close(self) -> None:
+        self._opened.close()
+
+
+class _DecompressedBytes:
+    """The bytes of a compressed file. Piece by piece: there's never a second copy of them, nor more than is wanted."""
+
+    def __init__(self, opened: BinaryIO, file: str) -> None:
+        self._opened = opened
+        # They don't close what they haven't opened themselves.
+        self.file = bz2.BZ2File(opened) if file.endswith(".bz2") else gzip.GzipFile(fileobj=opened)
+        self._decompressed = io.BytesIO()
+
+    def read(self, count: int) -> bytes:
+        """Return the first bytes, at most so many."""
+        while (missing := count - self._decompressed.tell()) > 0:
+            piece = self.file.read(min(missing, _PIECE))
+            if not piece:
+                break
+            self._decompressed.write(piece)
+        if count < self._decompressed.tell():
+            return self._decompressed.getbuffer()[:count].tobytes()
+        return self._decompressed.getvalue()  # its own memory, no copy
+
+    def close(self) -> None:
+        self.file.close()
+        self._opened.close()
+
+
+class _LentFile(io.BytesIO):
+    """A file that dxtbx opens, in which it looks at how it's compressed (FormatCBFFull)."""
+
+    def __init__(self, cached: _Lent, content: bytes) -> None:
+        super().__init__(content)  # no copy, unless it's written to
+        self._cache_object = cached
+
+
+class _Lent:
+    """Stands in dxtbx's cache of the last file, a `dxtbx.filecache.lazy_file_cache`, which keeps 4 MB at most."""
+
+    def __init__(self, content: bytes, file: object) -> None:
+        self._content = content
+        self._file = file
+
+    def open(self) -> _LentFile:
+        return _LentFile(self, self._content)
+
+    def close(self) -> None:
+        self._content = b""

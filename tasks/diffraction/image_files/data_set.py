@@ -7,8 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tasks.diffraction.errors import ImageUnreadable
 from tasks.diffraction.image_files.content import ImageContent
 from tasks.diffraction.image_files.hdf5_frames import require_stored
+from tasks.diffraction.image_files.raw.cbf_pixels import RawCbf
+from tasks.diffraction.image_files.raw.frame import NotRaw, RawFrame
+from tasks.diffraction.image_files.raw.master_frames import RawMasterFrames
 from tasks.file_version import are_as_before
 from tasks.nexus.errors import NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
@@ -23,8 +27,8 @@ class DataSet:
     ----------
     images
         Those of a master whose layout Plaza knows.
-    is_direct
-        They are read from the data files, not by dxtbx.
+    raw
+        Reads the counts as they are stored; None: only dxtbx can.
     metadata
         What the models and the mask of a master were read from.
     content
@@ -34,7 +38,7 @@ class DataSet:
     file: str
     experiments: Any
     images: MasterImages | None = None
-    is_direct: bool = False
+    raw: RawMasterFrames | RawCbf | None = None
     metadata: Metadata = field(default_factory=lambda: Metadata({}, 0))
     content: ImageContent | None = None
 
@@ -47,6 +51,34 @@ class DataSet:
     def is_single_image(self) -> bool:
         """Whether the file is one image, which needs no number."""
         return self.content is not None and len(self.imageset) == 1
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether a master's images are read from the data files, not by dxtbx."""
+        return isinstance(self.raw, RawMasterFrames)
+
+    def read_raw(self, index: int = 0) -> RawFrame:
+        """Return an image's counts as they are stored.
+
+        Parameters
+        ----------
+        index
+            The image's place in the data set, from 0.
+
+        Raises
+        ------
+        NotRaw
+            Only dxtbx can read them; the message says why.
+        FrameMissing
+            The image has not been written, or its data file isn't there.
+        ImageUnreadable
+            There's no such image, or it's damaged, or isn't one of this detector.
+        """
+        if not 0 <= index < len(self.imageset):
+            raise ImageUnreadable(f"{self.file} has images 1 to {len(self.imageset)}; asked for was {index + 1}")
+        if self.raw is None:
+            raise NotRaw(f"only dxtbx reads images of {self.imageset.get_format_class().__name__}")
+        return self.raw.read(index)
 
     @cached_property
     def static_mask(self) -> Any:

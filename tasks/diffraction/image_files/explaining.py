@@ -81,7 +81,7 @@ def explain(content: ImageContent | None, error: Exception) -> str:
         return describe_error(error)
     try:
         start, size = content.start, content.size
-    except (OSError, EOFError, ZlibError):
+    except (OSError, EOFError, ZlibError, ValueError):  # the last: it's closed, and has no more to say
         return describe_error(error)
     if start.startswith(cbf.MAGIC):
         faults = cbf.find_header_faults(start)

@@ -6,18 +6,20 @@ frames directly also spares dxtbx's walk over the NeXus tree, which costs more t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import h5py
 import hdf5plugin  # noqa: F401 - lets HDF5 read bitshuffle-LZ4
 import numpy as np
 from dxtbx import flumpy, nexus
 from dxtbx.format.FormatNXmx import FormatNXmx
 
 from blocks.errors import PassingFault
-from tasks.nexus.errors import FileAbsent, NotReady
+from tasks.diffraction.errors import ImageUnreadable
+from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
 from tasks.nexus.layout import ImageBlock, Layout
 from tasks.nexus.opening import faults_at, open_file
@@ -75,7 +77,7 @@ class FrameReader:
 
     def __init__(self, images: MasterImages, form: PanelForm, count: int) -> None:
         self._images = images
-        self._form = form
+        self.form = form
         self._count = count
 
     def read(self, index: int) -> tuple[Any, ...]:
@@ -85,26 +87,50 @@ class FrameReader:
         ------
         FrameMissing
             It has not been written.
+        ImageUnreadable
+            It's damaged.
         """
-        try:
-            pixels = self._read_pixels(index)
-        except NotReady as error:
-            raise _not_ready(self._images.layout, index, error) from error
-        return tuple(_as_flex(pixels[panel], self._form.bit_depth) for panel in self._form.panels)
-
-    def _read_pixels(self, index: int) -> np.ndarray[Any, Any]:
-        """Return a frame as it's stored, (slow, fast)."""
-        block, frames = self._images.open(index)
-        frame = block.frame_of(index)
-        if not frames.count_stored(frame, 1):
-            raise _unwritten(self._images.layout, index, block)
-        dataset, dtype = frames.dataset, self._images.layout.dtype
-        with faults_at(dataset.file.filename):
+        dataset, frame = self.find(index)
+        with self.faults_of(index, dataset):
             part = () if frame is None else frame
             pixels: np.ndarray[Any, Any] = (
-                dataset[part] if _same_as_int32(dataset.dtype, dtype) else dataset.astype(dtype)[part]
+                dataset[part] if same_as_int32(dataset.dtype, self.dtype) else dataset.astype(self.dtype)[part]
             )
-            return pixels
+        return tuple(_as_flex(pixels[panel], self.form.bit_depth) for panel in self.form.panels)
+
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        """The type of number that the master gives its images; None: that of the data file."""
+        return self._images.layout.dtype
+
+    def find(self, index: int) -> tuple[h5py.Dataset, int | None]:
+        """Return the dataset that holds frame `index` (from 0), and its place there; None: it's the whole dataset.
+
+        Raises
+        ------
+        FrameMissing
+            It has not been written.
+        """
+        try:
+            block, frames = self._images.open(index)
+            frame = block.frame_of(index)
+            is_stored = frames.count_stored(frame, 1)
+        except NotReady as error:
+            raise _not_ready(self._images.layout, index, error) from error
+        if not is_stored:
+            raise _unwritten(self._images.layout, index, block)
+        return frames.dataset, frame
+
+    @contextmanager
+    def faults_of(self, index: int, dataset: h5py.Dataset) -> Iterator[None]:
+        """Raise what errors mean while frame `index` is read: `FrameMissing` or `ImageUnreadable`, of that image."""
+        try:
+            with faults_at(dataset.file.filename):
+                yield
+        except NotReady as error:
+            raise _not_ready(self._images.layout, index, error) from error
+        except UnusableMaster as error:
+            raise ImageUnreadable(f"image {index + 1} of {self._images.layout.master}: {error}") from error
 
     # What dxtbx's imagesets ask of a reader.
 
@@ -211,7 +237,7 @@ def _are_equal(pixels: np.ndarray[Any, Any], panel: Any) -> bool:
     return np.array_equal(pixels, flumpy.to_numpy(panel), equal_nan=True)
 
 
-def _same_as_int32(stored: np.dtype[Any], mapped: np.dtype[Any] | None) -> bool:
+def same_as_int32(stored: np.dtype[Any], mapped: np.dtype[Any] | None) -> bool:
     """Tell whether the master's type (None: the data file's) makes no difference to 32-bit integers in the end."""
     return mapped in (None, stored) or (stored.kind in "iu" and mapped.kind in "iu" and np.can_cast(stored, mapped))
 

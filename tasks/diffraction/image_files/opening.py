@@ -17,6 +17,8 @@ from tasks.diffraction.image_files.content import ImageContent
 from tasks.diffraction.image_files.data_set import DataSet
 from tasks.diffraction.image_files.explaining import describe_error, explain_failure
 from tasks.diffraction.image_files.hdf5_frames import FrameReader, TwiceReader, read_panel_form, reads_plain_frames
+from tasks.diffraction.image_files.raw.cbf_pixels import RawCbf, reads_byte_offset
+from tasks.diffraction.image_files.raw.master_frames import RawMasterFrames
 from tasks.diffraction.image_files.second_look import reads_the_same
 from tasks.diffraction.requests import MASTER_SUFFIXES
 from tasks.file_version import file_version
@@ -103,13 +105,24 @@ def _open_single_image(file: str) -> DataSet:
         content = ImageContent(file)
     except OSError as error:
         raise unreachable(file, error) from error
-    require_complete(content)
-    content.release()
+    try:
+        require_complete(content)
+    finally:
+        content.close()
+    content.lend_to_dxtbx()
     try:
         experiments = _read_experiments(content.plain_name)
     except Exception as error:
         raise explain_failure(error, f"read {file}", content) from error
-    return DataSet(file, experiments, content=content)
+    return DataSet(file, experiments, raw=_read_byte_offset(content, experiments), content=content)
+
+
+def _read_byte_offset(content: ImageContent, experiments: Any) -> RawCbf | None:
+    imageset = experiments[0].imageset
+    if len(imageset) > 1 or not reads_byte_offset(imageset.get_format_class()):
+        return None
+    detector = imageset.get_detector()
+    return RawCbf(content, detector) if len(detector) == 1 else None
 
 
 def _unreadable_master(file: str, error: Exception, known: PlazaError | None) -> ImageUnreadable:
@@ -137,8 +150,10 @@ def _read_frames_directly(file: str, experiments: Any, images: MasterImages | No
         return DataSet(file, experiments, images)
     image_format = format_class.get_instance(file)
     form = read_panel_form(images.layout, image_format)
+    raw: RawMasterFrames | None = None
     if form is not None:
         reader = FrameReader(images, form, len(imageset))
+        raw = RawMasterFrames(reader, imageset.get_detector())
     elif images.layout.is_virtual:
         reader = TwiceReader(images, image_format, len(imageset))
     else:
@@ -147,7 +162,7 @@ def _read_frames_directly(file: str, experiments: Any, images: MasterImages | No
     own = imageset.partial_set(reader, 0, len(imageset))
     for experiment in experiments:
         experiment.imageset = own
-    return DataSet(file, experiments, images, is_direct=form is not None)
+    return DataSet(file, experiments, images, raw)
 
 
 def _forget_last_file() -> None:

@@ -1,0 +1,102 @@
+"""An image's counts as they are stored, and which of them DIALS trusts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from math import inf, nextafter
+from typing import Any, TypeAlias
+
+import numpy as np
+from dxtbx.model import Panel
+from scitbx.array_family import flex
+
+TrustedRange: TypeAlias = tuple[float, float]
+"""Counts between the two are trusted; the ends themselves aren't."""
+
+_INT32_END = float(2**31)
+
+
+class NotRaw(Exception):
+    """Only dxtbx can read these counts; the message is a phrase that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawFrame:
+    """The counts of an image.
+
+    Parameters
+    ----------
+    panels
+        Each panel's counts, (slow, fast): integers as they are stored, where possible, C-contiguous. They are valid
+        until the next read of this process.
+    trusted
+        Of each panel: counts between the two are trusted, and none else.
+    """
+
+    panels: tuple[np.ndarray[Any, Any], ...]
+    trusted: tuple[TrustedRange, ...]
+
+
+def trusted_range(panel: Panel) -> TrustedRange:
+    """Return between which counts a panel's are trusted, whether or not this dxtbx trusts its range's ends."""
+    low, high = panel.get_trusted_range()
+    return (nextafter(low, -inf), nextafter(high, inf)) if _trusts_ends() else (low, high)
+
+
+@cache
+def _trusts_ends() -> bool:
+    """Ask dxtbx, which has changed its mind: those of 2022 leave the ends out."""
+    axes = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 100.0)
+    panel = Panel("", "", *axes, (0.1, 0.1), (1, 1), (0.0, 1.0), 0.0, "")
+    counts = flex.int([1])
+    counts.reshape(flex.grid(1, 1))
+    return bool(panel.get_trusted_range_mask(counts)[0])
+
+
+def trusted_as_stored(trusted: TrustedRange, dtype: np.dtype[Any], bit_depth: int | None) -> TrustedRange | None:
+    """Return which counts are trusted as they are stored: dxtbx makes -1 and -2 of a bit depth's two highest values.
+
+    Parameters
+    ----------
+    trusted
+        Of the counts that dxtbx would make of them: signed integers of 32 bits.
+    dtype
+        As they are stored.
+    bit_depth
+        Of the counts, whose two highest values mean masked; None: none do.
+
+    Returns
+    -------
+    TrustedRange | None
+        None if that's no single range: then the counts have to be made into what dxtbx makes of them.
+    """
+    low, high = trusted
+    most = np.iinfo(dtype).max
+    top = _top_of(bit_depth)
+    becomes_negative = most >= _INT32_END or (top is not None and most >= top - 2)
+    if becomes_negative and low < -1:  # then dxtbx may trust what it has made negative
+        return None
+    if top is not None and most >= top and high > top:  # it would trust what is above the masked values
+        return None
+    return low, min(high, _INT32_END, inf if top is None else top - 2)
+
+
+def _top_of(bit_depth: int | None) -> int | None:
+    """Return the value above the highest one of a bit depth, where 32-bit integers may reach it; DIALS's are signed."""
+    if not bit_depth or bit_depth > 32:
+        return None
+    return 2**31 if bit_depth == 32 else 2**bit_depth
+
+
+def mask_top_values(counts: np.ndarray[Any, Any], bit_depth: int | None) -> None:
+    """Make -1 and -2 of the two highest values of a bit depth, as dxtbx does.
+
+    Parameters
+    ----------
+    counts
+        32-bit integers, of any shape; changed in place.
+    """
+    if (top := _top_of(bit_depth)) is not None:
+        counts[counts == top - 1] = -1
+        counts[counts == top - 2] = -2
