@@ -6,6 +6,7 @@ outcome as soon as it's met. It ends when its parent closes the connection, or i
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import gc
 import logging
@@ -32,6 +33,7 @@ from tasks.logs.line import LogLineFormatter
 from tasks.step import USUAL_RETRIES
 
 READY = "ready"
+IDLE_S = 5.0  # after which a process that has nothing to do gives its free memory back
 _ANALYSERS = 8  # one for each set of options that recipes use; each keeps a mask as large as the detector
 
 
@@ -68,11 +70,20 @@ def serve(connection: Connection, handler: RequestHandler) -> None:
     try:
         connection.send(READY)
         while True:
+            if not connection.poll(IDLE_S):
+                give_memory_back()
             for request in connection.recv():
                 outcome = handler.meet(request)
                 connection.send((outcome, os.fstat(sys.stderr.fileno()).st_size))
     except (EOFError, ConnectionError):
         return
+
+
+def give_memory_back() -> None:
+    """Give the kernel what `malloc` keeps for the next image: there may be none for days."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
 
 
 class RequestHandler:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.diffraction.dials_processes import child, deaths
+from tasks.diffraction.dials_processes import child, child_main, deaths
 from tasks.diffraction.dials_processes.child_main import serve
 from tasks.diffraction.dials_processes.child_pool import ChildPool
 from tasks.diffraction.errors import DialsUnavailable
@@ -304,3 +304,31 @@ def test_process_ends_quietly_if_its_parent_is_gone_before_it_is_ready():
     ours.close()
     with theirs:
         serve(theirs, handler=None)
+
+
+def test_child_keeps_the_memory_of_one_image_for_the_next_unless_the_site_says_otherwise(pool, monkeypatch):
+    monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "1")
+    [outcome] = meet(pool, "environment")
+    seen = {name: outcome.value.get(name) for name in child.ENVIRONMENT}
+    assert seen == child.ENVIRONMENT | {"MALLOC_TOP_PAD_": "1"}
+
+
+def test_child_that_is_idle_gives_its_memory_back_and_goes_on(monkeypatch):
+    given_back = threading.Event()
+    monkeypatch.setattr(child_main, "IDLE_S", 0.01)
+    monkeypatch.setattr(child_main, "give_memory_back", given_back.set)
+    ours, theirs = Pipe()
+    server = threading.Thread(target=serve, args=(theirs, dying_child.Obedient()))
+    server.start()
+    assert ours.recv() == child_main.READY
+    assert given_back.wait(timeout=10)
+    ours.send((PreviewRequest("a", 1, "", ""),))
+    outcome, _ = ours.recv()
+    assert outcome.value[0] == "a"
+    ours.close()
+    server.join(timeout=10)
+
+
+def test_memory_is_given_back_on_a_system_that_can():
+    child_main.give_memory_back()
