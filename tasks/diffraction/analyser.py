@@ -1,27 +1,26 @@
-"""Per-image analysis with DIALS: spots of one image, and what they say of it.
+"""Per-image analysis: spots of one image, and what they say of it.
 
-The numbers are those of `dials.command_line.find_spots_server.work()`: the same functions of DIALS are called in the
-same order. What `work()` makes anew for every image (phil, models, the generated mask) is made once, which makes small
-detectors' images 1.5 to 3 times as many a second (docs/decisions/0005).
+The numbers are those of `dials.command_line.find_spots_server.work()`, to the last bit. Plaza's own way finds them at
+a fraction of the cost where it's proven to; DIALS does all else, and judges (docs/decisions/0026).
 """
 
 from __future__ import annotations
 
+import logging
+from dataclasses import astuple
 from typing import Any
 
-import libtbx
-from cctbx import uctbx
-from dials.algorithms.spot_finding import per_image_analysis
-from dials.algorithms.spot_finding.factory import SpotFinderFactory
-from dials.array_family import flex
-from dials.command_line.find_spots import phil_scope
-
 from blocks.errors import PlazaError
-from tasks.diffraction.errors import ImageUnreadable
 from tasks.diffraction.image_files.data_set import DataSet
 from tasks.diffraction.image_files.data_sets import DataSets
 from tasks.diffraction.image_files.explaining import explain_failure
 from tasks.diffraction.requests import ImageAnalysis, ImageRequest, ImageStatistics, SpotFindingOptions
+from tasks.diffraction.spot_finding.dials_way import DialsWay
+from tasks.diffraction.spot_finding.images import select_experiments
+from tasks.diffraction.spot_finding.left_to_dials import LeftToDials
+from tasks.diffraction.spot_finding.own_way import OwnWay
+
+logger = logging.getLogger(__name__)
 
 
 class Analyser:
@@ -38,9 +37,9 @@ class Analyser:
     def __init__(self, options: SpotFindingOptions, data_sets: DataSets | None = None) -> None:
         self.options = options
         self._data_sets = data_sets or DataSets()
-        self._phil = _read_phil(options)
-        self._min_spot_size = self._phil.spotfinder.filter.min_spot_size
-        self._mask: tuple[Any, Any] = (None, None)
+        self._dials_way = DialsWay(options)
+        self._own_way = OwnWay(options)
+        self._faults: set[str] = set()
 
     def analyse(self, file: str, scan_range: tuple[int, int] | None = None) -> ImageStatistics:
         """Find the spots of images `scan_range` (1-based, both ends included) of a file; of the whole file if None.
@@ -53,7 +52,7 @@ class Analyser:
         return self.examine(ImageRequest(file, self.options, scan_range)).statistics
 
     def examine(self, request: ImageRequest) -> ImageAnalysis:
-        """Do as `analyse` does, and say how.
+        """Do as `analyse` does, in the way that is asked for, and say how.
 
         Raises
         ------
@@ -65,81 +64,45 @@ class Analyser:
         try:
             with self._data_sets.using(file) as data_set:
                 content = data_set.content
-                return ImageAnalysis(self._statistics(data_set, scan_range), by_dials="Plaza has no other way yet")
+                return self._choose(request, data_set)
         except PlazaError:
             raise
         except Exception as error:  # DIALS raises whatever its many parts do: RuntimeError, IndexError, Sorry
             where = file if scan_range is None else f"images {scan_range[0]} to {scan_range[1]} of {file}"
             raise explain_failure(error, f"analyse {where}", content) from error
 
-    def _statistics(self, data_set: DataSet, scan_range: tuple[int, int] | None) -> ImageStatistics:
-        reflections = self.find_reflections(data_set, scan_range)
-        statistics = per_image_analysis.stats_for_reflection_table(
-            self._within_resolution(reflections),
-            filter_ice=self.options.filter_ice,
-            ice_rings_width=self.options.ice_rings_width,
-        )
-        return ImageStatistics(**statistics._asdict())
+    def _choose(self, request: ImageRequest, data_set: DataSet) -> ImageAnalysis:
+        experiments = select_experiments(data_set, request.scan_range)
+        data_set.require(request.scan_range)
+        own, by_dials = None, request.by_dials
+        if by_dials is None:
+            own, by_dials = self._try_own_way(request, data_set, experiments)
+        if own is not None and not request.check:
+            return ImageAnalysis(own)
+        statistics = self._dials_way.describe(experiments, request.scan_range)
+        if own is None or are_the_same(own, statistics):
+            return ImageAnalysis(statistics, by_dials)
+        return ImageAnalysis(statistics, corrected=own)
 
-    def find_reflections(self, data_set: DataSet, scan_range: tuple[int, int] | None) -> Any:
-        """Return all spots of some images as DIALS's reflection table, with their places in reciprocal space."""
-        experiments = _select(data_set, scan_range)
-        data_set.require(scan_range)
-        reflections = self._make_finder(experiments, scan_range).find_spots(experiments)
-        reflections.centroid_px_to_mm(experiments)
-        reflections.map_centroids_to_reciprocal_space(experiments)
-        return reflections
-
-    def _make_finder(self, experiments: Any, scan_range: tuple[int, int] | None) -> Any:
-        detector = experiments[0].imageset.get_detector()
-        if self._min_spot_size is libtbx.Auto:  # as flex.reflection_table.from_observations decides
-            self._phil.spotfinder.filter.min_spot_size = 3 if detector[0].get_type() == "SENSOR_PAD" else 6
-        finder = SpotFinderFactory.from_parameters(experiments=experiments, params=self._phil)
-        finder.scan_range = [scan_range] if scan_range else None
-        # Resolution limits are applied to the spots, so the generated mask depends on the panels' sizes only.
-        sizes = tuple(panel.get_image_size() for panel in detector)
-        if self._mask[0] != sizes:
-            self._mask = (sizes, finder.mask_generator(experiments[0].imageset))
-        finder.mask_generator = lambda imageset: self._mask[1]
-        return finder
-
-    def _within_resolution(self, reflections: Any) -> Any:
-        """Return the spots between d_min and d_max (Å), as `work()` does: by their own places, not by masked pixels."""
-        d_min, d_max = self.options.d_min, self.options.d_max
-        if not d_min and not d_max:
-            return reflections
-        resolution = uctbx.d_star_sq_as_d(flex.pow2(reflections["rlp"].norms()))
-        keep = flex.bool(len(reflections), True)
-        if d_min:
-            keep &= resolution >= d_min
-        if d_max:
-            keep &= resolution <= d_max
-        return reflections.select(keep)
+    def _try_own_way(
+        self, request: ImageRequest, data_set: DataSet, experiments: Any
+    ) -> tuple[ImageStatistics | None, str | None]:
+        """Return the statistics of Plaza's own way, or why DIALS is to do the image."""
+        try:
+            return self._own_way.describe(data_set, experiments, request.scan_range), None
+        except LeftToDials as left:
+            return None, left.reason
+        except PlazaError:
+            raise
+        except Exception as error:  # whatever it is, the image isn't to suffer by it
+            reason = f"Plaza's own way failed: {type(error).__name__}"
+            if reason not in self._faults:
+                self._faults.add(reason)
+                logger.exception("Plaza's own way failed at %s: DIALS does it; this is said once", request.image)
+            return None, reason
 
 
-def _read_phil(options: SpotFindingOptions) -> Any:
-    """Return DIALS's spot finding parameters, without resolution limits: as `work()` does, spots are chosen by them."""
-    arguments = [
-        f"spotfinder.threshold.algorithm={options.threshold_algorithm}",
-        f"spotfinder.filter.disable_parallax_correction={options.disable_parallax_correction}",
-        "spotfinder.write_hot_mask=False",  # else a file is written for each image
-    ]
-    # Not phil_scope.extract(): the template of `untrusted` then counts as an area, masks all of panel 0, and no spot is
-    # found, without an error.
-    interpreter = phil_scope.command_line_argument_interpreter()
-    scope, unknown = interpreter.process_and_fetch(arguments, custom_processor="collect_remaining")
-    assert not unknown, f"DIALS doesn't know {unknown}"
-    return scope.extract()
-
-
-def _select(data_set: DataSet, scan_range: tuple[int, int] | None) -> Any:
-    """Return the experiments of some images: each still has its own, a rotation sweep has one."""
-    experiments = data_set.experiments
-    if scan_range is None:
-        return experiments
-    first, last = scan_range
-    if len(experiments) == 1:
-        return experiments
-    if not 1 <= first <= last <= len(experiments):
-        raise ImageUnreadable(f"{data_set.file} has images 1 to {len(experiments)}, asked for were {first} to {last}")
-    return experiments[first - 1 : last]
+def are_the_same(one: ImageStatistics, other: ImageStatistics) -> bool:
+    """Tell whether two images' statistics are equal to the last bit; what is no number in both is the same."""
+    pairs = zip(astuple(one), astuple(other), strict=True)
+    return all(mine == theirs or (mine != mine and theirs != theirs) for mine, theirs in pairs)

@@ -13,11 +13,14 @@ from dials.array_family import flex
 from dxtbx import flumpy
 from scitbx import matrix
 
-from tasks.diffraction.analyser import Analyser
+from blocks.errors import PlazaError
 from tasks.diffraction.answers import Ring, SpotPicture
 from tasks.diffraction.bitmaps import bin_by_maximum, correction_of, read_counts, shade
 from tasks.diffraction.image_files.data_sets import DataSets
+from tasks.diffraction.image_files.explaining import explain_failure
 from tasks.diffraction.requests import SpotPictureRequest
+from tasks.diffraction.spot_finding.dials_way import DialsWay
+from tasks.diffraction.spot_finding.images import select_experiments
 
 BRIGHTNESS = 60.0  # %, as previews have it
 RINGS_A = (20.0, 10.0, 7.0, 5.0, 4.0, 3.0, 2.5, 2.0, 1.8, 1.5, 1.2, 1.0, 0.8, 0.6, 0.5)
@@ -35,8 +38,15 @@ def picture_spots(request: SpotPictureRequest, data_sets: DataSets) -> SpotPictu
     with data_sets.using(request.file) as data_set:
         counts = read_counts(data_set, request.index)
         scan_range = None if data_set.is_single_image else (request.index, request.index)
-        reflections = Analyser(request.options).find_reflections(data_set, scan_range)
-        experiment = data_set.experiments[0]
+        experiments = select_experiments(data_set, scan_range)
+        data_set.require(scan_range)
+        try:
+            reflections = DialsWay(request.options).find_reflections(experiments, scan_range)
+        except PlazaError:
+            raise
+        except Exception as error:  # DIALS raises whatever its many parts do: RuntimeError, IndexError, Sorry
+            raise explain_failure(error, f"find the spots of {request.image}", data_set.content) from error
+        experiment = experiments[0]
         binning = -(-max(counts.shape) // request.longest_side)
         spots, ice, beyond = _sort(reflections, experiment.detector, request)
         return SpotPicture(

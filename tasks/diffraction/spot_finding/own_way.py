@@ -1,0 +1,87 @@
+"""Plaza's own way to an image's statistics, with the numbers of DIALS.
+
+One frame of raw counts, one mask, a threshold that is kept; from the strong pixels on DIALS's own functions. What this
+isn't proven for is left to DIALS.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from dials.algorithms.spot_finding.factory import SpotFinderFactory
+from dxtbx import flumpy
+
+from tasks.diffraction.image_files.data_set import DataSet
+from tasks.diffraction.requests import ImageStatistics, SpotFindingOptions
+from tasks.diffraction.spot_finding.images import Frame, ScanRange, find_frame
+from tasks.diffraction.spot_finding.kernel_stand_in import DispersionParameters
+from tasks.diffraction.spot_finding.left_to_dials import LeftToDials
+from tasks.diffraction.spot_finding.options import read_phil, smallest_spot
+from tasks.diffraction.spot_finding.spots import label_pixels, make_spots
+from tasks.diffraction.spot_finding.statistics.columns import SpotColumns
+from tasks.diffraction.spot_finding.statistics.ice_rings import IceRings
+from tasks.diffraction.spot_finding.statistics.image_statistics import summarise
+from tasks.diffraction.spot_finding.thresholds import Thresholds
+
+_IS_EXTENDED = {"dispersion": False, "dispersion_extended": True}
+
+
+class OwnWay:
+    """Analyses images, all with the same options; for one thread."""
+
+    def __init__(self, options: SpotFindingOptions) -> None:
+        self._options = options
+        self._phil = read_phil(options)
+        self._filters = SpotFinderFactory.configure_filter(self._phil)
+        self._ice_rings = IceRings(options.ice_rings_width) if options.filter_ice else None
+        extended = _IS_EXTENDED.get(options.threshold_algorithm)
+        self._thresholds: Thresholds | None = None
+        if extended is not None:
+            parameters = _dispersion_parameters(self._phil, extended)
+            self._thresholds = Thresholds(parameters, self._phil.spotfinder.filter)
+
+    def describe(self, data_set: DataSet, experiments: Any, scan_range: ScanRange) -> ImageStatistics:
+        """Find the spots of an image, and say what they say.
+
+        Raises
+        ------
+        LeftToDials
+            This isn't proven for the image; nothing is said of it.
+        ImageUnreadable
+            It's missing or can't be read.
+        """
+        if self._thresholds is None:
+            raise LeftToDials(f"dispersion thresholds only: {self._options.threshold_algorithm}")
+        spots = self._find_spots(find_frame(experiments, scan_range), self._thresholds)
+        columns = SpotColumns.of(spots).within(self._options.d_min, self._options.d_max)
+        return summarise(columns, self._ice_rings)
+
+    def _find_spots(self, frame: Frame, thresholds: Thresholds) -> Any:
+        detector = frame.imageset.get_detector()
+        panels = tuple(flumpy.to_numpy(counts) for counts in frame.imageset.get_raw_data(frame.index))
+        if any(counts.dtype.kind not in "iu" for counts in panels):
+            raise LeftToDials("counts that aren't integers")
+        trusted = tuple(panel.get_trusted_range() for panel in detector)
+        labellers, strong, pixels = [], 0, 0
+        for counts, threshold in zip(panels, thresholds.of(frame.imageset, trusted), strict=True):
+            found = threshold.find(counts)
+            if found is None:
+                raise LeftToDials(threshold.declined)
+            labellers.append(label_pixels(frame.number, counts, found))
+            strong, pixels = strong + len(found), pixels + counts.size
+        limits = self._phil.spotfinder.filter
+        if strong > math.ceil(limits.max_strong_pixel_fraction * pixels):
+            raise LeftToDials("too many strong pixels")
+        return make_spots(frame, labellers, self._filters, smallest_spot(self._phil, detector), limits.max_spot_size)
+
+
+def _dispersion_parameters(phil: Any, extended: bool) -> DispersionParameters:
+    dispersion = phil.spotfinder.threshold.dispersion
+    return DispersionParameters(
+        extended=extended,
+        sigma_background=dispersion.sigma_background,
+        sigma_strong=dispersion.sigma_strong,
+        global_threshold=dispersion.global_threshold,
+        min_count=dispersion.min_local,
+    )
