@@ -14,8 +14,9 @@ from tasks.diffraction.chunking import chunk_size
 from tasks.diffraction.dials_processes.child_pool import ChildPool
 from tasks.diffraction.requests import DiffractionOutcome, DiffractionRequest
 
-LEAVE_S: Final = 5.0
-"""For an image that is worked on when nobody wants it any more; then its process ends when it notices."""
+LEAVE_S: Final = 1.0
+"""For an image that is worked on when nobody wants it any more. After that its process ends by itself, once it's done:
+nobody is at the other end of its connection."""
 
 _Answered = tuple[int, Sequence[DiffractionOutcome]]
 

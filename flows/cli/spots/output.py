@@ -15,6 +15,7 @@ from rich.text import Text
 
 from flows.cli.spots.table import SpotTable
 from flows.display_text import one_line
+from tasks.diffraction.kernel import why_not_compiled
 from tasks.spots import FoundSpots, Image
 
 
@@ -80,7 +81,7 @@ class Output:
     def on_interrupt(self) -> None:
         """Somebody doesn't want the rest."""
         self._stop_bar()
-        self._tell(f"stopped after {self._done:,} of {self._wanted:,} images")
+        self._tell(f"stopped after {self._done:,} of {self._wanted:,} images" if self._wanted else "stopped")
 
     def _rows(self, found: FoundSpots) -> Iterable[str | Text]:
         """Return the lines that an image has."""
@@ -158,6 +159,8 @@ def summary(found: Sequence[FoundSpots], seconds: float, start_s: float, process
     if reasons:
         counted = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common())
         text += f"; {reasons.total():,} by DIALS: {counted}"
+    if len(done) > reasons.total() and (lack := why_not_compiled()):
+        text += f"; slower than need be, as the kernel lacks: {lack}"
     return text
 
 
