@@ -122,12 +122,12 @@ static window_rows lay_out(void *scratch, ptrdiff_t width) {
    may be over the dispersion threshold, and says whether any may. */
 #define DEFINE_TEST_STRETCH(NAME, PROCESSOR)                                                                           \
     PROCESSOR static int NAME(const int32_t *restrict sums, const int32_t *restrict squares,                           \
-                              const int32_t *restrict centre, int n, float slope, int32_t least_square,                \
+                              const int32_t *restrict centre, ptrdiff_t n, float slope, int32_t least_square,          \
                               uint8_t *restrict may_be) {                                                              \
         int32_t largest = 0, any = 0;                                                                                  \
-        for (int i = 0; i < n + 2 * REACH; i++) largest = squares[i] > largest ? squares[i] : largest;                 \
+        for (ptrdiff_t i = 0; i < n + 2 * REACH; i++) largest = squares[i] > largest ? squares[i] : largest;                 \
         if (largest < least_square) return 0;                                                                          \
-        for (int i = 0; i < n; i++) {                                                                                  \
+        for (ptrdiff_t i = 0; i < n; i++) {                                                                            \
             int32_t s = sums[i] + sums[i + 1] + sums[i + 2] + sums[i + 3] + sums[i + 4] + sums[i + 5] + sums[i + 6];   \
             int32_t q = squares[i] + squares[i + 1] + squares[i + 2] + squares[i + 3] + squares[i + 4] +               \
                         squares[i + 5] + squares[i + 6];                                                               \
@@ -142,7 +142,8 @@ static window_rows lay_out(void *scratch, ptrdiff_t width) {
 typedef struct {
     int32_t (*take_row[UINT32 + 1])(const void *, const uint8_t *restrict, ptrdiff_t, int64_t, int64_t,
                                     int32_t *restrict, int32_t *restrict, int32_t *restrict);
-    int (*test_stretch)(const int32_t *restrict, const int32_t *restrict, const int32_t *restrict, int, float, int32_t,
+    int (*test_stretch)(const int32_t *restrict, const int32_t *restrict, const int32_t *restrict, ptrdiff_t, float,
+                        int32_t,
                         uint8_t *restrict);
 } inner_loops;
 
@@ -276,7 +277,7 @@ static void move_down(search *s, ptrdiff_t row) {
 }
 
 /* Mark the pixels of a stretch of row j that have a bright one in their window with 2, and sum its columns exactly. */
-static int look_for_bright(search *s, ptrdiff_t j, ptrdiff_t start, int n, uint8_t *may_be) {
+static int look_for_bright(search *s, ptrdiff_t j, ptrdiff_t start, ptrdiff_t n, uint8_t *may_be) {
     const image *im = s->im;
     window_rows *rows = &s->rows;
     ptrdiff_t first = greater(0, start - REACH), end = lesser(im->width, start + n + REACH);
@@ -338,13 +339,13 @@ static int search_row(search *s, ptrdiff_t j) {
     int64_t bright = 0;
     for (int slot = 0; slot < WINDOW; slot++) bright += rows->bright[slot];
     for (ptrdiff_t start = 0; start < width; start += STRETCH) {
-        int n = (int)lesser(STRETCH, width - start);
+        ptrdiff_t n = lesser(STRETCH, width - start);
         int any = s->loops->test_stretch(rows->sums + start, rows->squares + start, centre + start, n, s->slope,
                                          s->least_square, may_be);
         if (!any && !bright) continue;
         if (!any) memset(may_be, 0, sizeof may_be);
         if (bright) any |= look_for_bright(s, j, start, n, may_be);
-        for (int i = 0; any && i < n; i++)
+        for (ptrdiff_t i = 0; any && i < n; i++)
             if (may_be[i] && centre[start + i] && !examine(s, j, start + i, may_be[i] == 2, i)) return 0;
     }
     return 1;
