@@ -22,6 +22,9 @@ _PART_OF_A_MASTER: Final = re.compile(r"(_meta|_data_\d+|_\d{6})\.(h5|hdf5)\Z", 
 _NUMBERED: Final = re.compile(r"(?P<file>.+):(?P<first>\d{1,9})(-(?P<last>\d{1,9}))?", re.DOTALL)
 
 
+_DIGITS: Final = frozenset("0123456789")
+
+
 class NoSuchImages(PlazaError):
     """What was asked for isn't there, or is no image."""
 
@@ -151,14 +154,15 @@ def list_folder(folder: str) -> list[NamedFile]:
     return [NamedFile(os.path.join(folder, name), is_found=True) for name in chosen]  # noqa: PTH118 - as it was named
 
 
-def natural_key(name: str) -> list[tuple[int, str]]:
+def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Return by what names are ordered so that 10 comes after 9.
 
     >>> sorted(["a_10.cbf", "a_9.cbf", "a_09.cbf"], key=natural_key)
     ['a_09.cbf', 'a_9.cbf', 'a_10.cbf']
     """
-    parts = re.split(r"([0-9]+)", name)
-    return [*((int(part), "") if part.isdecimal() else (-1, part) for part in parts if part), (-2, name)]
+    parts = [part for part in re.split(r"([0-9]+)", name) if part]
+    key = [(1, int(part), "") if part[0] in _DIGITS else (2, 0, part) for part in parts]
+    return [*key, (0, 0, name)]
 
 
 def without_repeats(files: Iterable[NamedFile]) -> tuple[list[NamedFile], list[NamedFile]]:
