@@ -17,7 +17,7 @@ setup(
         Extension(
             "tasks.diffraction.kernel._compiled",
             sources=[str(kernel / name) for name in building["SOURCES"]],
-            depends=[str(kernel / name) for name in building["HEADERS"]],
+            depends=[str(kernel / name) for name in (*building["HEADERS"], "building.py")],
             define_macros=[("PLAZA_KERNEL_BUILD", f'"{building["build_name"]()}"')],
             extra_compile_args=list(building["FLAGS"]),
             py_limited_api=True,

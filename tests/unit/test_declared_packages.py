@@ -30,7 +30,13 @@ NEVER_IMPORTED = {
 TOOLS = re.compile(r"import-linter|mypy|ruff|pytest-.+|types-.+")
 
 CONDA_NAMES = {"matplotlib-base": "matplotlib"}
-NOT_PYTHONS = {"dials", "graphviz", "pip", "python"}  # graphviz: the program, for which PyPI's package looks
+NOT_PYTHONS = {
+    "c-compiler",
+    "dials",
+    "graphviz",
+    "pip",
+    "python",
+}  # graphviz: the program, for which PyPI's package looks
 
 
 def canonical(name: str) -> str:
@@ -91,13 +97,16 @@ def test_conda_packages_have_the_limits_that_pyproject_says(package):
 
 
 def test_conda_gives_what_debian_gives():
-    [words] = re.findall(r"^debian_packages=\((.*)\)$", (CHECKOUT / "plaza").read_text(), re.M)
-    debian = {word.removeprefix("python3-").replace("pil", "pillow") for word in words.split() if "python3-" in word}
+    lists = dict(re.findall(r"^(\w+)_packages=\((.*)\)", (CHECKOUT / "plaza").read_text(), re.M))
+    debian = {
+        word.removeprefix("python3-").replace("pil", "pillow") for word in lists["debian"].split() if "python3-" in word
+    }
     conda = {
         CONDA_NAMES.get(name, name) for name in (split(package)[0] for package in CONDA if isinstance(package, str))
     }
     # Debian's numpy comes with its scipy, and it has no hdf5plugin
-    assert conda - {"graphviz", "pip", "python"} == debian - {"venv"} | {"numpy", "hdf5plugin"}
+    assert conda - {"c-compiler", "graphviz", "pip", "python"} == debian - {"venv"} | {"numpy", "hdf5plugin"}
+    assert ("c-compiler" in conda) == ("gcc" in lists["compiler"].split())
 
 
 def test_what_conda_does_not_give_comes_from_pyproject_within_the_constraints():

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
 import os
 from functools import cached_property
-from typing import Any, BinaryIO
+from typing import Any
 
 from dxtbx.format.Format import Format
 
 from tasks.diffraction.errors import ImageUnreadable
+from tasks.diffraction.image_files.file_bytes import COMPRESSED_SUFFIXES, DecompressedBytes, PlainBytes
 from tasks.diffraction.image_files.plain_names import plain_name
 from tasks.file_version import FileVersion
 from tasks.regular_files import open_regular
@@ -21,10 +20,6 @@ START_BYTES = 16 * 1024
 
 LARGEST_IMAGE = 2**30
 """Bytes, decompressed: the largest detectors' images have 150 MB. A small compressed file may hold any number."""
-
-COMPRESSED_SUFFIXES = (".gz", ".bz2")  # by which dxtbx decompresses
-
-_PIECE = 2**20  # bytes that are decompressed at once
 
 
 class ImageContent:
@@ -50,14 +45,11 @@ class ImageContent:
         self.plain_name = plain_name(file)
         opened = open_regular(file)
         self.status = os.fstat(opened.fileno())
-        self._bytes: _PlainBytes | _DecompressedBytes = (
-            _DecompressedBytes(opened, file) if self.is_compressed else _PlainBytes(opened, self.status.st_size)
+        suffix = os.path.splitext(file)[1]  # noqa: PTH122 - once an image
+        self.is_compressed = suffix in COMPRESSED_SUFFIXES
+        self._bytes = (
+            DecompressedBytes(opened, suffix) if self.is_compressed else PlainBytes(opened, self.status.st_size)
         )
-
-    @property
-    def is_compressed(self) -> bool:
-        """Whether what the file holds is another size than the file."""
-        return self.file.endswith(COMPRESSED_SUFFIXES)
 
     @cached_property
     def start(self) -> bytes:
@@ -96,47 +88,6 @@ class ImageContent:
         """Whether somebody has written to the file, or replaced it, since."""
         with open_regular(self.file) as opened:  # opened, since NFS clients ask the server then only
             return FileVersion.of(os.fstat(opened.fileno())) != FileVersion.of(self.status)
-
-
-class _PlainBytes:
-    """The bytes of a file as it is."""
-
-    def __init__(self, opened: BinaryIO, size: int) -> None:
-        self.file = self._opened = opened
-        self._size = size
-
-    def read(self, count: int) -> bytes:
-        """Return the first bytes, at most so many."""
-        self._opened.seek(0)
-        return self._opened.read(min(count, self._size))
-
-    def close(self) -> None:
-        self._opened.close()
-
-
-class _DecompressedBytes:
-    """The bytes of a compressed file. Piece by piece: there's never a second copy of them, nor more than is wanted."""
-
-    def __init__(self, opened: BinaryIO, file: str) -> None:
-        self._opened = opened
-        # They don't close what they haven't opened themselves.
-        self.file = bz2.BZ2File(opened) if file.endswith(".bz2") else gzip.GzipFile(fileobj=opened)
-        self._decompressed = io.BytesIO()
-
-    def read(self, count: int) -> bytes:
-        """Return the first bytes, at most so many."""
-        while (missing := count - self._decompressed.tell()) > 0:
-            piece = self.file.read(min(missing, _PIECE))
-            if not piece:
-                break
-            self._decompressed.write(piece)
-        if count < self._decompressed.tell():
-            return self._decompressed.getbuffer()[:count].tobytes()
-        return self._decompressed.getvalue()  # its own memory, no copy
-
-    def close(self) -> None:
-        self.file.close()
-        self._opened.close()
 
 
 class _LentFile(io.BytesIO):

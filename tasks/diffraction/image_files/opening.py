@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import dials.array_family.flex  # noqa: F401 - without it dxtbx's C++ can't return reflection tables
 from dxtbx.format.Format import Format
-from dxtbx.format.image import ImageBool  # noqa: F401 - registers the type of external masks
-from dxtbx.model.experiment_list import ExperimentListFactory
 
 from blocks.errors import PlazaError
 from tasks.diffraction.errors import ImageAwaited, ImageMissing, ImageUnreadable
 from tasks.diffraction.image_files.completeness import require_complete, require_file, unreachable
 from tasks.diffraction.image_files.content import ImageContent
 from tasks.diffraction.image_files.data_set import DataSet
+from tasks.diffraction.image_files.experiments import read_experiments, read_experiments_of_image
 from tasks.diffraction.image_files.explaining import describe_error, explain_failure
 from tasks.diffraction.image_files.hdf5_frames import FrameReader, TwiceReader, read_panel_form, reads_plain_frames
 from tasks.diffraction.image_files.raw.cbf_pixels import RawCbf, reads_byte_offset
@@ -56,7 +54,7 @@ def _open_master(file: str) -> DataSet:
     except NotReady as error:
         raise _missing(file, error) from error
     try:
-        experiments = _read_experiments(file)
+        experiments = read_experiments(file)
         if not len(experiments[0].detector):
             raise ValueError("its detector has no module")
     except Exception as error:
@@ -85,13 +83,6 @@ def _require_the_same_again(file: str, experiments: Any) -> None:
         raise ImageAwaited(f"DIALS has read {file} twice, and not the same: its file system fails, or it's written to")
 
 
-def _read_experiments(file: str) -> Any:
-    experiments: Any = ExperimentListFactory.from_filenames([file])
-    if not experiments:
-        raise ValueError("no format of dxtbx's knows it")
-    return experiments
-
-
 def _missing(file: str, error: NotReady) -> ImageMissing:
     if isinstance(error, FileAbsent) and error.file == file:
         return ImageMissing(f"the image file {file} does not exist")
@@ -111,7 +102,7 @@ def _open_single_image(file: str) -> DataSet:
         content.close()
     content.lend_to_dxtbx()
     try:
-        experiments = _read_experiments(content.plain_name)
+        experiments = read_experiments_of_image(content.plain_name)
     except Exception as error:
         raise explain_failure(error, f"read {file}", content) from error
     return DataSet(file, experiments, raw=_read_byte_offset(content, experiments), content=content)

@@ -81,8 +81,8 @@ static PyObject *py_find_strong(PyObject *module, PyObject *args) {
     const char *processor;
     dispersion p;
     instruction_set set;
-    if (!PyArg_ParseTuple(args, "OOOOO(LL)(pdddi)z", &objects[0], &objects[1], &objects[2], &objects[3], &objects[4], &lowest,
-                          &highest, &p.extended, &p.sigma_background, &p.sigma_strong, &p.global_threshold, &p.min_count,
+    if (!PyArg_ParseTuple(args, "OOOOO(LL)(ppdddi)z", &objects[0], &objects[1], &objects[2], &objects[3], &objects[4], &lowest,
+                          &highest, &p.extended, &p.gaps_erode, &p.sigma_background, &p.sigma_strong, &p.global_threshold, &p.min_count,
                           &processor) ||
         read_instruction_set(processor, &set) < 0)
         return NULL;
@@ -160,8 +160,8 @@ static int contracts(void) {
 
 static PyMethodDef methods[] = {
     {"find_strong", py_find_strong, METH_VARARGS,
-     "find_strong(counts, usable, scratch, found, flags, (lowest, highest), (extended, sigma_background, sigma_strong, "
-     "global_threshold, min_count), processor)\n\nReturn how many strong pixels are in `found`; negative: declined."},
+     "find_strong(counts, usable, scratch, found, flags, (lowest, highest), (extended, gaps_erode, sigma_background, "
+     "sigma_strong, global_threshold, min_count), processor)\n\nReturn how many strong pixels are in `found`; negative: declined."},
     {"decode_byte_offset", py_decode_byte_offset, METH_VARARGS,
      "decode_byte_offset(data, counts, processor)\n\nReturn the bytes used, or a negative number, and the counts decoded."},
     {"scratch_size", py_scratch_size, METH_O, "scratch_size(width)\n\nReturn how many bytes of scratch an image needs."},

@@ -12,6 +12,7 @@ import numpy as np
 
 from tasks.diffraction.kernel.threshold import (
     KERNEL_SIZE,
+    DialsRules,
     DispersionParameters,
     check_shape,
     check_usable,
@@ -24,8 +25,8 @@ class DialsThreshold:
 
     Parameters
     ----------
-    usable, trusted, parameters, ends_trusted
-        As `CompiledThreshold` has them.
+    usable, trusted, parameters, rules
+        As `CompiledThreshold` has them; only the trusted range goes by the rules.
 
     Raises
     ------
@@ -38,8 +39,7 @@ class DialsThreshold:
         usable: np.ndarray[Any, np.dtype[np.bool_]],
         trusted: tuple[float, float],
         parameters: DispersionParameters,
-        *,
-        ends_trusted: bool = False,
+        rules: DialsRules = DialsRules(),  # noqa: B008 - frozen
     ) -> None:
         from dials.algorithms.image import threshold
         from dials.array_family import flex
@@ -48,7 +48,7 @@ class DialsThreshold:
         check_usable(usable, trusted)
         self.declined = ""
         self._usable = np.array(usable, order="C", copy=True)
-        self._trusted, self._ends_trusted = trusted, ends_trusted
+        self._trusted, self._rules = trusted, rules
         made_by = threshold.DispersionExtendedThreshold if parameters.extended else threshold.DispersionThreshold
         self._dials = made_by(
             usable.shape,
@@ -62,6 +62,7 @@ class DialsThreshold:
         grid = flex.grid(usable.shape)
         self._arrays = flex.double(grid), flex.bool(grid), flex.bool(grid)
         self._counts, self._mask, self._strong = map(flumpy.to_numpy, self._arrays)
+        self._low_enough = np.empty(usable.shape, np.bool_)
 
     def find(self, counts: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int64]] | None:
         """Find the strong pixels of an image, as `Threshold.find` says."""
@@ -70,9 +71,10 @@ class DialsThreshold:
         if counts.dtype.kind not in "iu":
             self.declined = f"counts are {counts.dtype}"
             return None
-        lowest, highest = trusted_counts(self._trusted, counts.dtype, self._ends_trusted)
+        lowest, highest = trusted_counts(self._trusted, counts.dtype, self._rules.ends_trusted)
         np.greater_equal(counts, lowest, out=self._mask)
-        self._mask &= counts <= highest
+        np.less_equal(counts, highest, out=self._low_enough)
+        self._mask &= self._low_enough
         self._mask &= self._usable
         np.copyto(self._counts, counts)
         self._dials(*self._arrays)

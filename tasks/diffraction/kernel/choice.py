@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tasks.diffraction.kernel.by_dials import DialsThreshold
 from tasks.diffraction.kernel.compiled import CompiledThreshold, why_not_compiled
-from tasks.diffraction.kernel.threshold import DispersionParameters, Threshold
+from tasks.diffraction.kernel.threshold import DialsRules, DispersionParameters, Threshold
 
 
 def make_threshold(
-    usable: np.ndarray[Any, np.dtype[np.bool_]], trusted: tuple[float, float], parameters: DispersionParameters
+    usable: np.ndarray[Any, np.dtype[np.bool_]],
+    trusted: tuple[float, float],
+    parameters: DispersionParameters,
+    *,
+    ends_trusted: bool | None = None,
 ) -> Threshold:
     """Return a threshold for one panel: the compiled one if there is one, else DIALS's.
 
@@ -22,9 +27,11 @@ def make_threshold(
     usable
         (slow, fast): false where a pixel isn't to be used, whatever it counts.
     trusted
-        The panel's trusted range, as dxtbx has it.
+        The range of counts that are trusted.
     parameters
         What makes a pixel strong.
+    ends_trusted
+        Whether the range's ends are; None: if this dxtbx trusts those of a panel's.
 
     Raises
     ------
@@ -32,12 +39,17 @@ def make_threshold(
         `usable` or `trusted` isn't what it should be.
     """
     way: type[CompiledThreshold | DialsThreshold] = DialsThreshold if why_not_compiled() else CompiledThreshold
-    return way(usable, trusted, parameters, ends_trusted=are_ends_trusted())
+    rules = ask_dials() if ends_trusted is None else replace(ask_dials(), ends_trusted=ends_trusted)
+    return way(usable, trusted, parameters, rules)
 
 
 @functools.cache
-def are_ends_trusted() -> bool:
-    """Tell whether the dxtbx at hand trusts the ends of a trusted range: from 3.12 on it does, before it didn't."""
+def ask_dials() -> DialsRules:
+    """Return the rules of the DIALS at hand, by what it does."""
+    return DialsRules(_are_ends_trusted(), _do_gaps_erode())
+
+
+def _are_ends_trusted() -> bool:
     from dxtbx.model import Panel
     from scitbx.array_family import flex
 
@@ -45,3 +57,13 @@ def are_ends_trusted() -> bool:
     panel = Panel("", "", x, y, origin, (1, 1), (1, 1), (0, 2), 0, "")
     counts = flex.double(flex.grid(1, 1), 2)
     return bool(panel.get_trusted_range_mask(counts)[0])
+
+
+def _do_gaps_erode() -> bool:
+    """Look for a spot in an image that is over the dispersion threshold all over, with a gap next to the spot."""
+    counts = np.zeros((5, 5), np.uint8)
+    counts[2, 2] = 100
+    usable = np.ones((5, 5), np.bool_)
+    usable[2, 3] = False
+    found = DialsThreshold(usable, (-1.0, 255.0), DispersionParameters(extended=True)).find(counts)
+    return found is None or found.size == 0

@@ -8,7 +8,13 @@ from typing import Any, Final
 import numpy as np
 
 from tasks.diffraction.kernel.building import build_name
-from tasks.diffraction.kernel.threshold import DispersionParameters, check_shape, check_usable, trusted_counts
+from tasks.diffraction.kernel.threshold import (
+    DialsRules,
+    DispersionParameters,
+    check_shape,
+    check_usable,
+    trusted_counts,
+)
 
 SET_UP_AGAIN: Final = "./plaza compiles it, or `pip install --editable .`, with a C compiler and Python's headers"
 
@@ -52,8 +58,8 @@ class CompiledThreshold:
         The range of counts that dxtbx trusts; the panel's mask for one image is `usable` and this.
     parameters
         What makes a pixel strong.
-    ends_trusted
-        Whether dxtbx trusts the two ends of the range.
+    rules
+        Of the DIALS whose pixels are wanted.
     processor
         Whose instructions are used, one of `COMPILED.PROCESSORS`; None: the best of this machine.
 
@@ -70,8 +76,8 @@ class CompiledThreshold:
         usable: np.ndarray[Any, np.dtype[np.bool_]],
         trusted: tuple[float, float],
         parameters: DispersionParameters,
+        rules: DialsRules = DialsRules(),  # noqa: B008 - frozen
         *,
-        ends_trusted: bool = False,
         processor: str | None = None,
     ) -> None:
         if COMPILED is None:
@@ -79,9 +85,10 @@ class CompiledThreshold:
         check_usable(usable, trusted)
         self.declined = ""
         self._usable = np.array(usable, order="C", copy=True)
-        self._trusted, self._ends_trusted, self._processor = trusted, ends_trusted, processor
+        self._trusted, self._rules, self._processor = trusted, rules, processor
         self._parameters = (
             parameters.extended,
+            rules.gaps_erode,
             parameters.sigma_background,
             parameters.sigma_strong,
             parameters.global_threshold,
@@ -103,7 +110,7 @@ class CompiledThreshold:
         """Return how many are in `_found`, or why the image is declined."""
         if counts.dtype.char not in COMPILED_TYPES or not counts.dtype.isnative:
             return f"counts are {counts.dtype}"
-        lowest, highest = trusted_counts(self._trusted, counts.dtype, self._ends_trusted)
+        lowest, highest = trusted_counts(self._trusted, counts.dtype, self._rules.ends_trusted)
         if lowest < 0:
             if counts.min(initial=0, where=self._usable) < 0:
                 return "negative counts are trusted"
@@ -111,7 +118,7 @@ class CompiledThreshold:
         if lowest > highest:
             return 0
         found: int = COMPILED.find_strong(
-            np.ascontiguousarray(counts),
+            np.require(counts, requirements=("C", "A")),
             self._usable,
             self._scratch,
             self._found,

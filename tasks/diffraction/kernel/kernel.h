@@ -24,6 +24,7 @@ typedef struct {
 
 typedef struct {
     int extended;
+    int gaps_erode; /* with `extended`: whether pixels that aren't valid erode what is next to them */
     double sigma_background, sigma_strong, global_threshold;
     int min_count;
 } dispersion;

@@ -23,8 +23,8 @@
      1 + sigma_background sqrt(2 / 48): stretches of columns that hold no such pixel aren't looked at.
    - Sums fit 32 bits as pixels are clamped to BRIGHT + 1 in them. A window with a clamped pixel is summed anew in 64 bits.
    - `extended` erodes what is over the dispersion threshold: what stays has no pixel within two rows and columns that
-     isn't over it. Only there DIALS's second table (the mean of the background within 11 x 11) is ever asked: those few
-     windows are summed directly.
+     isn't over it (and none that isn't valid, until dials/dials#2790). Only there DIALS's second table (the mean of the
+     background within 11 x 11) is ever asked: those few windows are summed directly.
 
    Compile without contraction (a fused multiply-add rounds once where DIALS rounds twice) and without -ffast-math. */
 
@@ -45,7 +45,7 @@ enum {
     BACKGROUND_WINDOW = 2 * BACKGROUND_REACH + 1,
     EROSION = REACH - 1, /* all pixels this near must be over the dispersion threshold too */
     BRIGHT = 6600,       /* WINDOW^2 * (BRIGHT + 1)^2 < 2^31 */
-    STRETCH = 64,        /* columns that are looked at together */
+    STRETCH = 128,        /* columns that are looked at together */
 };
 
 /* A pixel's word: 1 << 24 | count (no more than BRIGHT + 1) if it's valid, else 0. The words of a window add up to how
@@ -353,12 +353,12 @@ static int search_row(search *s, ptrdiff_t j) {
 
 /* --- what `extended` adds --------------------------------------------------------------------------------------------- */
 
-/* Tell whether no pixel near k is known not to be over the dispersion threshold; beyond the edge none is. */
+/* Tell whether all pixels near k are over the dispersion threshold, but for those beyond the edge or, perhaps, in gaps. */
 static int survives_erosion(const search *s, ptrdiff_t k) {
     const ptrdiff_t width = s->im->width, y = k / width, x = k % width;
     for (ptrdiff_t r = greater(0, y - EROSION); r <= y + EROSION && r < s->im->height; r++)
         for (ptrdiff_t c = greater(0, x - EROSION); c <= x + EROSION && c < width; c++)
-            if (!s->flags[r * width + c]) return 0;
+            if (!s->flags[r * width + c] && (s->parameters->gaps_erode || is_valid(s->im, r * width + c))) return 0;
     return 1;
 }
 

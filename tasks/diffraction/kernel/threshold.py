@@ -57,6 +57,23 @@ class DispersionParameters:
         return self.min_count if self.min_count > 0 else PIXELS_OF_WINDOW
 
 
+@dataclass(frozen=True, slots=True)
+class DialsRules:
+    """In what versions of DIALS differ; the defaults are those of Debian 12's.
+
+    Parameters
+    ----------
+    ends_trusted
+        Whether the ends of a panel's trusted range are trusted: since dxtbx 3.12 (cctbx/dxtbx#536).
+    gaps_erode
+        Whether, to `dispersion_extended`, pixels that aren't valid are background, so that spots within two pixels of a
+        gap aren't found: until dials/dials#2790 (2025).
+    """
+
+    ends_trusted: bool = False
+    gaps_erode: bool = True
+
+
 class Threshold(Protocol):
     """Finds the strong pixels of one panel, image after image. Not for several threads at once."""
 

@@ -7,15 +7,16 @@ isn't proven for is left to DIALS.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from dials.algorithms.spot_finding.factory import SpotFinderFactory
-from dxtbx import flumpy
 
 from tasks.diffraction.image_files.data_set import DataSet
+from tasks.diffraction.image_files.raw.frame import NotRaw, RawFrame
+from tasks.diffraction.kernel import DispersionParameters, Threshold
 from tasks.diffraction.requests import ImageStatistics, SpotFindingOptions
 from tasks.diffraction.spot_finding.images import Frame, ScanRange, find_frame
-from tasks.diffraction.spot_finding.kernel_stand_in import DispersionParameters
 from tasks.diffraction.spot_finding.left_to_dials import LeftToDials
 from tasks.diffraction.spot_finding.options import read_phil, smallest_spot
 from tasks.diffraction.spot_finding.spots import label_pixels, make_spots
@@ -53,27 +54,28 @@ class OwnWay:
         """
         if self._thresholds is None:
             raise LeftToDials(f"dispersion thresholds only: {self._options.threshold_algorithm}")
-        spots = self._find_spots(find_frame(experiments, scan_range), self._thresholds)
-        columns = SpotColumns.of(spots).within(self._options.d_min, self._options.d_max)
-        return summarise(columns, self._ice_rings)
+        frame = find_frame(experiments, scan_range)
+        try:
+            raw = data_set.read_raw(frame.index)
+        except NotRaw as error:
+            raise LeftToDials(str(error)) from error
+        columns = SpotColumns.of(self._find_spots(frame, raw, self._thresholds.of(frame.imageset, raw.trusted)))
+        return summarise(columns.within(self._options.d_min, self._options.d_max), self._ice_rings)
 
-    def _find_spots(self, frame: Frame, thresholds: Thresholds) -> Any:
-        detector = frame.imageset.get_detector()
-        panels = tuple(flumpy.to_numpy(counts) for counts in frame.imageset.get_raw_data(frame.index))
-        if any(counts.dtype.kind not in "iu" for counts in panels):
-            raise LeftToDials("counts that aren't integers")
-        trusted = tuple(panel.get_trusted_range() for panel in detector)
-        labellers, strong, pixels = [], 0, 0
-        for counts, threshold in zip(panels, thresholds.of(frame.imageset, trusted), strict=True):
+    def _find_spots(self, frame: Frame, raw: RawFrame, thresholds: Sequence[Threshold]) -> Any:
+        """Return a DIALS reflection table."""
+        limits = self._phil.spotfinder.filter
+        labellers, strong = [], 0
+        for counts, threshold in zip(raw.panels, thresholds, strict=True):
             found = threshold.find(counts)
             if found is None:
                 raise LeftToDials(threshold.declined)
             labellers.append(label_pixels(frame.number, counts, found))
-            strong, pixels = strong + len(found), pixels + counts.size
-        limits = self._phil.spotfinder.filter
-        if strong > math.ceil(limits.max_strong_pixel_fraction * pixels):
+            strong += len(found)
+        if strong > math.ceil(limits.max_strong_pixel_fraction * sum(counts.size for counts in raw.panels)):
             raise LeftToDials("too many strong pixels")
-        return make_spots(frame, labellers, self._filters, smallest_spot(self._phil, detector), limits.max_spot_size)
+        smallest = smallest_spot(self._phil, frame.imageset.get_detector())
+        return make_spots(frame, labellers, self._filters, smallest, limits.max_spot_size)
 
 
 def _dispersion_parameters(phil: Any, extended: bool) -> DispersionParameters:

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tasks.diffraction.spot_finding.kernel_stand_in import DispersionParameters, Threshold, make_threshold
+from tasks.diffraction.image_files.raw.frame import TrustedRange
+from tasks.diffraction.kernel import DispersionParameters, Threshold, make_threshold
 from tasks.diffraction.spot_finding.usable_pixels import (
     Mask,
     PanelKind,
@@ -24,8 +25,6 @@ from tasks.diffraction.spot_finding.usable_pixels import (
     usable_pixels,
 )
 
-TrustedRanges = tuple[tuple[float, float], ...]
-
 _KEPT = 2
 """Detectors at a time, the last used: a threshold has arrays as large as its panel."""
 
@@ -33,7 +32,7 @@ _KEPT = 2
 @dataclass
 class _Kept:
     imageset: weakref.ref[Any]
-    trusted: TrustedRanges
+    trusted: tuple[TrustedRange, ...]
     panels: tuple[PanelKind, ...]
     external: tuple[Mask, ...]
     thresholds: tuple[Threshold, ...]
@@ -55,7 +54,7 @@ class Thresholds:
         self._filter_parameters = filter_parameters
         self._kept: list[_Kept] = []
 
-    def of(self, imageset: Any, trusted: TrustedRanges) -> Sequence[Threshold]:
+    def of(self, imageset: Any, trusted: tuple[TrustedRange, ...]) -> Sequence[Threshold]:
         """Return the threshold of each panel of an imageset's images.
 
         Parameters
@@ -79,7 +78,8 @@ class Thresholds:
                 return self._use(kept)
         usable = usable_pixels(imageset, self._filter_parameters)
         thresholds = tuple(
-            make_threshold(pixels, counts, self._parameters) for pixels, counts in zip(usable, trusted, strict=True)
+            make_threshold(pixels, counts, self._parameters, ends_trusted=False)
+            for pixels, counts in zip(usable, trusted, strict=True)
         )
         return self._use(_Kept(weakref.ref(imageset), trusted, panels, external, thresholds))
 

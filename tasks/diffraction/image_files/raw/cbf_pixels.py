@@ -18,8 +18,9 @@ from tasks.diffraction.errors import ImageUnreadable
 from tasks.diffraction.image_files import cbf
 from tasks.diffraction.image_files.content import ImageContent
 from tasks.diffraction.image_files.explaining import explain_failure
-from tasks.diffraction.image_files.raw.frame import NotRaw, RawFrame, trusted_range
+from tasks.diffraction.image_files.raw.frame import NotRaw, RawFrame
 from tasks.diffraction.image_files.raw.kept_arrays import KEPT
+from tasks.diffraction.kernel import decode_byte_offset
 
 _PLAIN = (FormatCBFMini, FormatCBFMiniPilatus, FormatCBFMiniEiger, FormatCBFFullPilatus, FormatCBFFullByteOffset)
 _READERS = frozenset(kind.get_raw_data for kind in _PLAIN)
@@ -51,7 +52,7 @@ class RawCbf:
     def __init__(self, content: ImageContent, detector: Any) -> None:
         self._content = content
         (panel,) = detector
-        self._trusted = trusted_range(panel)
+        self._trusted = panel.get_trusted_range()
         self._shape = panel.get_image_size()[::-1]
 
     def read(self, index: int = 0) -> RawFrame:
@@ -77,17 +78,6 @@ class RawCbf:
         except ValueError as error:
             raise explain_failure(error, f"read {self._content.file}", self._content) from error
         return RawFrame((counts,), (self._trusted,))
-
-
-def decode_byte_offset(data: memoryview, out: np.ndarray[Any, Any]) -> None:
-    """Stand in for tasks.diffraction.kernel's until that's there."""
-    from dxtbx import flumpy
-    from dxtbx.ext import uncompress
-
-    try:
-        np.copyto(out, flumpy.to_numpy(uncompress(packed=bytes(data), slow=out.shape[0], fast=out.shape[1])))
-    except RuntimeError as error:
-        raise ValueError(str(error)) from error
 
 
 def reads_byte_offset(format_class: Any) -> bool:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from math import inf, nextafter
 from typing import Any, TypeAlias
 
 import numpy as np
-from dxtbx.model import Panel
-from scitbx.array_family import flex
+
+from tasks.diffraction.kernel.choice import are_ends_trusted
 
 TrustedRange: TypeAlias = tuple[float, float]
-"""Counts between the two are trusted; the ends themselves aren't."""
+"""Counts between the two are trusted, and the two themselves if this dxtbx trusts them (`are_ends_trusted`)."""
 
-_INT32_END = float(2**31)
+_INT32_END = 2**31
 
 
 class NotRaw(Exception):
@@ -31,27 +29,11 @@ class RawFrame:
         Each panel's counts, (slow, fast): integers as they are stored, where possible, C-contiguous. They are valid
         until the next read of this process.
     trusted
-        Of each panel: counts between the two are trusted, and none else.
+        Of each panel: which counts are trusted, as dxtbx means it; not those that stand for a masked pixel.
     """
 
     panels: tuple[np.ndarray[Any, Any], ...]
     trusted: tuple[TrustedRange, ...]
-
-
-def trusted_range(panel: Panel) -> TrustedRange:
-    """Return between which counts a panel's are trusted, whether or not this dxtbx trusts its range's ends."""
-    low, high = panel.get_trusted_range()
-    return (nextafter(low, -inf), nextafter(high, inf)) if _trusts_ends() else (low, high)
-
-
-@cache
-def _trusts_ends() -> bool:
-    """Ask dxtbx, which has changed its mind: those of 2022 leave the ends out."""
-    axes = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 100.0)
-    panel = Panel("", "", *axes, (0.1, 0.1), (1, 1), (0.0, 1.0), 0.0, "")
-    counts = flex.int([1])
-    counts.reshape(flex.grid(1, 1))
-    return bool(panel.get_trusted_range_mask(counts)[0])
 
 
 def trusted_as_stored(trusted: TrustedRange, dtype: np.dtype[Any], bit_depth: int | None) -> TrustedRange | None:
@@ -74,12 +56,14 @@ def trusted_as_stored(trusted: TrustedRange, dtype: np.dtype[Any], bit_depth: in
     low, high = trusted
     most = np.iinfo(dtype).max
     top = _top_of(bit_depth)
-    becomes_negative = most >= _INT32_END or (top is not None and most >= top - 2)
-    if becomes_negative and low < -1:  # then dxtbx may trust what it has made negative
+    first_masked = _INT32_END if top is None else top - 2
+    if most < first_masked:
+        return trusted
+    if low < -1 or (low == -1 and are_ends_trusted()):  # then dxtbx may trust what it has made negative
         return None
-    if top is not None and most >= top and high > top:  # it would trust what is above the masked values
+    if top is not None and top <= min(most, high):  # then it may trust what is above the masked values
         return None
-    return low, min(high, _INT32_END, inf if top is None else top - 2)
+    return low, min(high, first_masked - are_ends_trusted())
 
 
 def _top_of(bit_depth: int | None) -> int | None:

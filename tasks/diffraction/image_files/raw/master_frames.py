@@ -16,7 +16,6 @@ from tasks.diffraction.image_files.raw.frame import (
     TrustedRange,
     mask_top_values,
     trusted_as_stored,
-    trusted_range,
 )
 from tasks.diffraction.image_files.raw.kept_arrays import KEPT
 
@@ -34,7 +33,7 @@ class RawMasterFrames:
 
     def __init__(self, reader: FrameReader, detector: Any) -> None:
         self._reader = reader
-        self._trusted = tuple(trusted_range(panel) for panel in detector)
+        self._trusted = tuple(panel.get_trusted_range() for panel in detector)
         self._shapes = tuple(panel.get_image_size()[::-1] for panel in detector)
 
     def read(self, index: int) -> RawFrame:
