@@ -4,9 +4,11 @@ At least once, as far as UDP arrives at all: an image is told again if the proce
 GDA draws the same point once more.
 """
 
+import asyncio
 import socket
+import time
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,6 +19,12 @@ from tasks.step import Message, Retries, Send, StepContext, StepParameters, mess
 
 RETRIES = Retries(tries=3)  # some seconds: a point that comes later is of no use at the beamline
 SILENT_HOST = "mx-control"  # a beamline without a listening GDA
+ADDRESS_S: Final = 60.0  # how long a host's address is taken to be the same
+
+Address = tuple[int, Any]
+"""A family of sockets, and what these need to reach a host's port."""
+
+_addresses: dict[tuple[str, int], tuple[float, Address]] = {}
 
 
 class GdaParameters(StepParameters):
@@ -45,7 +53,7 @@ class AnalysedImage(BaseModel):
 
 
 @message_step(queue="notify_gda", parameters=GdaParameters, retries=RETRIES)
-def notify_gda(parameters: GdaParameters, message: Message, context: StepContext) -> Iterable[Send]:
+async def notify_gda(parameters: GdaParameters, message: Message, context: StepContext) -> Iterable[Send]:
     """Send an image's quality indicators to GDA."""
     # Unknown placeholders stay in a recipe as they are.
     if "{" in parameters.host:
@@ -54,7 +62,7 @@ def notify_gda(parameters: GdaParameters, message: Message, context: StepContext
     if parameters.host == SILENT_HOST:
         return []
     try:
-        send_datagram(parameters.host, parameters.port, datagram)
+        await send_datagram(parameters.host, parameters.port, datagram)
     except UnicodeError as error:
         raise NodeRefused(f"GDA's host {parameters.host!r:.100} is no name of a host: {error}") from error
     except OSError as error:
@@ -71,7 +79,7 @@ def _may_be_told_later(error: OSError) -> bool:
     return RETRIES.may_pass(error)
 
 
-def send_datagram(host: str, port: int, datagram: bytes) -> None:
+async def send_datagram(host: str, port: int, datagram: bytes) -> None:
     """Send one UDP datagram.
 
     Raises
@@ -79,9 +87,21 @@ def send_datagram(host: str, port: int, datagram: bytes) -> None:
     OSError
         The host's name isn't known, or there's no way to it.
     """
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-    with socket.socket(family, kind, protocol) as sender:
-        sender.sendto(datagram, address)
+    family, address = await _find_address(host, port)
+    with socket.socket(family, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        await asyncio.get_running_loop().sock_sendto(sender, datagram, address)
+
+
+async def _find_address(host: str, port: int) -> Address:
+    """Return a host's address. It's asked for once a minute, not for each image: a name server may be slow."""
+    now, known = time.monotonic(), _addresses.get((host, port))
+    if known is not None and now < known[0]:
+        return known[1]
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    family, _, _, _, address = found[0]
+    _addresses[host, port] = now + ADDRESS_S, (family, address)
+    return family, address
 
 
 def _read(message: Message) -> AnalysedImage:

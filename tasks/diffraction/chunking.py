@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-CHUNK_S = 0.25  # a Dask task costs 2 ms, or 15 ms if it's waited for: little of this; and people watch results come
-LARGEST_CHUNK = 16  # what is analysed again if its worker is lost
+CHUNK_S = 0.25  # a Dask task costs some ms: little of this. People watch results come, and a lost worker's come again
+LARGEST_CHUNK = 64  # images, however quick they seem to be
 
 
 def chunk_size(waiting: int, workers: int, seconds_per_image: float | None) -> int:
@@ -22,8 +22,8 @@ def chunk_size(waiting: int, workers: int, seconds_per_image: float | None) -> i
     seconds_per_image
         As measured; None before the first result.
 
-    >>> chunk_size(100, workers=2, seconds_per_image=0.02), chunk_size(1, workers=2, seconds_per_image=0.02)
-    (12, 1)
+    >>> chunk_size(200, workers=2, seconds_per_image=0.005), chunk_size(1, workers=2, seconds_per_image=0.005)
+    (50, 1)
     >>> chunk_size(8, workers=2, seconds_per_image=0.02), chunk_size(100, workers=2, seconds_per_image=2.0)
     (2, 1)
     """

@@ -10,11 +10,11 @@ import asyncio
 import itertools
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import CancelledError as FutureCancelled
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from blocks.analysis_cluster import AnalysisClusterUnavailable
@@ -39,6 +39,8 @@ from tasks.step.identity import current_identity
 
 if TYPE_CHECKING:
     from distributed import Client
+
+T = TypeVar("T")
 
 CHUNKS_PER_WORKER = 2
 """Chunks in flight for each worker: one at work, and the next at hand when it's done."""
@@ -92,6 +94,7 @@ class FanOut:
         self._seconds_per_image: float | None = None
         self._poison: dict[str, Poison] = {}
         self._deaths = DeathsInARow()
+        self._news, self._has_room = asyncio.Event(), asyncio.Event()
         # Dask keeps a record for ever of each group of tasks, and a key that is a plain string is a group of its own.
         self._name = f"images-{uuid4().hex}"
         self._workers = 1
@@ -99,28 +102,36 @@ class FanOut:
 
     async def results(self, inbox: AsyncIterator[Message]) -> AsyncIterator[tuple[Message, Any]]:
         """Yield each message with its result, as they complete; refuse the messages that have none."""
-        arrival: asyncio.Task[Message] | None = None
-        closed = False
+        arrivals = self._watched(self._take_all(inbox))
         try:
             while True:
                 await self._start_chunks()
-                if arrival is None and not closed and len(self._waiting) < self._most_waiting:
-                    arrival = asyncio.create_task(_next(inbox))
-                pending = {*self._running, *([arrival] if arrival else [])}
-                if not pending:
-                    return
-                done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                if arrival in done:
-                    try:
-                        self._accept(arrival.result())
-                    except StopAsyncIteration:
-                        closed = True
-                    arrival = None
-                for chunk in self._running.keys() & done:
+                if arrivals.done():
+                    arrivals.result()
+                    if not self._waiting and not self._running:
+                        return
+                await self._news.wait()
+                self._news.clear()
+                for chunk in [chunk for chunk in self._running if chunk.done()]:
                     for result in self._finish(chunk):
                         yield result
         finally:
-            await _cancel([*self._running, *([arrival] if arrival else [])])
+            await _cancel([*self._running, arrivals])
+
+    async def _take_all(self, inbox: AsyncIterator[Message]) -> None:
+        """Take the messages as they come, one task for all, and leave the inbox alone while enough wait."""
+        async for message in inbox:
+            self._accept(message)
+            self._news.set()
+            while len(self._waiting) >= self._most_waiting:
+                self._has_room.clear()
+                await self._has_room.wait()
+
+    def _watched(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start a task whose end is news."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(lambda _: self._news.set())
+        return task
 
     @property
     def _most_waiting(self) -> int:
@@ -143,7 +154,9 @@ class FanOut:
                 size = 1
             items = tuple(self._waiting.popleft() for _ in range(size))
             chunk = Chunk(tuple(item.request for item in items), current_identity(), frozenset(self._poison.values()))
-            self._running[asyncio.create_task(self._meet(chunk))] = items
+            self._running[self._watched(self._meet(chunk))] = items
+        if len(self._waiting) < self._most_waiting:
+            self._has_room.set()
 
     @property
     def _most_running(self) -> int:
@@ -273,10 +286,6 @@ def _cluster_faults() -> tuple[type[Exception], ...]:
     from distributed.comm.core import CommClosedError
 
     return (AnalysisClusterUnavailable, KilledWorker, ClosedClientError, CommClosedError, FutureCancelled, OSError)
-
-
-async def _next(inbox: AsyncIterator[Message]) -> Message:
-    return await anext(inbox)
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from operator import attrgetter
 from pathlib import PurePath
 from typing import Any, Literal, TypeAlias
 
@@ -75,7 +77,13 @@ class AnalysisParameters(SpotFindingOptions):
     @property
     def options(self) -> SpotFindingOptions:
         """The options alone: equal for all images of a data set."""
-        return SpotFindingOptions.model_validate(self.model_dump(exclude={"scan_range"}))
+        return _options_of(**self.model_dump(exclude={"scan_range"}))
+
+
+@lru_cache(maxsize=64)
+def _options_of(**values: Any) -> SpotFindingOptions:
+    """Return the same object for the same options: a chunk of images then carries them once."""
+    return SpotFindingOptions.model_validate(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,11 @@ class ImageStatistics:
 
     def as_payload(self) -> dict[str, Any]:
         """Return the nine statistics by Zocalo's names."""
-        return asdict(self)
+        return dict(zip(_STATISTICS, _values_of(self), strict=True))
+
+
+_STATISTICS = tuple(field.name for field in fields(ImageStatistics))
+_values_of = attrgetter(*_STATISTICS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,3 +1,4 @@
+import asyncio
 import errno
 import socket
 
@@ -90,9 +91,24 @@ async def test_beamlines_without_gda_are_left_alone():
     ],
 )
 async def test_a_fault_of_the_network_may_pass(fault, error, monkeypatch):
-    def fail(*_):
+    async def fail(*_):
         raise fault
 
     monkeypatch.setattr(gda_notification, "send_datagram", fail)
     outcome = await notify([{"file-number": 3, "n_spots_total": 1}], dcid=77, host="gda", port=9)
     assert type(outcome.refused[0][1]) is error
+
+
+async def test_name_server_is_asked_once_for_many_images(gda, monkeypatch):
+    asked = []
+    monkeypatch.setattr(gda_notification, "_addresses", {})
+    find, loop = socket.getaddrinfo, asyncio.get_running_loop()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args: asked.append(args[0]) or find(*args))
+    images = [{"file-number": number, "n_spots_total": 1} for number in range(1, 4)]
+    started = loop.time()
+    await notify(images, dcid=77, host="127.0.0.1", port=gda.getsockname()[1])
+    assert asked == ["127.0.0.1"]
+    assert [gda.recv(200).split(b":")[2] for _ in images] == [b"1", b"2", b"3"]
+    monkeypatch.setattr(gda_notification.time, "monotonic", lambda: started + 2 * gda_notification.ADDRESS_S)
+    await notify(images, dcid=77, host="127.0.0.1", port=gda.getsockname()[1])
+    assert len(asked) == 2
