@@ -68,9 +68,10 @@ def spots(
         filter_ice=filter_ice,
         ice_rings_width=ice_rings_width,
     )
-    with make_output(is_json=json_output) as output, SpotFinder(files, options, processes) as finder:
+    with make_output(is_json=json_output) as output:
         try:
-            is_all_done = _find(finder, output, plot)
+            with SpotFinder(files, options, processes) as finder:
+                is_all_done = _find(finder, output, plot)
         except KeyboardInterrupt:
             output.on_interrupt()
             raise typer.Exit(INTERRUPTED) from None
