@@ -64,8 +64,8 @@ class ImageProcesses:
         for _ in range(min(self.count, len(requests))):
             # As daemons: an image that hangs its process keeps nobody from leaving.
             thread = threading.Thread(target=self._work_off, args=(work, answered), daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)  # afterwards: one that an interrupt has kept from starting can't be waited for
         early: dict[int, DiffractionOutcome] = {}
         for number in range(len(requests)):
             while number not in early:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import h5py
+import hdf5plugin  # noqa: F401 - DIALS is asked in this process, and reads bitshuffle-LZ4
 import numpy as np
 import pytest
 

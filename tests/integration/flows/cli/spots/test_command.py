@@ -107,14 +107,14 @@ def test_who_reads_only_the_first_line_is_told_nothing_more(environment, folder)
 
 def test_an_interrupt_ends_all_processes_and_says_how_far_it_came(environment, folder):
     with subprocess.Popen(
-        [*COMMAND, *[str(folder)]], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [*COMMAND, str(folder)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         children = _await_children(process.pid)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=PATIENCE_S)
     _, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
     assert not alive
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert "Traceback" not in said
     assert "plaza spots: stopped" in said
 
