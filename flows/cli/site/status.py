@@ -47,6 +47,7 @@ def _document(found: SiteStatus) -> dict[str, object]:
         "site": found.site and asdict(found.site),
         "services": [asdict(service) for service in found.services],
         "worker_heartbeat_age_s": found.facts.api.heartbeat_age_s,
+        "no_kernel": found.facts.no_kernel,
         "disks": [asdict(disk) for disk in found.facts.disks],
     }
 

@@ -65,6 +65,8 @@ class SiteFacts:
         Whether this user may see them: those of another user's site can't be told from others of theirs.
     cluster_answers
         Something listens at the Dask scheduler's address.
+    no_kernel
+        Why the spot finder's kernel isn't used; empty: it is.
     expected
         Deployments that should be there.
     """
@@ -77,6 +79,7 @@ class SiteFacts:
     sees_processes: bool = True
     api: ApiFacts = ApiFacts()
     cluster_answers: bool = False
+    no_kernel: str = ""
     expected: tuple[str, ...] = ()
 
     def service(self, name: str) -> ServiceState | None:

@@ -28,6 +28,7 @@ def find_warnings(facts: SiteFacts) -> tuple[str, ...]:
         *(f"{disk}: nearly full" for disk in facts.disks if disk.is_nearly_full),
         *([] if facts.sees_processes else ["the site is another user's: what its processes do can't be seen"]),
         *([f"{facts.api.late} runs have waited for more than 30 s"] if facts.api.late else []),
+        *([f"spots are found without the kernel, several times slower: {facts.no_kernel}"] if facts.no_kernel else []),
     )
 
 

@@ -104,9 +104,16 @@ def status(settings: Settings | None = None, *, expected: Sequence[str] = NEEDED
             sees_processes=is_ours(home),
             api=read_api(site, expected),
             cluster_answers=scheduler_answers(site),
+            no_kernel=_why_no_kernel(),
             expected=tuple(expected),
         ),
     )
+
+
+def _why_no_kernel() -> str:
+    from tasks.diffraction.kernel import why_not_compiled  # numpy comes with it
+
+    return why_not_compiled() or ""
 
 
 def _why_silent(supervisor: Supervisor, home: Path, has_processes: bool) -> Any:

@@ -183,7 +183,6 @@ static int add_constants(PyObject *module) {
     int failed = !tuple || PyModule_AddObjectRef(module, "PROCESSORS", tuple) < 0;
     Py_XDECREF(tuple);
     return failed || PyModule_AddStringConstant(module, "BUILD", PLAZA_KERNEL_BUILD) < 0 ||
-                   PyModule_AddIntConstant(module, "TOO_MANY_PIXELS", TOO_MANY_PIXELS) < 0 ||
                    PyModule_AddIntConstant(module, "PIXEL_TOO_BRIGHT", PIXEL_TOO_BRIGHT) < 0 ||
                    PyModule_AddIntConstant(module, "SUMS_TOO_LARGE", SUMS_TOO_LARGE) < 0 ||
                    PyModule_AddIntConstant(module, "STREAM_ENDS", STREAM_ENDS) < 0 ||

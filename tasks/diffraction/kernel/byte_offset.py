@@ -36,12 +36,16 @@ def decode_byte_offset(data: Any, out: np.ndarray[Any, np.dtype[np.int32]]) -> i
     ValueError
         The data end too early, or aren't this compression's.
     """
-    if out.dtype != np.int32 or not out.dtype.isnative or not out.flags.c_contiguous or not out.flags.writeable:
+    if out.dtype != np.int32 or not out.dtype.isnative or not out.flags.carray:
         raise ValueError(f"counts go into a C-contiguous array of int32; seen {out.dtype} with {out.strides} strides")
     counts = out.reshape(-1)
     if COMPILED is None:
         return _decode_in_python(np.frombuffer(data, np.uint8), counts)
-    used, decoded = COMPILED.decode_byte_offset(data, counts, None)
+    return _decode_compiled(data, counts)
+
+
+def _decode_compiled(data: Any, counts: np.ndarray[Any, np.dtype[np.int32]], processor: str | None = None) -> int:
+    used, decoded = COMPILED.decode_byte_offset(data, counts, processor)
     if used < 0:
         why = STREAM_ENDS if used == COMPILED.STREAM_ENDS else STEP_TOO_LARGE
         raise ValueError(why.format(decoded=decoded, wanted=counts.size))

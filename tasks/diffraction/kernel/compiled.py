@@ -16,7 +16,7 @@ from tasks.diffraction.kernel.threshold import (
     trusted_counts,
 )
 
-SET_UP_AGAIN: Final = "./plaza compiles it, or `pip install --editable .`, with a C compiler and Python's headers"
+SET_UP_AGAIN: Final = "with a C compiler and Python's headers at hand, `pip install --editable .` compiles it"
 
 COMPILED_TYPES: Final = frozenset("bBhHiI")
 """Of counts, in native byte order: numpy's characters for 8, 16 and 32 bits, signed and unsigned."""
@@ -95,8 +95,7 @@ class CompiledThreshold:
             parameters.least_pixels,
         )
         self._scratch = np.empty(COMPILED.scratch_size(usable.shape[1]), np.uint8)
-        # Memory that isn't written to isn't taken: half the image is room for any diffraction.
-        self._found = np.empty(max(usable.size // 2, 1024), np.int64)
+        self._found = np.empty(usable.size, np.int64)  # room for all: memory that isn't written to isn't taken
         self._flags = np.zeros(usable.size, np.uint8) if parameters.extended else None
 
     def find(self, counts: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int64]] | None:
@@ -132,7 +131,6 @@ class CompiledThreshold:
 
 _DECLINED: Final = (
     {
-        COMPILED.TOO_MANY_PIXELS: "more than half of the pixels may be strong",
         COMPILED.PIXEL_TOO_BRIGHT: "a pixel counts 2^24 or more",
         COMPILED.SUMS_TOO_LARGE: "counts are too high for exact sums",
     }

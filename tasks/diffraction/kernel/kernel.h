@@ -29,7 +29,7 @@ typedef struct {
     int min_count;
 } dispersion;
 
-enum { TOO_MANY_PIXELS = -1, PIXEL_TOO_BRIGHT = -2, SUMS_TOO_LARGE = -3 }; /* what `find_strong` declines */
+enum { NO_ROOM = -1, PIXEL_TOO_BRIGHT = -2, SUMS_TOO_LARGE = -3 }; /* why `find_strong` hasn't found all */
 
 /* Bytes that `find_strong` needs to work in, aligned as an int64_t is. */
 size_t scratch_size(ptrdiff_t width);

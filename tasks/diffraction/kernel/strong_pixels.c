@@ -426,7 +426,7 @@ int64_t find_strong(const image *im, const dispersion *parameters, void *scratch
     };
     for (ptrdiff_t row = 0; row < im->height + REACH; row++) {
         move_down(&s, row);
-        if (row >= REACH && !search_row(&s, row - REACH)) return decline(&s, TOO_MANY_PIXELS);
+        if (row >= REACH && !search_row(&s, row - REACH)) return decline(&s, NO_ROOM);
     }
     if (isinf(s.bright_squares)) return decline(&s, PIXEL_TOO_BRIGHT);
     if ((double)im->height * (double)im->width * BRIGHT * BRIGHT + s.bright_squares >= EXACT)

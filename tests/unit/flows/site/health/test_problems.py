@@ -143,6 +143,13 @@ def test_a_disk_that_fills_up_is_told_of_and_no_problem_yet():
     assert find_warnings(filling) == ("disk of the home /plaza: 500 MB free of 10000 MB: nearly full",)
 
 
+def test_that_spots_are_found_without_the_kernel_is_a_warning_only():
+    slow = replace(HEALTHY, no_kernel="it isn't compiled: do so")
+    assert find_problems(slow) == ()
+    [warning] = find_warnings(slow)
+    assert warning == "spots are found without the kernel, several times slower: it isn't compiled: do so"
+
+
 def test_many_frozen_processes_are_not_all_listed():
     frozen = replace(
         HEALTHY, processes=(*PROCESSES, *(ProcessFacts(n, 100, "postgres", True) for n in range(400, 420)))
