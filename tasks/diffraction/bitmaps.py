@@ -8,19 +8,17 @@ at a tenth of the cost.
 from __future__ import annotations
 
 import io
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dxtbx import flumpy
 from PIL import Image
 
 from blocks.errors import PassingFault, PlazaError
 from tasks.confinement import LeadsAway, write_confined
-from tasks.diffraction.errors import ImageUnreadable
-from tasks.diffraction.image_files.data_set import DataSet
 from tasks.diffraction.image_files.data_sets import DataSets
-from tasks.diffraction.image_files.explaining import explain_failure
+from tasks.diffraction.preview_counts import MASKED, read_counts
 from tasks.diffraction.requests import PreviewRequest, names_in_full
 from tasks.regular_files import open_regular
 from tasks.step import USUAL_RETRIES
@@ -30,7 +28,7 @@ SMALLEST_PREVIEW = 400  # pixels along the longer side
 GAP_SHADE = 176
 """Pixels without a sensor or without trust (masked, saturated): a grey that no background has."""
 
-_MASKED = -1
+_SAMPLED = 4096  # values, of which one is guessed
 
 
 class PreviewUnwritable(PlazaError):
@@ -128,8 +126,12 @@ def bin_by_maximum(counts: np.ndarray[Any, Any], binning: int) -> np.ndarray[Any
         (height // binning, width // binning), of the same type.
     """
     height, width = (size // binning for size in counts.shape)
-    blocks = counts[: height * binning, : width * binning].reshape(height, binning, width, binning)
-    largest: np.ndarray[Any, Any] = blocks.max(axis=3).max(axis=1)
+    # Whole lines first: they lie one behind the other in memory
+    lines = counts[: height * binning].reshape(height, binning, counts.shape[1]).max(axis=1)
+    end = width * binning
+    largest: np.ndarray[Any, Any] = lines[:, 0:end:binning].copy()
+    for column in range(1, binning):
+        np.maximum(largest, lines[:, column:end:binning], out=largest)
     return largest
 
 
@@ -148,8 +150,18 @@ def shade(counts: np.ndarray[Any, Any], correction: float) -> np.ndarray[Any, An
     ndarray
         255 (white) to 0 (black), unsigned bytes, (height, width).
     """
+    if not np.issubdtype(counts.dtype, np.integer):
+        return _apply_formula(counts, correction)
+    # All counts from `black` on are black, so that there are few shades to compute
+    black = min(ceil(1 / correction) + 1, int(counts.max(initial=0)))
+    table = _apply_formula(np.arange(MASKED, black + 1), correction)
+    shades: np.ndarray[Any, Any] = table[np.clip(counts, MASKED, black) - MASKED]
+    return shades
+
+
+def _apply_formula(counts: np.ndarray[Any, Any], correction: float) -> np.ndarray[Any, Any]:
     shades = np.clip(256.0 * (1.0 - counts * correction), 0, 255).astype(np.uint8)
-    shades[counts <= _MASKED] = GAP_SHADE
+    shades[counts <= MASKED] = GAP_SHADE
     return shades
 
 
@@ -163,91 +175,34 @@ def correction_of(counts: np.ndarray[Any, Any], brightness: float) -> float:
     brightness
         Percent.
     """
-    flat = counts.ravel()
-    nth = int(0.9 * flat.size)
-    percentile = float(np.partition(flat, nth)[nth])
+    percentile = float(_nth_smallest(counts.ravel(), int(0.9 * counts.size)))
     # Where nine tenths of the pixels count nothing there is no percentile to go by: iotbx takes 0.2 then.
     return brightness / 100 * (0.4 / percentile if percentile > 0 else 0.2)
 
 
-def read_counts(data_set: DataSet, index: int) -> np.ndarray[Any, Any]:
-    """Return an image as it lies on the detector.
+def _nth_smallest(values: np.ndarray[Any, Any], nth: int) -> Any:
+    """Return what `np.partition(values, nth)[nth]` is, at a tenth of its cost where there are few values: counts.
 
     Parameters
     ----------
-    index
-        The image's number in the data set, from 1.
-
-    Returns
-    -------
-    ndarray
-        Counts, (height, width) along the slow and the fast axis; -1 in pixels that aren't trusted.
+    values
+        Of one dimension.
     """
-    imageset = data_set.imageset
-    if data_set.is_single_image:
-        index = 1
-    data_set.require((index, index))
-    if not 1 <= index <= len(imageset):
-        raise ImageUnreadable(f"{data_set.file} has images 1 to {len(imageset)}; asked for was {index}")
-    try:
-        panels = imageset.get_raw_data(index - 1)
-        masks = imageset.get_mask(index - 1)
-    except PlazaError:
-        raise
-    except Exception as error:
-        raise explain_failure(error, f"read image {index} of {data_set.file}", data_set.content) from error
-    detector, usable = imageset.get_detector(), data_set.static_mask
-    images = [
-        _mask_counts(counts, mask, panel.get_trusted_range()[1], usable[number] if usable else None)
-        for number, (counts, mask, panel) in enumerate(zip(panels, masks, detector, strict=True))
-    ]
-    return images[0] if len(images) == 1 else _lay_out(detector, images)
-
-
-def _mask_counts(panel: Any, trusted: Any, saturation: float, usable: Any | None) -> np.ndarray[Any, Any]:
-    """Return a panel's counts, those of pixels that say nothing as -1.
-
-    Parameters
-    ----------
-    panel, trusted, usable
-        shape (slow, fast): counts; whether a count is one; whether its pixel is (None: all are).
-    saturation
-        From this count on a pixel is saturated: where a detector counts no further, DIALS still trusts it.
-
-    Returns
-    -------
-    ndarray
-        The same shape.
-    """
-    counts = flumpy.to_numpy(panel)
-    # Of a saturated pixel no more is known than of a masked one, and an overload isn't to be taken for a strong spot.
-    shown = flumpy.to_numpy(trusted) & (counts < saturation)
-    if usable is not None:
-        shown &= flumpy.to_numpy(usable)
-    return np.where(shown, counts, _MASKED)
-
-
-def _lay_out(detector: Any, images: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-    """Put panels where they lie in the detector's readout; one below the other where the format doesn't tell.
-
-    Parameters
-    ----------
-    images
-        The panels' counts, (slow, fast) each.
-
-    Returns
-    -------
-    ndarray
-        (height, width), -1 between the panels.
-    """
-    # DIALS gives (fast, slow); arrays have (slow, fast).
-    offsets = [panel.get_raw_image_offset()[::-1] for panel in detector]
-    if len(set(offsets)) < len(offsets):
-        tops = np.cumsum([0, *(image.shape[0] for image in images)])
-        offsets = [(int(top), 0) for top in tops[:-1]]
-    placed = list(zip(offsets, images, strict=True))
-    shape = tuple(max(corner[axis] + image.shape[axis] for corner, image in placed) for axis in (0, 1))
-    whole = np.full(shape, _MASKED, dtype=images[0].dtype)
-    for (top, left), image in placed:
-        whole[top : top + image.shape[0], left : left + image.shape[1]] = image
-    return whole
+    if values.size < _SAMPLED or not np.issubdtype(values.dtype, np.integer):
+        return np.partition(values, nth)[nth]
+    sample = np.sort(values[:: values.size // _SAMPLED])
+    low = int(sample[nth * sample.size // values.size])
+    # The highest value of which no more than nth are below it: in ever longer steps away from a guess, then between.
+    step = 1
+    while np.count_nonzero(values < low) > nth:
+        low, step = low - step, 2 * step
+    high, step = low + 1, 1
+    while np.count_nonzero(values < high) <= nth:
+        low, high, step = high, high + step, 2 * step
+    while high - low > 1:
+        middle = (low + high) // 2
+        if np.count_nonzero(values < middle) <= nth:
+            low = middle
+        else:
+            high = middle
+    return low

@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tasks.diffraction.errors import ImageUnreadable
 from tasks.diffraction.image_files.content import ImageContent
 from tasks.diffraction.image_files.hdf5_frames import require_stored
@@ -74,17 +76,37 @@ class DataSet:
         ImageUnreadable
             There's no such image, or it's damaged, or isn't one of this detector.
         """
+        self.require_image(index)
+        if self.raw is None:
+            how = "HDF5 puts its images together" if self.images else f"only {self._format_class.__name__} reads it"
+            raise NotRaw(how)
+        return self.raw.read(index)
+
+    def require_image(self, index: int) -> None:
+        """Make sure that there's an image at a place from 0.
+
+        Raises
+        ------
+        ImageUnreadable
+            There's none.
+        """
         if not 0 <= index < len(self.imageset):
             raise ImageUnreadable(f"{self.file} has images 1 to {len(self.imageset)}; asked for was {index + 1}")
-        if self.raw is None:
-            raise NotRaw(f"only dxtbx reads images of {self.imageset.get_format_class().__name__}")
-        return self.raw.read(index)
+
+    @cached_property
+    def hidden_pixels(self) -> dict[int, np.ndarray[Any, np.dtype[np.bool_]]]:
+        """Which pixels say nothing in any image, bool (slow, fast) by the panel's number, as far as that was asked."""
+        return {}
 
     @cached_property
     def static_mask(self) -> Any:
         """Which pixels are usable in any image, a flex.bool for each panel; None: all are."""
         file = self.content.plain_name if self.content else self.file
-        return self.imageset.get_format_class().get_instance(file).get_static_mask()
+        return self._format_class.get_instance(file).get_static_mask()
+
+    @property
+    def _format_class(self) -> Any:
+        return self.imageset.get_format_class()
 
     @property
     def may_be_kept(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil, floor
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,6 +35,11 @@ class RawFrame:
 
     panels: tuple[np.ndarray[Any, Any], ...]
     trusted: tuple[TrustedRange, ...]
+
+    def trusted_counts(self, panel: int) -> tuple[int, int]:
+        """Return the lowest and the highest count of a panel that are trusted."""
+        low, high = self.trusted[panel]
+        return (ceil(low), floor(high)) if are_ends_trusted() else (floor(low) + 1, ceil(high) - 1)
 
 
 def trusted_as_stored(trusted: TrustedRange, dtype: np.dtype[Any], bit_depth: int | None) -> TrustedRange | None:
