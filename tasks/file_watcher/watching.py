@@ -14,11 +14,11 @@ from tasks.file_watcher.selection import NamedOutputs
 from tasks.file_watcher.sources import Source
 from tasks.step import Message, NodePlan, Send, StepContext, stream_step
 
-# Quick while items arrive; an idle watch costs next to nothing. Growing by a quarter keeps an item's delay below
-# a quarter of the gap before it.
+# Quick while items arrive; an idle watch costs next to nothing. Growing by a twentieth keeps an item's delay below
+# a twentieth of the gap before it, or the quickest poll.
 QUICKEST_POLL_S = 0.05
 SLOWEST_POLL_S = 1.0
-POLL_GROWTH = 1.25
+POLL_GROWTH = 1.05
 
 Outcome = Literal["complete", "error", "timeout"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from tasks.ispyb_connector.blame import is_misnamed, is_unknown
 from tasks.step import Message, StepContext
 
 BATCH_ROWS: Final = 500  # 50 to 100 times the rows a second of one by one, on SQLite and on MariaDB
-BATCH_PATIENCE_S = 0.5  # people watch the results of a scan as it goes on
+BATCH_PATIENCE_S = 0.2  # people watch the results of a scan as it goes on; a transaction costs 5 to 12 ms
 
 Prepared = tuple[Message, PerImageResult]
 
@@ -83,21 +84,24 @@ class _End:
 
 
 async def gather(inbox: AsyncIterator[Any], size: int, patience_s: float) -> AsyncGenerator[list[Any], None]:
-    """Yield messages in batches: of `size`, or what came within `patience_s` of the first one, or up to the end.
+    """Yield messages in batches: of `size`, or what has come `patience_s` after the last batch, or up to the end.
 
-    One batch more comes in while one is dealt with; then the inbox is left to hold its senders back.
+    So what comes after a while of silence goes at once, with what's there already. One batch more comes in while one is
+    dealt with; then the inbox is left to hold its senders back.
     """
     queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=size)
     filling = asyncio.create_task(_fill(queue, inbox))  # a task for all, not a wait for each
+    loop, next_at = asyncio.get_running_loop(), -math.inf
     try:
         while True:
             batch = [await queue.get()]
             with suppress(TimeoutError):
-                async with asyncio.timeout(patience_s):
+                async with asyncio.timeout_at(next_at):
                     while len(batch) < size and not isinstance(batch[-1], _End):
                         batch.append(await queue.get())
             end = batch.pop() if isinstance(batch[-1], _End) else None
             if batch:
+                next_at = loop.time() + patience_s
                 yield batch
             if end:
                 break

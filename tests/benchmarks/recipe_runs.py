@@ -202,7 +202,7 @@ KINDS = {
     "tests.benchmarks.stand_in": "DIALS",
     "api_server.server": "server",
     "postgres": "database",
-    "plaza: fork server": "flow",
+    "plaza: ": "flow",
     "worker_service": "worker",
     "analysis_cluster": "scheduler",
     "dask worker": "Dask workers",

@@ -106,7 +106,7 @@ class TestGathering:
             list(range(10)), list(range(10, 20)), list(range(20, 25)),
         ]  # fmt: skip
 
-    async def test_what_is_there_goes_when_patience_ends(self):
+    async def test_what_comes_after_a_silence_goes_at_once_with_what_is_there(self):
         more = asyncio.Event()
 
         async def inbox():
@@ -115,10 +115,28 @@ class TestGathering:
             await more.wait()
             yield 3
 
-        batches = gather(inbox(), 10, 0.05)
+        batches = gather(inbox(), 10, 3600.0)
         assert await anext(batches) == [1, 2]
-        more.set()
-        assert [batch async for batch in batches] == [[3]]
+        await batches.aclose()
+
+    async def test_what_comes_soon_after_a_batch_goes_when_patience_ends(self):
+        news: asyncio.Queue[int] = asyncio.Queue()
+
+        async def inbox():
+            while number := await news.get():
+                yield number
+
+        loop = asyncio.get_running_loop()
+        batches = gather(inbox(), 10, 0.2)
+        news.put_nowait(1)
+        assert await anext(batches) == [1]
+        began = loop.time()
+        loop.call_later(0.01, news.put_nowait, 2)
+        loop.call_later(0.02, news.put_nowait, 3)
+        assert await anext(batches) == [2, 3]
+        assert loop.time() - began > 0.15
+        news.put_nowait(0)
+        assert [batch async for batch in batches] == []
 
     async def test_nothing_gives_no_batch(self):
         async def inbox():

@@ -231,7 +231,11 @@ async def test_polls_are_quick_while_items_come_and_slow_when_idle(images, conte
     await watch({"timeout": 20, "timeout-first": 60} | images.parameters, context, made_up)
     assert max(made_up.sleeps) == SLOWEST_POLL_S
     assert made_up.sleeps[0] < 0.1
-    assert len(made_up.sleeps) < 80
+    gap = 0.0
+    for pause in made_up.sleeps[:60]:
+        assert pause <= 0.05 + gap / 20 + 1e-9, "an item is seen soon after a short gap"
+        gap += pause
+    assert len(made_up.sleeps) < 200
     assert 0.05 in made_up.sleeps[20:], "a found item makes polls quick again"
 
 
