@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,7 @@ from tasks.diffraction.kernel.threshold import DialsRules, DispersionParameters,
 
 
 def make_threshold(
-    usable: np.ndarray[Any, np.dtype[np.bool_]],
-    trusted: tuple[float, float],
-    parameters: DispersionParameters,
-    *,
-    ends_trusted: bool | None = None,
+    usable: np.ndarray[Any, np.dtype[np.bool_]], trusted: tuple[float, float], parameters: DispersionParameters
 ) -> Threshold:
     """Return a threshold for one panel: the compiled one if there is one, else DIALS's.
 
@@ -27,11 +22,9 @@ def make_threshold(
     usable
         (slow, fast): false where a pixel isn't to be used, whatever it counts.
     trusted
-        The range of counts that are trusted.
+        The panel's trusted range, as dxtbx has it.
     parameters
         What makes a pixel strong.
-    ends_trusted
-        Whether the range's ends are; None: if this dxtbx trusts those of a panel's.
 
     Raises
     ------
@@ -39,8 +32,7 @@ def make_threshold(
         `usable` or `trusted` isn't what it should be.
     """
     way: type[CompiledThreshold | DialsThreshold] = DialsThreshold if why_not_compiled() else CompiledThreshold
-    rules = ask_dials() if ends_trusted is None else replace(ask_dials(), ends_trusted=ends_trusted)
-    return way(usable, trusted, parameters, rules)
+    return way(usable, trusted, parameters, ask_dials())
 
 
 @functools.cache

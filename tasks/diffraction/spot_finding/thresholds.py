@@ -60,7 +60,7 @@ class Thresholds:
         Parameters
         ----------
         trusted
-            The range of counts of each panel; both ends are excluded.
+            The range of counts of each panel, as dxtbx applies it.
 
         Raises
         ------
@@ -78,8 +78,7 @@ class Thresholds:
                 return self._use(kept)
         usable = usable_pixels(imageset, self._filter_parameters)
         thresholds = tuple(
-            make_threshold(pixels, counts, self._parameters, ends_trusted=False)
-            for pixels, counts in zip(usable, trusted, strict=True)
+            make_threshold(pixels, counts, self._parameters) for pixels, counts in zip(usable, trusted, strict=True)
         )
         return self._use(_Kept(weakref.ref(imageset), trusted, panels, external, thresholds))
 

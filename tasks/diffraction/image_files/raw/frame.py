@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tasks.diffraction.kernel.choice import are_ends_trusted
+from tasks.diffraction.kernel.choice import ask_dials
 
 TrustedRange: TypeAlias = tuple[float, float]
-"""Counts between the two are trusted, and the two themselves if this dxtbx trusts them (`are_ends_trusted`)."""
+"""Counts between the two are trusted, and the two themselves if this dxtbx trusts them (`ask_dials`)."""
 
 _INT32_END = 2**31
 
@@ -65,11 +65,11 @@ def trusted_as_stored(trusted: TrustedRange, dtype: np.dtype[Any], bit_depth: in
     first_masked = _INT32_END if top is None else top - 2
     if most < first_masked:
         return trusted
-    if low < -1 or (low == -1 and are_ends_trusted()):  # then dxtbx may trust what it has made negative
+    if low < -1 or (low == -1 and ask_dials().ends_trusted):  # then dxtbx may trust what it has made negative
         return None
     if top is not None and top <= min(most, high):  # then it may trust what is above the masked values
         return None
-    return low, min(high, first_masked - are_ends_trusted())
+    return low, min(high, first_masked - ask_dials().ends_trusted)
 
 
 def _top_of(bit_depth: int | None) -> int | None:
