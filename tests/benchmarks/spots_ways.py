@@ -1,42 +1,51 @@
-"""One way to an image's statistics, in a process of its own: `python spots_ways.py work|own|dials` for `spots.py`.
+"""One way to an image's statistics, in a process of its own: `python spots_ways.py work|before|dials|own`.
 
 Run by its path, not as a module of this package: the folder of PYTHONPATH says whose `tasks` are measured, be it
-another commit's. For each line of JSON on standard input ([[file, range], …]) it does these images once and says, as a
-line, the CPU seconds of each, what came out, and its largest memory so far.
+another commit's. For each line of JSON on standard input ([algorithm, [[file, range], …]]) it does these images once
+and says, as a line, the CPU seconds of each, what came out, and its largest memory so far.
 """
 
+import functools
 import gc
 import json
 import logging
 import os
-import resource
 import sys
 import time
+from pathlib import Path
 
 OPTIONS = {"d_max": 40.0, "disable_parallax_correction": True}
 
 
-def main(way, algorithm):
+def main(way):
     logging.disable(logging.INFO)  # as in Plaza's processes: DIALS formats what nobody reads
     os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever DIALS prints is no answer
-    analyse = {"work": prepare_work, "own": prepare_own, "dials": prepare_dials, "before": prepare_before}[way](
-        algorithm
+    prepare = functools.cache(
+        {"work": prepare_work, "before": prepare_before, "dials": prepare_dials, "own": prepare_own}[way]
     )
+    prepare("dispersion")
     gc.freeze()
     answers.write("ready\n")
     answers.flush()
     for line in sys.stdin:
+        algorithm, images = json.loads(line)
+        analyse = prepare(algorithm)
         seconds, found = [], []
-        for file, scan_range in json.loads(line):
+        for file, scan_range in images:
             start = time.process_time()
             result = analyse(file, tuple(scan_range) if scan_range else None)
             seconds.append(time.process_time() - start)
             found.append(result)
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        answers.write(json.dumps({"seconds": seconds, "found": found, "peak_mb": peak_mb}) + "\n")
+        answers.write(json.dumps({"seconds": seconds, "found": found, "peak_mb": peak_mb()}) + "\n")
         answers.flush()
+
+
+def peak_mb():
+    """Return the largest memory of this process, MB; that of getrusage begins with its parent's."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) / 1024
 
 
 def prepare_work(algorithm):
@@ -52,7 +61,6 @@ def prepare_work(algorithm):
 
     def analyse(file, scan_range):
         chosen = ["spotfinder.scan_range={},{}".format(*scan_range)] if scan_range else []
-        # Debian's DIALS numbers options on behalf of its caller; the answer has the nine and the resolution's own
         return {name: value for name, value in work(file, arguments + chosen).items() if name in NINE}
 
     return analyse
