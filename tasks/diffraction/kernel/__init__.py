@@ -2,15 +2,17 @@
 
 from tasks.diffraction.kernel.by_dials import DialsThreshold
 from tasks.diffraction.kernel.byte_offset import decode_byte_offset
-from tasks.diffraction.kernel.choice import make_threshold
+from tasks.diffraction.kernel.choice import ask_dials, make_threshold
 from tasks.diffraction.kernel.compiled import CompiledThreshold, why_not_compiled
-from tasks.diffraction.kernel.threshold import DispersionParameters, Threshold
+from tasks.diffraction.kernel.threshold import DialsRules, DispersionParameters, Threshold
 
 __all__ = [
     "CompiledThreshold",
+    "DialsRules",
     "DialsThreshold",
     "DispersionParameters",
     "Threshold",
+    "ask_dials",
     "decode_byte_offset",
     "make_threshold",
     "why_not_compiled",

@@ -10,6 +10,7 @@ import pytest
 
 from tasks.diffraction.kernel import building, compiled, why_not_compiled
 from tasks.diffraction.kernel.compiled import COMPILED
+from tests.support.kernel_builds import HAS_COMPILER
 
 needs_kernel = pytest.mark.skipif(COMPILED is None, reason=f"the kernel: {why_not_compiled()}")
 
@@ -36,6 +37,11 @@ def arguments(**changed):
     }
     assert changed.keys() <= usual.keys()
     return (usual | changed).values()
+
+
+@pytest.mark.skipif(not HAS_COMPILER, reason="gcc or Python's headers aren't installed")
+def test_where_there_is_a_compiler_the_kernel_is_compiled():
+    assert why_not_compiled() is None  # else the other tests of it are skipped, and that isn't seen
 
 
 @needs_kernel
