@@ -61,14 +61,17 @@ def _show_trusted(data_set: DataSet, frame: RawFrame) -> list[np.ndarray[Any, An
         # Of a saturated pixel no more is known than of a masked one, and an overload isn't to be taken for a strong
         # spot: where a detector counts no further, a newer dxtbx still trusts it.
         highest = min(highest, ceil(panel.get_trusted_range()[1]) - 1)
-        image = KEPT.array(f"preview's panel {number}", counts.shape, np.int32)
-        np.copyto(image, counts, casting="unsafe")  # what 32 bits with a sign can't hold isn't trusted
-        np.copyto(image, MASKED, where=_hidden_pixels(data_set, number, panel))
+        if counts.dtype == np.int32:
+            image = counts  # nobody else wants the frame any more
+        else:
+            image = KEPT.array(f"preview's panel {number}", counts.shape, np.int32)
+            np.copyto(image, counts, casting="unsafe")  # what 32 bits with a sign can't hold isn't trusted
         limits = np.iinfo(counts.dtype)
         if highest < limits.max:
             np.copyto(image, MASKED, where=counts > highest)
         if lowest > limits.min:
             np.copyto(image, MASKED, where=counts < lowest)
+        np.copyto(image, MASKED, where=_hidden_pixels(data_set, number, panel))
         shown.append(image)
     return shown
 

@@ -55,6 +55,14 @@ class DataSet:
         return self.content is not None and len(self.imageset) == 1
 
     @property
+    def is_unchanged(self) -> bool:
+        """Whether a single image's file is the one that was read, as it was."""
+        try:
+            return self.content is not None and not self.content.has_changed
+        except (OSError, ValueError):
+            return False
+
+    @property
     def is_direct(self) -> bool:
         """Whether a master's images are read from the data files, not by dxtbx."""
         return isinstance(self.raw, RawMasterFrames)

@@ -1,4 +1,7 @@
-"""The image files that a process reads: masters are opened once, every single image anew."""
+"""The image files that a process reads: masters are opened once; of single images only the last one stays open.
+
+An image that is analysed and drawn, one after the other, is read once, if nobody has written to it in between.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ class DataSets:
     def __init__(self, limit: int = 4) -> None:
         self._limit = limit
         self._kept: OrderedDict[str, DataSet] = OrderedDict()
+        self._single: DataSet | None = None
 
     def open(self, file: str) -> DataSet:
         """Return the data set of a file.
@@ -28,7 +32,7 @@ class DataSets:
             It's missing or no format of dxtbx's reads it.
         """
         if not file.lower().endswith(MASTER_SUFFIXES):
-            return open_data_set(file)
+            return self._open_single(file)
         kept = self._kept[file].as_of_now() if file in self._kept else None
         if kept is not None:
             self._kept[file] = kept
@@ -39,6 +43,14 @@ class DataSets:
             self.forget(next(iter(self._kept)))
         self._kept[file] = open_data_set(file)
         return self._kept[file]
+
+    def _open_single(self, file: str) -> DataSet:
+        last, self._single = self._single, None
+        if last is None or last.file != file or not last.is_unchanged:
+            del last  # before the next one is read: an image may be large
+            last = open_data_set(file)
+        self._single = last
+        return last
 
     @contextmanager
     def using(self, file: str) -> Iterator[DataSet]:
@@ -62,3 +74,5 @@ class DataSets:
         """Close and drop a file's data set, if it's kept."""
         if file in self._kept:
             self._kept.pop(file).close()
+        if self._single is not None and self._single.file == file:
+            self._single = None

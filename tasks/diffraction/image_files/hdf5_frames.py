@@ -127,10 +127,12 @@ class FrameReader:
         try:
             with faults_at(dataset.file.filename):
                 yield
-        except NotReady as error:
-            raise _not_ready(self._images.layout, index, error) from error
-        except UnusableMaster as error:
-            raise ImageUnreadable(f"image {index + 1} of {self._images.layout.master}: {error}") from error
+        except (NotReady, UnusableMaster) as error:
+            unknown = _find_unknown_filter(dataset)
+            if unknown is None and isinstance(error, NotReady):
+                raise _not_ready(self._images.layout, index, error) from error
+            reason = f"{dataset.file.filename} is compressed by {unknown}" if unknown else str(error)
+            raise ImageUnreadable(f"image {index + 1} of {self._images.layout.master}: {reason}") from error
 
     # What dxtbx's imagesets ask of a reader.
 
@@ -230,6 +232,17 @@ def _unwritten(layout: Layout, index: int, block: ImageBlock) -> FrameMissing:
         f"image {index + 1} of {layout.master} is not in {block.file.find() or block.file.expected} ({where}); "
         "it has not been written, or the writer has not flushed it"
     )
+
+
+def _find_unknown_filter(dataset: h5py.Dataset) -> str | None:
+    """Say what HDF5 lacks to decompress a dataset; None: nothing."""
+    properties = dataset.id.get_create_plist()
+    for number in range(properties.get_nfilters()):
+        code, _, _, name = properties.get_filter(number)
+        if not h5py.h5z.filter_avail(code):
+            label = f" ({name.decode(errors='replace')})" if name else ""
+            return f"HDF5's filter {code}{label}, which isn't known here: add its plugin to HDF5_PLUGIN_PATH"
+    return None
 
 
 def _are_equal(pixels: np.ndarray[Any, Any], panel: Any) -> bool:

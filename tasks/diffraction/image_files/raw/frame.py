@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, floor
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from tasks.diffraction.kernel.choice import ask_dials
+from tasks.diffraction.kernel.threshold import trusted_counts
 
 TrustedRange: TypeAlias = tuple[float, float]
 """Counts between the two are trusted, and the two themselves if this dxtbx trusts them (`ask_dials`)."""
@@ -38,8 +38,7 @@ class RawFrame:
 
     def trusted_counts(self, panel: int) -> tuple[int, int]:
         """Return the lowest and the highest count of a panel that are trusted."""
-        low, high = self.trusted[panel]
-        return (ceil(low), floor(high)) if are_ends_trusted() else (floor(low) + 1, ceil(high) - 1)
+        return trusted_counts(self.trusted[panel], self.panels[panel].dtype, ask_dials().ends_trusted)
 
 
 def trusted_as_stored(trusted: TrustedRange, dtype: np.dtype[Any], bit_depth: int | None) -> TrustedRange | None:
@@ -65,11 +64,12 @@ def trusted_as_stored(trusted: TrustedRange, dtype: np.dtype[Any], bit_depth: in
     first_masked = _INT32_END if top is None else top - 2
     if most < first_masked:
         return trusted
-    if low < -1 or (low == -1 and ask_dials().ends_trusted):  # then dxtbx may trust what it has made negative
+    ends_trusted = ask_dials().ends_trusted
+    if low < -1 or (low == -1 and ends_trusted):  # then dxtbx may trust what it has made negative
         return None
     if top is not None and top <= min(most, high):  # then it may trust what is above the masked values
         return None
-    return low, min(high, first_masked - ask_dials().ends_trusted)
+    return low, min(high, first_masked - ends_trusted)
 
 
 def _top_of(bit_depth: int | None) -> int | None:

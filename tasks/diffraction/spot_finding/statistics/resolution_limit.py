@@ -11,7 +11,6 @@ from cctbx import uctbx
 from dials.array_family import flex
 from libtbx.math_utils import nearest_integer
 
-from tasks.diffraction.spot_finding.left_to_dials import LeftToDials
 from tasks.diffraction.spot_finding.statistics.columns import Array, Floats, Selection, SpotColumns
 from tasks.diffraction.spot_finding.statistics.wilson_outliers import find_wilson_outliers
 
@@ -29,11 +28,6 @@ def estimate_resolution_limit(spots: SpotColumns, on_ice: Selection, falling_d: 
         With intensities and variances above 0.
     falling_d
         Their d, from the highest.
-
-    Raises
-    ------
-    LeftToDials
-        A bin's spots are all on ice or outliers.
     """
     bin_count = min(max(len(spots) // _SPOTS_IN_BIN, _FEWEST_BINS), _MOST_BINS)
     bins = _assign_bins(spots.d, falling_d, bin_count)
@@ -62,9 +56,7 @@ def _find_percentiles(
     """Return, for each bin with a spot off the ice, the spots at the lower and the upper percentile of I/σ(I)."""
     counted = np.flatnonzero((bins >= 0) & ~on_ice & ~outliers)
     counts = np.bincount(bins[counted], minlength=bin_count)
-    has_spots = np.bincount(bins[(bins >= 0) & ~on_ice], minlength=bin_count) > 0
-    if (counts[has_spots] == 0).any():
-        raise LeftToDials("a bin of outliers and ice")
+    has_spots = counts > 0  # where there's a spot off the ice one is no outlier
     ordered = counted[np.lexsort((logs[counted], bins[counted]))]
     begins = (np.cumsum(counts) - counts)[has_spots]
     places = [begins + np.floor(part * counts[has_spots]).astype(int) for part in (_LOWER, _UPPER)]

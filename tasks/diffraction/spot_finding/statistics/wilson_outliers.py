@@ -9,7 +9,6 @@ import math
 
 import numpy as np
 
-from tasks.diffraction.spot_finding.left_to_dials import LeftToDials
 from tasks.diffraction.spot_finding.statistics.columns import Array, Floats, Selection
 
 _PROBABILITY = 1e-2
@@ -27,15 +26,10 @@ def find_wilson_outliers(intensities: Floats, on_ice: Selection, bins: Array, bi
         Spots that aren't counted in a bin's mean.
     bins
         Each spot's bin, from 0; -1: in none.
-
-    Raises
-    ------
-    LeftToDials
-        All that isn't an outlier in a bin lies on ice.
     """
     outliers = np.zeros(len(intensities), bool)
     amplitudes = np.sqrt(intensities)
-    # Bins of ice alone have no outliers, as in DIALS.
+    # Bins of ice alone have no outliers, as in DIALS. In others a counted spot is always left: the weakest isn't one.
     has_counted = np.bincount(bins[(bins >= 0) & ~on_ice], minlength=bin_count) > 0
     among = np.flatnonzero((bins >= 0) & has_counted[bins])
     while len(among):
@@ -44,9 +38,6 @@ def find_wilson_outliers(intensities: Floats, on_ice: Selection, bins: Array, bi
         # Sums go through the spots in their order, as DIALS's do.
         sums = np.bincount(own[counted], weights=intensities[among[counted]], minlength=bin_count)
         counts = np.bincount(own[counted], minlength=bin_count)
-        present = np.bincount(own, minlength=bin_count) > 0
-        if (counts[present] == 0).any():
-            raise LeftToDials("a bin of outliers and ice")
         means = sums * (1.0 / np.maximum(counts, 1))
         found = amplitudes[among] / np.sqrt(means)[own] >= _LARGEST_E
         outliers[among[found]] = True

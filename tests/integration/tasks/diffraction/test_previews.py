@@ -7,6 +7,9 @@ import h5py
 import hdf5plugin  # noqa: F401 - lets HDF5 write bitshuffle-LZ4
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from tasks.diffraction.requests import PreviewRequest
@@ -59,6 +62,65 @@ def test_shades_are_those_of_dials_but_for_gaps(pictures, tmp_path):
     sensor = ours != bitmaps.GAP_SHADE
     assert 0.8 < sensor.mean() < 0.99
     assert np.array_equal(ours[sensor], theirs[sensor])
+
+
+@pytest.mark.parametrize("kind", ["rotation_cbf", "rotation_master", "grid_cbf", "overloads"])
+def test_counts_read_raw_are_those_read_by_dxtbx(kind, pictures, tmp_path, monkeypatch):
+    from tasks.diffraction import bitmaps
+    from tasks.diffraction.image_files.data_set import DataSet
+    from tasks.diffraction.image_files.opening import open_data_set
+    from tasks.diffraction.image_files.raw.frame import NotRaw
+
+    file = tmp_path / "a_1.cbf"
+    pixels = np.full((195, 487), 50, dtype=np.int32)
+    pixels[::7, ::3], pixels[5:9, 6], pixels[20] = 60, -1, 59
+    file.write_bytes(make_cbf(MINI_HEADER.replace("1048500", "60"), pixels))
+    files = {
+        "rotation_cbf": pictures.rotation_cbfs[2],
+        "rotation_master": pictures.rotation_master,
+        "grid_cbf": pictures.grid_cbfs[1],
+        "overloads": str(file),
+    }
+    raw = bitmaps.read_counts(open_data_set(files[kind]), 1).copy()
+
+    def refuse(self, index):
+        raise NotRaw("a test")
+
+    monkeypatch.setattr(DataSet, "read_raw", refuse)
+    assert np.array_equal(raw, bitmaps.read_counts(open_data_set(files[kind]), 1))
+
+
+counts_of_a_detector = arrays.arrays(
+    np.int32, arrays.array_shapes(min_dims=2, max_dims=2, min_side=12, max_side=90), elements=st.integers(-1, 40)
+)
+
+
+@given(counts=counts_of_a_detector, binning=st.integers(1, 7))
+def test_bins_hold_the_highest_of_their_blocks(counts, binning):
+    from tasks.diffraction.bitmaps import bin_by_maximum
+
+    height, width = (size // binning for size in counts.shape)
+    blocks = counts[: height * binning, : width * binning].reshape(height, binning, width, binning)
+    assert np.array_equal(bin_by_maximum(counts, binning), blocks.max(axis=(1, 3)))
+
+
+@given(counts=counts_of_a_detector, correction=st.floats(1e-4, 2))
+def test_shades_of_integers_are_those_of_the_formula(counts, correction):
+    from tasks.diffraction.bitmaps import shade
+
+    assert np.array_equal(shade(counts, correction), shade(counts.astype(float), correction))
+
+
+@pytest.mark.parametrize("scale", [0, 1, 3, 1000, 10_000_000])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9, 0.999])
+def test_percentile_is_found_among_integers_as_among_any_numbers(scale, share):
+    from tasks.diffraction.bitmaps import correction_of
+
+    random = np.random.default_rng(scale)
+    counts = (random.exponential(1, (211, 307)) * scale).astype(np.int32)
+    counts[: int(share * 211)] = -1
+    counts[random.integers(0, 211, 300), random.integers(0, 307, 300)] = 2**31 - 1
+    assert correction_of(counts, 60) == correction_of(counts.astype(float), 60)
 
 
 def test_preview_and_thumbnail_of_a_master_and_of_a_cbf_are_alike(pictures, draw):

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from blocks.errors import PassingFault
-from tasks.diffraction.requests import AnalysisParameters
+from tasks.diffraction.requests import AnalysisParameters, ImageRequest
 from tests.support.image_files import MINI_HEADER, make_cbf, make_smv
 
 pytestmark = pytest.mark.dials
@@ -25,6 +25,14 @@ def analyse():
     from tasks.diffraction.analyser import Analyser
 
     return Analyser(AnalysisParameters().options).analyse
+
+
+@pytest.fixture(scope="module")
+def analyse_by_dials():
+    from tasks.diffraction.analyser import Analyser
+
+    options = AnalysisParameters().options
+    return lambda file: Analyser(options).examine(ImageRequest(file, options, by_dials="a test")).statistics
 
 
 @pytest.fixture
@@ -230,7 +238,7 @@ def test_only_what_a_header_lacks_is_told_as_a_line_of_it(refusal, key, reason, 
     def look_up(*_):
         return {}[key]
 
-    monkeypatch.setattr(FormatCBFMini, "get_raw_data", look_up)
+    monkeypatch.setattr(FormatCBFMini, "_detector", look_up)
     assert str(refusal("a_1.cbf", CBF)).endswith(f"1.cbf: {reason}")
 
 
@@ -264,14 +272,14 @@ def test_name_that_no_file_can_have_is_refused(analyse, name, tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO, errno.EAGAIN, errno.ENOLCK, errno.EINTR, errno.EBUSY])
-@pytest.mark.parametrize("call", ["stat", "open", "read", "dials"])
+@pytest.mark.parametrize("call", ["stat", "open", "read", "dxtbx opens", "models", "dials"])
 def test_fault_of_the_system_that_may_pass_is_waited_for_wherever_it_happens(
-    analyse, number, call, tmp_path, monkeypatch
+    analyse, analyse_by_dials, number, call, tmp_path, monkeypatch
 ):
     from dxtbx.format.Format import Format
     from dxtbx.format.FormatCBFMini import FormatCBFMini
 
-    from tasks.diffraction.image_files.content import ImageContent
+    from tasks.diffraction.image_files import content
 
     def fail(*_, **__):
         raise OSError(number, os.strerror(number))
@@ -287,13 +295,17 @@ def test_fault_of_the_system_that_may_pass_is_waited_for_wherever_it_happens(
 
             monkeypatch.setattr(completeness, "_look_at", fail)
         case "open":
-            monkeypatch.setattr(Format, "open_file", fail)
+            monkeypatch.setattr(content, "open_regular", fail)
         case "read":
-            monkeypatch.setattr(ImageContent, "_read", fail)
+            monkeypatch.setattr(content.ImageContent, "_read", fail)
+        case "dxtbx opens":
+            monkeypatch.setattr(Format, "open_file", fail)
+        case "models":
+            monkeypatch.setattr(FormatCBFMini, "_detector", fail_in_words)
         case "dials":
             monkeypatch.setattr(FormatCBFMini, "get_raw_data", fail_in_words)
     with pytest.raises(PassingFault, match=os.strerror(number)):
-        analyse(str(file))
+        (analyse_by_dials if call == "dials" else analyse)(str(file))
 
 
 @pytest.mark.parametrize("call", ["open", "dials"])
@@ -309,7 +321,7 @@ def test_file_that_is_gone_once_it_was_looked_at_is_missing_for_now(analyse, nam
 
     file = tmp_path / name
     file.write_bytes(gzip.compress(CBF) if name.endswith(".gz") else CBF)
-    monkeypatch.setattr(*((Format, "open_file") if call == "open" else (FormatCBFMini, "get_raw_data")), gone)
+    monkeypatch.setattr(*((Format, "open_file") if call == "open" else (FormatCBFMini, "_detector")), gone)
     with pytest.raises(ImageMissing, match=f"{file} does not exist"):
         analyse(str(file))
 
@@ -322,24 +334,28 @@ def test_fault_of_the_system_of_which_cbflib_says_no_more_is_waited_for(analyse,
         raise Exception(f"CBFlib Error(s): {code}  ")
 
     (tmp_path / "a_1.cbf").write_bytes(CBF)
-    monkeypatch.setattr(FormatCBFMini, "get_raw_data", fail)
+    monkeypatch.setattr(FormatCBFMini, "_detector", fail)
     with pytest.raises(PassingFault, match=f"now: CBFlib Error.*{code}$"):
         analyse(str(tmp_path / "a_1.cbf"))
 
 
-def test_file_that_is_removed_or_written_to_while_dials_reads_it_is_waited_for(analyse, tmp_path, monkeypatch):
+def test_file_that_is_removed_or_written_to_while_dials_reads_it_is_waited_for(
+    analyse, analyse_by_dials, tmp_path, monkeypatch
+):
     from dxtbx.format.FormatCBFMini import FormatCBFMini
 
     file = tmp_path / "a_1.cbf"
-    file.write_bytes(CBF)
 
     def change(_):
         file.write_bytes(CBF[:100])
         raise RuntimeError("odd")
 
-    monkeypatch.setattr(FormatCBFMini, "get_raw_data", change)
-    with pytest.raises(PassingFault, match="odd"):
-        analyse(str(file))
+    for name, way in (("_detector", analyse), ("get_raw_data", analyse_by_dials)):
+        file.write_bytes(CBF)
+        with monkeypatch.context() as patch:
+            patch.setattr(FormatCBFMini, name, change)
+            with pytest.raises(PassingFault, match="odd"):
+                way(str(file))
 
 
 def test_names_of_any_kind_are_read(analyse, tmp_path):

@@ -8,6 +8,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 
+from blocks.errors import PlazaError
 from tests.support.image_files import MINI_HEADER, counts, make_cbf, make_smv
 
 pytestmark = pytest.mark.dials
@@ -252,6 +253,29 @@ def test_chunk_that_a_writer_left_uncompressed_is_read(rewrite):
         read(master)
 
 
+@pytest.mark.parametrize("way", ["raw", "dxtbx"])
+def test_compression_that_nobody_knows_is_refused_at_once(way, master):
+    from tasks.diffraction.errors import ImageUnreadable
+    from tasks.diffraction.image_files.data_sets import DataSets
+
+    [path] = master.parent.glob("*.h5")
+    with h5py.File(path, "r+") as file:
+        images = file["data"][:]
+        del file["data"]
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk((1, *images.shape[1:]))
+        properties.set_filter(32999, h5py.h5z.FLAG_OPTIONAL)
+        space = h5py.h5s.create_simple(images.shape)
+        data = h5py.h5d.create(file.id, b"data", h5py.h5t.NATIVE_UINT16, space, properties)
+        for number, image in enumerate(images):
+            data.write_direct_chunk((number, 0, 0), image.tobytes())
+    with (
+        pytest.raises(ImageUnreadable, match=rf"image 2 of {master}: {path} is compressed by HDF5's filter 32999"),
+        DataSets().using(str(master)) as data_set,
+    ):
+        data_set.read_raw(1) if way == "raw" else data_set.imageset.get_raw_data(1)
+
+
 def test_frames_of_another_size_than_the_detector_are_refused(rewrite):
     from tasks.diffraction.errors import ImageUnreadable
 
@@ -334,3 +358,38 @@ def make_long(steps):
     start = content.index(b"\x0c\x1a\x04\xd5") + 4
     head = content[:start].replace(f"X-Binary-Size: {steps.size}".encode(), f"X-Binary-Size: {len(data)}".encode())
     return head + bytes(data) + content[start + steps.size :]
+
+
+def test_image_is_read_once_for_both_that_want_it_and_anew_when_it_is_written(tmp_path, monkeypatch):
+    from tasks.diffraction.image_files import data_sets, opening
+
+    read_files = []
+
+    def count(file):
+        read_files.append(file)
+        return opening.open_data_set(file)
+
+    monkeypatch.setattr(data_sets, "open_data_set", count)
+    first, second = (tmp_path / name for name in ("a_1.cbf", "a_2.cbf"))
+    for file in (first, second):
+        file.write_bytes(make_cbf())
+    process = data_sets.DataSets()
+
+    def look(file):
+        with process.using(str(file)) as data_set:
+            return data_set.read_raw().panels[0].copy()
+
+    assert np.array_equal(look(first), look(first))
+    assert len(read_files) == 1
+    look(second)
+    look(first)
+    assert len(read_files) == 3
+    first.write_bytes(make_cbf(pixels=counts() + 1))
+    assert np.array_equal(look(first), counts() + 1)
+    first.unlink()
+    with pytest.raises(PlazaError, match="does not exist"):
+        look(first)
+    with pytest.raises(ZeroDivisionError), process.using(str(second)):
+        1 / 0  # noqa: B018 - whatever it was, it may have been the image's fault
+    look(second)
+    assert read_files.count(str(second)) == 3

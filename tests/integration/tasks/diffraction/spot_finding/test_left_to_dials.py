@@ -114,7 +114,7 @@ def test_the_goniometer_s_shadow(data_set, examine_data_set):
     # A bar between the sample and the lower half of the detector
     corners = flex.vec3_double([(-99, -50, -50), (99, -50, -50), (99, -5, -50), (-99, -5, -50)])
     masker = GoniometerShadowMasker(goniometer, corners, flex.size_t(4, 0))
-    data = ImageSetData(whole.reader(), masker, "", whole.params(), whole.get_format_class(), whole.get_template())
+    data = ImageSetData(whole.reader(), masker, params=whole.params(), format=whole.get_format_class())
     models = whole.get_beam(), whole.get_detector(), whole.get_goniometer(), whole.get_scan()
     experiments = ExperimentList(list(data_set.experiments))
     experiments[0].imageset = ImageSequence(data, *models)
