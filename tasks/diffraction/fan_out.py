@@ -186,7 +186,8 @@ class FanOut:
                 self._context.refuse(item.message, error)
             return []
         results = []
-        for item, outcome in zip(items, outcomes, strict=True):
+        self._waiting.extendleft(reversed(items[len(outcomes) :]))  # what the chunk had no time for
+        for item, outcome in zip(items, outcomes, strict=False):
             if isinstance(outcome, Failure):
                 self._fail(item, outcome)
             else:

@@ -322,7 +322,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class ChunkAnswer:
-    """The outcomes of a chunk's requests, in order, and what was logged meanwhile."""
+    """The outcomes of a chunk's requests, in order, and what was logged meanwhile.
+
+    Those of the first requests, one at least, if the chunk took too long: the others are asked for again.
+    """
 
     outcomes: list[DiffractionOutcome]
     log: list[LogLine]

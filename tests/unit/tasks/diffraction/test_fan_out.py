@@ -118,6 +118,19 @@ async def test_every_image_has_one_result(refused):
     assert sum(cluster.chunks) == 500
 
 
+async def test_images_that_a_chunk_had_no_time_for_are_met_by_the_next(refused):
+    class SlowCluster(Cluster):
+        async def submit(self, function, chunk, key, pure):
+            answer = await super().submit(function, chunk, key, pure)
+            return ChunkAnswer(answer.outcomes[:3], [])
+
+    cluster = SlowCluster()
+    names = [f"image{number}" for number in range(200)]
+    assert sorted(await run(cluster, names, refused)) == sorted(name.upper() for name in names)
+    assert refused == []
+    assert max(cluster.chunks) > 3
+
+
 async def test_chunks_in_flight_are_limited(refused):
     cluster = Cluster(workers=3)
     await run(cluster, ["a"] * 300, refused)
