@@ -46,23 +46,27 @@ def plot_sweep(path: Path, found: Sequence[FoundSpots]) -> None:
     spots.plot(numbers, values(lambda is_: is_.n_spots_total), color=TOTAL, label="total", **style)
     spots.plot(numbers, values(lambda is_: is_.n_spots_no_ice), color=NO_ICE, label="without ice", **style)
     spots.set_ylabel("spots")
-    spots.set_ylim(bottom=0)
-    spots.legend(loc="upper right", frameon=False, ncols=2, fontsize=9)
+    spots.set_ylim(0, _top(values(lambda is_: is_.n_spots_total)))
     known = values(lambda is_: is_.estimated_d_min if is_.estimated_d_min > 0 else np.nan)
-    resolution.plot(numbers, known, color=RESOLUTION, **style | {"marker": "o"})
+    # With markers also where there are many: a single image between others without an estimate makes no line
+    size = 3.5 if len(found) <= _FEW else 1.2
+    resolution.plot(numbers, known, color=RESOLUTION, **style | {"marker": "o", "markersize": size})
     resolution.set_ylabel("estimated\nresolution / Å")
     resolution.invert_yaxis()  # better is higher
     if not np.isfinite(known).any():
+        resolution.set_yticks([])
         resolution.text(0.5, 0.5, "too few spots to tell", transform=resolution.transAxes, ha="center", color="#666666")
     intensity.plot(numbers, values(lambda is_: is_.total_intensity), color=INTENSITY, **style)
     intensity.set_ylabel("total intensity\nwithout ice / counts")
-    intensity.set_ylim(bottom=0)
+    intensity.set_ylim(0, _top(values(lambda is_: is_.total_intensity)))
     intensity.set_xlabel(series.axis)
     intensity.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (spots, resolution, intensity):
         axes.grid(visible=True, color="#e6e6e6", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     _mark_failed(spots, [series.numbers[place] for place in order], found)
+    # Above the points, wherever these are
+    spots.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, ncols=3, fontsize=9, borderaxespad=0.1)
     title = f"{series.title}   ·   {len(found):,} image{'s' * (len(found) != 1)}"
     figure.suptitle(title, fontsize=12, parse_math=False)
     save(figure, path, DPI)
@@ -90,6 +94,11 @@ def with_gaps(
     return np.array(xs), values
 
 
+def _top(values: np.ndarray[Any, Any]) -> float:
+    """Return where an axis from 0 ends, so that the highest point has room."""
+    return 1.06 * float(np.nanmax(values)) or 1.0
+
+
 def _mark_failed(axes: Any, numbers: Sequence[int], found: Sequence[FoundSpots]) -> None:
     failed = [number for number, each in zip(numbers, found, strict=True) if each.analysis is None]
     if failed:
@@ -102,4 +111,3 @@ def _mark_failed(axes: Any, numbers: Sequence[int], found: Sequence[FoundSpots])
             transform=axes.get_xaxis_transform(),
             label=f"{len(failed):,} failed",
         )
-        axes.legend(loc="upper right", frameon=False, ncols=3, fontsize=9)
