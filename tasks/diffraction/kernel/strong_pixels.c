@@ -45,7 +45,7 @@ enum {
     BACKGROUND_WINDOW = 2 * BACKGROUND_REACH + 1,
     EROSION = REACH - 1, /* all pixels this near must be over the dispersion threshold too */
     BRIGHT = 6600,       /* WINDOW^2 * (BRIGHT + 1)^2 < 2^31 */
-    STRETCH = 128,        /* columns that are looked at together */
+    STRETCH = 128,       /* columns that are looked at together */
 };
 
 /* A pixel's word: 1 << 24 | count (no more than BRIGHT + 1) if it's valid, else 0. The words of a window add up to how
@@ -281,12 +281,14 @@ static int look_for_bright(search *s, ptrdiff_t j, ptrdiff_t start, ptrdiff_t n,
     const image *im = s->im;
     window_rows *rows = &s->rows;
     ptrdiff_t first = greater(0, start - REACH), end = lesser(im->width, start + n + REACH);
+    uint8_t has_bright[EXACT_COLUMNS] = {0};
     int any = 0;
     for (int slot = 0; slot < WINDOW; slot++)
         for (ptrdiff_t c = first; rows->bright[slot] && c < end; c++)
-            if (COUNT_OF(rows->words[slot * im->width + c]) > BRIGHT)
-                for (ptrdiff_t i = greater(start, c - REACH); i <= c + REACH && i < start + n; i++)
-                    may_be[i - start] = any = 2;
+            has_bright[c - start + REACH] |= COUNT_OF(rows->words[slot * im->width + c]) > BRIGHT;
+    for (ptrdiff_t i = 0; i < n; i++)
+        for (ptrdiff_t column = i; column < i + WINDOW; column++)
+            if (has_bright[column]) may_be[i] = any = 2;
     if (!any) return 0;
     memset(rows->pixels, 0, 3 * EXACT_COLUMNS * sizeof(int64_t));
     for (ptrdiff_t row = greater(0, j - REACH); row <= j + REACH && row < im->height; row++)
