@@ -83,7 +83,7 @@ def is_there() -> bool:
 @cache
 def _library() -> Any:
     """Return hdf5plugin's library of the filter; None where it has none, as in some distributions' builds."""
-    for path in sorted(Path(hdf5plugin.PLUGINS_PATH).glob("*h5bshuf.*")):
+    for path in sorted(Path(hdf5plugin.PLUGIN_PATH).glob("*h5bshuf.*")):
         try:
             library = ctypes.CDLL(str(path))
             for function in (library.bshuf_decompress_lz4, library.bshuf_compress_lz4):
