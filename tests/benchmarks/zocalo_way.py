@@ -173,8 +173,8 @@ async def run_plaza(settings: Settings, sweep: ImageSet, computer: ControlComput
             before, began, start = cpu_seconds(processes), time.time(), time.perf_counter()
             run_id = await start_recipe(RECIPE, dcid)
             first_row, last_row, centred = await asyncio.to_thread(_await_rows, engine, dcid, sweep.images, start)
+            await await_run(run_id)  # its end belongs to it
             used = cpu_seconds(site_processes(settings.home)) - before
-            await await_run(run_id)
         rows = read_written_rows(engine, dcid)
         assert len(rows.image_quality.image_number) == sweep.images, "each image has its row"
     finally:
