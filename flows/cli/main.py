@@ -13,7 +13,20 @@ import typer
 
 from blocks.errors import PlazaError
 from blocks.settings import get_settings
-from flows.cli import collections, dead_letters, events, ispyb, jobs, recipes, runs, simulation, site, step, version
+from flows.cli import (
+    collections,
+    dead_letters,
+    events,
+    ispyb,
+    jobs,
+    recipes,
+    runs,
+    simulation,
+    site,
+    spots,
+    step,
+    version,
+)
 from flows.cli.demo import demo
 from flows.site.access.home_folder import is_ours, whose
 from flows.site.access.proxies import without_proxies
@@ -23,6 +36,7 @@ COMMANDS = (
     demo,
     *(site.up, site.down, site.status, site.deploy, site.settings),
     simulation.simulate,
+    spots.spots,
     *(collections.find, collections.last),
     *(runs.show, runs.logs, runs.resume),
 )

@@ -228,7 +228,44 @@ def names_in_full(request: PreviewRequest) -> tuple[str, str]:
     return str(folder / f"{stem}.jpeg"), str(folder / f"{stem}.t.jpeg")
 
 
-DiffractionRequest: TypeAlias = ImageRequest | PreviewRequest
+@dataclass(frozen=True, slots=True)
+class ContentRequest:
+    """Say which images a file holds: those that are stored, and how many there are to be (`StoredImages`)."""
+
+    file: str
+    time_limit_s: float = 120.0
+
+    @property
+    def image(self) -> str:
+        """What is worked on, as people say it."""
+        return self.file
+
+
+@dataclass(frozen=True, slots=True)
+class SpotPictureRequest:
+    """Find an image's spots, and show where they are on it (`SpotPicture`).
+
+    Parameters
+    ----------
+    index
+        The image's number in the file, from 1.
+    longest_side
+        Of the picture, pixels.
+    """
+
+    file: str
+    options: SpotFindingOptions
+    index: int
+    longest_side: int = 1600
+    time_limit_s: float = 120.0
+
+    @property
+    def image(self) -> str:
+        """The image, as people say it."""
+        return f"{self.file}, image {self.index}"
+
+
+DiffractionRequest: TypeAlias = ImageRequest | PreviewRequest | ContentRequest | SpotPictureRequest
 
 
 @dataclass(frozen=True, slots=True)

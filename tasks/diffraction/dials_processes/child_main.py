@@ -19,12 +19,14 @@ from multiprocessing.connection import Connection
 
 from blocks.errors import PlazaError
 from tasks.diffraction.requests import (
+    ContentRequest,
     DiffractionOutcome,
     DiffractionRequest,
     Failure,
     ImageRequest,
     PreviewRequest,
     SpotFindingOptions,
+    SpotPictureRequest,
     Success,
 )
 from tasks.logs.line import LogLineFormatter
@@ -88,11 +90,13 @@ class RequestHandler:
     """Meets requests, and keeps data sets, and analysers with their options, from one to the next."""
 
     def __init__(self) -> None:
-        from tasks.diffraction import analyser, bitmaps
+        from tasks.diffraction import analyser, bitmaps, spot_picture, stored_images
         from tasks.diffraction.image_files.data_sets import DataSets
 
         self._make_analyser = analyser.Analyser
         self._draw_preview = bitmaps.draw_preview
+        self._list_stored = stored_images.list_stored
+        self._picture_spots = spot_picture.picture_spots
         self._data_sets = DataSets()
         self._analysers: dict[SpotFindingOptions, analyser.Analyser] = {}
 
@@ -110,6 +114,10 @@ class RequestHandler:
     def _do(self, request: DiffractionRequest) -> object:
         if isinstance(request, PreviewRequest):
             return self._draw_preview(request, self._data_sets)
+        if isinstance(request, ContentRequest):
+            return self._list_stored(request, self._data_sets)
+        if isinstance(request, SpotPictureRequest):
+            return self._picture_spots(request, self._data_sets)
         assert isinstance(request, ImageRequest)
         if request.options not in self._analysers:
             if len(self._analysers) >= _ANALYSERS:

@@ -35,15 +35,20 @@ class DialsWay:
         Exception
             Whatever the many parts of DIALS raise: RuntimeError, IndexError, Sorry.
         """
-        reflections = self._make_finder(experiments, scan_range).find_spots(experiments)
-        reflections.centroid_px_to_mm(experiments)
-        reflections.map_centroids_to_reciprocal_space(experiments)
+        reflections = self.find_reflections(experiments, scan_range)
         statistics = per_image_analysis.stats_for_reflection_table(
             _within_resolution(reflections, self._options),
             filter_ice=self._options.filter_ice,
             ice_rings_width=self._options.ice_rings_width,
         )
         return ImageStatistics(**statistics._asdict())
+
+    def find_reflections(self, experiments: Any, scan_range: ScanRange) -> Any:
+        """Return all spots of images as DIALS's reflection table, mapped to reciprocal space; raises as `describe`."""
+        reflections = self._make_finder(experiments, scan_range).find_spots(experiments)
+        reflections.centroid_px_to_mm(experiments)
+        reflections.map_centroids_to_reciprocal_space(experiments)
+        return reflections
 
     def _make_finder(self, experiments: Any, scan_range: ScanRange) -> Any:
         detector = experiments[0].imageset.get_detector()
