@@ -187,7 +187,7 @@ def _find_beam(panel: Any, beam: Any) -> tuple[float, float]:
 def _read_experiment(path: Path) -> Any:
     from dxtbx.model.experiment_list import ExperimentListFactory
 
-    from tasks.diffraction.image_files.plain_names import plain_name
+    from tasks.diffraction.image_files.single_images.plain_names import plain_name
 
     try:
         is_master = MASTER_NAME.fullmatch(path.name)

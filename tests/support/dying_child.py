@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tasks.diffraction.dials_processes.child_main import log_to_parent, serve
-from tasks.diffraction.image_files import plain_names
+from tasks.diffraction.image_files.single_images import plain_names
 from tasks.diffraction.requests import Failure, Success
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from blocks.errors import PlazaError
 from tasks.diffraction.errors import DialsNotYet, DialsUnavailable
-from tasks.diffraction.image_files import plain_names
+from tasks.diffraction.image_files.single_images import plain_names
 from tasks.diffraction.requests import DiffractionOutcome, DiffractionRequest, Failure
 from tasks.logs.process_output import ProcessOutput
 from tasks.processes.child import how_it_ended

@@ -90,8 +90,10 @@ class RequestHandler:
     """Meets requests, and keeps data sets, and analysers with their options, from one to the next."""
 
     def __init__(self) -> None:
-        from tasks.diffraction import analyser, bitmaps, spot_picture, stored_images
+        from tasks.diffraction import analyser
+        from tasks.diffraction.image_files import stored_images
         from tasks.diffraction.image_files.data_sets import DataSets
+        from tasks.diffraction.pictures import bitmaps, spot_picture
 
         self._make_analyser = analyser.Analyser
         self._draw_preview = bitmaps.draw_preview

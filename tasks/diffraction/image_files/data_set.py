@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from tasks.diffraction.errors import ImageUnreadable
-from tasks.diffraction.image_files.content import ImageContent
 from tasks.diffraction.image_files.hdf5_frames import require_stored
 from tasks.diffraction.image_files.raw.cbf_pixels import RawCbf
 from tasks.diffraction.image_files.raw.frame import NotRaw, RawFrame
 from tasks.diffraction.image_files.raw.master_frames import RawMasterFrames
+from tasks.diffraction.image_files.single_images.content import ImageContent
 from tasks.file_version import are_as_before
 from tasks.nexus.errors import NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages

@@ -7,9 +7,9 @@ import traceback
 from zlib import error as ZlibError  # noqa: N812 - as the exception that it is
 
 from tasks.diffraction.errors import ImageAwaited, ImageUnreadable
-from tasks.diffraction.image_files import cbf, ccd
-from tasks.diffraction.image_files.completeness import may_be_in_the_making, unreachable
-from tasks.diffraction.image_files.content import ImageContent
+from tasks.diffraction.image_files.single_images import cbf, ccd
+from tasks.diffraction.image_files.single_images.completeness import may_be_in_the_making, unreachable
+from tasks.diffraction.image_files.single_images.content import ImageContent
 from tasks.step import USUAL_RETRIES
 
 _STARTS = {

@@ -9,8 +9,6 @@ from dxtbx.format.Format import Format
 
 from blocks.errors import PlazaError
 from tasks.diffraction.errors import ImageAwaited, ImageMissing, ImageUnreadable
-from tasks.diffraction.image_files.completeness import require_complete, require_file, unreachable
-from tasks.diffraction.image_files.content import ImageContent
 from tasks.diffraction.image_files.data_set import DataSet
 from tasks.diffraction.image_files.experiments import read_experiments, read_experiments_of_image
 from tasks.diffraction.image_files.explaining import describe_error, explain_failure
@@ -18,6 +16,8 @@ from tasks.diffraction.image_files.hdf5_frames import FrameReader, TwiceReader, 
 from tasks.diffraction.image_files.raw.cbf_pixels import RawCbf, reads_byte_offset
 from tasks.diffraction.image_files.raw.master_frames import RawMasterFrames
 from tasks.diffraction.image_files.second_look import reads_the_same
+from tasks.diffraction.image_files.single_images.completeness import require_complete, require_file, unreachable
+from tasks.diffraction.image_files.single_images.content import ImageContent
 from tasks.diffraction.requests import MASTER_SUFFIXES
 from tasks.file_version import file_version
 from tasks.nexus.errors import FileAbsent, FileBusy, NoImages, NoImagesYet, NotReady

@@ -15,11 +15,11 @@ from dxtbx.format.FormatCBFMiniEiger import FormatCBFMiniEiger
 from dxtbx.format.FormatCBFMiniPilatus import FormatCBFMiniPilatus
 
 from tasks.diffraction.errors import ImageUnreadable
-from tasks.diffraction.image_files import cbf
-from tasks.diffraction.image_files.content import ImageContent
 from tasks.diffraction.image_files.explaining import explain_failure
 from tasks.diffraction.image_files.raw.frame import NotRaw, RawFrame
 from tasks.diffraction.image_files.raw.kept_arrays import KEPT
+from tasks.diffraction.image_files.single_images import cbf
+from tasks.diffraction.image_files.single_images.content import ImageContent
 from tasks.diffraction.kernel import decode_byte_offset
 
 _PLAIN = (FormatCBFMini, FormatCBFMiniPilatus, FormatCBFMiniEiger, FormatCBFFullPilatus, FormatCBFFullByteOffset)

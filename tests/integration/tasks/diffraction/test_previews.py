@@ -20,8 +20,8 @@ pytestmark = pytest.mark.dials
 
 @pytest.fixture
 def draw(tmp_path):
-    from tasks.diffraction.bitmaps import draw_preview
     from tasks.diffraction.image_files.data_sets import DataSets
+    from tasks.diffraction.pictures.bitmaps import draw_preview
 
     def draw(file, index=1):
         names = [str(tmp_path / "jpegs" / name) for name in ("a.jpeg", "at.jpeg")]
@@ -37,7 +37,7 @@ def draw(tmp_path):
 
 @pytest.mark.parametrize(("longest", "binning"), [(2527, 4), (1679, 4), (1043, 2), (619, 1)])
 def test_small_detector_is_binned_less(longest, binning):
-    from tasks.diffraction.bitmaps import preview_binning
+    from tasks.diffraction.pictures.bitmaps import preview_binning
 
     assert preview_binning(longest, 4) == binning
 
@@ -46,8 +46,8 @@ def test_shades_are_those_of_dials_but_for_gaps(pictures, tmp_path):
     from dials.command_line.export_bitmaps import imageset_as_bitmaps, phil_scope
     from dxtbx.model.experiment_list import ExperimentListFactory
 
-    from tasks.diffraction import bitmaps
     from tasks.diffraction.image_files.opening import open_data_set
+    from tasks.diffraction.pictures import bitmaps
 
     file = pictures.rotation_cbfs[0]
     options = phil_scope.extract()
@@ -66,10 +66,10 @@ def test_shades_are_those_of_dials_but_for_gaps(pictures, tmp_path):
 
 @pytest.mark.parametrize("kind", ["rotation_cbf", "rotation_master", "grid_cbf", "overloads"])
 def test_counts_read_raw_are_those_read_by_dxtbx(kind, pictures, tmp_path, monkeypatch):
-    from tasks.diffraction import bitmaps
     from tasks.diffraction.image_files.data_set import DataSet
     from tasks.diffraction.image_files.opening import open_data_set
     from tasks.diffraction.image_files.raw.frame import NotRaw
+    from tasks.diffraction.pictures import bitmaps
 
     file = tmp_path / "a_1.cbf"
     pixels = np.full((195, 487), 50, dtype=np.int32)
@@ -97,7 +97,7 @@ counts_of_a_detector = arrays.arrays(
 
 @given(counts=counts_of_a_detector, binning=st.integers(1, 7))
 def test_bins_hold_the_highest_of_their_blocks(counts, binning):
-    from tasks.diffraction.bitmaps import bin_by_maximum
+    from tasks.diffraction.pictures.bitmaps import bin_by_maximum
 
     height, width = (size // binning for size in counts.shape)
     blocks = counts[: height * binning, : width * binning].reshape(height, binning, width, binning)
@@ -106,7 +106,7 @@ def test_bins_hold_the_highest_of_their_blocks(counts, binning):
 
 @given(counts=counts_of_a_detector, correction=st.floats(1e-4, 2))
 def test_shades_of_integers_are_those_of_the_formula(counts, correction):
-    from tasks.diffraction.bitmaps import shade
+    from tasks.diffraction.pictures.bitmaps import shade
 
     assert np.array_equal(shade(counts, correction), shade(counts.astype(float), correction))
 
@@ -114,7 +114,7 @@ def test_shades_of_integers_are_those_of_the_formula(counts, correction):
 @pytest.mark.parametrize("scale", [0, 1, 3, 1000, 10_000_000])
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9, 0.999])
 def test_percentile_is_found_among_integers_as_among_any_numbers(scale, share):
-    from tasks.diffraction.bitmaps import correction_of
+    from tasks.diffraction.pictures.bitmaps import correction_of
 
     random = np.random.default_rng(scale)
     counts = (random.exponential(1, (211, 307)) * scale).astype(np.int32)
@@ -133,8 +133,8 @@ def test_preview_and_thumbnail_of_a_master_and_of_a_cbf_are_alike(pictures, draw
 
 
 def test_masked_and_saturated_pixels_are_grey_whatever_they_count(pictures, tmp_path):
-    from tasks.diffraction import bitmaps
     from tasks.diffraction.image_files.opening import open_data_set
+    from tasks.diffraction.pictures import bitmaps
 
     folder = Path(shutil.copytree(Path(pictures.rotation_master).parent, tmp_path / "scan"))
     master = folder / Path(pictures.rotation_master).name
@@ -156,8 +156,8 @@ def test_masked_and_saturated_pixels_are_grey_whatever_they_count(pictures, tmp_
 
 
 def test_overloads_of_a_cbf_and_of_a_ccd_are_grey(tmp_path):
-    from tasks.diffraction import bitmaps
     from tasks.diffraction.image_files.opening import open_data_set
+    from tasks.diffraction.pictures import bitmaps
 
     pixels = np.full((50, 60), 50, dtype=np.int32)
     pixels[10, 20] = 65535  # where a pixel of 16 bits ends
@@ -179,8 +179,8 @@ def test_only_image_of_a_file_is_drawn_whatever_its_number(name, index, draw, tm
 
 @pytest.fixture
 def draw_by_default(tmp_path):
-    from tasks.diffraction.bitmaps import draw_preview
     from tasks.diffraction.image_files.data_sets import DataSets
+    from tasks.diffraction.pictures.bitmaps import draw_preview
     from tasks.image_previews import read_request
 
     def draw(file, **payload):
@@ -235,8 +235,8 @@ def test_image_that_is_not_there_is_an_error(pictures, draw, file, index, compla
 
 
 def test_place_that_can_not_be_written_to_is_named(pictures, tmp_path):
-    from tasks.diffraction.bitmaps import PreviewUnwritable, draw_preview
     from tasks.diffraction.image_files.data_sets import DataSets
+    from tasks.diffraction.pictures.bitmaps import PreviewUnwritable, draw_preview
 
     (tmp_path / "file").touch()
     output = f"{tmp_path}/file/a.jpeg"

@@ -55,7 +55,7 @@ def refusal(analyse, tmp_path):
 @pytest.fixture
 def _touched_long_ago(monkeypatch):
     """Nobody can set the time at which a file was touched."""
-    from tasks.diffraction.image_files import completeness
+    from tasks.diffraction.image_files.single_images import completeness
 
     monkeypatch.setattr(completeness, "TOUCHED_S", 0.0)
 
@@ -121,7 +121,7 @@ def test_file_whose_date_is_in_the_future_is_young(analyse, tmp_path):
 
 def test_file_with_an_old_date_is_waited_for_until_nobody_has_touched_it_for_a_while(analyse, tmp_path, monkeypatch):
     from tasks.diffraction.errors import ImageUnreadable
-    from tasks.diffraction.image_files import completeness
+    from tasks.diffraction.image_files.single_images import completeness
 
     def sleep(_):
         raise AssertionError("a DIALS process has better things to do")
@@ -141,7 +141,7 @@ def test_file_with_an_old_date_is_waited_for_until_nobody_has_touched_it_for_a_w
 
 @pytest.mark.usefixtures("_touched_long_ago")
 def test_file_with_an_old_date_that_changes_while_it_is_looked_at_is_waited_for(analyse, tmp_path, monkeypatch):
-    from tasks.diffraction.image_files import completeness
+    from tasks.diffraction.image_files.single_images import completeness
 
     file = tmp_path / "a_1.cbf"
     file.write_bytes(CBF[:3000])
@@ -279,7 +279,7 @@ def test_fault_of_the_system_that_may_pass_is_waited_for_wherever_it_happens(
     from dxtbx.format.Format import Format
     from dxtbx.format.FormatCBFMini import FormatCBFMini
 
-    from tasks.diffraction.image_files import content
+    from tasks.diffraction.image_files.single_images import content
 
     def fail(*_, **__):
         raise OSError(number, os.strerror(number))
@@ -291,7 +291,7 @@ def test_fault_of_the_system_that_may_pass_is_waited_for_wherever_it_happens(
     file.write_bytes(CBF)
     match call:
         case "stat":
-            from tasks.diffraction.image_files import completeness
+            from tasks.diffraction.image_files.single_images import completeness
 
             monkeypatch.setattr(completeness, "_look_at", fail)
         case "open":
@@ -359,8 +359,8 @@ def test_file_that_is_removed_or_written_to_while_dials_reads_it_is_waited_for(
 
 
 def test_names_of_any_kind_are_read(analyse, tmp_path):
-    from tasks.diffraction import bitmaps
     from tasks.diffraction.image_files.opening import open_data_set
+    from tasks.diffraction.pictures import bitmaps
 
     for name in (
         "25% DMSO",

@@ -18,7 +18,7 @@ from PIL import Image
 from blocks.errors import PassingFault, PlazaError
 from tasks.confinement import LeadsAway, write_confined
 from tasks.diffraction.image_files.data_sets import DataSets
-from tasks.diffraction.preview_counts import MASKED, read_counts
+from tasks.diffraction.pictures.preview_counts import MASKED, read_counts
 from tasks.diffraction.requests import PreviewRequest, names_in_full
 from tasks.regular_files import open_regular
 from tasks.step import USUAL_RETRIES

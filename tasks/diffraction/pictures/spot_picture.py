@@ -15,10 +15,10 @@ from scitbx import matrix
 
 from blocks.errors import PlazaError
 from tasks.diffraction.answers import Ring, SpotPicture
-from tasks.diffraction.bitmaps import bin_by_maximum, correction_of, shade
 from tasks.diffraction.image_files.data_sets import DataSets
 from tasks.diffraction.image_files.explaining import explain_failure
-from tasks.diffraction.preview_counts import read_counts
+from tasks.diffraction.pictures.bitmaps import bin_by_maximum, correction_of, shade
+from tasks.diffraction.pictures.preview_counts import read_counts
 from tasks.diffraction.requests import SpotPictureRequest
 from tasks.diffraction.spot_finding.dials_way import DialsWay
 from tasks.diffraction.spot_finding.images import select_experiments

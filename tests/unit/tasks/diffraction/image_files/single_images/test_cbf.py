@@ -4,7 +4,7 @@ from base64 import b64encode
 
 import pytest
 
-from tasks.diffraction.image_files import cbf
+from tasks.diffraction.image_files.single_images import cbf
 from tests.support.image_files import MINI_HEADER, counts, make_cbf
 
 WHOLE = make_cbf()

@@ -8,8 +8,8 @@ from datetime import datetime
 from zlib import error as ZlibError  # noqa: N812 - as the exception that it is
 
 from tasks.diffraction.errors import ImageAwaited, ImageMissing, ImageUnreadable
-from tasks.diffraction.image_files import cbf, ccd
-from tasks.diffraction.image_files.content import ImageContent
+from tasks.diffraction.image_files.single_images import cbf, ccd
+from tasks.diffraction.image_files.single_images.content import ImageContent
 from tasks.fresh_folders import open_folder_of
 from tasks.nexus.opening import IN_THE_MAKING_S
 from tasks.regular_files import NotRegular, require_regular

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.diffraction.image_files import plain_names
-from tasks.diffraction.image_files.plain_names import plain_name
+from tasks.diffraction.image_files.single_images import plain_names
+from tasks.diffraction.image_files.single_images.plain_names import plain_name
 
 pytestmark = pytest.mark.dials
 

@@ -2,7 +2,7 @@ import struct
 
 import pytest
 
-from tasks.diffraction.image_files import ccd
+from tasks.diffraction.image_files.single_images import ccd
 from tests.support.image_files import make_smv
 
 SIZE = 512 + 2 * 60 * 50

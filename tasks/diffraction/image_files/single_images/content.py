@@ -10,8 +10,8 @@ from typing import Any
 from dxtbx.format.Format import Format
 
 from tasks.diffraction.errors import ImageUnreadable
-from tasks.diffraction.image_files.file_bytes import COMPRESSED_SUFFIXES, DecompressedBytes, PlainBytes
-from tasks.diffraction.image_files.plain_names import plain_name
+from tasks.diffraction.image_files.single_images.file_bytes import COMPRESSED_SUFFIXES, DecompressedBytes, PlainBytes
+from tasks.diffraction.image_files.single_images.plain_names import plain_name
 from tasks.file_version import FileVersion
 from tasks.regular_files import open_regular
 

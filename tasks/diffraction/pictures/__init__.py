@@ -1,0 +1,1 @@
+"""Pictures of an image: previews, and the image with its spots."""
