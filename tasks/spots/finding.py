@@ -176,18 +176,37 @@ class SpotFinder:
             self._list.refused.append(content.reason)
             return ()
         if named.first is not None and named.last is not None:
-            if named.last > content.expected:
+            if named.last > content.last:
                 self._list.refused.append(
-                    f"{named.file} has images 1 to {content.expected}; asked for were {named.first} to {named.last}"
+                    f"{named.file} has images 1 to {content.last}; asked for were {named.first} to {named.last}"
                 )
                 return ()
             return range(named.first, named.last + 1)
-        if content.missing:
-            self._list.notes.append(
-                f"{named.file}: {content.missing:,} of {content.expected:,} images aren't stored (yet); "
-                "the others are done"
-            )
+        if line := describe_missing(named.file, content):
+            is_refusal = content.damages or not content.stored
+            (self._list.refused if is_refusal else self._list.notes).append(line)
         return content.stored
+
+
+def describe_missing(file: str, content: StoredImages) -> str | None:
+    """Say how many images of a master are missing, and which data files are to blame; None if none is.
+
+    >>> describe_missing("m.nxs", StoredImages((1, 2), expected=4, last=4))
+    "m.nxs: 2 of 4 images aren't stored (yet); the others are done"
+    """
+    if not content.missing:
+        return None
+    if content.unread:
+        # what is broken says more than what may just not be there yet
+        named = (content.damages or content.unread)[0]
+        more = len(content.unread) - 1
+        others = f" (and {more:,} other file{'s' * (more != 1)})" if more else ""
+        lack, reason = "can't be had", f": {named.file} {named.reason}{others}"
+    else:
+        lack, reason = "aren't stored (yet)", ""
+    if not content.stored:
+        return f"{file}: its {content.expected:,} images {lack}{reason}"
+    return f"{file}: {content.missing:,} of {content.expected:,} images {lack}{reason}; the others are done"
 
 
 def _parts(content: StoredImages | Failure) -> Sequence[str]:
