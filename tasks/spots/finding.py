@@ -103,9 +103,10 @@ class SpotFinder:
                 single += 1
                 images.append(Image(named.file, single))
             elif not (named.is_found and os.path.realpath(named.file) in parts):
+                real = os.path.realpath(named.file)  # one file may be named in several ways
                 for number in self._choose(named, stored[named.file]):
-                    if (named.file, number) not in seen:
-                        seen.add((named.file, number))
+                    if (real, number) not in seen:
+                        seen.add((real, number))
                         images.append(Image(named.file, number, is_of_several=True))
         return self._list
 

@@ -1,5 +1,7 @@
 """What is said of the images of a master, and which are done; DIALS isn't needed to choose them."""
 
+from pathlib import Path
+
 import pytest
 
 from tasks.diffraction.answers import StoredImages, UnreadFile
@@ -59,3 +61,11 @@ def test_images_behind_a_gap_can_be_asked_for(listed):
     wanted = listed(content, "m.nxs:6", "m.nxs:4-5", "m.nxs:6-7")
     assert [image.number for image in wanted.images] == [6, 4, 5]
     assert wanted.refused == ["m.nxs has images 1 to 6; asked for were 6 to 7"]
+
+
+def test_an_image_is_done_once_however_its_master_is_named(listed):
+    Path("link.nxs").symlink_to("m.nxs")
+    Path("f").mkdir()
+    content = StoredImages((1, 2, 3), expected=3, last=3)
+    wanted = listed(content, "./m.nxs:1-2", "m.nxs:1", "link.nxs:2-3", "f/../m.nxs", str(Path("m.nxs").absolute()))
+    assert [image.name for image in wanted.images] == ["./m.nxs:1", "./m.nxs:2", "link.nxs:3"]
