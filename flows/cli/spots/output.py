@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,10 +14,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from blocks.errors import PlazaError
 from flows.cli.spots.table import SpotTable
 from flows.display_text import one_line
 from tasks.diffraction.kernel import why_not_compiled
 from tasks.spots import FoundSpots, Image
+
+
+class OutputUnwritable(PlazaError):
+    """What is found can't be told."""
 
 
 class Output:
@@ -88,7 +94,22 @@ class Output:
         raise NotImplementedError
 
     def _write_rows(self, rows: Iterable[str | Text]) -> None:
-        """Write lines to standard output, above the bar if that is there too."""
+        """Write lines to standard output, above the bar if that is there too.
+
+        Raises
+        ------
+        OutputUnwritable
+            It can't be written; a pipe whose reader has gone is left to the command line, which ends quietly.
+        """
+        try:
+            self._print_rows(rows)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _forget_standard_output()
+            raise OutputUnwritable(f"standard output can't be written: {error.strerror or error}") from error
+
+    def _print_rows(self, rows: Iterable[str | Text]) -> None:
         if self._bar is not None and sys.stdout.isatty():
             for row in rows:
                 self._bar.console.print(Text(row) if isinstance(row, str) else row)
@@ -131,8 +152,25 @@ class Table(Output):
             yield self._table.row(found.image, found.analysis.statistics)
 
 
+def _forget_standard_output() -> None:
+    """Let Python, which tries once more at its end, write what is left to nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, sys.stdout.fileno())
+    finally:
+        os.close(nowhere)
+
+
 def make_output(*, is_json: bool) -> Output:
-    """Return what prints."""
+    """Return what prints.
+
+    Raises
+    ------
+    OutputUnwritable
+        There's no standard output.
+    """
+    if sys.stdout is None:
+        raise OutputUnwritable("standard output is closed: expected a terminal, a pipe or a file, such as /dev/null")
     return JsonLines() if is_json else Table()
 
 
