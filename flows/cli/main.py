@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Let those that are closed lead nowhere: a file or a pipe that got such a number would be taken for one of them."""
+    """Let those that are closed lead nowhere: a file that got such a number would be taken for one of them."""
     for number in range(3):
         try:
             os.fstat(number)

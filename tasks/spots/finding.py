@@ -71,8 +71,7 @@ class SpotFinder:
         self._list = ImageList()
         self._files, again = without_repeats(self._read(names))
         if again:
-            others = f" and {len(again) - 1:,} others were" if len(again) > 1 else " was"
-            self._list.notes.append(f"{again[0].file}{others} named more than once: each is done once")
+            self._list.notes.append(describe_repeats(again))
         count = min(processes or usable_cores(), self._most_images())
         self._processes = ImageProcesses(count)
 
@@ -80,6 +79,11 @@ class SpotFinder:
     def processes(self) -> int:
         """How many processes there are."""
         return self._processes.count
+
+    @property
+    def work_began(self) -> float | None:
+        """When the first of the images was begun with (`time.perf_counter`), DIALS imported; None: none was."""
+        return self._processes.work_began
 
     def __enter__(self) -> Self:
         if self._files:
@@ -187,6 +191,19 @@ class SpotFinder:
             is_refusal = content.damages or not content.stored
             (self._list.refused if is_refusal else self._list.notes).append(line)
         return content.stored
+
+
+def describe_repeats(again: Sequence[NamedFile]) -> str:
+    """Say which files were named more than once.
+
+    >>> describe_repeats([NamedFile("a.nxs"), NamedFile("b.nxs")])
+    'a.nxs and 1 other were named more than once: each is done once'
+    """
+    files = list(dict.fromkeys(named.file for named in again))
+    if not files[1:]:
+        return f"{files[0]} was named more than once: it is done once"
+    others = len(files) - 1
+    return f"{files[0]} and {others:,} other{'s' * (others != 1)} were named more than once: each is done once"
 
 
 def describe_missing(file: str, content: StoredImages) -> str | None:

@@ -16,7 +16,7 @@ from tasks.diffraction.chunking import chunk_size
 from tasks.diffraction.dials_processes.child import PROGRAM
 from tasks.diffraction.dials_processes.child_pool import ChildPool
 from tasks.diffraction.errors import DialsNotYet, DialsUnavailable
-from tasks.diffraction.requests import DiffractionOutcome, DiffractionRequest
+from tasks.diffraction.requests import DiffractionOutcome, DiffractionRequest, Success
 
 LEAVE_S: Final = 1.0
 """For an image that is worked on when nobody wants it any more. After that its process ends by itself, once it's done:
@@ -29,10 +29,11 @@ for any more."""
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """Outcomes of requests from a place on."""
+    """Outcomes of requests from a place on, and when their work was begun with, by what those took that were met."""
 
     first: int
     outcomes: Sequence[DiffractionOutcome]
+    began: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,17 @@ class ImageProcesses:
         How many.
     program
         What they run.
+
+    Attributes
+    ----------
+    work_began
+        When the first request of those that were asked for last was begun with (`time.perf_counter`), by what those
+        that were met took; None: no outcome is there yet.
     """
 
     def __init__(self, count: int, program: Sequence[str] = PROGRAM) -> None:
         self.count = count
+        self.work_began: float | None = None
         self._pool = ChildPool(program)
         self._threads: list[threading.Thread] = []
         self._is_over = threading.Event()
@@ -82,6 +90,7 @@ class ImageProcesses:
         DialsUnavailable
             No DIALS process can be started.
         """
+        self.work_began = None
         work = _Work(requests, self.count)
         said: queue.SimpleQueue[_Answered | _Ended] = queue.SimpleQueue()
         running = min(self.count, len(requests))
@@ -95,6 +104,7 @@ class ImageProcesses:
                 event = said.get()
                 if isinstance(event, _Answered):
                     early.update(enumerate(event.outcomes, event.first))
+                    self.work_began = min(event.began, self.work_began or event.began)
                     failed_starts, is_known_to_work = 0, True
                     continue
                 running -= 1
@@ -125,8 +135,10 @@ class ImageProcesses:
                 started = time.perf_counter()
                 outcomes, lack = self._pool.meet_first(requests)
                 if outcomes:
-                    work.learn((time.perf_counter() - started) / len(outcomes))
-                    said.put(_Answered(first, outcomes))
+                    ended = time.perf_counter()
+                    work.learn((ended - started) / len(outcomes))
+                    took = sum(outcome.seconds for outcome in outcomes if isinstance(outcome, Success))
+                    said.put(_Answered(first, outcomes, ended - took))
                 if lack is not None:
                     work.give_back(first + len(outcomes), requests[len(outcomes) :])
                     raise lack

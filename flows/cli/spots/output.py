@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -25,6 +26,31 @@ class OutputUnwritable(PlazaError):
     """What is found can't be told."""
 
 
+_FOR_PROGRAMMERS: Final = ("matplotlib", "py")
+"""Whose warnings nobody can do anything about who wants to see spots."""
+
+
+class _LogLines(logging.Handler):
+    """Says what is logged as the rest is said, a line each, without tracebacks.
+
+    Parameters
+    ----------
+    tell
+        What says a line.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._say_line = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < logging.ERROR and record.name.partition(".")[0] in _FOR_PROGRAMMERS:
+            return
+        if record.exc_text and hasattr(record, "log_line"):  # of a DIALS process: its image says the same in words
+            return
+        self._say_line(record.getMessage().partition("\n")[0])
+
+
 class Output:
     """Told what happens. Subclasses print the images; this has the bar and what is said to people beside it.
 
@@ -37,12 +63,14 @@ class Output:
         self._done = self._wanted = 0
 
     def __enter__(self) -> Self:
+        self._loggers_handlers, logging.root.handlers = logging.root.handlers, [_LogLines(self._tell)]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stop_bar()
+        logging.root.handlers = self._loggers_handlers
 
     def on_refusal(self, line: str) -> None:
         """A name, or an image, can't be used."""
@@ -183,11 +211,13 @@ def summary(found: Sequence[FoundSpots], seconds: float, start_s: float, process
         In all.
     start_s
         How many of them were over before the first image was begun with: DIALS was imported, masters were read.
+
+    The rate is that of the images that didn't fail.
     """
     done = [each.analysis for each in found if each.analysis is not None]
     text = f"{_counted(len(done), 'image')} in {seconds:.1f} s, {start_s:.1f} s of which to start"
     if done:
-        rate = len(found) / max(seconds - start_s, 1e-3)
+        rate = len(done) / max(seconds - start_s, 1e-3)
         text += f"; {rate:.{1 if rate < 100 else 0}f} images/s by {_counted(processes, 'process', 'es')}"
     if failed := len(found) - len(done):
         text += f"; {failed:,} failed"
@@ -198,7 +228,7 @@ def summary(found: Sequence[FoundSpots], seconds: float, start_s: float, process
         counted = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common())
         text += f"; {reasons.total():,} by DIALS: {counted}"
     if len(done) > reasons.total() and (lack := why_not_compiled()):
-        text += f"; slower than need be, as the kernel lacks: {lack}"
+        text += f"; slower than need be without the kernel: {lack}"
     return text
 
 

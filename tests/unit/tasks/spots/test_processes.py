@@ -1,5 +1,6 @@
 """Processes that are ended while they start cost no image, as long as one of them is well."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,15 @@ def test_one_that_is_killed_as_it_starts_after_a_crash_costs_no_image_but_the_on
     outcomes = answers(make_program("number != 2"), ["a", "exit", "b", "c"], count=1)
     assert [isinstance(outcome, Success) for outcome in outcomes] == [True, False, True, True]
     assert "while it worked on exit" in outcomes[1].reason
+
+
+@pytest.mark.parametrize("files", [["bad", "a"], ["a", "bad"], ["bad"]])
+def test_work_begins_when_dials_is_there_also_if_the_first_image_fails(make_program, files):
+    with ImageProcesses(1, make_program("__import__('time').sleep(0.5) is None")) as processes:
+        began = time.perf_counter()
+        assert processes.work_began is None
+        list(processes.answers([PreviewRequest(file, 1, "", "") for file in files]))
+        assert began + 0.5 < processes.work_began < time.perf_counter()
 
 
 def test_if_none_can_be_started_that_is_said_after_some_tries(make_program, tmp_path):
