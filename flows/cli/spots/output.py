@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sys
 from collections import Counter
@@ -156,10 +157,17 @@ class Output:
 
 
 class JsonLines(Output):
-    """A JSON object an image; of one that failed, `error` instead of the statistics."""
+    """A JSON object an image; of one that failed, `error` instead of the statistics. No number of JSON's: null."""
 
     def _rows(self, found: FoundSpots) -> Iterable[str | Text]:
-        yield json.dumps(found.as_payload())
+        payload = found.as_payload()
+        yield json.dumps(
+            {
+                name: None if isinstance(value, float) and not math.isfinite(value) else value
+                for name, value in payload.items()
+            },
+            allow_nan=False,
+        )
 
 
 class Table(Output):

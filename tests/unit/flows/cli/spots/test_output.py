@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from dataclasses import replace
 
 import pytest
@@ -52,6 +53,13 @@ def test_a_json_line_has_the_file_its_number_and_the_nine_in_order(capsys):
     assert list(line) == ["file", "file-number", *STATISTICS.as_payload()]
     assert line["file"] == "/data/x/a_0001.cbf"
     assert failure == {"file": "/data/x/a_0002.cbf", "file-number": 2, "error": "it isn't there"}
+
+
+def test_what_is_no_number_of_jsons_is_null(capsys):
+    no_numbers = replace(STATISTICS, total_intensity=math.nan, d_min_distl_method_1=math.inf)
+    out, _ = printed(capsys, [found(0, no_numbers)], is_json=True)
+    line = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert (line["total_intensity"], line["d_min_distl_method_1"], line["n_spots_4A"]) == (None, None, 30)
 
 
 def test_what_is_logged_is_said_as_the_rest_is_without_tracebacks(capsys):
