@@ -64,18 +64,18 @@ def test_what_is_no_number_of_jsons_is_null(capsys):
 
 def test_what_is_logged_is_said_as_the_rest_is_without_tracebacks(capsys):
     record = logging.makeLogRecord(
-        {"name": "tasks.y", "levelno": logging.ERROR, "levelname": "ERROR", "msg": "a request"}
+        {"name": "tasks.diffraction", "levelno": logging.ERROR, "levelname": "ERROR", "msg": "a request"}
     )
     of_dials = replace(LogLine.from_record(record), traceback="Traceback (most recent call last)")
     with make_output(is_json=True):
-        logging.getLogger("tasks.x").warning("the process died at %s\nwhere", "a.cbf")
+        logging.getLogger("tasks.spots").warning("the process died at %s\nwhere", "a.cbf")
         try:
             raise ValueError("inner")
         except ValueError:
-            logging.getLogger("tasks.x").exception("unforeseen")
+            logging.getLogger("tasks.spots").exception("unforeseen")
         logging.getLogger("matplotlib.x").warning("mkdir -p failed")
         logging.getLogger("py.warnings").warning("x.py:1: DeprecationWarning: y")
-        logging.getLogger("tasks.y").handle(of_dials.to_record())
+        logging.getLogger("tasks.diffraction").handle(of_dials.to_record())
     assert capsys.readouterr().err == "plaza spots: the process died at a.cbf\nplaza spots: unforeseen\n"
 
 
