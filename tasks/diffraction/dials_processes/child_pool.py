@@ -64,6 +64,18 @@ class ChildPool:
         DialsUnavailable
             No DIALS process can be started, and none has met a request.
         """
+        outcomes, error = self.meet_first(requests, poison)
+        if error is not None:
+            if not outcomes:
+                raise error
+            failure = Failure(str(error), USUAL_RETRIES.may_pass(error), ended_process=True)
+            outcomes += [failure] * (len(requests) - len(outcomes))
+        return outcomes
+
+    def meet_first(
+        self, requests: Sequence[DiffractionRequest], poison: Iterable[Poison] = ()
+    ) -> tuple[list[DiffractionOutcome], DialsUnavailable | None]:
+        """Do the same, for the first requests only if no DIALS process can be started for others; with why not."""
         self._record.learn(poison)
         requests = [*requests]
         outcomes: list[DiffractionOutcome] = []
@@ -77,10 +89,7 @@ class ChildPool:
             try:
                 self._meet_until_refused(requests[started:], outcomes)
             except DialsUnavailable as error:
-                if not outcomes:
-                    raise
-                failure = Failure(str(error), USUAL_RETRIES.may_pass(error), ended_process=True)
-                return [*outcomes, *[failure] * (len(requests) - len(outcomes))]
+                return outcomes, error
             except ChildDied as death:
                 tries = tries + 1 if len(outcomes) == started else 1
                 met = len(outcomes)
@@ -90,7 +99,7 @@ class ChildPool:
                     tries = 0
                 else:
                     requests[met] = next_try
-        return outcomes
+        return outcomes, None
 
     def _choose_way(self, request: DiffractionRequest) -> DiffractionRequest:
         """Return a request as it is to be tried: by DIALS alone where Plaza's own way would likely cost a process."""

@@ -33,18 +33,18 @@ def _load() -> tuple[Any, str | None]:
         spec = importlib.util.find_spec(MODULE)
         size, least = size_and_least(Path(spec.origin)) if spec and spec.origin else (0, 0)
         if size < least:
-            return None, f"its file is cut off ({size:,} bytes of {least:,}): {SET_UP_AGAIN}"
+            return None, f"its file is cut off ({size:,} bytes of {least:,}); {SET_UP_AGAIN}"
         module = importlib.import_module(MODULE)
     except ModuleNotFoundError:
-        return None, f"it isn't compiled: {SET_UP_AGAIN}"
+        return None, f"it isn't compiled; {SET_UP_AGAIN}"
     except (ImportError, OSError) as error:
-        return None, f"it can't be loaded ({error}): {SET_UP_AGAIN}"
+        return None, f"it can't be loaded ({error}); {SET_UP_AGAIN}"
     try:
         wanted = build_name()
     except OSError as error:
         return None, f"its sources aren't beside it ({error}), so that it can't be told whether it was made from them"
     if wanted != module.BUILD:
-        return None, f"it was compiled from other sources ({module.BUILD}, not {wanted}): {SET_UP_AGAIN}"
+        return None, f"it was compiled from other sources ({module.BUILD}, not {wanted}); {SET_UP_AGAIN}"
     return module, None
 
 
