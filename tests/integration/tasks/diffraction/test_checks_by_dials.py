@@ -22,6 +22,7 @@ from tasks.diffraction.dials_processes.child_pool import PROGRAM, ChildPool
 from tasks.diffraction.requests import AnalysisParameters, ImageRequest
 from tasks.per_image_analysis import analyse_images, make_result
 from tests.support import wrong_kernel
+from tests.support.image_files import make_cbf
 from tests.support.runs_taken_up import Run
 
 pytestmark = pytest.mark.dials
@@ -55,8 +56,8 @@ def children(monkeypatch):
         pool.close()
 
 
-def payloads(pictures):
-    return [{"file": pictures.rotation_cbfs[number % 6], "file-number": number + 1} for number in range(IMAGES)]
+def payloads(files):
+    return [{"file": files[number % len(files)], "file-number": number + 1} for number in range(IMAGES)]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def rows_by_dials(pictures):
     pool.close()
     return {
         payload["file-number"]: make_result(payload, statistics[(payload["file-number"] - 1) % 6])
-        for payload in payloads(pictures)
+        for payload in payloads(pictures.rotation_cbfs)
     }
 
 
@@ -77,11 +78,11 @@ def rows_by_dials(pictures):
 def go(home, pictures, tmp_path):
     """Bring a run to its end; return it, what its end says, and the rows that came of it by the images' numbers."""
 
-    async def go(one_in=ONE_IN, nodes=(1,)):
+    async def go(one_in=ONE_IN, nodes=(1,), files=None):
         settings = Settings(home=home, dask_scheduler=None, analysis_workers=1, spots_checked_one_in=one_in)
         start = [
             [node, {**payload, "file-node": node} if len(nodes) > 1 else payload]
-            for payload in payloads(pictures)
+            for payload in payloads(files or pictures.rotation_cbfs)
             for node in nodes
         ]
         document = {**DOCUMENT, **dict.fromkeys(nodes, DOCUMENT[1]), "start": start}
@@ -132,6 +133,25 @@ async def test_a_run_that_is_repeated_has_dials_do_all(go, children, rows_by_dia
     assert rows == rows_by_dials
     assert Differences(home).of_run("run-1").may_be_wrong == {}
     assert [note.count for note in run.progress[1].notes] == [IMAGES, IMAGES]
+
+
+@pytest.mark.parametrize(("first", "end"), [(0, 2), (16, IMAGES)])
+async def test_a_wrong_kernel_is_found_where_the_image_to_be_checked_is_blank(
+    go, children, rows_by_dials, home, pictures, tmp_path, first, end
+):
+    children(WRONG)
+    blank = tmp_path / "blank.cbf"
+    blank.write_bytes(make_cbf())
+    files = [pictures.rotation_cbfs[at % 6] if first <= at < end else str(blank) for at in range(IMAGES)]
+    run, message, rows = await go(IMAGES, files=files)
+    assert sorted(rows) == list(range(1, IMAGES + 1))
+    assert "checked images differed from DIALS" in message
+    assert "checked images had no spots" in "; ".join(run.progress[1].notes.lines())
+    [found] = Differences(home).open()
+    wrong = [at for at in range(first, end) if rows[at + 1] != rows_by_dials[at + 1]]
+    if first == 0:  # it's found at the end
+        assert wrong == [0, 1]
+    assert found.may_be_wrong[1] >= len(wrong)
 
 
 async def test_all_nodes_of_the_run_go_on_by_dials(go, children, rows_by_dials, home):
