@@ -41,6 +41,7 @@ class ChecksByDials:
         self._node = self._identity.node
         done, checked = before.get(IMAGES, 0), before.get(CHECKED, 0)
         by_dials = sum(count for text, count in before.items() if text.startswith(BY_DIALS))
+        self._done = done
         self._which = CheckedImages(one_in, context.recipe_run, done, checked - before.get(BLANK, 0))
         self._checked: dict[int, str] = {}  # by the messages' numbers: the images, as people say them
         self._open: set[int] = set()  # asked for, and not done: they may come again
@@ -85,6 +86,7 @@ class ChecksByDials:
             if analysis.statistics.n_spots_total > 0:
                 self._last_with_spots = message
         self._open.discard(number)
+        self._done += 1
         return True
 
     def refuse(self, message: Message, error: Exception) -> None:
@@ -115,8 +117,8 @@ class ChecksByDials:
         """Have it kept, at the inbox's end, that DIALS has done all that may have been wrong."""
         self._tell_what_may_be_wrong()
         self._trust.leave(self._node)
-        if self._trust.distrust is not None and not self._open and not self._trust.own_way[self._node]:
-            self._trust.note_may_be_wrong(self._node, 0)
+        if not self._open and not self._trust.own_way[self._node]:
+            self._trust.note_done_by_dials(self._node, self._done)
 
     def _has_to_be_done_again(self, number: int, analysis: ImageAnalysis) -> bool:
         if self._trust.distrust is None:

@@ -79,12 +79,17 @@ class Trust:
         return counts
 
     def note_may_be_wrong(self, node: int | None, count: int) -> None:
-        """Have it kept how many images of a node may be wrong; 0: DIALS has done all of them since."""
+        """Have it kept how many images of a node may be wrong."""
         if node is None or self._kept is None or self._kept.may_be_wrong.get(node, 0) == count:
             return
         of_nodes = {**self._kept.may_be_wrong, node: count}
         self._kept = replace(self._kept, may_be_wrong={each: some for each, some in of_nodes.items() if some})
         self._keep()
+
+    def note_done_by_dials(self, node: int | None, count: int) -> None:
+        """Take in that DIALS did all images of a node; none is wrong if they're as many as may be wrong."""
+        if node is not None and self._kept is not None and count >= self._kept.may_be_wrong.get(node, 0):
+            self.note_may_be_wrong(node, 0)
 
     def keep_what_was_not(self) -> None:
         """Try again to keep what couldn't be, now and then."""
