@@ -76,6 +76,7 @@ app.command(add_help_option=False, context_settings=ANY_ARGUMENTS)(site.prefect)
 
 def main() -> None:
     """Run the command line; an error of Plaza's own is a line, not a traceback."""
+    _open_standard_streams()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     # What a command imports stays till its end: looking for garbage in it hundreds of times, as Python would, takes a
     # tenth of `plaza deploy --check`
@@ -92,11 +93,22 @@ def main() -> None:
         _end(f"{file}: {error.strerror}. {whose(get_settings().home)}")
 
 
+def _open_standard_streams() -> None:
+    """Let those that are closed lead nowhere: a file that got such a number would be taken for one of them."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            assert nowhere == number
+
+
 def _is_another_users(file: Path) -> bool:
     home = get_settings().home
     return not is_ours(home) and (file == home or home in file.parents)
 
 
 def _end(reason: str) -> NoReturn:
-    sys.stderr.write(f"plaza: {reason}\n")
+    if sys.stderr is not None:  # it may be closed
+        sys.stderr.write(f"plaza: {reason}\n")
     sys.exit(1)

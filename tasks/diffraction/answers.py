@@ -10,6 +10,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadFile:
+    """A data file whose images can't be had.
+
+    Parameters
+    ----------
+    reason
+        What is the matter with it, as a verb and what belongs to it.
+    first
+        Number of the first one of its images.
+    is_to_come
+        It isn't there yet, or is held by its writer.
+    """
+
+    file: str
+    reason: str
+    first: int
+    is_to_come: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StoredImages:
     """The images of a file.
 
@@ -19,18 +39,33 @@ class StoredImages:
         Numbers of the images that are there, from 1, in order.
     expected
         How many there are to be.
+    last
+        Number of the last one: larger than `expected` where the numbers have a gap that is mapped to no file.
     parts
         Other files that the file names: data files, meta files. Their paths as they are found.
+    unread
+        Data files that can't be read, or aren't there; in the order of their images.
     """
 
     stored: tuple[int, ...]
     expected: int
+    last: int
     parts: tuple[str, ...] = ()
+    unread: tuple[UnreadFile, ...] = ()
 
     @property
     def missing(self) -> int:
         """How many images aren't there."""
         return self.expected - len(self.stored)
+
+    @property
+    def damages(self) -> tuple[UnreadFile, ...]:
+        """The data files of which a writer that goes on in order would leave none as it is.
+
+        They are broken, or not there though images that come after theirs are.
+        """
+        last = self.stored[-1] if self.stored else 0
+        return tuple(file for file in self.unread if not file.is_to_come or file.first < last)
 
 
 @dataclass(frozen=True, slots=True)

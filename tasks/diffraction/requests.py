@@ -8,7 +8,7 @@ from operator import attrgetter
 from pathlib import PurePath
 from typing import Any, Literal, TypeAlias
 
-from pydantic import field_validator
+from pydantic import ConfigDict, field_validator
 
 from tasks.file_version import FileVersion
 from tasks.logs.line import LogLine
@@ -41,6 +41,8 @@ class SpotFindingOptions(StepParameters):
     ice_rings_width
         Of a ring, in 1/d² (1/Å²).
     """
+
+    model_config = ConfigDict(allow_inf_nan=False)  # DIALS would fail at each image
 
     d_min: float | None = None
     d_max: float | None = 40.0

@@ -23,6 +23,10 @@ class FileBusy(NotReady):
     """A writer holds a file, or its file system fails for the moment."""
 
 
+class HeldByWriter(FileBusy):
+    """A writer holds a file."""
+
+
 class NoImagesYet(NotReady):
     """A master has no images where NeXus has them, and may get them."""
 

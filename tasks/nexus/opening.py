@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from blocks.errors import causes_of
 from tasks.file_version import file_version
-from tasks.nexus.errors import FileAbsent, FileBusy, NotReady, UnusableMaster
+from tasks.nexus.errors import FileAbsent, FileBusy, HeldByWriter, NotReady, UnusableMaster
 from tasks.nexus.locks import is_held_by_writer
 from tasks.regular_files import open_regular, unfit_kind
 
@@ -78,7 +78,7 @@ def _open(path: str, ways: Iterable[dict[str, bool]]) -> h5py.File:
         raise UnusableMaster(f"{path} {kind}; expected an HDF5 file", path)
     with faults_at(path):
         if is_held_by_writer(path):
-            raise FileBusy(path, "is held by a writer (it has locked the file)")
+            raise HeldByWriter(path, "is held by a writer (it has locked the file)")
         file = _open_in_one_way(path, ways)
         if os.environ.get("HDF5_USE_FILE_LOCKING") not in _NO_LOCKS:  # else HDF5 may have locked it
             with suppress(OSError):  # a file system without locks

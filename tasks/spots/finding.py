@@ -71,8 +71,7 @@ class SpotFinder:
         self._list = ImageList()
         self._files, again = without_repeats(self._read(names))
         if again:
-            others = f" and {len(again) - 1:,} others were" if len(again) > 1 else " was"
-            self._list.notes.append(f"{again[0].file}{others} named more than once: each is done once")
+            self._list.notes.append(describe_repeats(again))
         count = min(processes or usable_cores(), self._most_images())
         self._processes = ImageProcesses(count)
 
@@ -80,6 +79,11 @@ class SpotFinder:
     def processes(self) -> int:
         """How many processes there are."""
         return self._processes.count
+
+    @property
+    def work_began(self) -> float | None:
+        """When the first of the images was begun with (`time.perf_counter`), DIALS imported; None: none was."""
+        return self._processes.work_began
 
     def __enter__(self) -> Self:
         if self._files:
@@ -103,9 +107,10 @@ class SpotFinder:
                 single += 1
                 images.append(Image(named.file, single))
             elif not (named.is_found and os.path.realpath(named.file) in parts):
+                real = os.path.realpath(named.file)  # one file may be named in several ways
                 for number in self._choose(named, stored[named.file]):
-                    if (named.file, number) not in seen:
-                        seen.add((named.file, number))
+                    if (real, number) not in seen:
+                        seen.add((real, number))
                         images.append(Image(named.file, number, is_of_several=True))
         return self._list
 
@@ -176,18 +181,50 @@ class SpotFinder:
             self._list.refused.append(content.reason)
             return ()
         if named.first is not None and named.last is not None:
-            if named.last > content.expected:
+            if named.last > content.last:
                 self._list.refused.append(
-                    f"{named.file} has images 1 to {content.expected}; asked for were {named.first} to {named.last}"
+                    f"{named.file} has images 1 to {content.last}; asked for were {named.first} to {named.last}"
                 )
                 return ()
             return range(named.first, named.last + 1)
-        if content.missing:
-            self._list.notes.append(
-                f"{named.file}: {content.missing:,} of {content.expected:,} images aren't stored (yet); "
-                "the others are done"
-            )
+        if line := describe_missing(named.file, content):
+            is_refusal = content.damages or not content.stored
+            (self._list.refused if is_refusal else self._list.notes).append(line)
         return content.stored
+
+
+def describe_repeats(again: Sequence[NamedFile]) -> str:
+    """Say which files were named more than once.
+
+    >>> describe_repeats([NamedFile("a.nxs"), NamedFile("b.nxs")])
+    'a.nxs and 1 other were named more than once: each is done once'
+    """
+    files = list(dict.fromkeys(named.file for named in again))
+    if not files[1:]:
+        return f"{files[0]} was named more than once: it is done once"
+    others = len(files) - 1
+    return f"{files[0]} and {others:,} other{'s' * (others != 1)} were named more than once: each is done once"
+
+
+def describe_missing(file: str, content: StoredImages) -> str | None:
+    """Say how many images of a master are missing, and which data files are to blame; None if none is.
+
+    >>> describe_missing("m.nxs", StoredImages((1, 2), expected=4, last=4))
+    "m.nxs: 2 of 4 images aren't stored (yet); the others are done"
+    """
+    if not content.missing:
+        return None
+    if content.unread:
+        # what is broken says more than what may just not be there yet
+        named = (content.damages or content.unread)[0]
+        more = len(content.unread) - 1
+        others = f" (and {more:,} other file{'s' * (more != 1)})" if more else ""
+        lack, reason = "can't be had", f": {named.file} {named.reason}{others}"
+    else:
+        lack, reason = "aren't stored (yet)", ""
+    if not content.stored:
+        return f"{file}: its {content.expected:,} images {lack}{reason}"
+    return f"{file}: {content.missing:,} of {content.expected:,} images {lack}{reason}; the others are done"
 
 
 def _parts(content: StoredImages | Failure) -> Sequence[str]:

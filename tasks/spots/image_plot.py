@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,7 +82,7 @@ def _write_title(figure: Any, along: float, name: str, statistics: ImageStatisti
 
 def describe(statistics: ImageStatistics) -> str:
     """Say the main numbers in a line."""
-    resolution = f"{statistics.estimated_d_min:.2f} Å" if statistics.estimated_d_min > 0 else "unknown"
+    resolution = f"{statistics.estimated_d_min:.2f} Å" if 0 < statistics.estimated_d_min < math.inf else "unknown"
     return (
         f"{_counted(statistics.n_spots_total, 'spot')}, {statistics.n_spots_no_ice:,} without ice, "
         f"{statistics.n_spots_4A:,} at d > 4 Å   ·   estimated resolution {resolution}   ·   "

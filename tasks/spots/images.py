@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from blocks.errors import PlazaError
@@ -20,7 +20,6 @@ _PART_OF_A_MASTER: Final = re.compile(r"(_meta|_data_\d+|_\d{6})\.(h5|hdf5)\Z", 
 """How files end that detectors write beside their master: data files, and what they have in common."""
 
 _NUMBERED: Final = re.compile(r"(?P<file>.+):(?P<first>\d{1,9})(-(?P<last>\d{1,9}))?", re.DOTALL)
-
 
 _DIGITS: Final = frozenset("0123456789")
 
@@ -94,7 +93,7 @@ def read_name(text: str) -> list[NamedFile]:
         first = int(numbered["first"])
         last = int(numbered["last"] or first)
         return [_numbered_file(numbered["file"], first, last)]
-    if Path(text).is_dir():
+    if stat.S_ISDIR(_status_of(text).st_mode):
         return list_folder(text)
     _require_file(text)
     return [NamedFile(text)]
@@ -113,11 +112,15 @@ def _numbered_file(file: str, first: int, last: int) -> NamedFile:
     return NamedFile(file)
 
 
-def _require_file(file: str) -> None:
+def _status_of(file: str) -> os.stat_result:
     try:
-        os.stat(file)  # noqa: PTH116 - says why it isn't there
+        return os.stat(file)  # noqa: PTH116 - says why it can't be seen
     except (OSError, ValueError) as error:
         raise NoSuchImages(f"{file}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _require_file(file: str) -> None:
+    _status_of(file)
     if (kind := unfit_kind(file)) is not None:
         raise NoSuchImages(f"{file} {kind}; expected an image, a master or a folder of them")
 
@@ -134,7 +137,8 @@ def list_folder(folder: str) -> list[NamedFile]:
         It can't be read, or there are none.
     """
     try:
-        names = sorted((entry.name for entry in os.scandir(folder) if entry.is_file()), key=natural_key)
+        with os.scandir(folder) as entries:
+            names = sorted((entry.name for entry in entries if _may_be_file(entry)), key=natural_key)
     except OSError as error:
         raise NoSuchImages(f"the folder {folder} can't be read: {error.strerror or error}") from error
     there = set(names)
@@ -152,6 +156,13 @@ def list_folder(folder: str) -> list[NamedFile]:
             f"_master.h5); seen {len(names):,} other file{'s' * (len(names) != 1)}"
         )
     return [NamedFile(os.path.join(folder, name), is_found=True) for name in chosen]  # noqa: PTH118 - as it was named
+
+
+def _may_be_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link into a folder that nobody may enter: why it can't be read is told at its turn
+        return True
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:

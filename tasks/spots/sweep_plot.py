@@ -77,6 +77,8 @@ def with_gaps(
 ) -> tuple[np.ndarray[Any, Any], Callable[[Callable[[ImageStatistics], float]], np.ndarray[Any, Any]]]:
     """Return the numbers to draw over, and what makes a value of each: NaN where there is none, so that a line ends.
 
+    An infinite value is none.
+
     Numbers that aren't among those of the images make a gap too.
     """
     xs: list[float] = []
@@ -89,14 +91,20 @@ def with_gaps(
         shown.append(each.analysis.statistics if each.analysis else None)
 
     def values(read: Callable[[ImageStatistics], float]) -> np.ndarray[Any, Any]:
-        return np.array([np.nan if each is None else read(each) for each in shown], dtype=float)
+        read_all = np.array([np.nan if each is None else read(each) for each in shown], dtype=float)
+        return np.where(np.isfinite(read_all), read_all, np.nan)
 
     return np.array(xs), values
 
 
 def _top(values: np.ndarray[Any, Any]) -> float:
-    """Return where an axis from 0 ends, so that the highest point has room."""
-    return 1.06 * float(np.nanmax(values)) or 1.0
+    """Return where an axis from 0 ends, so that the highest point has room; 1 if there's none above 0.
+
+    >>> _top(np.array([np.nan, 100.0])), _top(np.array([np.nan]))
+    (106.0, 1.0)
+    """
+    highest = float(np.max(values, where=np.isfinite(values), initial=0.0))
+    return 1.06 * highest or 1.0
 
 
 def _mark_failed(axes: Any, numbers: Sequence[int], found: Sequence[FoundSpots]) -> None:

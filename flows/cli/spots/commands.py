@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 
 ThresholdAlgorithm = Literal["dispersion", "dispersion_extended", "radial_profile"]
 INTERRUPTED = 130
+
+
+def _require_finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"expected a finite number; seen {value}")
+    return value
 
 
 def spots(
@@ -36,15 +43,22 @@ def spots(
     threshold_algorithm: Annotated[ThresholdAlgorithm, typer.Option(help="How DIALS tells strong pixels.")] = (
         "dispersion"
     ),
-    d_min: Annotated[float | None, typer.Option(min=0, help="Highest resolution of spots that count, Å.")] = None,
-    d_max: Annotated[float, typer.Option(min=0, help="Lowest resolution of spots that count, Å; 0: no limit.")] = 40.0,
+    d_min: Annotated[
+        float | None, typer.Option(min=0, callback=_require_finite, help="Highest resolution of spots that count, Å.")
+    ] = None,
+    d_max: Annotated[
+        float,
+        typer.Option(min=0, callback=_require_finite, help="Lowest resolution of spots that count, Å; 0: no limit."),
+    ] = 40.0,
     filter_ice: Annotated[
         bool,
         typer.Option(
             help="Leave spots on ice rings out of `no ice`, of the intensity and of the estimated resolution."
         ),
     ] = True,
-    ice_rings_width: Annotated[float, typer.Option(min=0, help="Of an ice ring, in 1/d², 1/Å².")] = 0.004,
+    ice_rings_width: Annotated[
+        float, typer.Option(min=0, callback=_require_finite, help="Of an ice ring, in 1/d², 1/Å².")
+    ] = 0.004,
     disable_parallax_correction: Annotated[
         bool, typer.Option(help="Take spots' places as measured, whatever the depth in the sensor.")
     ] = True,
@@ -58,8 +72,6 @@ def spots(
     from tasks.spots import SpotFinder
     from tasks.spots.plot_file import require_plot_file
 
-    if plot is not None:
-        require_plot_file(plot)
     options = SpotFindingOptions(
         d_min=d_min or None,
         d_max=d_max or None,
@@ -69,6 +81,8 @@ def spots(
         ice_rings_width=ice_rings_width,
     )
     with make_output(is_json=json_output) as output:
+        if plot is not None:
+            require_plot_file(plot)
         try:
             with SpotFinder(files, options, processes) as finder:
                 is_all_done = _find(finder, output, plot)
@@ -91,13 +105,11 @@ def _find(finder: SpotFinder, output: Output, plot: Path | None) -> bool:
             output.on_refusal("there are no images")
         return False
     output.on_begin(wanted.images)
-    start_s = 0.0
     found: list[FoundSpots] = []
     for each in finder.find(wanted.images):
-        if not found:
-            start_s = time.perf_counter() - began - (each.seconds or 0.0)
         found.append(each)
         output.on_image(each)
+    start_s = (finder.work_began or began) - began
     output.on_end(found, time.perf_counter() - began, start_s, finder.processes)
     is_drawn = plot is None or _draw(finder, output, plot, found)
     return is_drawn and not wanted.refused and all(each.analysis for each in found)

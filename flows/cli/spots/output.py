@@ -3,20 +3,53 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
+import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from blocks.errors import PlazaError
 from flows.cli.spots.table import SpotTable
 from flows.display_text import one_line
 from tasks.diffraction.kernel import why_not_compiled
 from tasks.spots import FoundSpots, Image
+
+
+class OutputUnwritable(PlazaError):
+    """What is found can't be told."""
+
+
+_FOR_PROGRAMMERS: Final = ("matplotlib", "py")
+"""Whose warnings nobody can do anything about who wants to see spots."""
+
+
+class _LogLines(logging.Handler):
+    """Says what is logged as the rest is said, a line each, without tracebacks.
+
+    Parameters
+    ----------
+    tell
+        What says a line.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._say_line = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < logging.ERROR and record.name.partition(".")[0] in _FOR_PROGRAMMERS:
+            return
+        if record.exc_text and hasattr(record, "log_line"):  # of a DIALS process: its image says the same in words
+            return
+        self._say_line(record.getMessage().partition("\n")[0])
 
 
 class Output:
@@ -31,12 +64,14 @@ class Output:
         self._done = self._wanted = 0
 
     def __enter__(self) -> Self:
+        self._loggers_handlers, logging.root.handlers = logging.root.handlers, [_LogLines(self._tell)]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stop_bar()
+        logging.root.handlers = self._loggers_handlers
 
     def on_refusal(self, line: str) -> None:
         """A name, or an image, can't be used."""
@@ -88,7 +123,22 @@ class Output:
         raise NotImplementedError
 
     def _write_rows(self, rows: Iterable[str | Text]) -> None:
-        """Write lines to standard output, above the bar if that is there too."""
+        """Write lines to standard output, above the bar if that is there too.
+
+        Raises
+        ------
+        OutputUnwritable
+            It can't be written; a pipe whose reader has gone is left to the command line, which ends quietly.
+        """
+        try:
+            self._print_rows(rows)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _forget_standard_output()
+            raise OutputUnwritable(f"standard output can't be written: {error.strerror or error}") from error
+
+    def _print_rows(self, rows: Iterable[str | Text]) -> None:
         if self._bar is not None and sys.stdout.isatty():
             for row in rows:
                 self._bar.console.print(Text(row) if isinstance(row, str) else row)
@@ -107,10 +157,17 @@ class Output:
 
 
 class JsonLines(Output):
-    """A JSON object an image; of one that failed, `error` instead of the statistics."""
+    """A JSON object an image; of one that failed, `error` instead of the statistics. No number of JSON's: null."""
 
     def _rows(self, found: FoundSpots) -> Iterable[str | Text]:
-        yield json.dumps(found.as_payload())
+        payload = found.as_payload()
+        yield json.dumps(
+            {
+                name: None if isinstance(value, float) and not math.isfinite(value) else value
+                for name, value in payload.items()
+            },
+            allow_nan=False,
+        )
 
 
 class Table(Output):
@@ -131,8 +188,25 @@ class Table(Output):
             yield self._table.row(found.image, found.analysis.statistics)
 
 
+def _forget_standard_output() -> None:
+    """Let Python, which tries once more at its end, write what is left to nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, sys.stdout.fileno())
+    finally:
+        os.close(nowhere)
+
+
 def make_output(*, is_json: bool) -> Output:
-    """Return what prints."""
+    """Return what prints.
+
+    Raises
+    ------
+    OutputUnwritable
+        There's no standard output.
+    """
+    if sys.stdout is None:
+        raise OutputUnwritable("standard output is closed: expected a terminal, a pipe or a file, such as /dev/null")
     return JsonLines() if is_json else Table()
 
 
@@ -145,11 +219,13 @@ def summary(found: Sequence[FoundSpots], seconds: float, start_s: float, process
         In all.
     start_s
         How many of them were over before the first image was begun with: DIALS was imported, masters were read.
+
+    The rate is that of the images that didn't fail.
     """
     done = [each.analysis for each in found if each.analysis is not None]
     text = f"{_counted(len(done), 'image')} in {seconds:.1f} s, {start_s:.1f} s of which to start"
     if done:
-        rate = len(found) / max(seconds - start_s, 1e-3)
+        rate = len(done) / max(seconds - start_s, 1e-3)
         text += f"; {rate:.{1 if rate < 100 else 0}f} images/s by {_counted(processes, 'process', 'es')}"
     if failed := len(found) - len(done):
         text += f"; {failed:,} failed"
@@ -160,7 +236,7 @@ def summary(found: Sequence[FoundSpots], seconds: float, start_s: float, process
         counted = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common())
         text += f"; {reasons.total():,} by DIALS: {counted}"
     if len(done) > reasons.total() and (lack := why_not_compiled()):
-        text += f"; slower than need be, as the kernel lacks: {lack}"
+        text += f"; slower than need be without the kernel: {lack}"
     return text
 
 

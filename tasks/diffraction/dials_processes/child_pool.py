@@ -50,6 +50,18 @@ class ChildPool:
         DialsUnavailable
             No DIALS process can be started, and none has met a request.
         """
+        outcomes, error = self.meet_first(requests, poison)
+        if error is not None:
+            if not outcomes:
+                raise error
+            failure = Failure(str(error), USUAL_RETRIES.may_pass(error), ended_process=True)
+            outcomes += [failure] * (len(requests) - len(outcomes))
+        return outcomes
+
+    def meet_first(
+        self, requests: Sequence[DiffractionRequest], poison: Iterable[Poison] = ()
+    ) -> tuple[list[DiffractionOutcome], DialsUnavailable | None]:
+        """Do the same, for the first requests only if no DIALS process can be started for others; with why not."""
         self._record.learn(poison)
         outcomes: list[DiffractionOutcome] = []
         tries = 0
@@ -61,16 +73,13 @@ class ChildPool:
             try:
                 self._meet_until_refused(requests[started:], outcomes)
             except DialsUnavailable as error:
-                if not outcomes:
-                    raise
-                failure = Failure(str(error), USUAL_RETRIES.may_pass(error), ended_process=True)
-                return [*outcomes, *[failure] * (len(requests) - len(outcomes))]
+                return outcomes, error
             except ChildDied as death:
                 tries = tries + 1 if len(outcomes) == started else 1
                 if failed := self._give_up(requests[len(outcomes)], death, tries):
                     outcomes.append(failed)
                     tries = 0
-        return outcomes
+        return outcomes, None
 
     def _meet_until_refused(self, requests: Sequence[DiffractionRequest], outcomes: list[DiffractionOutcome]) -> None:
         """Add the outcomes of requests, up to the first one that isn't to be tried."""

@@ -87,7 +87,7 @@ def _missing(file: str, error: NotReady) -> ImageMissing:
     if isinstance(error, FileAbsent) and error.file == file:
         return ImageMissing(f"the image file {file} does not exist")
     if error.file == file:
-        return ImageMissing(f"the image file {error}")
+        return ImageMissing(f"the image file {file} {error.reason}")
     return ImageMissing(f"{file} can't be read yet: it waits for {error}")
 
 

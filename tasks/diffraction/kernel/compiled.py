@@ -27,15 +27,15 @@ def _load() -> tuple[Any, str | None]:
     try:
         module = importlib.import_module("tasks.diffraction.kernel._compiled")
     except ModuleNotFoundError:
-        return None, f"it isn't compiled: {SET_UP_AGAIN}"
+        return None, f"it isn't compiled; {SET_UP_AGAIN}"
     except ImportError as error:
-        return None, f"it can't be loaded ({error}): {SET_UP_AGAIN}"
+        return None, f"it can't be loaded ({error}); {SET_UP_AGAIN}"
     try:
         wanted = build_name()
     except OSError as error:
         return None, f"its sources aren't beside it ({error}), so that it can't be told whether it was made from them"
     if wanted != module.BUILD:
-        return None, f"it was compiled from other sources ({module.BUILD}, not {wanted}): {SET_UP_AGAIN}"
+        return None, f"it was compiled from other sources ({module.BUILD}, not {wanted}); {SET_UP_AGAIN}"
     return module, None
 
 

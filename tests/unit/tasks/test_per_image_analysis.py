@@ -75,3 +75,10 @@ def test_result_has_the_statistics_and_what_the_message_says_of_the_file():
 def test_options_of_all_images_of_a_data_set_are_one():
     requests = [read_request({"file": "a.nxs", "parameters": {"scan_range": f"{n},{n}"}}, DEFAULT) for n in (1, 2)]
     assert len({request.options for request in requests}) == 1
+
+
+@pytest.mark.parametrize("name", ["d_min", "d_max", "ice_rings_width"])
+@pytest.mark.parametrize("value", ["inf", "nan", float("inf")])
+def test_an_option_that_is_not_finite_is_refused(name, value):
+    with pytest.raises(ValueError, match="finite number"):
+        AnalysisParameters.model_validate({name: value})

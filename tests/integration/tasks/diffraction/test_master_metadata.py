@@ -162,7 +162,7 @@ def test_what_a_master_lacks_is_named(path, lack, master, pool):
     os.utime(master, (1e9, 1e9))
     [old] = ask(pool, master, 1)
     assert (young.may_pass, old.may_pass) == (True, False)
-    assert young.reason == f"the image file {master}, which isn't a whole master yet: {lack}"
+    assert young.reason == f"the image file {master} isn't a whole master yet: {lack}"
     assert old.reason.startswith(f"DIALS can't read {master}: {lack} (")
 
 

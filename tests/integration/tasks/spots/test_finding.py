@@ -87,12 +87,20 @@ def test_an_image_that_is_asked_for_and_not_there_fails_alone(master_in_the_maki
     assert found[1].as_payload() == {"file": str(master_in_the_making), "file-number": 2, "error": found[1].reason}
 
 
-def test_a_master_whose_data_file_is_absent_has_no_image_yet(pictures, tmp_path):
-    shutil.copy(pictures.master, tmp_path)
+def test_a_master_whose_data_file_is_absent_or_broken_is_refused_with_what_it_lacks(pictures, tmp_path):
+    shutil.copytree(pictures.master_folder, tmp_path, dirs_exist_ok=True)
     master = tmp_path / Path(pictures.master).name
-    wanted, found = find(master)
-    assert not found
-    assert wanted.notes or wanted.refused
+    [data] = tmp_path.glob("*.h5")
+    data.write_bytes(data.read_bytes()[:10_000])
+    wanted, _ = find(master)
+    [broken] = wanted.refused
+    assert broken.startswith(f"{master}: its 4 images can't be had: {data} can't be read yet (")
+    assert "truncated file" in broken
+    data.unlink()
+    wanted, _ = find(master)
+    assert wanted.refused == [f"{master}: its 4 images can't be had: {data} isn't there"]
+    assert not wanted.images
+    assert not wanted.notes
 
 
 def test_what_can_not_be_used_is_told_and_the_others_are_done(pictures, tmp_path):

@@ -1,5 +1,6 @@
 """What people name: files, images of masters, ranges, folders."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -54,6 +55,9 @@ def test_the_only_image_of_a_file_may_be_numbered(files):
         ("b.nxs:0", "expected images from 1 to 10,000,000, the first before the last; seen 0 to 0 of b.nxs"),
         ("b.nxs:9-7", "seen 9 to 7 of b.nxs"),
         ("pipe.cbf", "pipe.cbf is a pipe, no file"),
+        (f"{'x' * 300}.cbf", "xxx.cbf: File name too long"),
+        (f"{'x' * 300}.nxs:3", "xxx.nxs: File name too long"),
+        ("b.nxs/a_1.cbf", "b.nxs/a_1.cbf: Not a directory"),
         ("none", "the folder none holds no images: .* seen 1 other file"),
     ],
 )
@@ -75,6 +79,39 @@ def test_of_a_folder_images_and_masters_are_taken_in_natural_order(files):
         *("f/B_1.IMG", "f/a_9.cbf", "f/a_9.cbf.gz", "f/a_10.cbf", "f/m.nxs", "f/n_master.h5"),
     ]
     assert all(named.is_found for named in found)
+
+
+@pytest.mark.parametrize("fault", [errno.EACCES, errno.ESTALE, errno.EIO])
+def test_a_name_that_can_not_be_seen_is_told_whatever_the_system_says(files, monkeypatch, fault):
+    files("closed/a_1.cbf")
+
+    def stat(file):
+        raise OSError(fault, os.strerror(fault), file)
+
+    monkeypatch.setattr("tasks.spots.images.os.stat", stat)
+    with pytest.raises(NoSuchImages, match=f"closed/a_1.cbf: {os.strerror(fault)}"):
+        read_name("closed/a_1.cbf")
+
+
+def test_a_link_that_nobody_may_follow_costs_a_folder_itself_alone(files, monkeypatch):
+    class Entry:
+        def __init__(self, name):
+            self.name = name
+
+        def is_file(self):
+            if self.name == "b_1.cbf":
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return True
+
+    class Entries(list):
+        __enter__ = list.__iter__
+
+        def __exit__(self, *_):
+            pass
+
+    files("f/a_1.cbf")
+    monkeypatch.setattr("tasks.spots.images.os.scandir", lambda _: Entries([Entry("a_1.cbf"), Entry("b_1.cbf")]))
+    assert [named.file for named in read_name("f")] == ["f/a_1.cbf", "f/b_1.cbf"]
 
 
 def test_names_are_in_natural_order_whatever_they_begin_with():

@@ -72,7 +72,8 @@ def test_the_title_says_the_main_numbers():
         "100 spots, 90 without ice, 30 at d > 4 Å   ·   estimated resolution 2.00 Å   ·   total intensity 12,345"
     )
     assert "1 spot, " in describe(replace(STATISTICS, n_spots_total=1))
-    assert "estimated resolution unknown" in describe(replace(STATISTICS, estimated_d_min=-1.0))
+    for no_resolution in (-1.0, math.nan, math.inf):
+        assert "estimated resolution unknown" in describe(replace(STATISTICS, estimated_d_min=no_resolution))
 
 
 def test_a_line_ends_where_an_image_failed_or_is_missing():
@@ -85,6 +86,14 @@ def test_a_line_ends_where_an_image_failed_or_is_missing():
 @pytest.mark.parametrize("sweep", [[found(1), failed(2), found(3)], [found(number) for number in range(3, 0, -1)]])
 def test_a_sweep_is_drawn(tmp_path, sweep):
     plot_sweep(tmp_path / "sweep.png", sweep)
+    assert (tmp_path / "sweep.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_sweep_whose_every_intensity_and_resolution_is_no_number_is_drawn(tmp_path, value):
+    statistics = replace(STATISTICS, total_intensity=value, estimated_d_min=value)
+    sweep = [FoundSpots(Image("m.nxs", number, True), ImageAnalysis(statistics)) for number in (1, 2)]
+    plot_sweep(tmp_path / "sweep.png", [*sweep, failed(3)])
     assert (tmp_path / "sweep.png").stat().st_size > 1000
 
 

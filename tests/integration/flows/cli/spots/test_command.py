@@ -105,6 +105,38 @@ def test_who_reads_only_the_first_line_is_told_nothing_more(environment, folder)
     assert "BrokenPipe" not in said
 
 
+@pytest.mark.parametrize(
+    ("closed", "said"),
+    [
+        (">/dev/full", "plaza: standard output can't be written: No space left on device\n"),
+        (">&-", "plaza: standard output is closed: expected a terminal, a pipe or a file, such as /dev/null\n"),
+        (">&- 2>&- <&-", ""),
+    ],
+)
+def test_output_that_can_not_be_written_is_a_line(environment, folder, closed, said):
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, str(folder), "--json"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_people_may_have_closed_what_is_said_to_them(environment, folder):
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&- <&-', "sh", *COMMAND, str(folder), "--json"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 4)
+
+
 def test_an_interrupt_ends_all_processes_and_says_how_far_it_came(environment, folder):
     with subprocess.Popen(
         [*COMMAND, str(folder)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

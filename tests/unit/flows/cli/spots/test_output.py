@@ -1,12 +1,16 @@
 """What `plaza spots` prints."""
 
 import json
+import logging
+import math
+from dataclasses import replace
 
 import pytest
 
 from flows.cli.spots.output import make_output, summary
 from flows.cli.spots.table import SpotTable
 from tasks.diffraction.requests import ImageAnalysis, ImageStatistics
+from tasks.logs.line import LogLine
 from tasks.spots import FoundSpots, Image
 
 STATISTICS = ImageStatistics(2.5, 2.2, 2.0, 30, 1090, 1100, 0.1, 0.2, 12345.0)
@@ -51,6 +55,30 @@ def test_a_json_line_has_the_file_its_number_and_the_nine_in_order(capsys):
     assert failure == {"file": "/data/x/a_0002.cbf", "file-number": 2, "error": "it isn't there"}
 
 
+def test_what_is_no_number_of_jsons_is_null(capsys):
+    no_numbers = replace(STATISTICS, total_intensity=math.nan, d_min_distl_method_1=math.inf)
+    out, _ = printed(capsys, [found(0, no_numbers)], is_json=True)
+    line = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert (line["total_intensity"], line["d_min_distl_method_1"], line["n_spots_4A"]) == (None, None, 30)
+
+
+def test_what_is_logged_is_said_as_the_rest_is_without_tracebacks(capsys):
+    record = logging.makeLogRecord(
+        {"name": "tasks.diffraction", "levelno": logging.ERROR, "levelname": "ERROR", "msg": "a request"}
+    )
+    of_dials = replace(LogLine.from_record(record), traceback="Traceback (most recent call last)")
+    with make_output(is_json=True):
+        logging.getLogger("tasks.spots").warning("the process died at %s\nwhere", "a.cbf")
+        try:
+            raise ValueError("inner")
+        except ValueError:
+            logging.getLogger("tasks.spots").exception("unforeseen")
+        logging.getLogger("matplotlib.x").warning("mkdir -p failed")
+        logging.getLogger("py.warnings").warning("x.py:1: DeprecationWarning: y")
+        logging.getLogger("tasks.diffraction").handle(of_dials.to_record())
+    assert capsys.readouterr().err == "plaza spots: the process died at a.cbf\nplaza spots: unforeseen\n"
+
+
 @pytest.mark.parametrize("is_json", [False, True])
 def test_an_image_that_failed_is_named_with_the_reason_on_standard_error(capsys, is_json):
     reason = "DIALS can't read it"
@@ -80,7 +108,7 @@ def test_names_that_would_move_the_cursor_are_shown_in_a_line():
 def test_the_summary_says_how_fast_and_what_dials_did_and_why():
     results = [found(0), found(1, by_dials="gain"), found(1, by_dials="gain"), FoundSpots(IMAGES[1], None, "why")]
     assert summary(results, 3.0, 1.0, 2) == (
-        "3 images in 3.0 s, 1.0 s of which to start; 2.0 images/s by 2 processes; 1 failed; 2 by DIALS: gain (2)"
+        "3 images in 3.0 s, 1.0 s of which to start; 1.5 images/s by 2 processes; 1 failed; 2 by DIALS: gain (2)"
     )
     assert "; 1 corrected after a check by DIALS" in summary([found(0, corrected=NO_SPOTS)], 1.0, 0.5, 1)
 
@@ -94,5 +122,5 @@ def test_the_summary_of_nothing_says_no_rate():
 
 def test_the_summary_says_when_the_kernel_is_not_compiled(monkeypatch):
     monkeypatch.setattr("flows.cli.spots.output.why_not_compiled", lambda: "no compiler")
-    assert summary([found(0)], 2.0, 1.0, 1).endswith("slower than need be, as the kernel lacks: no compiler")
+    assert summary([found(0)], 2.0, 1.0, 1).endswith("slower than need be without the kernel: no compiler")
     assert "kernel" not in summary([found(0, by_dials="gain")], 2.0, 1.0, 1)

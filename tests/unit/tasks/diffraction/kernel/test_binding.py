@@ -135,7 +135,7 @@ def test_without_a_kernel_it_is_said_how_to_compile_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "tasks.diffraction.kernel._compiled", None)
     module, why = compiled._load()
     assert module is None
-    assert why.startswith("it isn't compiled: ")
+    assert why.startswith("it isn't compiled; with a C compiler ")
     assert "pip install" in why
 
 
