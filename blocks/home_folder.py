@@ -7,6 +7,8 @@ from blocks.settings import get_settings
 
 TAKING_UP_LOCK: Final = "run/taking-up.lock"
 """In the home folder: who has a run start once more holds it; a second operator, too, who can't make it."""
+RECIPE_RUNS: Final = "recipe-runs"
+"""In the home folder: the records of recipe runs, a folder each."""
 
 
 def make_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -48,7 +49,7 @@ async def analyse_images(
         return checks.instruct(message, read_request(message.payload, parameters))
 
     done = 0
-    fan_out = FanOut(context, make_request)
+    fan_out = FanOut(replace(context, refuse=checks.refuse), make_request)
     async for message, analysis in fan_out.results(inbox):
         if not checks.accept(message, analysis):
             fan_out.again(message)
@@ -56,6 +57,25 @@ async def analyse_images(
         done += 1
         context.progress(done, None)
         yield Send(make_result(message.payload, analysis.statistics), "result", follows=message, completes=(message,))
+    if message_left := checks.left_to_check():
+        await _check_late(message_left, parameters, checks, context)
+    checks.end()
+
+
+async def _check_late(
+    message: Message, parameters: AnalysisParameters, checks: ChecksByDials, context: StepContext
+) -> None:
+    """Have DIALS do an image, too, whose result is out: for what it says of the run."""
+
+    async def inbox() -> AsyncIterator[Message]:
+        yield message
+
+    def give_up(_: Message, error: Exception) -> None:
+        context.logger.warning("the check by DIALS at the inbox's end has failed: %s", error)
+
+    request = replace(read_request(message.payload, parameters), check=True)
+    async for _, analysis in FanOut(replace(context, refuse=give_up), lambda _: request).results(inbox()):
+        checks.take_late(request.image, analysis)
 
 
 def read_request(payload: Any, parameters: AnalysisParameters) -> ImageRequest:

@@ -175,6 +175,8 @@ class StepContext:
         the send that completes a message, it's kept with that: after a crash it's neither lost nor counted twice.
     noted_before
         What it had noted when the run was taken up again: how many, by the notes' words.
+    warned_before
+        Words of notes that warned in earlier processes of the run, of all its nodes; also of those that begin anew.
     """
 
     node: Mapping[str, Any]
@@ -188,6 +190,7 @@ class StepContext:
     leave_undone: LeaveUndone = _nothing_to_leave
     note: TakeNotes = _nothing_to_note
     noted_before: Mapping[str, int] = field(default_factory=dict)
+    warned_before: frozenset[str] = frozenset()
 
     def key(self, message: Message) -> str:
         """Return what names a message among all of all recipe runs, the same when it comes again after a crash."""

@@ -29,6 +29,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; nothing is cut.")] = False,
 ) -> None:
     """Print what a recipe run was asked for, what it read, its recipe, and what became of each message."""
+    from blocks.home_folder import RECIPE_RUNS
     from blocks.settings import get_settings
     from flows.cli.runs.suspended import as_it_stands
     from flows.recipe.run_record.folder import find_run
@@ -37,7 +38,7 @@ def show(
     if run is None:
         runs = [
             replace(headline, state=as_it_stands(headline.recipe_run, headline.state))
-            for headline in latest_runs(get_settings().home / "recipe-runs", latest)
+            for headline in latest_runs(get_settings().home / RECIPE_RUNS, latest)
         ]
         if as_json:
             for headline in runs:

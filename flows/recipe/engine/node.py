@@ -260,6 +260,7 @@ class NodeRun:
             leave_undone=_in_this_thread(self._undone.leave),
             note=_in_this_thread(self._note),
             noted_before=progress.notes.counts(),
+            warned_before=progress.warned_before,
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blocks.errors import UnknownRecipeRun
+from blocks.home_folder import RECIPE_RUNS
 from blocks.settings import get_settings
 
 _LONGEST_NAME = 255 // 4  # what a file system takes, whatever the characters; ids have 36
@@ -59,7 +60,7 @@ class RunFolder:
 
 def run_folder(recipe_run: str, home: Path | None = None) -> RunFolder:
     """Return the folder of a recipe run, whether there is one or not."""
-    return RunFolder((home or get_settings().home) / "recipe-runs" / recipe_run)
+    return RunFolder((home or get_settings().home) / RECIPE_RUNS / recipe_run)
 
 
 def find_run(name: str, home: Path | None = None) -> RunFolder:
@@ -70,7 +71,7 @@ def find_run(name: str, home: Path | None = None) -> RunFolder:
     UnknownRecipeRun
         There is none, or more than one.
     """
-    runs = (home or get_settings().home) / "recipe-runs"
+    runs = (home or get_settings().home) / RECIPE_RUNS
     found: list[Path] = []
     if _ID.fullmatch(name) and len(name) <= _LONGEST_NAME:  # anything else may be a pattern, or no name to the system
         found = [runs / name] if (runs / name).is_dir() else sorted(runs.glob(f"{name}*"))

@@ -28,6 +28,8 @@ class NodeProgress:
         Why it gave no answer, where it has left no message undone that would come again.
     notes
         What it said of its work in numbers, in all processes.
+    warned_before
+        Words of what any node of the run has warned of in earlier processes.
     done_before
         Messages that earlier processes were done with: they don't come again.
     """
@@ -50,6 +52,7 @@ class NodeProgress:
     started: float | None = None
     finished: float | None = None
     notes: Notes = field(default_factory=Notes)
+    warned_before: frozenset[str] = frozenset()
 
     @property
     def state(self) -> str:
@@ -96,5 +99,6 @@ class NodeProgress:
         self.retried = state.retried[self.node]
         self.sent.update(state.sent[self.node])
         self.notes = Notes(state.notes[self.node])
+        self.warned_before = frozenset(state.warnings.counts())
         for reason in state.refused[self.node].values():
             self.refuse(reason)

@@ -117,6 +117,8 @@ class RunState:
         What each node said of the messages that it left undone, by number, unless the run was taken up since.
     notes
         What each node noted of its work.
+    warnings
+        What any node has warned of, in its notes; also what nodes did that have begun anew since.
     without_answer
         Nodes that gave no answer, and hold no message that would come again: why.
     attempts
@@ -134,6 +136,7 @@ class RunState:
     refused: defaultdict[int, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
     left: defaultdict[int, dict[int, LeftUndone]] = field(default_factory=lambda: defaultdict(dict))
     notes: defaultdict[int, Notes] = field(default_factory=lambda: defaultdict(Notes))
+    warnings: Notes = field(default_factory=Notes)
     without_answer: dict[int, str] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     ended: Ended | None = None
@@ -170,6 +173,7 @@ class RunState:
                 self._leave(entry)
             case Noted():
                 self.notes[entry.node].add(*entry.notes)
+                self.warnings.add(*(note for note in entry.notes if note.is_warning))
             case Repeated():
                 self._repeat(entry)
                 self._send(0, entry.at, entry.sends)

@@ -38,11 +38,9 @@ def find_wrong_numbers(facts: SiteFacts) -> Iterator[str]:
     """Yield what was found of spots that weren't DIALS's: runs start, and may write wrong numbers."""
     for found in facts.differences[-MOST_DIFFERENCES:]:
         run = found.recipe_run
-        again = (
-            f"{found.may_be_wrong} images before it may be wrong: `plaza resume {run} --from {found.node}` has DIALS "
-            "do them again. "
-            if found.may_be_wrong and found.node is not None
-            else ""
+        again = "".join(
+            f"{count} images before it may be wrong: `plaza resume {run} --from {node}` has DIALS do them again. "
+            for node, count in sorted(found.may_be_wrong.items())
         )
         yield (
             f"spots of {one_line(found.image)} weren't DIALS's ({found.what_differs}), seen {moment(found.at)} by run "

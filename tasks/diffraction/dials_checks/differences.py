@@ -1,6 +1,7 @@
 """Images of which Plaza's own way and DIALS said different things: kept in the home folder until somebody has seen it.
 
-One for each recipe run, the first: all later images of that run are DIALS's. The newest are kept.
+One for each recipe run, the first: all later images of that run are DIALS's. The newest are kept, and those of all runs
+that may be taken up again, as long as their records are there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Final
 import msgspec
 
 from blocks.errors import PlazaError
+from blocks.home_folder import RECIPE_RUNS
 from blocks.identifiers import Dcid
 from tasks.diffraction.dials_checks.software import software_that_finds_spots
 from tasks.diffraction.requests import ImageStatistics
@@ -56,7 +58,7 @@ class Difference:
     own_way, dials
         What each said of it; DIALS's numbers have been passed on.
     may_be_wrong
-        Images of the run that Plaza's own way had done before.
+        Images of the run that Plaza's own way had done before, unchecked, and that DIALS hasn't done since, by node.
     software
         What found the spots (see `software_that_finds_spots`).
     host
@@ -72,7 +74,7 @@ class Difference:
     image: str
     own_way: ImageStatistics
     dials: ImageStatistics
-    may_be_wrong: int
+    may_be_wrong: dict[int, int]
     software: str
     host: str
     at: float
@@ -81,12 +83,7 @@ class Difference:
     @property
     def what_differs(self) -> str:
         """The numbers that aren't the same, the first of them with both values: `n_spots_total 41 (DIALS: 42)`."""
-        theirs = asdict(self.dials)
-        differing = [
-            f"{name} {value} (DIALS: {theirs[name]})"
-            for name, value in asdict(self.own_way).items()
-            if repr(value) != repr(theirs[name])  # NaN is like NaN
-        ]
+        differing = differing_numbers(self.own_way, self.dials)
         told, left_out = differing[:MOST_TOLD], len(differing) - MOST_TOLD
         return ", ".join([*told, f"and {left_out} more"] if left_out > 0 else told)
 
@@ -96,14 +93,26 @@ class Difference:
         return self.software == software_that_finds_spots()
 
 
+def differing_numbers(own_way: ImageStatistics, dials: ImageStatistics) -> list[str]:
+    """Return the numbers that aren't the same: `n_spots_total 41 (DIALS: 42)`."""
+    theirs = asdict(dials)
+    return [
+        f"{name} {value} (DIALS: {theirs[name]})"
+        for name, value in asdict(own_way).items()
+        if repr(value) != repr(theirs[name])  # NaN is like NaN
+    ]
+
+
 class Differences:
     """The differences that are kept in a home folder."""
 
     def __init__(self, home: Path) -> None:
-        self._folder = home / FOLDER
+        self._folder, self._runs = home / FOLDER, home / RECIPE_RUNS
 
     def keep(self, difference: Difference) -> None:
         """Keep what was found in a run, in the place of what was found in it with other software.
+
+        Of what was found with the same software the first stays, but for how many images may be wrong.
 
         Raises
         ------
@@ -113,9 +122,12 @@ class Differences:
         before = self.of_run(difference.recipe_run)
         if before is None or before.software != difference.software:
             self._write(difference)
+        elif before.may_be_wrong != difference.may_be_wrong:
+            self._write(replace(before, may_be_wrong=difference.may_be_wrong))
         files = sorted(self._folder.glob("*.json"), key=_age_of)
         for file in files[:-MOST_KEPT]:
-            file.unlink(missing_ok=True)
+            if not (self._runs / file.stem).is_dir():
+                file.unlink(missing_ok=True)
 
     def of_run(self, recipe_run: str) -> Difference | None:
         """Return what was found in a run; None if nothing was."""
@@ -162,7 +174,7 @@ class Differences:
 def _read(file: Path) -> Difference | None:
     try:
         with file.open("rb") as content:
-            return msgspec.convert(json.loads(content.read(_LARGEST)), Difference)
+            return msgspec.convert(json.loads(content.read(_LARGEST)), Difference, str_keys=True)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:  # msgspec's own are ValueErrors

@@ -82,7 +82,7 @@ class OwnWay:
 def _why_never(options: SpotFindingOptions, phil: Any) -> str | None:
     """Say why DIALS does all images with these options; None: it doesn't. Another DIALS may have other defaults."""
     if options.threshold_algorithm not in _IS_EXTENDED:
-        return f"dispersion thresholds only: {options.threshold_algorithm}"
+        return f"the {options.threshold_algorithm} threshold"
     spotfinder, dispersion = phil.spotfinder, phil.spotfinder.threshold.dispersion
     is_known = {
         "kernel_size": tuple(dispersion.kernel_size) == KERNEL_SIZE,

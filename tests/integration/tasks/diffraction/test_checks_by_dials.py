@@ -22,6 +22,7 @@ from tasks.diffraction.dials_processes.child_pool import PROGRAM, ChildPool
 from tasks.diffraction.requests import AnalysisParameters, ImageRequest
 from tasks.per_image_analysis import analyse_images, make_result
 from tests.support import wrong_kernel
+from tests.support.image_files import make_cbf
 from tests.support.runs_taken_up import Run
 
 pytestmark = pytest.mark.dials
@@ -55,8 +56,8 @@ def children(monkeypatch):
         pool.close()
 
 
-def payloads(pictures):
-    return [{"file": pictures.rotation_cbfs[number % 6], "file-number": number + 1} for number in range(IMAGES)]
+def payloads(files):
+    return [{"file": files[number % len(files)], "file-number": number + 1} for number in range(IMAGES)]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def rows_by_dials(pictures):
     pool.close()
     return {
         payload["file-number"]: make_result(payload, statistics[(payload["file-number"] - 1) % 6])
-        for payload in payloads(pictures)
+        for payload in payloads(pictures.rotation_cbfs)
     }
 
 
@@ -77,14 +78,19 @@ def rows_by_dials(pictures):
 def go(home, pictures, tmp_path):
     """Bring a run to its end; return it, what its end says, and the rows that came of it by the images' numbers."""
 
-    async def go(one_in=ONE_IN):
+    async def go(one_in=ONE_IN, nodes=(1,), files=None):
         settings = Settings(home=home, dask_scheduler=None, analysis_workers=1, spots_checked_one_in=one_in)
-        document = {**DOCUMENT, "start": [[1, payload] for payload in payloads(pictures)]}
+        start = [
+            [node, {**payload, "file-node": node} if len(nodes) > 1 else payload]
+            for payload in payloads(files or pictures.rotation_cbfs)
+            for node in nodes
+        ]
+        document = {**DOCUMENT, **dict.fromkeys(nodes, DOCUMENT[1]), "start": start}
         async with SiteResources(settings) as resources:
             run = Run(tmp_path, document, resources)
             state, message = await run.go(analyse_images)
         assert state == "Completed", message
-        return run, message, {row["file-number"]: row for row in run.kept.payloads}
+        return run, message, {row.get("file-node", 0) + row["file-number"]: row for row in run.kept.payloads}
 
     return go
 
@@ -100,7 +106,7 @@ async def test_a_wrong_kernel_is_caught_and_all_that_follows_is_dials_s(go, chil
     image = int(next(number for number, row in rows.items() if row["file"] == found.image and number <= ONE_IN))
     assert image not in wrong
     assert found.own_way != found.dials
-    assert (found.recipe_run, found.node, found.may_be_wrong) == ("run-1", 1, len(wrong))
+    assert (found.recipe_run, found.node, found.may_be_wrong) == ("run-1", 1, {1: len(wrong)} if wrong else {})
 
     notes = read_history(run.folder).progress[1].notes
     lines, checked = notes.lines(), notes.counts()["images checked against DIALS"]
@@ -115,17 +121,51 @@ async def test_a_wrong_kernel_is_caught_and_all_that_follows_is_dials_s(go, chil
     assert "checked images differed from DIALS" in message
     said, *_ = [record.getMessage() for record in caplog.records if "spots differ from DIALS's" in record.getMessage()]
     assert said.startswith(f"{found.image}: ")
-    assert str(found.own_way) in said
-    assert str(found.dials) in said
+    assert found.what_differs.split(", and ")[0] in said
 
 
-async def test_a_run_that_is_repeated_has_dials_do_all(go, children, rows_by_dials):
+async def test_a_run_that_is_repeated_has_dials_do_all(go, children, rows_by_dials, home):
     children(WRONG)
     run, _, _ = await go()
+    assert Differences(home).of_run("run-1").may_be_wrong[1] > 0
     repeat_from(run.folder, 1, {}, run.letters)
     run, _, rows = await go()
     assert rows == rows_by_dials
+    assert Differences(home).of_run("run-1").may_be_wrong == {}
     assert [note.count for note in run.progress[1].notes] == [IMAGES, IMAGES]
+
+
+@pytest.mark.parametrize(("first", "end"), [(0, 2), (16, IMAGES)])
+async def test_a_wrong_kernel_is_found_where_the_image_to_be_checked_is_blank(
+    go, children, rows_by_dials, home, pictures, tmp_path, first, end
+):
+    children(WRONG)
+    blank = tmp_path / "blank.cbf"
+    blank.write_bytes(make_cbf())
+    files = [pictures.rotation_cbfs[at % 6] if first <= at < end else str(blank) for at in range(IMAGES)]
+    run, message, rows = await go(IMAGES, files=files)
+    assert sorted(rows) == list(range(1, IMAGES + 1))
+    assert "checked images differed from DIALS" in message
+    assert "checked images had no spots" in "; ".join(run.progress[1].notes.lines())
+    [found] = Differences(home).open()
+    wrong = [at for at in range(first, end) if rows[at + 1] != rows_by_dials[at + 1]]
+    if first == 0:  # it's found at the end
+        assert wrong == [0, 1]
+    assert found.may_be_wrong[1] >= len(wrong)
+
+
+async def test_all_nodes_of_the_run_go_on_by_dials(go, children, rows_by_dials, home):
+    children(WRONG)
+    run, _, rows = await go(nodes=(100, 200))
+    assert len(rows) == 2 * IMAGES
+    [found] = Differences(home).all()
+    for node in (100, 200):
+        mine = [row for row in rows.values() if row["file-node"] == node]
+        wrong = sum(row != {**rows_by_dials[row["file-number"]], "file-node": node} for row in mine)
+        assert found.may_be_wrong.get(node, 0) == wrong
+        notes = run.progress[node].notes.lines()
+        assert (f"`plaza resume run-1 --from {node}`" in "; ".join(notes)) == (wrong > 0)
+    assert sum(found.may_be_wrong.values()) < 2 * ONE_IN
 
 
 async def test_status_tells_of_it_until_somebody_takes_note(go, children, home):

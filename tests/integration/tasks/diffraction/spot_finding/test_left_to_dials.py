@@ -62,7 +62,7 @@ def test_the_algorithm_without_a_kernel(pictures):
     options = AnalysisParameters(threshold_algorithm="radial_profile").options
     file = pictures.rotation_cbfs[0]
     analysis = Analyser(options).examine(ImageRequest(file, options))
-    assert analysis.by_dials == "dispersion thresholds only: radial_profile"
+    assert analysis.by_dials == "the radial_profile threshold"
     assert analysis.statistics.as_payload() == ask_dials(file, threshold_algorithm="radial_profile")
 
 

@@ -29,12 +29,13 @@ class Measuring:
     """Makes the step `measure`: it notes each message, and whether it's odd; it ends after some."""
 
     def __init__(self):
-        self.before = []
+        self.before, self.warned = [], []
 
     def step(self, bad=(), warns=False):
         @stream_step(queue="measure", parameters=StepParameters, outputs=("next",), default_output="next")
         async def measure(parameters, inbox, context):
             self.before.append(dict(context.noted_before))
+            self.warned.append(set(context.warned_before))
             async for message in inbox:
                 if message.payload in bad:
                     context.refuse(message, ValueError("bad"))
@@ -145,3 +146,12 @@ async def test_the_page_of_a_run_whose_steps_say_nothing_has_no_room_for_it(tmp_
     page = RunPage(run.manifest, run.folder, read_history(run.folder).recipe).write(run.progress)
     assert "say of their work" not in page
     assert not [entry for entry in read_journal(run.folder.journal) if isinstance(entry, Noted)]
+
+
+async def test_what_was_warned_of_is_known_also_when_a_node_begins_anew(tmp_path, measuring):
+    run = Run(tmp_path, DOCUMENT)
+    await run.go(measuring.step(warns=True))
+    repeat_from(run.folder, 2, {}, run.letters)
+    await run.go(measuring.step())
+    assert measuring.warned == [set(), {"numbers are odd"}]
+    assert measuring.before == [{}, {}]

@@ -17,7 +17,7 @@ OWN_WAY = replace(DIALS, n_spots_total=7, total_intensity=701.0)
 
 def difference(run="run-1", **changes):
     found = Difference(
-        *(run, "per-image-analysis", 7, 2, "/a.cbf", OWN_WAY, DIALS, 12),
+        *(run, "per-image-analysis", 7, 2, "/a.cbf", OWN_WAY, DIALS, {2: 12, 3: 4}),
         software_that_finds_spots(),
         "node07",
         1.7e9,
@@ -61,6 +61,15 @@ def test_the_first_of_a_run_stays(kept):
     assert [found.image for found in kept.all()] == ["/first.cbf"]
 
 
+def test_how_many_may_be_wrong_is_kept_with_who_has_taken_note(kept):
+    kept.keep(difference())
+    kept.acknowledge("run-1")
+    kept.keep(difference(image="/second.cbf", may_be_wrong={3: 4}))
+    found = kept.of_run("run-1")
+    assert (found.image, found.may_be_wrong) == ("/a.cbf", {3: 4})
+    assert found.acknowledged
+
+
 def test_that_of_other_software_is_no_problem_and_gives_way(kept):
     kept.keep(difference(image="/old.cbf", software="DIALS 3.1"))
     assert kept.open() == ()
@@ -101,6 +110,15 @@ def test_the_newest_are_kept(kept, tmp_path, monkeypatch):
     kept.keep(difference("run-8"))
     assert [found.recipe_run for found in kept.all()] == [f"run-{number}" for number in range(4, 9)]
     assert MOST_KEPT == 100
+
+
+def test_that_of_a_run_that_may_be_taken_up_again_is_kept(kept, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_KEPT", 2)
+    (tmp_path / "recipe-runs" / "run-0").mkdir(parents=True)
+    for number in range(5):
+        kept.keep(difference(f"run-{number}"))
+        os.utime(tmp_path / FOLDER / f"run-{number}.json", (number, number))
+    assert [found.recipe_run for found in kept.all()] == ["run-0", "run-3", "run-4"]
 
 
 def test_a_home_that_has_none_has_none(kept):
