@@ -6,25 +6,23 @@ GDA draws the same point once more.
 
 import asyncio
 import socket
-import time
 from collections.abc import Iterable
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from blocks.errors import MessageRefused, NodeRefused, PassingFault
+from blocks.errors import MessageRefused, NodeRefused, PassingFault, PlazaError
 from blocks.identifiers import Dcid
 from blocks.validation_faults import describe
+from tasks.host_addresses import HostAddresses
 from tasks.step import Message, Retries, Send, StepContext, StepParameters, message_step
 
 RETRIES = Retries(tries=3)  # some seconds: a point that comes later is of no use at the beamline
 SILENT_HOST = "mx-control"  # a beamline without a listening GDA
-ADDRESS_S: Final = 60.0  # how long a host's address is taken to be the same
+UNKNOWN_HOST: Final = frozenset({socket.EAI_NONAME, socket.EAI_NODATA})
+"""What a name server says that knows better."""
 
-Address = tuple[int, Any]
-"""A family of sockets, and what these need to reach a host's port."""
-
-_addresses: dict[tuple[str, int], tuple[float, Address]] = {}
+_addresses = HostAddresses()
 
 
 class GdaParameters(StepParameters):
@@ -66,17 +64,19 @@ async def notify_gda(parameters: GdaParameters, message: Message, context: StepC
     except UnicodeError as error:
         raise NodeRefused(f"GDA's host {parameters.host!r:.100} is no name of a host: {error}") from error
     except OSError as error:
-        fault = PassingFault if _may_be_told_later(error) else MessageRefused
-        raise fault(f"GDA at {parameters.host}:{parameters.port} can't be told: {error}") from error
+        raise _fault(error)(f"GDA at {parameters.host}:{parameters.port} can't be told: {error}") from error
     context.logger.debug("told GDA %r", datagram)
     return []
 
 
-def _may_be_told_later(error: OSError) -> bool:
-    """Tell whether a name server or the network may do its part a little later."""
+def _fault(error: OSError) -> type[PlazaError]:
+    """Return what it means: a name server or the network may do its part a little later, or there's no such host."""
     if isinstance(error, socket.gaierror):
-        return error.errno in {socket.EAI_AGAIN, socket.EAI_SYSTEM, socket.EAI_MEMORY}
-    return RETRIES.may_pass(error)
+        if error.errno in UNKNOWN_HOST:
+            return NodeRefused
+        may_pass = error.errno in {socket.EAI_AGAIN, socket.EAI_SYSTEM, socket.EAI_MEMORY}
+        return PassingFault if may_pass else MessageRefused
+    return PassingFault if RETRIES.may_pass(error) else MessageRefused
 
 
 async def send_datagram(host: str, port: int, datagram: bytes) -> None:
@@ -87,21 +87,10 @@ async def send_datagram(host: str, port: int, datagram: bytes) -> None:
     OSError
         The host's name isn't known, or there's no way to it.
     """
-    family, address = await _find_address(host, port)
+    family, address = await _addresses.find(host, port)
     with socket.socket(family, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)
         await asyncio.get_running_loop().sock_sendto(sender, datagram, address)
-
-
-async def _find_address(host: str, port: int) -> Address:
-    """Return a host's address. It's asked for once a minute, not for each image: a name server may be slow."""
-    now, known = time.monotonic(), _addresses.get((host, port))
-    if known is not None and now < known[0]:
-        return known[1]
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    family, _, _, _, address = found[0]
-    _addresses[host, port] = now + ADDRESS_S, (family, address)
-    return family, address
 
 
 def _read(message: Message) -> AnalysedImage:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import astuple
-from typing import Any
+from typing import Any, Final
 
-from blocks.errors import PlazaError
+from blocks.errors import PassingFault, PlazaError
 from tasks.diffraction.image_files.data_set import DataSet
 from tasks.diffraction.image_files.data_sets import DataSets
 from tasks.diffraction.image_files.explaining import explain_failure
@@ -21,6 +21,19 @@ from tasks.diffraction.spot_finding.left_to_dials import LeftToDials
 from tasks.diffraction.spot_finding.own_way import OwnWay
 
 logger = logging.getLogger(__name__)
+
+REFUSED: Final = ImageStatistics(
+    d_min_distl_method_1=-1.0,
+    d_min_distl_method_2=-1.0,
+    estimated_d_min=-1.0,
+    n_spots_4A=-1,
+    n_spots_no_ice=-1,
+    n_spots_total=-1,
+    noisiness_method_1=-1.0,
+    noisiness_method_2=-1.0,
+    total_intensity=-1.0,
+)
+"""In the place of what Plaza's own way says of an image that it wrongly refuses. No image has less than no spots."""
 
 
 class Analyser:
@@ -76,13 +89,28 @@ class Analyser:
         data_set.require(request.scan_range)
         own, by_dials = None, request.by_dials
         if by_dials is None:
-            own, by_dials = self._try_own_way(request, data_set, experiments)
+            try:
+                own, by_dials = self._try_own_way(request, data_set, experiments)
+            except PlazaError as refusal:
+                if not request.check or isinstance(refusal, PassingFault):  # that is, not yet
+                    raise
+                return self._judge(refusal, request, data_set, experiments)
         if own is not None and not request.check:
             return ImageAnalysis(own)
-        statistics = self._dials_way.describe(experiments, request.scan_range)
-        if own is None or are_the_same(own, statistics):
-            return ImageAnalysis(statistics, by_dials)
-        return ImageAnalysis(statistics, corrected=own)
+        return _compare(own, self._dials_way.describe(experiments, request.scan_range), by_dials)
+
+    def _judge(self, refusal: PlazaError, request: ImageRequest, data_set: DataSet, experiments: Any) -> ImageAnalysis:
+        """Have DIALS do an image that Plaza's own way refuses; if DIALS can't do it either, the refusal was right."""
+        try:
+            statistics = self._dials_way.describe(experiments, request.scan_range)
+        except Exception:  # DIALS raises whatever its many parts do
+            raise refusal from None
+        try:  # once more: it may have been written only just now
+            own, by_dials = self._try_own_way(request, data_set, experiments)
+        except PlazaError as error:
+            logger.warning("Plaza's own way refuses what DIALS analyses: %s", error)
+            own, by_dials = REFUSED, None
+        return _compare(own, statistics, by_dials)
 
     def _try_own_way(
         self, request: ImageRequest, data_set: DataSet, experiments: Any
@@ -100,6 +128,13 @@ class Analyser:
                 self._faults.add(reason)
                 logger.exception("Plaza's own way failed at %s: DIALS does it; this is said once", request.image)
             return None, reason
+
+
+def _compare(own: ImageStatistics | None, dials: ImageStatistics, by_dials: str | None) -> ImageAnalysis:
+    """Return DIALS's statistics of an image, corrected if Plaza's own way had said otherwise."""
+    if own is None or are_the_same(own, dials):
+        return ImageAnalysis(dials, by_dials)
+    return ImageAnalysis(dials, corrected=own)
 
 
 def are_the_same(one: ImageStatistics, other: ImageStatistics) -> bool:

@@ -137,7 +137,8 @@ class ImageAnalysis:
     by_dials
         Why DIALS did the whole of it; None: Plaza's own way did, with DIALS's numbers.
     corrected
-        What Plaza's own way had said where a check by DIALS said otherwise: `statistics` are DIALS's then.
+        What Plaza's own way had said where a check by DIALS said otherwise: `statistics` are DIALS's then. All are
+        -1 if it had refused the image, which DIALS analyses.
     """
 
     statistics: ImageStatistics

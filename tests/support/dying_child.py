@@ -10,11 +10,13 @@ from pathlib import Path
 
 from tasks.diffraction.dials_processes.child_main import log_to_parent, serve
 from tasks.diffraction.image_files.single_images import plain_names
-from tasks.diffraction.requests import Failure, Success
+from tasks.diffraction.requests import Failure, ImageAnalysis, ImageRequest, ImageStatistics, Success
 
 
 class Obedient:
     def meet(self, request):
+        if isinstance(request, ImageRequest):
+            return self._analyse(request)
         if (
             " dies at " in request.file
             and str(request.index) in request.file.removesuffix(".h5").split(" dies at ")[1].split()
@@ -47,6 +49,14 @@ class Obedient:
             case "bad":
                 return Failure("it is bad")
         return Success((request.file, os.getpid()), 0.001)
+
+    def _analyse(self, request):
+        """As one whose own way dies at images that say so, and whose DIALS may."""
+        if ("own dies" in request.file and request.by_dials is None) or "all die" in request.file:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if "own hangs" in request.file and request.by_dials is None:
+            time.sleep(600)
+        return Success(ImageAnalysis(ImageStatistics(-1, -1, -1, 0, 0, 0, -1, -1, 0), request.by_dials), 0.001)
 
 
 if __name__ == "__main__":

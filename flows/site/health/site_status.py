@@ -81,10 +81,11 @@ def status(settings: Settings | None = None, *, expected: Sequence[str] = NEEDED
     check_open(settings.home)
     home = settings.home.resolve()
     disks = (look_at("the home", home), look_at("temporary files", temporary_folder()))
+    no_kernel = _why_no_kernel()
     if not home.exists():
-        return SiteStatus(None, SiteFacts("none", disks[1:]))
+        return SiteStatus(None, SiteFacts("none", disks[1:], no_kernel=no_kernel))
     found = _look(settings, home, disks, expected)
-    return replace(found, facts=replace(found.facts, differences=Differences(home).open()))
+    return replace(found, facts=replace(found.facts, differences=Differences(home).open(), no_kernel=no_kernel))
 
 
 def _look(settings: Settings, home: Path, disks: tuple[Disk, ...], expected: Sequence[str]) -> SiteStatus:
@@ -110,7 +111,6 @@ def _look(settings: Settings, home: Path, disks: tuple[Disk, ...], expected: Seq
             sees_processes=is_ours(home),
             api=read_api(site, expected),
             cluster_answers=scheduler_answers(site),
-            no_kernel=_why_no_kernel(),
             expected=tuple(expected),
         ),
     )

@@ -67,6 +67,7 @@ def log_to_parent() -> None:
 
 def serve(connection: Connection, handler: RequestHandler) -> None:
     """Say that all is ready, then answer requests: an outcome each, and where in standard error its lines end."""
+    by_dials = False
     try:
         connection.send(READY)
         while True:
@@ -75,8 +76,23 @@ def serve(connection: Connection, handler: RequestHandler) -> None:
             for request in connection.recv():
                 outcome = handler.meet(request)
                 connection.send((outcome, os.fstat(sys.stderr.fileno()).st_size))
+                by_dials, before = takes_dials_memory(request, outcome), by_dials
+                if before and not by_dials:
+                    give_memory_back()
     except (EOFError, ConnectionError):
         return
+
+
+def takes_dials_memory(request: DiffractionRequest, outcome: DiffractionOutcome) -> bool:
+    """Tell whether DIALS did an image, or checked it: that takes some 36 bytes a pixel, Plaza's own way 10.
+
+    Where it does one in many, as a check, the others needn't have as much: the next image gives it back. Where it does
+    all, they are kept for the next one.
+    """
+    if not isinstance(request, ImageRequest):
+        return False
+    is_left_to_dials = isinstance(outcome, Success) and outcome.value.by_dials is not None
+    return request.check or request.by_dials is not None or is_left_to_dials
 
 
 def give_memory_back() -> None:

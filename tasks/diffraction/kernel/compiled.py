@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +17,9 @@ from tasks.diffraction.kernel.threshold import (
     check_usable,
     trusted_counts,
 )
+from tasks.diffraction.kernel.whole_library import size_and_least
+
+MODULE: Final = "tasks.diffraction.kernel._compiled"
 
 SET_UP_AGAIN: Final = "with a C compiler and Python's headers at hand, `pip install --editable .` compiles it"
 
@@ -25,10 +30,14 @@ COMPILED_TYPES: Final = frozenset("bBhHiI")
 def _load() -> tuple[Any, str | None]:
     """Return the compiled module, and None; or None, and why there is none to use."""
     try:
-        module = importlib.import_module("tasks.diffraction.kernel._compiled")
+        spec = importlib.util.find_spec(MODULE)
+        size, least = size_and_least(Path(spec.origin)) if spec and spec.origin else (0, 0)
+        if size < least:
+            return None, f"its file is cut off ({size:,} bytes of {least:,}); {SET_UP_AGAIN}"
+        module = importlib.import_module(MODULE)
     except ModuleNotFoundError:
         return None, f"it isn't compiled; {SET_UP_AGAIN}"
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         return None, f"it can't be loaded ({error}); {SET_UP_AGAIN}"
     try:
         wanted = build_name()

@@ -41,6 +41,7 @@ class DialsWay:
             filter_ice=self._options.filter_ice,
             ice_rings_width=self._options.ice_rings_width,
         )
+        experiments[0].imageset.clear_cache()  # dxtbx keeps the last image's counts: 12 bytes a pixel
         return ImageStatistics(**statistics._asdict())
 
     def find_reflections(self, experiments: Any, scan_range: ScanRange) -> Any:

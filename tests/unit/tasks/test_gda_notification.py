@@ -1,13 +1,13 @@
-import asyncio
 import errno
 import socket
 
 import pytest
 
-from blocks.errors import MessageRefused, PassingFault
+from blocks.errors import MessageRefused, NodeRefused, PassingFault
 from blocks.settings import Settings
 from tasks import gda_notification
 from tasks.gda_notification import notify_gda
+from tasks.host_addresses import HostAddresses
 from tasks.step.runner import try_step
 from tests.support.fake_resources import FakeResources
 
@@ -86,7 +86,7 @@ async def test_beamlines_without_gda_are_left_alone():
     [
         (socket.gaierror(socket.EAI_AGAIN, "temporary failure in name resolution"), PassingFault),
         (OSError(errno.ENETUNREACH, "network is unreachable"), PassingFault),
-        (socket.gaierror(socket.EAI_NONAME, "name or service not known"), MessageRefused),
+        (socket.gaierror(socket.EAI_NONAME, "name or service not known"), NodeRefused),
         (PermissionError(errno.EACCES, "no"), MessageRefused),
     ],
 )
@@ -100,15 +100,21 @@ async def test_a_fault_of_the_network_may_pass(fault, error, monkeypatch):
 
 
 async def test_name_server_is_asked_once_for_many_images(gda, monkeypatch):
-    asked = []
-    monkeypatch.setattr(gda_notification, "_addresses", {})
-    find, loop = socket.getaddrinfo, asyncio.get_running_loop()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *args: asked.append(args[0]) or find(*args))
+    asked, find = [], socket.getaddrinfo
+    monkeypatch.setattr(gda_notification, "_addresses", HostAddresses())
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **how: asked.append(args[0]) or find(*args, **how))
     images = [{"file-number": number, "n_spots_total": 1} for number in range(1, 4)]
-    started = loop.time()
     await notify(images, dcid=77, host="127.0.0.1", port=gda.getsockname()[1])
     assert asked == ["127.0.0.1"]
     assert [gda.recv(200).split(b":")[2] for _ in images] == [b"1", b"2", b"3"]
-    monkeypatch.setattr(gda_notification.time, "monotonic", lambda: started + 2 * gda_notification.ADDRESS_S)
-    await notify(images, dcid=77, host="127.0.0.1", port=gda.getsockname()[1])
-    assert len(asked) == 2
+
+
+async def test_a_host_that_nobody_knows_is_one_dead_letter_for_all_images(monkeypatch):
+    def fail(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(gda_notification, "_addresses", HostAddresses())
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    images = [{"file-number": number, "n_spots_total": 1} for number in range(1, 250)]
+    outcome = await notify(images, dcid=77, host="gda.invalid", port=9)
+    assert (len(outcome.refused), len(outcome.undone)) == (1, 248)

@@ -120,6 +120,21 @@ def test_dials_kept_finds_what_dials_made_anew_finds():
         assert np.array_equal(threshold.find(image.counts), expected), image
 
 
+def test_panels_of_one_size_share_dials_and_have_each_their_own_pixels():
+    counts = np.ones((30, 40), np.uint16)
+    counts[10:13, 20:23] = 100
+    shaded = np.ones(counts.shape, np.bool_)
+    shaded[11, 21] = False
+    parameters = DispersionParameters(extended=False)
+    whole, part = (DialsThreshold(usable, (-1.0, 6e4), parameters) for usable in (np.ones_like(shaded), shaded))
+    assert whole._workspace is part._workspace
+    found = whole.find(counts)
+    assert [len(found), len(part.find(counts)), len(whole.find(counts))] == [9, 8, 9]
+    assert len(found) == 9
+    other = DialsThreshold(shaded, (-1.0, 6e4), DispersionParameters(extended=False, sigma_strong=1e9))
+    assert len(other.find(counts)) == 0
+
+
 def test_the_dials_at_hand_goes_by_the_rules_that_it_was_asked_for():
     gaps_erode = ask_dials().gaps_erode
     for image in random_images(seed=13, count=150):

@@ -182,6 +182,61 @@ def test_a_check_finds_wrong_numbers_and_corrects_them(pictures, analyser, monke
     assert checked.by_dials is None
 
 
+def test_a_check_finds_a_wrong_refusal_and_does_the_image(pictures, analyser, monkeypatch, caplog):
+    from tasks.diffraction.analyser import REFUSED
+    from tasks.diffraction.errors import ImageUnreadable
+    from tasks.diffraction.spot_finding.own_way import OwnWay
+
+    def refuse(*_):
+        raise ImageUnreadable("it's damaged, says the own reader")
+
+    monkeypatch.setattr(OwnWay, "describe", refuse)
+    request = ImageRequest(pictures.rotation_cbfs[0], analyser.options)
+    with pytest.raises(ImageUnreadable, match="says the own reader"):
+        analyser.examine(request)
+    checked = analyser.examine(replace(request, check=True))
+    assert checked.corrected == REFUSED
+    assert checked.statistics == analyser.examine(replace(request, by_dials="it's the judge")).statistics
+    assert "says the own reader" in caplog.text
+
+
+def test_a_refusal_of_an_image_that_was_written_only_just_now_is_none(pictures, analyser, monkeypatch):
+    from tasks.diffraction.errors import ImageUnreadable
+    from tasks.diffraction.spot_finding.own_way import OwnWay
+
+    right, tries = OwnWay.describe, []
+
+    def describe(*arguments):
+        tries.append(arguments)
+        if len(tries) == 1:
+            raise ImageUnreadable("it's cut off")
+        return right(*arguments)
+
+    monkeypatch.setattr(OwnWay, "describe", describe)
+    checked = analyser.examine(ImageRequest(pictures.rotation_cbfs[0], analyser.options, check=True))
+    assert (checked.by_dials, checked.corrected) == (None, None)
+
+
+@pytest.mark.parametrize("fault", ["ImageUnreadable", "ImageAwaited"])
+def test_a_right_refusal_is_told_in_its_own_words(fault, pictures, analyser, monkeypatch):
+    """Right if DIALS can't do it either, or if the image isn't there yet: that's no matter for a check."""
+    from tasks.diffraction import errors
+    from tasks.diffraction.spot_finding.dials_way import DialsWay
+    from tasks.diffraction.spot_finding.own_way import OwnWay
+
+    def refuse(*_):
+        raise getattr(errors, fault)("says the own reader")
+
+    def fail(*_):
+        raise RuntimeError("says DIALS")
+
+    monkeypatch.setattr(OwnWay, "describe", refuse)
+    if fault == "ImageUnreadable":
+        monkeypatch.setattr(DialsWay, "describe", fail)
+    with pytest.raises(errors.ImageUnreadable, match=r"^says the own reader$"):
+        analyser.examine(ImageRequest(pictures.rotation_cbfs[0], analyser.options, check=True))
+
+
 def test_dials_does_it_if_asked(pictures, analyser, monkeypatch):
     from tasks.diffraction.spot_finding.own_way import OwnWay
 

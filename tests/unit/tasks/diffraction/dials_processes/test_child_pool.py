@@ -11,7 +11,15 @@ from tasks.diffraction.dials_processes import child, child_main, deaths
 from tasks.diffraction.dials_processes.child_main import serve
 from tasks.diffraction.dials_processes.child_pool import ChildPool
 from tasks.diffraction.errors import DialsUnavailable
-from tasks.diffraction.requests import Failure, PreviewRequest, Success
+from tasks.diffraction.requests import (
+    Failure,
+    ImageAnalysis,
+    ImageRequest,
+    ImageStatistics,
+    PreviewRequest,
+    SpotFindingOptions,
+    Success,
+)
 from tasks.step import USUAL_RETRIES
 from tests.support import dying_child
 
@@ -330,6 +338,35 @@ def test_child_that_is_idle_gives_its_memory_back_and_goes_on(monkeypatch):
     assert outcome.value[0] == "a"
     ours.close()
     server.join(timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("images", "events"),
+    [
+        ([{}, {}, {}], "own own own"),
+        ([{}, {"check": True}, {}, {}], "own check own GIVEN-BACK own"),
+        ([{"by_dials": "a gain"}, {"by_dials": "a gain"}, {}], "dials dials own GIVEN-BACK"),
+        ([{"check": True}, {"check": True}], "check check"),
+    ],
+)
+def test_memory_that_dials_has_taken_for_one_image_in_many_is_given_back(images, events, monkeypatch):
+    seen = []
+
+    class Handler:
+        def meet(self, request):
+            seen.append("check" if request.check else "dials" if request.by_dials else "own")
+            return Success(ImageAnalysis(ImageStatistics(-1, -1, -1, 0, 0, 0, -1, -1, 0), request.by_dials), 0.001)
+
+    monkeypatch.setattr(child_main, "give_memory_back", lambda: seen.append("GIVEN-BACK"))
+    ours, theirs = Pipe()
+    server = threading.Thread(target=serve, args=(theirs, Handler()))
+    server.start()
+    ours.send([ImageRequest("a", SpotFindingOptions(), **how) for how in images])
+    for _ in range(1 + len(images)):  # one says that it's ready
+        ours.recv()
+    ours.close()
+    server.join(timeout=10)
+    assert " ".join(seen) == events
 
 
 def test_memory_is_given_back_on_a_system_that_can():

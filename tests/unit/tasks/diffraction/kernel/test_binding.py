@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tasks.diffraction.kernel import building, compiled, why_not_compiled
 from tasks.diffraction.kernel.compiled import COMPILED
+from tasks.diffraction.kernel.whole_library import size_and_least
 from tests.support.kernel_builds import HAS_COMPILER
 
 needs_kernel = pytest.mark.skipif(COMPILED is None, reason=f"the kernel: {why_not_compiled()}")
@@ -137,6 +140,32 @@ def test_without_a_kernel_it_is_said_how_to_compile_it(monkeypatch):
     assert module is None
     assert why.startswith("it isn't compiled; with a C compiler ")
     assert "pip install" in why
+
+
+@needs_kernel
+@pytest.mark.parametrize("size", [0, 3, 63, 100, 5_000, 20_000, -1])
+def test_a_kernel_whose_file_is_cut_off_is_not_loaded(size, tmp_path, monkeypatch):
+    """Loading it would end the process by SIGBUS."""
+    cut = tmp_path / "_compiled.so"
+    cut.write_bytes(Path(COMPILED.__file__).read_bytes()[:size])
+    monkeypatch.setattr(compiled.importlib.util, "find_spec", lambda _: ModuleSpec("_compiled", None, origin=str(cut)))
+    monkeypatch.setattr(compiled.importlib, "import_module", lambda _: pytest.fail("it was loaded"))
+    module, why = compiled._load()
+    assert module is None
+    assert why.startswith(f"its file is cut off ({cut.stat().st_size:,} bytes of ")
+    assert "pip install" in why
+
+
+@needs_kernel
+def test_what_is_whole_has_no_more_than_its_tables_say():
+    size, least = size_and_least(Path(COMPILED.__file__))
+    assert 0 < least <= size
+
+
+def test_a_library_of_another_system_is_left_to_python(tmp_path):
+    file = tmp_path / "_compiled.so"
+    file.write_bytes(b"\xcf\xfa\xed\xfe" + bytes(100))
+    assert size_and_least(file) == (104, 0)
 
 
 def test_other_flags_make_another_build(monkeypatch):

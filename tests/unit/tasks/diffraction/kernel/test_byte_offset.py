@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -105,3 +107,16 @@ def test_an_image_is_decoded_from_any_buffer(kind, without_native_code, monkeypa
 def test_arrays_that_counts_do_not_fit_are_refused(counts):
     with pytest.raises(ValueError, match="array of int32"):
         decode_byte_offset(b"\1" * 6, counts)
+
+
+def test_without_native_code_an_image_takes_little_more_than_its_own_memory():
+    counts = np.zeros(1_000_000, np.int32)
+    data = np.frombuffer(encode([5] * counts.size), np.uint8)
+    tracemalloc.start()
+    try:
+        byte_offset._decode_in_python(data, counts)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert counts.tolist() == [5] * counts.size
+    assert peak < counts.nbytes / 2
