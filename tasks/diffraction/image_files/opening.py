@@ -14,6 +14,7 @@ from tasks.diffraction.image_files.experiments import read_experiments, read_exp
 from tasks.diffraction.image_files.explaining import describe_error, explain_failure
 from tasks.diffraction.image_files.hdf5_frames import FrameReader, TwiceReader, read_panel_form, reads_plain_frames
 from tasks.diffraction.image_files.raw.cbf_pixels import RawCbf, reads_byte_offset
+from tasks.diffraction.image_files.raw.frame import NotRaw
 from tasks.diffraction.image_files.raw.master_frames import RawMasterFrames
 from tasks.diffraction.image_files.second_look import reads_the_same
 from tasks.diffraction.image_files.single_images.completeness import require_complete, require_file, unreachable
@@ -140,15 +141,15 @@ def _read_frames_directly(file: str, experiments: Any, images: MasterImages | No
     if images is None or len(experiments.imagesets()) > 1 or not reads_plain_frames(format_class):
         return DataSet(file, experiments, images)
     image_format = format_class.get_instance(file)
-    form = read_panel_form(images.layout, image_format)
-    raw: RawMasterFrames | None = None
-    if form is not None:
-        reader = FrameReader(images, form, len(imageset))
+    raw: RawMasterFrames | NotRaw
+    try:
+        reader = FrameReader(images, read_panel_form(images.layout, image_format), len(imageset))
         raw = RawMasterFrames(reader, imageset.get_detector())
-    elif images.layout.is_virtual:
+    except NotRaw as reason:
+        raw = NotRaw(str(reason))  # anew, since an error keeps all that it has passed through
+        if not images.layout.is_virtual:
+            return DataSet(file, experiments, images, raw)
         reader = TwiceReader(images, image_format, len(imageset))
-    else:
-        return DataSet(file, experiments, images)
     # dxtbx's way to an imageset of the same models with another reader.
     own = imageset.partial_set(reader, 0, len(imageset))
     for experiment in experiments:
