@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -106,7 +107,15 @@ def _open_single_image(file: str) -> DataSet:
         experiments = read_experiments_of_image(content.plain_name)
     except Exception as error:
         raise explain_failure(error, f"read {file}", content) from error
+    _require_that_it_reads(content, experiments)
     return DataSet(file, experiments, raw=_read_byte_offset(content, experiments), content=content)
+
+
+def _require_that_it_reads(content: ImageContent, experiments: Any) -> None:
+    """Make sure that dxtbx has taken the number in the file's name for what it is: it would read another image."""
+    would_read = str(experiments[0].imageset.get_path(0))
+    if os.path.abspath(would_read) != os.path.abspath(content.plain_name):  # noqa: PTH100 - as dxtbx does
+        raise ImageUnreadable(f"DIALS would read {would_read} in place of {content.file}: rename it to end in _0001")
 
 
 def _read_byte_offset(content: ImageContent, experiments: Any) -> RawCbf | None:
