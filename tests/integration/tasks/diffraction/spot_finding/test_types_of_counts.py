@@ -86,6 +86,16 @@ def test_masked_values_among_floats(require_dials_numbers, make_master, rendered
     require_dials_numbers(make_master(counts=counts, saturation_value=100_000))
 
 
+def test_masked_values_that_become_negative_below_the_trusted_ones(require_dials_numbers, make_master, rendered):
+    """An underload of -1 has dxtbx trust -1, and not -2, which it makes of the second highest value."""
+    counts = rendered.copy()
+    counts[:, ::50, ::50] = 65534
+    assert require_dials_numbers(make_master("untrusted", counts=counts, underload_value=-1)).by_dials is None
+    counts[:, 1::50, 1::50] = 65535
+    trusted = require_dials_numbers(make_master("trusted", counts=counts, underload_value=-1))
+    assert trusted.by_dials == "negative counts are trusted"
+
+
 def test_truth_values_are_refused(refuse, make_master, rendered):
     refuse(make_master(counts=rendered > 3), "has counts of type bool; DIALS reads integers")
 
