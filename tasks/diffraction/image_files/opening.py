@@ -59,6 +59,7 @@ def _open_master(file: str) -> DataSet:
         experiments = read_experiments(file)
         if not len(experiments[0].detector):
             raise ValueError("its detector has no module")
+        _require_fitting_mask(experiments[0].imageset)
     except Exception as error:
         known = unknown or (images.layout.awaits if images else None)
         raise _unreadable_master(file, error, known) from error
@@ -67,6 +68,20 @@ def _open_master(file: str) -> DataSet:
         _recheck(file)
         _require_the_same_again(file, experiments)
     return replace(_read_frames_directly(file, experiments, images), metadata=metadata)
+
+
+def _require_fitting_mask(imageset: Any) -> None:
+    """Make sure that a master's pixel mask, of which dxtbx takes each panel's part, is as large as the detector."""
+    mask = imageset.external_lookup.mask.data
+    if mask.empty():
+        return
+    for number, panel in enumerate(imageset.get_detector()):
+        expected, seen = panel.get_image_size()[::-1], mask.tile(number).data().all()
+        if expected != seen:
+            raise ValueError(
+                f"of its pixel mask panel {number} has {' × '.join(map(str, seen))} pixels (slow × fast); "
+                f"by its module's data_size it has {' × '.join(map(str, expected))}"
+            )
 
 
 def _recheck(file: str) -> None:
