@@ -20,7 +20,6 @@ from dxtbx.format.FormatNXmx import FormatNXmx
 
 from blocks.errors import PassingFault
 from tasks.diffraction.errors import ImageUnreadable
-from tasks.diffraction.image_files.raw.frame import NotRaw
 from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
 from tasks.nexus.layout import ImageBlock, Layout
@@ -50,27 +49,28 @@ class PanelForm:
     bit_depth: int | None
 
 
-def read_panel_form(layout: Layout, image_format: FormatNXmx) -> PanelForm:
+def read_panel_form(layout: Layout, image_format: FormatNXmx) -> PanelForm | str:
     """Read how frames of a NXmx master, of which dxtbx has made `image_format`, become panels.
 
-    Raises
-    ------
-    NotRaw
-        The frames can't be read one by one, or are not those that dxtbx reads: then it must read them.
+    Returns
+    -------
+    PanelForm | str
+        The latter says, in a phrase, why the frames can't be read one by one, or are not those that dxtbx reads: then
+        it must read them.
     """
     if not layout.is_by_frame:
-        raise NotRaw("HDF5 puts its images together")
+        return "HDF5 puts its images together"
     if not layout.fills_its_bytes:
-        raise NotRaw("HDF5 converts its numbers: the master's have fewer bits than their bytes")
+        return "HDF5 converts its numbers: the master's have fewer bits than their bytes"
     if len(layout.frame_shape) != 2:
-        raise NotRaw(f"its images have {len(layout.frame_shape)} axes")
+        return f"its images have {len(layout.frame_shape)} axes"
     with open_file(layout.master) as file:
         entry = image_format._get_nxmx(file).entries[0]  # noqa: SLF001 - knows what old Diamond files get wrong
         group, detector = entry.data[0], entry.instruments[0].detectors[0]
         name = nexus.nxmx.h5str(group.signal)
         # dxtbx reads what `signal` names; where the layout is of another dataset, its frames aren't dxtbx's.
         if name and file.get(f"{group.path}/{name}", getlink=True) and layout.dataset != f"{group.path}/{name}":
-            raise NotRaw(f"dxtbx takes its images from {name}, which its NXdata calls the signal")
+            return f"dxtbx takes its images from {name}, which its NXdata calls the signal"
         panels = nexus.get_detector_module_slices(detector)
     return PanelForm(panels, image_format._bit_depth_readout)  # noqa: SLF001
 

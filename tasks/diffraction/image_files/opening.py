@@ -13,7 +13,13 @@ from tasks.diffraction.errors import ImageAwaited, ImageMissing, ImageUnreadable
 from tasks.diffraction.image_files.data_set import DataSet
 from tasks.diffraction.image_files.experiments import read_experiments, read_experiments_of_image
 from tasks.diffraction.image_files.explaining import describe_error, explain_failure
-from tasks.diffraction.image_files.hdf5_frames import FrameReader, TwiceReader, read_panel_form, reads_plain_frames
+from tasks.diffraction.image_files.hdf5_frames import (
+    FrameReader,
+    PanelForm,
+    TwiceReader,
+    read_panel_form,
+    reads_plain_frames,
+)
 from tasks.diffraction.image_files.raw.cbf_pixels import RawCbf, reads_byte_offset
 from tasks.diffraction.image_files.raw.frame import NotRaw
 from tasks.diffraction.image_files.raw.master_frames import RawMasterFrames
@@ -165,12 +171,13 @@ def _read_frames_directly(file: str, experiments: Any, images: MasterImages | No
     if images is None or len(experiments.imagesets()) > 1 or not reads_plain_frames(format_class):
         return DataSet(file, experiments, images)
     image_format = format_class.get_instance(file)
+    form = read_panel_form(images.layout, image_format)
     raw: RawMasterFrames | NotRaw
-    try:
-        reader = FrameReader(images, read_panel_form(images.layout, image_format), len(imageset))
+    if isinstance(form, PanelForm):
+        reader = FrameReader(images, form, len(imageset))
         raw = RawMasterFrames(reader, imageset.get_detector())
-    except NotRaw as reason:
-        raw = NotRaw(str(reason))  # anew, since an error keeps all that it has passed through
+    else:
+        raw = NotRaw(form)
         if not images.layout.is_virtual:
             return DataSet(file, experiments, images, raw)
         reader = TwiceReader(images, image_format, len(imageset))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tasks.diffraction.requests import AnalysisParameters, ImageRequest
+from tasks.nexus.opening import open_file
 
 ALGORITHMS = ("dispersion", "dispersion_extended")
 
@@ -61,5 +62,5 @@ def make_master(pictures, tmp_path):
 @pytest.fixture(scope="session")
 def rendered(pictures):
     """The counts of the rotation: images, (slow, fast) each."""
-    with h5py.File(pictures.rotation_master, "r", locking=False) as file:
+    with open_file(pictures.rotation_master) as file:  # which dxtbx may have open in its way
         return np.asarray(file["entry/data/data"])
