@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import h5py
+import hdf5plugin  # noqa: F401 - lets HDF5 read bitshuffle-LZ4
 import numpy as np
 import pytest
 
