@@ -130,6 +130,8 @@ class Layout:
         Pixels of an image: slow, fast.
     dtype
         The type of number that an image has; None: that of the data file.
+    fills_its_bytes
+        Whether `dtype` is all that there is to say of the type of number: HDF5's may have fewer bits.
     is_virtual
         The images are mapped by a virtual dataset.
     awaits
@@ -145,6 +147,7 @@ class Layout:
     blocks: tuple[ImageBlock, ...]
     frame_shape: tuple[int, ...]
     dtype: np.dtype[Any] | None = None
+    fills_its_bytes: bool = True
     is_virtual: bool = True
     awaits: NotReady | None = None
     unmapped: int = 0

@@ -13,6 +13,7 @@ from tasks.nexus.layout import SERIES, ImageBlock, Layout
 from tasks.nexus.links import LINKS_IN_A_ROW, LinkedFile, follow
 from tasks.nexus.mapping import map_images
 from tasks.nexus.opening import faults_at, in_the_making, open_file
+from tasks.nexus.storage import fills_its_bytes
 from tasks.nexus.tree import MasterTree
 
 if TYPE_CHECKING:
@@ -147,7 +148,8 @@ def _describe(master: str, name: str, dataset: h5py.Dataset, place: str, first: 
     if dataset.is_virtual:
         mapping = map_images(dataset, place)
         blocks = tuple(replace(block, first=first + block.first) for block in mapping.blocks)
-        return Layout(master, name, blocks, dataset.shape[1:], dataset.dtype, awaits=mapping.awaits)
+        is_full = fills_its_bytes(dataset)
+        return Layout(master, name, blocks, dataset.shape[1:], dataset.dtype, is_full, awaits=mapping.awaits)
     blocks = (ImageBlock(first, dataset.shape[0], LinkedFile.itself(place), dataset.name),)
     return Layout(master, name, blocks, dataset.shape[1:], dataset.dtype if place == master else None, is_virtual=False)
 

@@ -1,4 +1,4 @@
-"""Whether frames are stored: a dataset's shape may be full from the start, and what isn't written reads as zeros."""
+"""Whether frames are stored, and how: a dataset's shape may be full from the start, and what isn't written is zeros."""
 
 from __future__ import annotations
 
@@ -74,6 +74,13 @@ def is_filled(dataset: h5py.Dataset) -> bool:
         return _is_space_there(dataset, math.prod(shape))
     chunks = math.prod(-(-size // step) for size, step in zip(shape, dataset.chunks, strict=True))
     return bool(dataset.id.get_num_chunks() == chunks)
+
+
+def fills_its_bytes(dataset: h5py.Dataset) -> bool:
+    """Tell whether numbers are stored as numpy has them; HDF5's may have fewer bits than their bytes, anywhere."""
+    import h5py
+
+    return bool(dataset.id.get_type() == h5py.h5t.py_create(dataset.dtype, logical=True))
 
 
 def _is_space_there(dataset: h5py.Dataset, values: int) -> bool:

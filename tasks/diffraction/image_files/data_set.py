@@ -30,7 +30,7 @@ class DataSet:
     images
         Those of a master whose layout Plaza knows.
     raw
-        Reads the counts as they are stored; None: only dxtbx can.
+        Reads the counts as they are stored; NotRaw: why only dxtbx can. None: its format isn't one that's known.
     metadata
         What the models and the mask of a master were read from.
     content
@@ -40,7 +40,7 @@ class DataSet:
     file: str
     experiments: Any
     images: MasterImages | None = None
-    raw: RawMasterFrames | RawCbf | None = None
+    raw: RawMasterFrames | RawCbf | NotRaw | None = None
     metadata: Metadata = field(default_factory=lambda: Metadata({}, 0))
     content: ImageContent | None = None
 
@@ -86,8 +86,9 @@ class DataSet:
         """
         self.require_image(index)
         if self.raw is None:
-            how = "HDF5 puts its images together" if self.images else f"only {self._format_class.__name__} reads it"
-            raise NotRaw(how)
+            raise NotRaw(f"only {self._format_class.__name__} reads it")
+        if isinstance(self.raw, NotRaw):
+            raise NotRaw(str(self.raw))
         return self.raw.read(index)
 
     def require_image(self, index: int) -> None:

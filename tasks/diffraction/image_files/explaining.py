@@ -34,8 +34,10 @@ def describe_error(error: Exception) -> str:
         return name if " " in name else f"nothing is found there by the name {name!r}"
     if "DXTBX_ASSERT(nn ==" in str(error):
         return "its compressed data don't make as many pixels as its header promises"
+    if "non-c-contiguous" in str(error):  # of all that is read, Debian 12's dxtbx cuts only the mask
+        return "its pixel mask is wider than its panels, whose parts of it this dxtbx can't take"
     if "Could not determine filename template" in str(error):
-        return "its name has no number, by which DIALS tells a collection's images"
+        return "DIALS finds no number in its name, by which it tells a collection's images"
     if words := " ".join(str(error).split()):
         return words
     frames = traceback.extract_tb(error.__traceback__)

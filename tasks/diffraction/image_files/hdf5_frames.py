@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 import h5py
 import hdf5plugin  # noqa: F401 - lets HDF5 read bitshuffle-LZ4
@@ -23,6 +24,9 @@ from tasks.nexus.errors import FileAbsent, NotReady, UnusableMaster
 from tasks.nexus.images import MasterImages
 from tasks.nexus.layout import ImageBlock, Layout
 from tasks.nexus.opening import faults_at, open_file
+
+_MOST_BITS: Final = 32
+"""Of an integer that DIALS reads."""
 
 
 class FrameMissing(PassingFault):
@@ -45,23 +49,28 @@ class PanelForm:
     bit_depth: int | None
 
 
-def read_panel_form(layout: Layout, image_format: FormatNXmx) -> PanelForm | None:
+def read_panel_form(layout: Layout, image_format: FormatNXmx) -> PanelForm | str:
     """Read how frames of a NXmx master, of which dxtbx has made `image_format`, become panels.
 
     Returns
     -------
-    PanelForm | None
-        None if the frames can't be read one by one, or are not those that dxtbx reads: then it must read them.
+    PanelForm | str
+        The latter says, in a phrase, why the frames can't be read one by one, or are not those that dxtbx reads: then
+        it must read them.
     """
-    if not layout.is_by_frame or len(layout.frame_shape) != 2:
-        return None
+    if not layout.is_by_frame:
+        return "HDF5 puts its images together"
+    if not layout.fills_its_bytes:
+        return "HDF5 converts its numbers: the master's have fewer bits than their bytes"
+    if len(layout.frame_shape) != 2:
+        return f"its images have {len(layout.frame_shape)} axes"
     with open_file(layout.master) as file:
         entry = image_format._get_nxmx(file).entries[0]  # noqa: SLF001 - knows what old Diamond files get wrong
         group, detector = entry.data[0], entry.instruments[0].detectors[0]
         name = nexus.nxmx.h5str(group.signal)
         # dxtbx reads what `signal` names; where the layout is of another dataset, its frames aren't dxtbx's.
         if name and file.get(f"{group.path}/{name}", getlink=True) and layout.dataset != f"{group.path}/{name}":
-            return None
+            return f"dxtbx takes its images from {name}, which its NXdata calls the signal"
         panels = nexus.get_detector_module_slices(detector)
     return PanelForm(panels, image_format._bit_depth_readout)  # noqa: SLF001
 
@@ -88,20 +97,33 @@ class FrameReader:
         FrameMissing
             It has not been written.
         ImageUnreadable
-            It's damaged.
+            It's damaged, or DIALS doesn't know such counts.
         """
         dataset, frame = self.find(index)
+        dtype = self.type_of(index, dataset)
         with self.faults_of(index, dataset):
             part = () if frame is None else frame
-            pixels: np.ndarray[Any, Any] = (
-                dataset[part] if same_as_int32(dataset.dtype, self.dtype) else dataset.astype(self.dtype)[part]
-            )
+            pixels: np.ndarray[Any, Any] = dataset[part] if dtype == dataset.dtype else dataset.astype(dtype)[part]
         return tuple(_as_flex(pixels[panel], self.form.bit_depth) for panel in self.form.panels)
 
-    @property
-    def dtype(self) -> np.dtype[Any] | None:
-        """The type of number that the master gives its images; None: that of the data file."""
-        return self._images.layout.dtype
+    def type_of(self, index: int, dataset: h5py.Dataset) -> np.dtype[Any]:
+        """Return the type of number, which DIALS knows, that the counts of frame `index` are read as.
+
+        Raises
+        ------
+        ImageUnreadable
+            DIALS doesn't know such counts, or their bit depth.
+        """
+        stored, mapped = dataset.dtype, self._images.layout.dtype
+        dtype = stored if mapped is None or _same_as_int32(stored, mapped) else mapped
+        depth = self.form.bit_depth
+        if dtype.kind not in "iuf":
+            fault = f"has counts of type {dtype}; DIALS reads integers and floating-point numbers"
+        elif dtype.kind != "f" and depth and not 0 < depth <= _MOST_BITS:
+            fault = f"has counts of {depth} bits, its bit_depth_readout says; DIALS reads 1 to {_MOST_BITS}"
+        else:
+            return dtype
+        raise ImageUnreadable(f"image {index + 1} of {self._images.layout.master} {fault}")
 
     def find(self, index: int) -> tuple[h5py.Dataset, int | None]:
         """Return the dataset that holds frame `index` (from 0), and its place there; None: it's the whole dataset.
@@ -250,9 +272,9 @@ def _are_equal(pixels: np.ndarray[Any, Any], panel: Any) -> bool:
     return np.array_equal(pixels, flumpy.to_numpy(panel), equal_nan=True)
 
 
-def same_as_int32(stored: np.dtype[Any], mapped: np.dtype[Any] | None) -> bool:
-    """Tell whether the master's type (None: the data file's) makes no difference to 32-bit integers in the end."""
-    return mapped in (None, stored) or (stored.kind in "iu" and mapped.kind in "iu" and np.can_cast(stored, mapped))
+def _same_as_int32(stored: np.dtype[Any], mapped: np.dtype[Any]) -> bool:
+    """Tell whether the master's type makes no difference to 32-bit integers in the end."""
+    return mapped == stored or (stored.kind in "iu" and mapped.kind in "iu" and np.can_cast(stored, mapped))
 
 
 def _as_flex(pixels: np.ndarray[Any, Any], bit_depth: int | None) -> Any:
@@ -269,15 +291,21 @@ def _as_flex(pixels: np.ndarray[Any, Any], bit_depth: int | None) -> Any:
         The same shape; 32-bit integers, -1 or -2 where masked, or floats where the counts are.
     """
     # flex.int has 32 bits: a masked pixel of 32 bits, 2^32 - 1, becomes -1 by that alone.
-    if np.issubdtype(pixels.dtype, np.integer):
-        pixels = np.ascontiguousarray(pixels, dtype=np.int32)
-    elif pixels.dtype.itemsize <= np.dtype(np.float32).itemsize:
-        pixels = np.ascontiguousarray(pixels, dtype=np.float32)
+    dtype = np.dtype(np.int32) if pixels.dtype.kind in "iu" else _float_of_dxtbx(pixels.dtype)
+    counts: Any = flumpy.from_numpy(np.ascontiguousarray(pixels, dtype=dtype))
     if bit_depth:
-        top = 2**31 if bit_depth == 32 else 2**bit_depth  # DIALS's integers are signed
-        pixels[pixels == top - 1] = -1
-        pixels[pixels == top - 2] = -2
-    return flumpy.from_numpy(pixels)
+        top = 2**31 if bit_depth == _MOST_BITS else 2**bit_depth  # DIALS's integers are signed
+        flat = counts.as_1d()  # of the same memory
+        flat.set_selected(flat == top - 1, -1)
+        flat.set_selected(flat == top - 2, -2)
+    return counts
+
+
+@cache
+def _float_of_dxtbx(stored: np.dtype[Any]) -> np.dtype[Any]:
+    """Return what dxtbx makes of a type of floats: that depends on its version, and on the order of their bytes."""
+    one: Any = nexus._dataset_as_flex(np.zeros((1, 1, 1), stored), (slice(None),) * 3)  # noqa: SLF001
+    return np.dtype(flumpy.to_numpy(one).dtype)
 
 
 def reads_plain_frames(format_class: type) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +13,15 @@ from tasks.diffraction.errors import ImageAwaited, ImageMissing, ImageUnreadable
 from tasks.diffraction.image_files.data_set import DataSet
 from tasks.diffraction.image_files.experiments import read_experiments, read_experiments_of_image
 from tasks.diffraction.image_files.explaining import describe_error, explain_failure
-from tasks.diffraction.image_files.hdf5_frames import FrameReader, TwiceReader, read_panel_form, reads_plain_frames
+from tasks.diffraction.image_files.hdf5_frames import (
+    FrameReader,
+    PanelForm,
+    TwiceReader,
+    read_panel_form,
+    reads_plain_frames,
+)
 from tasks.diffraction.image_files.raw.cbf_pixels import RawCbf, reads_byte_offset
+from tasks.diffraction.image_files.raw.frame import NotRaw
 from tasks.diffraction.image_files.raw.master_frames import RawMasterFrames
 from tasks.diffraction.image_files.second_look import reads_the_same
 from tasks.diffraction.image_files.single_images.completeness import require_complete, require_file, unreachable
@@ -57,6 +65,7 @@ def _open_master(file: str) -> DataSet:
         experiments = read_experiments(file)
         if not len(experiments[0].detector):
             raise ValueError("its detector has no module")
+        _require_fitting_mask(experiments[0].imageset)
     except Exception as error:
         known = unknown or (images.layout.awaits if images else None)
         raise _unreadable_master(file, error, known) from error
@@ -65,6 +74,20 @@ def _open_master(file: str) -> DataSet:
         _recheck(file)
         _require_the_same_again(file, experiments)
     return replace(_read_frames_directly(file, experiments, images), metadata=metadata)
+
+
+def _require_fitting_mask(imageset: Any) -> None:
+    """Make sure that a master's pixel mask, of which dxtbx takes each panel's part, is as large as the detector."""
+    mask = imageset.external_lookup.mask.data
+    if mask.empty():
+        return
+    for number, panel in enumerate(imageset.get_detector()):
+        expected, seen = panel.get_image_size()[::-1], mask.tile(number).data().all()
+        if expected != seen:
+            raise ValueError(
+                f"of its pixel mask panel {number} has {' × '.join(map(str, seen))} pixels (slow × fast); "
+                f"by its module's data_size it has {' × '.join(map(str, expected))}"
+            )
 
 
 def _recheck(file: str) -> None:
@@ -105,7 +128,15 @@ def _open_single_image(file: str) -> DataSet:
         experiments = read_experiments_of_image(content.plain_name)
     except Exception as error:
         raise explain_failure(error, f"read {file}", content) from error
+    _require_that_it_reads(content, experiments)
     return DataSet(file, experiments, raw=_read_byte_offset(content, experiments), content=content)
+
+
+def _require_that_it_reads(content: ImageContent, experiments: Any) -> None:
+    """Make sure that dxtbx has taken the number in the file's name for what it is: it would read another image."""
+    would_read = str(experiments[0].imageset.get_path(0))
+    if os.path.abspath(would_read) != os.path.abspath(content.plain_name):  # noqa: PTH100 - as dxtbx does
+        raise ImageUnreadable(f"DIALS would read {would_read} in place of {content.file}: rename it to end in _0001")
 
 
 def _read_byte_offset(content: ImageContent, experiments: Any) -> RawCbf | None:
@@ -141,14 +172,15 @@ def _read_frames_directly(file: str, experiments: Any, images: MasterImages | No
         return DataSet(file, experiments, images)
     image_format = format_class.get_instance(file)
     form = read_panel_form(images.layout, image_format)
-    raw: RawMasterFrames | None = None
-    if form is not None:
+    raw: RawMasterFrames | NotRaw
+    if isinstance(form, PanelForm):
         reader = FrameReader(images, form, len(imageset))
         raw = RawMasterFrames(reader, imageset.get_detector())
-    elif images.layout.is_virtual:
-        reader = TwiceReader(images, image_format, len(imageset))
     else:
-        return DataSet(file, experiments, images)
+        raw = NotRaw(form)
+        if not images.layout.is_virtual:
+            return DataSet(file, experiments, images, raw)
+        reader = TwiceReader(images, image_format, len(imageset))
     # dxtbx's way to an imageset of the same models with another reader.
     own = imageset.partial_set(reader, 0, len(imageset))
     for experiment in experiments:

@@ -184,9 +184,7 @@ static int add_constants(PyObject *module) {
     Py_XDECREF(tuple);
     return failed || PyModule_AddStringConstant(module, "BUILD", PLAZA_KERNEL_BUILD) < 0 ||
                    PyModule_AddIntConstant(module, "PIXEL_TOO_BRIGHT", PIXEL_TOO_BRIGHT) < 0 ||
-                   PyModule_AddIntConstant(module, "SUMS_TOO_LARGE", SUMS_TOO_LARGE) < 0 ||
-                   PyModule_AddIntConstant(module, "STREAM_ENDS", STREAM_ENDS) < 0 ||
-                   PyModule_AddIntConstant(module, "STEP_TOO_LARGE", STEP_TOO_LARGE) < 0
+                   PyModule_AddIntConstant(module, "SUMS_TOO_LARGE", SUMS_TOO_LARGE) < 0
                ? -1
                : 0;
 }

@@ -1,5 +1,6 @@
 /* Byte offset, the compression of CBF images: each count is the step from the one before, in one byte; -128 says that the
-   step follows in two bytes, and -32768 there that it follows in four (little-endian).
+   step follows in two bytes, and -32768 there that it follows in four (little-endian). To CBF in general, -2^31 there
+   says that it follows in eight; dxtbx, whose counts have 32 bits, writes and reads that as a step like any other.
 
    Nearly all steps take one byte. Where sixteen bytes hold no -128, their counts are the running sum of the bytes, which
    is made for all sixteen at once. Steps are added modulo 2^32, as dxtbx does. */
@@ -37,7 +38,6 @@ static int decode_one(stream *s) {
             step = (int32_t)(s->data[next] | (uint32_t)s->data[next + 1] << 8 | (uint32_t)s->data[next + 2] << 16 |
                              (uint32_t)s->data[next + 3] << 24);
             next += 4;
-            if (step == INT32_MIN) return STEP_TOO_LARGE; /* it follows in eight bytes: counts have four */
         }
     }
     s->at = next;

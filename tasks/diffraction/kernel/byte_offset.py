@@ -9,11 +9,9 @@ import numpy as np
 from tasks.diffraction.kernel.compiled import COMPILED
 
 STREAM_ENDS: Final = "its data end at pixel {decoded:,} of {wanted:,}: the file is cut off, or its header wrong"
-STEP_TOO_LARGE: Final = "pixel {decoded:,} of {wanted:,} is a step of 64 bits from the one before: counts have 32"
 
 _LONGER = -128  # a step of two bytes follows
 _LONGER_STILL = -32768  # one of four bytes follows
-_LONGEST = -(2**31)
 
 
 def decode_byte_offset(data: Any, out: np.ndarray[Any, np.dtype[np.int32]]) -> int:
@@ -34,7 +32,7 @@ def decode_byte_offset(data: Any, out: np.ndarray[Any, np.dtype[np.int32]]) -> i
     Raises
     ------
     ValueError
-        The data end too early, or aren't this compression's.
+        The data end too early.
     """
     if out.dtype != np.int32 or not out.dtype.isnative or not out.flags.carray:
         raise ValueError(f"counts go into a C-contiguous array of int32; seen {out.dtype} with {out.strides} strides")
@@ -47,8 +45,7 @@ def decode_byte_offset(data: Any, out: np.ndarray[Any, np.dtype[np.int32]]) -> i
 def _decode_compiled(data: Any, counts: np.ndarray[Any, np.dtype[np.int32]], processor: str | None = None) -> int:
     used, decoded = COMPILED.decode_byte_offset(data, counts, processor)
     if used < 0:
-        why = STREAM_ENDS if used == COMPILED.STREAM_ENDS else STEP_TOO_LARGE
-        raise ValueError(why.format(decoded=decoded, wanted=counts.size))
+        raise ValueError(STREAM_ENDS.format(decoded=decoded, wanted=counts.size))
     return int(used)
 
 
@@ -80,11 +77,11 @@ def _decode_in_python(data: np.ndarray[Any, np.dtype[np.uint8]], counts: np.ndar
 
 def _longer_step(data: np.ndarray[Any, Any], at: int, done: int, wanted: int) -> tuple[int, int]:
     """Return the step that begins with the marker at `at`, and where the next one begins."""
-    for start, size, marker in ((at + 1, 2, _LONGER_STILL), (at + 3, 4, _LONGEST)):
+    for start, size, marker in ((at + 1, 2, _LONGER_STILL), (at + 3, 4, None)):
         stored = data[start : start + size].tobytes()
         if len(stored) < size:
             raise ValueError(STREAM_ENDS.format(decoded=done, wanted=wanted))
         step = int.from_bytes(stored, "little", signed=True)
         if step != marker:
-            return step, start + size
-    raise ValueError(STEP_TOO_LARGE.format(decoded=done, wanted=wanted))
+            break
+    return step, start + size

@@ -114,13 +114,19 @@ class CompiledThreshold:
         self.declined = found if isinstance(found, str) else ""
         return None if isinstance(found, str) else self._found[:found]
 
+    def _has_between(self, counts: np.ndarray[Any, Any], lowest: int, highest: int) -> bool:
+        """Tell whether a usable pixel counts so much, both ends included; most images have none below 0."""
+        if counts.min(initial=0, where=self._usable) >= 0:
+            return False
+        return bool(((counts >= lowest) & (counts <= highest) & self._usable).any())
+
     def _find(self, counts: np.ndarray[Any, Any]) -> int | str:
         """Return how many are in `_found`, or why the image is declined."""
         if counts.dtype.char not in COMPILED_TYPES or not counts.dtype.isnative:
             return f"counts are {counts.dtype}"
         lowest, highest = trusted_counts(self._trusted, counts.dtype, self._rules.ends_trusted)
         if lowest < 0:
-            if counts.min(initial=0, where=self._usable) < 0:
+            if self._has_between(counts, lowest, min(highest, -1)):
                 return "negative counts are trusted"
             lowest = 0
         if lowest > highest:

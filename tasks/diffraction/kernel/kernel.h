@@ -42,7 +42,7 @@ size_t scratch_size(ptrdiff_t width);
 int64_t find_strong(const image *im, const dispersion *parameters, void *scratch, uint8_t *flags, int64_t *found,
                     int64_t capacity, instruction_set set);
 
-enum { STREAM_ENDS = -1, STEP_TOO_LARGE = -2 }; /* what `decode_byte_offset` refuses */
+enum { STREAM_ENDS = -1 }; /* what `decode_byte_offset` refuses */
 
 /* Decode `n` counts of a CBF's byte offset compression. Returns the bytes they took, or why not; *decoded says how many
    counts there were until then. */

@@ -66,9 +66,9 @@ def require_plain_counts(imageset: Any) -> None:
     for number, panel in enumerate(imageset.get_detector()):
         # Not within DIALS's 1e-7: what is left to DIALS is right, however little it matters.
         if panel.get_gain() != 1:
-            raise LeftToDials(f"gain {panel.get_gain():g} of panel {number}")
+            raise LeftToDials(f"gain {panel.get_gain()} of panel {number}")
         if panel.get_pedestal() != 0:
-            raise LeftToDials(f"pedestal {panel.get_pedestal():g} of panel {number}")
+            raise LeftToDials(f"pedestal {panel.get_pedestal()} of panel {number}")
 
 
 def usable_pixels(imageset: Any, filter_parameters: Any) -> tuple[Mask, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tasks.diffraction.image_files.raw import bitshuffle
 from tasks.diffraction.image_files.raw.bitshuffle import ChunkDamaged
+from tasks.nexus.storage import fills_its_bytes
 
 
 def read_frame(dataset: h5py.Dataset, frame: int | None, out: np.ndarray[Any, Any]) -> None:
@@ -41,13 +42,18 @@ def read_frame(dataset: h5py.Dataset, frame: int | None, out: np.ndarray[Any, An
 def _is_bitshuffled_by_frame(dataset: h5py.Dataset, out: np.ndarray[Any, Any]) -> bool:
     """Tell whether each chunk is a whole frame, of the type that's asked for, compressed by bitshuffle-LZ4 alone."""
     chunks = dataset.chunks
-    if chunks is None or chunks != (1,) * (len(chunks) - out.ndim) + out.shape or dataset.dtype != out.dtype:
+    if chunks is None or chunks != (1,) * (len(chunks) - out.ndim) + out.shape or not _is_stored_as(dataset, out.dtype):
         return False
     filters = dataset.id.get_create_plist()
     if filters.get_nfilters() != 1 or not bitshuffle.is_there():
         return False
     code, _, parameters, _ = filters.get_filter(0)
     return bool(code == bitshuffle.FILTER and parameters[2] == out.itemsize and parameters[4:5] == (bitshuffle.LZ4,))
+
+
+def _is_stored_as(dataset: h5py.Dataset, dtype: np.dtype[Any]) -> bool:
+    """Tell whether a chunk's bytes are numbers of this type."""
+    return dataset.dtype == dtype and fills_its_bytes(dataset)
 
 
 def _unpack(chunk: bytes, out: np.ndarray[Any, Any], is_compressed: bool) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import h5py
 import numpy as np
 
 from tasks.diffraction.errors import ImageUnreadable
-from tasks.diffraction.image_files.hdf5_frames import FrameReader, same_as_int32
+from tasks.diffraction.image_files.hdf5_frames import FrameReader
 from tasks.diffraction.image_files.raw.chunks import read_frame
 from tasks.diffraction.image_files.raw.frame import (
     NotRaw,
@@ -46,25 +45,20 @@ class RawMasterFrames:
         FrameMissing
             It has not been written.
         ImageUnreadable
-            It's damaged, or isn't one of this detector.
+            It's damaged, isn't one of this detector, or DIALS doesn't know such counts.
         """
         dataset, frame = self._reader.find(index)
+        dtype = self._reader.type_of(index, dataset)
+        if dtype.kind == "f":
+            raise NotRaw(f"its counts are no integers, but of type {dtype}")
         with self._reader.faults_of(index, dataset):
             shape = dataset.shape if frame is None else dataset.shape[1:]
-            counts = KEPT.array("frame", shape, self._type_of(dataset))
+            counts = KEPT.array("frame", shape, dtype.newbyteorder("="))
             read_frame(dataset, frame, counts)
         counts, trusted = self._as_trusted(counts)
         panels = tuple(_panel(counts, part, number) for number, part in enumerate(self._reader.form.panels))
         self._check_shapes(index, panels)
         return RawFrame(panels, trusted)
-
-    def _type_of(self, dataset: h5py.Dataset) -> np.dtype[Any]:
-        """Return the type of number that a dataset's counts are read as."""
-        stored, mapped = dataset.dtype, self._reader.dtype
-        dtype = stored if mapped is None or same_as_int32(stored, mapped) else mapped
-        if dtype.kind not in "iu":
-            raise NotRaw(f"its counts are no integers, but of type {dtype}")
-        return dtype.newbyteorder("=")
 
     def _as_trusted(self, counts: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], tuple[TrustedRange, ...]]:
         """Return counts, and which are trusted: as they are stored, or where that can't be said, as dxtbx has them."""

@@ -86,6 +86,8 @@ def require_complete(content: ImageContent) -> None:
 def find_missing(content: ImageContent) -> str | None:
     """Say what a file lacks, by its own header; None if it lacks nothing, or doesn't tell."""
     start = content.start
+    if content.is_compressed:
+        _ = content.whole  # bzip2 finds damage at a block's end only: until then, the start may be anything
     if not start:
         return "it's empty"
     if not start.strip(b"\0"):

@@ -1,7 +1,9 @@
 """Names by which dxtbx can open an image file, whatever its own name is.
 
 dxtbx makes a template of the path of a file with one image, in which # stands for digits, and opens what the template
-says: a path that has # in it already, or a line's end, or no number, then leads nowhere.
+says for the image's number: a path that has # in it already, or a line's end, or no number, then leads nowhere. By
+other rules it reads the number in the file's name (and, of imgCIF, in its path): where that is another one, it would
+open another image, of which it says nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ FOLDER_VARIABLE: Final = "PLAZA_DIALS_LINKS"
 So none is left behind by a process that crashes or is killed.
 """
 
+_LARGEST_NUMBER: Final = 2**31 - 1  # of an image, to dxtbx
+
 _SUFFIXES = re.compile(r"(\.[A-Za-z]\w{0,7}){0,2}\Z", re.ASCII)
 _links: OrderedDict[str, Path] = OrderedDict()
 
@@ -42,9 +46,17 @@ def plain_name(file: str) -> str:
 
 
 def _is_plain(file: str) -> bool:
+    from dxtbx.model.scan_helpers import scan_helper_image_files
     from dxtbx.sequence_filenames import template_regex
 
-    return "#" not in file and len(file.splitlines()) < 2 and template_regex(file)[0] is not None
+    template, number = template_regex(file)
+    if template is None or number > _LARGEST_NUMBER or "#" in file or len(file.splitlines()) > 1:
+        return False
+    paths = file, os.path.basename(file)  # noqa: PTH119 - once an image
+    try:
+        return all(scan_helper_image_files.image_to_index(path) == number for path in paths)
+    except ValueError:  # it finds none
+        return False
 
 
 def _make_link(file: str) -> Path:
@@ -52,7 +64,8 @@ def _make_link(file: str) -> Path:
     suffixes = _SUFFIXES.search(file)
     # A folder for each: dxtbx looks for other images of the template
     folder = Path(tempfile.mkdtemp(prefix=f"{digest}-", dir=_folder()))
-    link = folder / f"image_0001{suffixes[0] if suffixes else ''}"
+    # Where there's no suffix, dxtbx knows a number by the point before it
+    link = folder / (f"image_0001{suffixes[0]}" if suffixes and suffixes[0] else "image.0001")
     link.symlink_to(Path(file).absolute())
     return link
 

@@ -60,6 +60,13 @@ def _touched_long_ago(monkeypatch):
     monkeypatch.setattr(completeness, "TOUCHED_S", 0.0)
 
 
+def flip(content, place):
+    """Return the content with one bit of a byte flipped."""
+    return content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :]
+
+
+BZIP2 = bz2.compress(CBF)
+
 INCOMPLETE = {
     "a_1.cbf": (CBF[:3000], "of the 94,965 bytes that X-Binary-Size promises"),
     "zeros.cbf": (CBF[:3000].ljust(len(CBF), b"\0"), "aren't those of its Content-MD5"),
@@ -72,6 +79,10 @@ INCOMPLETE = {
     "blank.cbf.gz": (bytes(5000), "as a compressed file"),
     "empty.cbf.gz": (b"", "it's empty"),
     "a.cbf.bz2": (bz2.compress(CBF)[:-1000], "as a compressed file"),
+    "start.cbf.bz2": (flip(BZIP2, 60), "as a compressed file"),
+    "middle.cbf.bz2": (flip(BZIP2, len(BZIP2) // 2), "as a compressed file"),
+    "end.cbf.bz2": (flip(BZIP2, len(BZIP2) - 3), "as a compressed file"),
+    "start.img.bz2": (flip(bz2.compress(SMV), 60), "as a compressed file"),
     "packed.cbf.bz2": (bz2.compress(CBF[:3000]), "of the 94,965 bytes that X-Binary-Size promises"),
     "a_1.img": (SMV[:3000], "it has 3,000 of the 6,512 bytes that its header promises"),
     "a.img.gz": (gzip.compress(SMV[:3000]), "it has 3,000 of the 6,512 bytes that its header promises"),

@@ -1,7 +1,11 @@
 """A single image's models are those that dxtbx makes of it, whatever was read before."""
 
+import shutil
+
 import pytest
 
+from tasks.diffraction.requests import AnalysisParameters, ImageRequest
+from tests.support.asking_dials import ask_dials
 from tests.support.image_files import MINI_HEADER, make_cbf, make_smv
 
 pytestmark = pytest.mark.dials
@@ -70,6 +74,55 @@ def test_models_are_of_the_very_file_when_others_of_its_template_are_of_another_
 def test_number_of_an_image_is_that_of_dxtbx(name, tmp_path):
     (tmp_path / name).write_bytes(make_cbf())
     require_the_same(tmp_path / name)
+
+
+NAMES_THAT_MISLEAD = {
+    "0001.5.cbf": "0001.1.cbf",
+    "run1.5.cbf": "run1.1.cbf",
+    "lyso_1.5.cbf": "lyso_1.1.cbf",
+    "run_01.05.cbf": "run_01.01.cbf",
+}
+"""In which dxtbx finds one number for the collection, another for the image, so that it would read the other file."""
+
+
+@pytest.mark.parametrize("has_other", [True, False])
+@pytest.mark.parametrize("name", NAMES_THAT_MISLEAD)
+def test_an_image_is_not_taken_for_another_by_the_number_in_its_name(name, has_other, pictures, tmp_path):
+    from tasks.diffraction.analyser import Analyser
+
+    shutil.copy(pictures.rotation_cbfs[0], tmp_path / name)
+    if has_other:
+        shutil.copy(pictures.rotation_cbfs[1], tmp_path / NAMES_THAT_MISLEAD[name])
+    shutil.copy(pictures.rotation_cbfs[0], tmp_path / "plain_0001.cbf")
+    wanted = ask_dials(tmp_path / "plain_0001.cbf")
+    options = AnalysisParameters().options
+    for how in ({}, {"check": True}, {"by_dials": "a test"}):
+        analysis = Analyser(options).examine(ImageRequest(str(tmp_path / name), options, **how))
+        assert analysis.statistics.as_payload() == wanted
+        assert analysis.corrected is None
+
+
+@pytest.mark.parametrize("name", ["foo", "image_0001", "x:7", "7", "x.1", "x_20261128173658123456789.cbf", ".cbf"])
+def test_a_file_may_be_called_anything(name, pictures, tmp_path):
+    from tasks.diffraction.analyser import Analyser
+
+    shutil.copy(pictures.rotation_cbfs[0], tmp_path / name)
+    options = AnalysisParameters().options
+    analysis = Analyser(options).examine(ImageRequest(str(tmp_path / name), options, check=True))
+    assert (analysis.by_dials, analysis.corrected) == (None, None)
+    assert analysis.statistics.as_payload() == ask_dials(pictures.rotation_cbfs[0])
+
+
+def test_what_dxtbx_would_read_another_file_for_is_refused(tmp_path, monkeypatch):
+    from tasks.diffraction.errors import ImageUnreadable
+    from tasks.diffraction.image_files import opening
+
+    for name in ("a_0001.cbf", "a_0002.cbf"):
+        (tmp_path / name).write_bytes(make_cbf())
+    other = opening.read_experiments_of_image(str(tmp_path / "a_0002.cbf"))
+    monkeypatch.setattr(opening, "read_experiments_of_image", lambda file: other)
+    with pytest.raises(ImageUnreadable, match=r"DIALS would read .*a_0002.cbf in place of .*a_0001.cbf"):
+        opening.open_data_set(str(tmp_path / "a_0001.cbf"))
 
 
 def test_images_of_other_formats_have_the_models_of_dxtbx(tmp_path):

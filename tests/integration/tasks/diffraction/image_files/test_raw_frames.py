@@ -285,8 +285,44 @@ def test_frames_of_another_size_than_the_detector_are_refused(rewrite):
     read(master)  # a module may be a part of a frame
     with h5py.File(master, "r+") as file:
         file["entry/instrument/detector/module/data_size"][:] = 700, 487
+    with pytest.raises(ImageUnreadable, match=r"of its pixel mask panel 0 has 619 × 487 .* it has 700 × 487"):
+        read(master)
+    with h5py.File(master, "r+") as file:
+        del file["entry/instrument/detector/pixel_mask"]
     with pytest.raises(ImageUnreadable, match=r"image 1 of .* has panels of \(\(619, 487\),\) .*\(\(700, 487\),\)"):
         read(master)
+
+
+@pytest.mark.parametrize(
+    ("shape", "fault"),
+    [
+        ((600, 487), r"of its pixel mask panel 0 has 600 × 487 pixels \(slow × fast\); .* it has 619 × 487"),
+        ((619, 480), r"of its pixel mask panel 0 has 619 × 480 pixels"),
+        ((619, 500), "its pixel mask is wider than its panels"),
+        ((700, 487), None),
+    ],
+)
+def test_mask_of_another_size_than_the_detector_is_named(shape, fault, master, caplog):
+    """DIALS says of a smaller one that an assertion has failed; of a longer one it takes the detector's part."""
+    from tasks.diffraction.analyser import Analyser
+    from tasks.diffraction.errors import ImageUnreadable
+    from tasks.diffraction.requests import AnalysisParameters
+    from tests.support.asking_dials import ask_dials
+
+    with h5py.File(master, "r+") as file:
+        detector = file["entry/instrument/detector"]
+        del detector["pixel_mask"]
+        detector["pixel_mask"] = np.zeros(shape, "u4")
+    os.utime(master, (1_700_000_000, 1_700_000_000))
+    analyse = Analyser(AnalysisParameters().options).analyse
+    if fault is None:
+        assert analyse(str(master), (1, 1)).as_payload() == ask_dials(master, (1, 1))
+    else:
+        with pytest.raises(ImageUnreadable, match=f"DIALS can't read {master}: {fault}"):
+            analyse(str(master), (1, 1))
+        with pytest.raises((RuntimeError, ValueError)):
+            ask_dials(master, (1, 1))
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("image", [0, 9])

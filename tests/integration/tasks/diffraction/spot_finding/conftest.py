@@ -4,10 +4,12 @@ import shutil
 from pathlib import Path
 
 import h5py
+import hdf5plugin  # noqa: F401 - lets HDF5 read bitshuffle-LZ4
 import numpy as np
 import pytest
 
 from tasks.diffraction.requests import AnalysisParameters, ImageRequest
+from tasks.nexus.opening import open_file
 
 ALGORITHMS = ("dispersion", "dispersion_extended")
 
@@ -59,10 +61,7 @@ def make_master(pictures, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def rendered(pictures, tmp_path_factory):
+def rendered(pictures):
     """The counts of the rotation: images, (slow, fast) each."""
-    whole = Path(pictures.rotation_master)
-    # A copy: HDF5 opens a file that it has open, here for dxtbx, only as it did then.
-    copy = shutil.copytree(whole.parent, tmp_path_factory.mktemp("rendered") / "copy")
-    with h5py.File(copy / whole.name, "r") as file:
+    with open_file(pictures.rotation_master) as file:  # which dxtbx may have open in its way
         return np.asarray(file["entry/data/data"])

@@ -101,7 +101,8 @@ def test_pixels_beyond_2_to_the_24th(examine, make_master, rendered):
     ("change", "reason"),
     [
         (lambda panel: panel.set_gain(1.5), "gain 1.5 of panel 0"),
-        (lambda panel: panel.set_pedestal(2), "pedestal 2 of panel 0"),
+        (lambda panel: panel.set_gain(1.00000001), "gain 1.00000001 of panel 0"),
+        (lambda panel: panel.set_pedestal(2), "pedestal 2.0 of panel 0"),
     ],
 )
 def test_gain_and_pedestal(data_set, examine_data_set, change, reason):

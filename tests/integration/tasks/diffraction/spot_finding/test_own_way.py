@@ -47,7 +47,8 @@ def test_options_make_no_difference_to_that(pictures, options):
 @pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "i2", "i4", "i8", ">u2"])
 def test_any_type_of_integers(compare, make_master, rendered, dtype):
     counts = np.minimum(rendered, 120).astype(dtype)
-    master = make_master(counts=counts, bit_depth_readout=8 * counts.itemsize, saturation_value=100)
+    bits = min(8 * counts.itemsize, 32)  # of more DIALS reads none
+    master = make_master(counts=counts, bit_depth_readout=bits, saturation_value=100)
     spots = [compare(master, number).n_spots_total for number in (1, 2)]
     assert min(spots) > 20
 

@@ -173,6 +173,17 @@ def test_negative_counts_that_are_masked_do_not_matter():
 
 
 @compiled
+def test_negative_counts_that_are_not_trusted_do_not_matter_where_others_would_be():
+    counts = with_spot(np.int32)
+    counts[:, :5] = -2
+    threshold = CompiledThreshold(all_usable(30, 40), (-2.0, 60000.0), DISPERSION)  # its ends aren't trusted
+    assert threshold.find(counts).size == 9
+    counts[3, 3] = -1
+    assert threshold.find(counts) is None
+    assert threshold.declined == "negative counts are trusted"
+
+
+@compiled
 @pytest.mark.parametrize(
     ("usable", "trusted"),
     [
