@@ -22,8 +22,7 @@ def make_program(tmp_path):
         program.write_text(
             "import os, signal\nfrom pathlib import Path\n"
             f"starts = Path({str(tmp_path / 'starts')!r})\n"
-            "with starts.open('a') as file: file.write('x')\n"
-            "number = starts.stat().st_size\n"
+            "with starts.open('ab', buffering=0) as file: number = file.write(b'x') and file.tell()\n"  # each its own
             f"if not ({condition}): os.kill(os.getpid(), signal.{signal})\n" + Path(dying_child.__file__).read_text()
         )
         return (str(program),)
