@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import io
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from blocks.errors import PlazaError
+from tasks.confinement import opened, replace_file
 
 
 class PlotUnwritable(PlazaError):
@@ -44,20 +45,11 @@ def save(figure: Any, path: Path, dpi: int) -> None:
     PlotUnwritable
         It can't be written.
     """
-    kind = path.suffix.lower().removeprefix(".")
+    drawn = io.BytesIO()
     try:
-        number, name = tempfile.mkstemp(suffix=path.suffix, prefix=".plot-", dir=path.parent)
-        try:
-            with os.fdopen(number, "wb") as file:
-                figure.savefig(file, dpi=dpi, format=kind)
-            # as a file that is made is: mkstemp's is for nobody else
-            mask = os.umask(0)
-            os.umask(mask)
-            Path(name).chmod(0o666 & ~mask)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        figure.savefig(drawn, dpi=dpi, format=path.suffix.lower().removeprefix("."))
+        with opened(path.parent) as folder:
+            replace_file(path.name, drawn.getvalue(), folder)
     except OSError as error:
         raise _unwritable(path, error) from error
 
