@@ -31,6 +31,7 @@ from tasks.simulation.plan import CollectionPlan, ImageFormat
 from tasks.step import Message, StepContext
 from tasks.step.resources import Resources
 from tasks.step.runner import run_step
+from tests.benchmarks.spots_ways import prepare_work
 
 Image = tuple[str, tuple[int, int] | None]
 
@@ -159,21 +160,8 @@ def prepare_analyser() -> None:
 
 def _prepare_work() -> None:
     global _analyse
-    import hdf5plugin  # noqa: F401
-    from dials.command_line.find_spots_server import work
-
-    options = SpotFindingOptions()
-    arguments = [
-        f"spotfinder.filter.d_max={options.d_max}",
-        f"spotfinder.filter.disable_parallax_correction={options.disable_parallax_correction}",
-        f"spotfinder.threshold.algorithm={options.threshold_algorithm}",
-    ]
-
-    def analyse(image: Image) -> Any:
-        file, scan_range = image
-        return work(file, arguments + (["spotfinder.scan_range={},{}".format(*scan_range)] if scan_range else []))
-
-    _analyse = analyse
+    work = prepare_work(SpotFindingOptions().threshold_algorithm)
+    _analyse = lambda image: work(*image)  # noqa: E731
 
 
 def describe(report: dict[str, Any]) -> str:

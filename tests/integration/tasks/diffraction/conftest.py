@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.diffraction.dials_processes.child_pool import ChildPool
 from tasks.simulation.collection import render
 from tasks.simulation.grid_scan import GridScan
 from tasks.simulation.plan import CollectionPlan, ImageFormat
@@ -40,3 +41,11 @@ def pictures(tmp_path_factory):
             else:
                 files[f"{kind}_master"] = str(Path(sweep.folder) / sweep.template)
     return Pictures(**files)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    """DIALS processes: reader and writer of one HDF5 file must not be one process."""
+    pool = ChildPool()
+    yield pool
+    pool.close()

@@ -22,7 +22,6 @@ import pytest
 
 from blocks.settings import Settings
 from flows.resources import SiteResources
-from tasks.diffraction.dials_processes.child_pool import ChildPool
 from tasks.diffraction.requests import AnalysisParameters, Failure, ImageRequest, Success
 from tasks.per_image_analysis import analyse_images
 from tasks.simulation.collection import render
@@ -36,13 +35,6 @@ pytestmark = pytest.mark.dials
 OPTIONS = AnalysisParameters().options
 IMAGES, BAD = 3, 2
 WAYS = pytest.mark.parametrize("by_dials", [None, "it's the test"], ids=["own-way", "dials"])
-
-
-@pytest.fixture(scope="module")
-def pool():
-    pool = ChildPool()
-    yield pool
-    pool.close()
 
 
 @pytest.fixture

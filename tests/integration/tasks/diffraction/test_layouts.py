@@ -12,7 +12,6 @@ import hdf5plugin
 import numpy as np
 import pytest
 
-from tasks.diffraction.dials_processes.child_pool import ChildPool
 from tasks.diffraction.requests import AnalysisParameters, Failure, ImageRequest, PreviewRequest, Success
 
 pytestmark = pytest.mark.dials
@@ -80,14 +79,6 @@ IN_TURN = (slice(0, 6, 2), slice(1, 6, 2))
 @pytest.fixture
 def scan(pictures, tmp_path):
     return Scan(tmp_path, pictures.rotation_master)
-
-
-@pytest.fixture(scope="module")
-def pool():
-    """DIALS processes: reader and writer of one HDF5 file must not be one process."""
-    pool = ChildPool()
-    yield pool
-    pool.close()
 
 
 @pytest.fixture

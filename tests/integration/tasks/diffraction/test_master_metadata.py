@@ -53,13 +53,6 @@ def ask(pool, master, *numbers):
     return [each.value.statistics.n_spots_total if isinstance(each, Success) else each for each in outcomes]
 
 
-@pytest.fixture(scope="module")
-def pool():
-    pool = ChildPool()
-    yield pool
-    pool.close()
-
-
 def read_models(master):
     """Return all that dxtbx reads of a master besides its images; None if it can't."""
     from dxtbx.format.FormatNXmx import FormatNXmx
