@@ -130,8 +130,9 @@ async def _launch_anew(client: PrefectClient, launch: Launch) -> LaunchedRecipe 
     try:
         check_parameters({"dcid": launch.dcid})
         check_parameters(launch.parameters)
+        check_parameters(launch.flow_parameters)
         run = await arun_deployment(
-            f"{launch.recipe}/{DEPLOYMENT}",
+            f"{launch.recipe}/{launch.deployment}",
             client=client,
             parameters=_flow_parameters(launch),
             flow_run_name=run_name(launch.name) if launch.name else None,
@@ -153,4 +154,4 @@ async def _launch_anew(client: PrefectClient, launch: Launch) -> LaunchedRecipe 
 
 def _flow_parameters(launch: Launch) -> dict[str, Any]:
     read_by = {} if launch.read_by is None else {"read_by": str(launch.read_by)}
-    return {"dcid": launch.dcid, "parameters": dict(launch.parameters), **read_by}
+    return {"dcid": launch.dcid, "parameters": dict(launch.parameters), **read_by, **launch.flow_parameters}

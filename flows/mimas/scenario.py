@@ -51,9 +51,10 @@ class DetectorClass(Enum):
 class Event(Enum):
     """What the beamline tells us."""
 
-    # Zocalo knows START_GROUP and END_GROUP too, of which only I19's serial collections make anything
     START = "start"
     END = "end"
+    START_GROUP = "start-group"
+    END_GROUP = "end-group"
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -138,6 +139,25 @@ class AnomalousScatterer:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class CloudGroup:
+    """Collections whose processing may go to the cloud just now, and which of their recipes do.
+
+    Parameters
+    ----------
+    visits
+        Beginnings of visits' names, as in `mx`, `cm12345`; none: of any visit.
+    beamlines
+        None: of any beamline.
+    recipes
+        A recipe goes there if its name contains one of these.
+    """
+
+    visits: tuple[Name, ...] = ()
+    beamlines: tuple[Name, ...] = ()
+    recipes: tuple[Name, ...] = ("autoprocessing",)
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Scenario:
     """All that the rules may look at."""
 
@@ -155,6 +175,8 @@ class Scenario:
     anomalous_scatterer: AnomalousScatterer | None = None
     preferred_processing: str | None = None
     """The sample's container's first choice of pipeline, e.g. `xia2/DIALS`."""
+    cloudbursting: tuple[CloudGroup, ...] = ()
+    """The groups that may use the cloud just now; whether the collection is one of theirs, the rules ask."""
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -62,6 +62,10 @@ class Launch:
         What is handed over beside ISPyB's: few and small, since they go through Prefect's API.
     read_by
         The run of Mimas that has read the data collection, so that this one needn't.
+    deployment
+        Which of its flow's deployments: recipes have one, `live`; Mimas has one for each event.
+    flow_parameters
+        What else the flow takes beside these.
     """
 
     recipe: str
@@ -71,6 +75,8 @@ class Launch:
     name: str
     tags: Sequence[str] = ()
     read_by: UUID | None = None
+    deployment: str = "live"
+    flow_parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Launcher(Protocol):
