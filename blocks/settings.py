@@ -110,6 +110,18 @@ class Settings(BaseSettings):
     )
     gda_port: int = Field(9876, ge=1, le=65535, description="UDP port of gda_host: `{gda_port}` in recipes")
 
+    bridge: bool = Field(
+        False,
+        description="Whether `plaza up` starts the bridge too, which takes what Zocalo's own clients put on RabbitMQ; "
+        "`plaza up --bridge` sets it",
+    )
+    broker_url: str | None = Field(
+        None,
+        repr=False,
+        description="RabbitMQ for the bridge: amqp://user:password@host:port,host:port/vhost (amqps: by TLS), followed "
+        "by options after a ? (docs/how-to/zocalo-clients.md); unset: the block message-broker/plaza",
+    )
+
     @field_validator("home", "recipe_directory", "dask_keys")
     @classmethod
     def _from_here(cls, folder: Path | None) -> Path | None:
