@@ -9,6 +9,7 @@ from typing import Final
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import InvalidFrameError
 
 from blocks.broker_address import BrokerAddress
 from blocks.errors import PassingFault
@@ -65,4 +66,6 @@ async def connect(address: BrokerAddress, vhost: str | None = None) -> AbstractC
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {_CONNECT_S:.0f} s"
+    if isinstance(error, InvalidFrameError):  # it hangs up in the stead of an answer
+        return "refused: the virtual host isn't there, or isn't for this user"
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
