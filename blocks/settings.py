@@ -121,7 +121,7 @@ class Settings(BaseSettings):
     )
     cloud_groups: tuple[CloudGroupSetting, ...] = Field(
         (),
-        description="Whose, as JSON: a list of objects with `visit_pattern` (beginnings of visits' names), `beamlines`, "
+        description="Whose, as JSON: objects with `visit_pattern` (beginnings of visits' names), `beamlines`, "
         "`recipes` (parts of recipes' names) and `max_jobs_waiting` (`slurm`: with more, the cloud is used; `iris`: "
         "with so many, it isn't)",
     )
