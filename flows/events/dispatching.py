@@ -1,11 +1,11 @@
-"""What a request comes to, as Zocalo's dispatcher takes it: events for Mimas, and a run of the recipes that it names."""
+"""What a request comes to, as Zocalo's dispatcher takes it: events for Mimas, and a run of recipes."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -169,7 +169,9 @@ async def _require_installed(recipe: str, resources: Resources) -> None:
     reason = (
         f"its file {file} is there, but not deployed: `plaza deploy`" if file.is_file() else f"there is no file {file}"
     )
-    raise RequestRefused(f"the recipe {recipe!r:.100} is unknown: {reason}; see the recipes' folder for those there are")
+    raise RequestRefused(
+        f"the recipe {recipe!r:.100} is unknown: {reason}; see the recipes' folder for those there are"
+    )
 
 
 def _event(request: RunRequest, dcid: Dcid | None) -> CollectionEvent:

@@ -1,4 +1,4 @@
-"""Send a message to a queue that Zocalo would have: to the step that serves it here, else by the bridge to the broker."""
+"""Send a message to a queue: to the step that serves it here, else to the broker, by the bridge."""
 
 from __future__ import annotations
 

@@ -153,5 +153,7 @@ def custom_recipe_file(name: str) -> Path:
         None has such a name.
     """
     if not _DIGEST.fullmatch(name):
-        raise RecipeError(f"no custom recipe is called {shown(name)}: expected the SHA-256 of one, 64 hexadecimal digits")
+        raise RecipeError(
+            f"no custom recipe is called {shown(name)}: expected the SHA-256 of one, 64 hexadecimal digits"
+        )
     return get_settings().home / "custom-recipes" / f"{name}{SUFFIX}"
