@@ -35,6 +35,7 @@ class Ruling:
     rule: str
     verdict: Verdict
     invocations: tuple[Invocation, ...]
+    fault: str = ""
 
     def explain(self) -> str:
         """Return a line: matched, or the conditions that said no."""
@@ -49,6 +50,7 @@ class Decision:
 
     scenario: Scenario
     rulings: tuple[Ruling, ...]
+    faults: tuple[str, ...] = ()
 
     @property
     def invocations(self) -> tuple[Invocation, ...]:
