@@ -95,6 +95,17 @@ class Settings(BaseSettings):
     dask_port: int = Field(
         8786, ge=0, le=65535, description="Port of the Dask scheduler that `plaza up` starts; 0: any free one"
     )
+    bridge: bool = Field(
+        False,
+        description="Whether `plaza up` starts the bridge too, which takes what Zocalo's own clients put on RabbitMQ; "
+        "`plaza up --bridge` sets it",
+    )
+    broker_url: str | None = Field(
+        None,
+        repr=False,
+        description="RabbitMQ for the bridge: amqp://user:password@host:port,host:port/vhost (amqps: by TLS), followed "
+        "by options after a ? (docs/how-to/zocalo-clients.md); unset: the block message-broker/plaza",
+    )
     smtp_host: str | None = Field(
         None, description="Mail server; unset: the block mail-server/plaza, else mails are kept in the home folder"
     )
