@@ -15,6 +15,8 @@ from flows.mimas.scenario import Invocation, ISPyBJobInvocation, RecipeInvocatio
 from flows.prefect_limits import page_text
 from tasks.step.ports import FailedLaunch, LaunchedRecipe
 
+EventName = Literal["start", "end", "start-group", "end-group"]
+
 ARTIFACT_KEY = "mimas-decision"
 FAULTS_CHARACTERS: Final = 2000  # of all launches that failed: a state shows them, and so does every list of runs
 _JSON_FENCE = "```json\n"
@@ -49,7 +51,7 @@ class MimasOutcome(_Record):
     """What Mimas made of an event."""
 
     dcid: Dcid
-    event: Literal["start", "end"]
+    event: EventName
     beamline: str
     dc_class: str
     launched: tuple[LaunchedRecipe, ...]

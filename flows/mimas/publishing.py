@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prefect import get_client
@@ -20,7 +20,7 @@ from prefect.client.schemas.sorting import ArtifactSort
 from blocks.identifiers import Dcid
 from flows.launching import collection_tags
 from flows.mimas.decision import Decision
-from flows.mimas.outcome import ARTIFACT_KEY, MimasOutcome, from_markdown, to_markdown
+from flows.mimas.outcome import ARTIFACT_KEY, EventName, MimasOutcome, from_markdown, to_markdown
 from flows.mimas.scenario import Scenario
 from flows.prefect_limits import run_name
 from flows.prefect_outages import through_outages
@@ -68,7 +68,7 @@ async def publish(outcome: MimasOutcome, decision: Decision) -> None:
     await through_outages("publishing the decision", lambda: artifact.show(page))
 
 
-async def read_outcome(dcid: Dcid, event: Literal["start", "end"]) -> MimasOutcome | None:
+async def read_outcome(dcid: Dcid, event: EventName) -> MimasOutcome | None:
     """Read the newest outcome of an event back; None if Mimas hasn't decided on it."""
     pages = await _outcomes(FlowRunFilter(tags=FlowRunFilterTags(all_=collection_tags(dcid, None, None))))
     return next((outcome for outcome in pages if (outcome.dcid, outcome.event) == (dcid, event)), None)
