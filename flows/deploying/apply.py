@@ -66,10 +66,10 @@ async def _deploy(settings: Settings, deployments: Path) -> list[Change]:
                 deployed[deployment] = planned
             changes.append(change)
         kept = {change.name for change in changes}
-        for name, deployment in present.items():
-            if name not in kept and OURS in deployment.tags:
+        for name, known in present.items():
+            if name not in kept and OURS in known.tags:
                 with suppress(ObjectNotFound):  # somebody else deploys at the same time
-                    await client.delete_deployment(deployment.id)
+                    await client.delete_deployment(known.id)
                 changes.append(Change(name, "removed"))
         return changes + await apply_automations(client, deployed, refused)
 

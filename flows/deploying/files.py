@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
-from croniter import croniter
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blocks.errors import ConfigurationError, RecipeError
 from blocks.validation_faults import describe
@@ -63,7 +62,7 @@ class _WorkPoolSection(_Written):
 
 class _Schedule(_Written):
     slug: str
-    cron: Cron
+    cron: str
     timezone: str = "UTC"
     active: bool = True
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
+from blocks.errors import ConfigurationError
+from blocks.validation_faults import describe
 from flows.deploying.planned import PlannedSchedule
 
 if TYPE_CHECKING:
@@ -11,6 +15,7 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.objects import DeploymentSchedule
+    from prefect.client.schemas.schedules import CronSchedule
 
 
 def schedules_differ(planned: Sequence[PlannedSchedule], present: Sequence[DeploymentSchedule]) -> bool:
@@ -25,14 +30,18 @@ def schedules_to_apply(
     """Return all schedules that a deployment is to have: an update removes those that it doesn't name.
 
     One that an operator has paused stays paused, and what operators have added stays.
+
+    Raises
+    ------
+    ConfigurationError
+        A schedule of the files is none.
     """
     from prefect.client.schemas.actions import DeploymentScheduleCreate
-    from prefect.client.schemas.schedules import CronSchedule
 
     known = {schedule.slug: schedule for schedule in present}
     ours = [
         DeploymentScheduleCreate(
-            schedule=CronSchedule(cron=wanted.cron, timezone=wanted.timezone),
+            schedule=cron_schedule(wanted),
             active=known[wanted.slug].active if wanted.slug in known else wanted.active,
             slug=wanted.slug,
         )
@@ -53,8 +62,25 @@ def schedules_to_apply(
     return ours + others
 
 
+def cron_schedule(planned: PlannedSchedule) -> CronSchedule:
+    """Return a schedule as Prefect has it.
+
+    Raises
+    ------
+    ConfigurationError
+        It has no such times, or there's no such time zone.
+    """
+    from prefect.client.schemas.schedules import CronSchedule
+
+    try:
+        return CronSchedule(cron=planned.cron, timezone=planned.timezone)
+    except ValidationError as error:
+        raise ConfigurationError(f"schedule {planned.slug!r}: {describe(error)}") from error
+
+
 def _is_same(wanted: PlannedSchedule, present: DeploymentSchedule | None) -> bool:
-    if present is None:
+    from prefect.client.schemas.schedules import CronSchedule
+
+    if present is None or not isinstance(present.schedule, CronSchedule):
         return False
-    schedule = present.schedule
-    return getattr(schedule, "cron", None) == wanted.cron and schedule.timezone == wanted.timezone
+    return (present.schedule.cron, present.schedule.timezone) == (wanted.cron, wanted.timezone)
