@@ -1,4 +1,4 @@
-"""What is to be deployed: a flow's deployment, its schedules, and the automations that run it when an event comes in."""
+"""What is to be deployed: a flow's deployment, its schedules, and the automations that run it on an event."""
 
 from __future__ import annotations
 
