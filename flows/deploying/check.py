@@ -29,7 +29,9 @@ _BLOCK = re.compile(r"prefect\.blocks\.([\w-]+)\.([\w-]+)")
 def find_problems(
     deployments: Path, recipes: Path, declared: Iterable[str] = (), beside: Executor | None = None
 ) -> list[str]:
-    """Resolve every entrypoint, work pool, queue and block that the files name, check recipes and rules; needs no server.
+    """Resolve every entrypoint, work pool, queue and block that the files name, and check the recipes; needs no server.
+
+    Rules of Mimas that can't be used are told, too.
 
     Parameters
     ----------

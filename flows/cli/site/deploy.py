@@ -52,6 +52,6 @@ def _check(declared: list[str]) -> None:
     if problems:
         raise typer.Exit(1)
     typer.echo(
-        "All entrypoints, work pools, queues, blocks and steps are there, the recipes fit their steps, and Mimas can use "
-        "all rules."
+        "All entrypoints, work pools, queues, blocks and steps are there, the recipes fit their steps, and Mimas can "
+        "use all rules."
     )
