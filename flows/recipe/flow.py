@@ -73,7 +73,8 @@ async def carry_out_here(
 ) -> State[Any]:
     """Carry a recipe out as the flow run in which this is called."""
     run = _this_run()
-    arguments = RunArguments(dcid, parameters or {}, read_by, parent_of(run.tags))
+    begun_at = None if run.start_time is None else run.start_time.timestamp()
+    arguments = RunArguments(dcid, parameters or {}, read_by, parent_of(run.tags), begun_at)
     folder = run_folder(str(run.id))
     with _suspended_as_asked(folder):
         return await carry_out(source, arguments, folder)

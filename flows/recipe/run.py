@@ -55,12 +55,16 @@ BUSY_PAUSES: Final = Pauses(first_s=0.5, longest_s=0.5)  # a look at a lock, whi
 
 @dataclass(frozen=True)
 class RunArguments:
-    """What a recipe run is started with: the parameters of its flow, and the run whose step started it."""
+    """What a recipe run is started with: the parameters of its flow, the run whose step started it, and when it began.
+
+    The latter is when its first process did, in seconds since the epoch.
+    """
 
     dcid: Dcid | None
     parameters: Mapping[str, Any]
     read_by: UUID | None
     parent: str | None = None
+    begun_at: float | None = None
 
 
 def with_dcid(name: str, dcid: Dcid | None) -> str:
@@ -193,6 +197,9 @@ async def _await_readiness(
     wait, dcid = wait_asked_for(arguments.parameters), arguments.dcid or arguments.parameters.get("ispyb_dcid")
     if wait is None or not dcid:
         return ""
+    if wait.error_queue is not None and wait.expiration is None and arguments.begun_at is not None:
+        # Since the first process of the run: taken up again, it says the same, which is sent once
+        wait = replace(wait, expiration=arguments.begun_at + wait.timeout_s)
     of_dispatcher = {"ispyb_dcid": dcid, GUID: recipe_id.given or recipe_id.text}
     request = {**source.as_request(), "parameters": {**arguments.parameters, **of_dispatcher}}
     return await await_readiness(parse_dcid(dcid), wait, request, resources)
