@@ -231,6 +231,7 @@ def _start(recipe: str, dcid: Dcid | None, job_id: JobId, variables: Mapping[str
     """
     import asyncio
 
+    from flows.launching import JOB_RECIPE_PREFIX
     from flows.mimas import jobs
     from flows.mimas.patient_launcher import PatientLauncher
     from flows.resources import SiteResources
@@ -239,7 +240,7 @@ def _start(recipe: str, dcid: Dcid | None, job_id: JobId, variables: Mapping[str
     async def launch() -> LaunchedRecipe | FailedLaunch:
         async with SiteResources() as resources:
             launcher = PatientLauncher(resources.launcher, patience_s=0)  # a person waits, and can try again
-            name = jobs.RECIPE_PREFIX + recipe
+            name = JOB_RECIPE_PREFIX + recipe
             return await jobs.start(launcher, name, dcid or None, job_id, variables, "by hand")
 
     launched = asyncio.run(launch())
