@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -116,7 +115,7 @@ def _matches(name: str, folder: Path) -> Iterator[tuple[str, bool]]:
     is_clean = clean(name) == name
     digest, start = _digest(name), one_line(name)
     try:
-        entries = os.listdir(folder)
+        entries = [path.name for path in folder.iterdir()]
     except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:
