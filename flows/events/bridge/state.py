@@ -87,8 +87,14 @@ class Tally:
     outbox: int = 0
     last_error: str = ""
     last_error_at: float | None = None
+    connections: int = 0
     _started_at: float = field(default_factory=time.time)
     _can_write: bool = True
+
+    def note_connection(self) -> None:
+        """Remember that the broker is there, since now."""
+        self.connected_since = time.time()
+        self.connections += 1
 
     def note_error(self, error: str) -> None:
         """Remember what went wrong last."""
