@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -50,6 +51,7 @@ class Delivery:
     """Sends what waits in a drop folder. It remembers what can't be sent, so one that goes on looking keeps it."""
 
     folder: DropFolder
+    on_sent: Callable[[DropFile, tuple[StartedRun, ...]], None] = lambda file, runs: None
     _unread: dict[Path, _Unread] = field(default_factory=dict)
     _trouble: dict[Path, _Trouble] = field(default_factory=dict)
     _stuck: set[Path] = field(default_factory=set)  # can be neither removed nor moved
@@ -140,6 +142,7 @@ class Delivery:
             return None
         self._trouble.pop(file.path, None)
         await asyncio.to_thread(self._remove, file)
+        self.on_sent(file, runs)
         return runs
 
     def _note_trouble(self, file: DropFile, error: Exception) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 from uuid import uuid4
 
 from blocks.errors import PlazaError
+from blocks.home_folder import make_folder
 from blocks.retrying import Pauses, retry
 from blocks.settings import get_settings
 from flows.display_text import printable
@@ -147,6 +148,20 @@ def _is_to_be_sent(name: str) -> bool:
 
 def _reason_file(aside: Path) -> Path:
     return aside.with_name(aside.name + _REASON_SUFFIX)
+
+
+def make_drop_folder() -> None:
+    """Make the drop folder of this process's home, where there may never have been a site, unless another API is meant.
+
+    Raises
+    ------
+    OSError
+        It can't be made.
+    """
+    if "PREFECT_API_URL" not in os.environ:
+        home = get_settings().home
+        make_folder(home)
+        DropFolder.of(home).make()
 
 
 def drop_folder_at_hand() -> DropFolder | None:

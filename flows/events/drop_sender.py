@@ -10,6 +10,7 @@ from blocks.errors import PassingFault, PlazaError, PrefectUnavailable
 from flows.events.drop_file import DroppedRequest
 from flows.events.event import CollectionEvent
 from flows.events.sending import EventNotTaken, Sender, SendingRefused, told_as_ours
+from flows.recipe.run_record.recipe_ids import recipe_id_of
 
 if TYPE_CHECKING:
     from flows.resources import SiteResources
@@ -87,4 +88,4 @@ class DropSender:
                 )
             raise SendingRefused(f"{launch.recipe} can't be run: {launched.reason}")
         run = launched.flow_run_id
-        return StartedRun(launch.recipe, run, str(launch.parameters.get("guid") or run))
+        return StartedRun(launch.recipe, run, recipe_id_of(launch.parameters, str(run)).text)

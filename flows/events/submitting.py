@@ -106,6 +106,17 @@ def drop_request(request: RunRequest, headers: Mapping[str, Any] | None = None) 
         raise EventNotKept(f"it can't be kept in {folder.path}: {error.strerror}") from error
 
 
+def check(request: RunRequest) -> None:
+    """Check a request as far as that can be done without a database or a server.
+
+    Raises
+    ------
+    SendingRefused
+        It can't be run as it is.
+    """
+    _checked(request, {}, "checked")
+
+
 def _checked(request: RunRequest, headers: Mapping[str, Any], mark: str) -> DroppedRequest:
     from flows.events.dispatching import check_request
 

@@ -50,6 +50,11 @@ class RunFolder:
         return self.path / "log.jsonl"
 
     @property
+    def children(self) -> Path:
+        """The runs that its steps have started (JSON lines)."""
+        return self.path / "children.jsonl"
+
+    @property
     def reinjected(self) -> Path:
         """Messages that wait to be handled once more (a folder; JSON files)."""
         return self.path / "reinjected"

@@ -66,8 +66,8 @@ def test_text_is_as_given_and_paths_have_letters_digits_and_hyphens(guid, text, 
     assert (recipe_id.text, recipe_id.name) == (text, name)
 
 
-def test_folder_by_the_flow_run_is_warned_of(caplog):
-    recipe_id_of({"guid": "/.."}, RUN)
+def test_folder_by_the_flow_run_is_warned_of(home, caplog):
+    noted("/..", home)
     assert "fewer than 3" in caplog.text
     assert RUN in caplog.text
 
