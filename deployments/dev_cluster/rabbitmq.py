@@ -74,7 +74,7 @@ class RabbitMQ:
 
     def down(self, options: argparse.Namespace) -> None:
         """Stop it and its epmd, and remove its files if that is wanted."""
-        self.end(MARK, STOP_S)
+        self.end(MARK, 0 if options.wipe else STOP_S)  # it takes its time to put its files in order
         self.end("epmd", 10)
         if options.wipe and self.folder.exists():
             shutil.rmtree(self.folder)
