@@ -16,7 +16,6 @@ from blocks.identifiers import Dcid, parse_dcid, parse_job_id
 from blocks.validation_faults import describe
 from flows.events.event import CollectionEvent
 from flows.events.request import RunRequest
-from flows.launching import JOB_RECIPE_PREFIX, collection_tags, guid_tag
 from flows.prefect_limits import LARGEST_DCID, ParametersRefused, check_parameters
 from flows.recipe.language.merging import merge
 from flows.recipe.language.names import name_fault
@@ -24,6 +23,7 @@ from flows.recipe.queue_sending import MERGED_RECIPE
 from flows.recipe.readiness import KEYS, RunStatusWait, wait_asked_for
 from flows.recipe.run_record.recipe_ids import GUID, clean, given_guid, recipe_id_of
 from flows.recipe.source import file_of, keep_custom_recipe, merged_name, merged_source
+from flows.run_marks import JOB_RECIPE_PREFIX, collection_tags, guid_tag
 from tasks.ispyb_access.reading.asking import job_to_read
 from tasks.step.ports import Launch
 
