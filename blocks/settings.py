@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from blocks.cloud_groups import CloudGroupSetting
 from blocks.errors import ConfigurationError
 from blocks.validation_faults import describe, dotted
 
@@ -28,6 +29,11 @@ class Settings(BaseSettings):
         "only the site's user may",
     )
     recipe_directory: Path = Field(CHECKOUT / "recipes", description="Folder of the recipe files (*.json)")
+    mimas_rules: Path | None = Field(
+        None,
+        description="Python file with rules of the site's for Mimas, beside those of Plaza and of installed packages; "
+        "it counts at once when it's changed",
+    )
     ispyb_url: str | None = Field(
         None,
         repr=False,
@@ -89,6 +95,17 @@ class Settings(BaseSettings):
     dask_port: int = Field(
         8786, ge=0, le=65535, description="Port of the Dask scheduler that `plaza up` starts; 0: any free one"
     )
+    bridge: bool = Field(
+        False,
+        description="Whether `plaza up` starts the bridge too, which takes what Zocalo's own clients put on RabbitMQ; "
+        "`plaza up --bridge` sets it",
+    )
+    broker_url: str | None = Field(
+        None,
+        repr=False,
+        description="RabbitMQ for the bridge: amqp://user:password@host:port,host:port/vhost (amqps: by TLS), followed "
+        "by options after a ? (docs/how-to/zocalo-clients.md); unset: the block message-broker/plaza",
+    )
     smtp_host: str | None = Field(
         None, description="Mail server; unset: the block mail-server/plaza, else mails are kept in the home folder"
     )
@@ -110,7 +127,31 @@ class Settings(BaseSettings):
     )
     gda_port: int = Field(9876, ge=1, le=65535, description="UDP port of gda_host: `{gda_port}` in recipes")
 
-    @field_validator("home", "recipe_directory", "dask_keys")
+    beamlines: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (),
+        description="Beamlines that this site serves, as JSON: Mimas launches nothing for others, and its run fails; "
+        "none: all beamlines",
+    )
+    cloudbursting: bool = Field(
+        False, description="Pipelines that nobody prefers may go to the cloud when the facility's cluster is full"
+    )
+    cloud_groups: tuple[CloudGroupSetting, ...] = Field(
+        (),
+        description="Whose, as JSON: objects with `visit_pattern` (beginnings of visits' names), `beamlines`, "
+        "`recipes` (parts of recipes' names) and `max_jobs_waiting` (`slurm`: with more, the cloud is used; `iris`: "
+        "with so many, it isn't)",
+    )
+    s3echo_quota: float = Field(
+        100.0,
+        gt=0,
+        description="How much the cloud's object store may hold, in the unit of its statistics: above 95 % of it the "
+        "cloud isn't used",
+    )
+    statistics_timeout: float = Field(
+        300.0, gt=0, description="Seconds after which a cluster's statistics say nothing any more"
+    )
+
+    @field_validator("home", "recipe_directory", "dask_keys", "mimas_rules")
     @classmethod
     def _from_here(cls, folder: Path | None) -> Path | None:
         return folder and folder.absolute()  # services and flow runs work in other folders

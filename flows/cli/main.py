@@ -20,6 +20,7 @@ from flows.cli import (
     ispyb,
     jobs,
     recipes,
+    requests,
     runs,
     simulation,
     site,
@@ -37,6 +38,7 @@ COMMANDS = (
     *(site.up, site.down, site.status, site.deploy, site.settings),
     simulation.simulate,
     spots.spots,
+    *(requests.go, requests.pickup),
     *(collections.find, collections.last),
     *(runs.show, runs.logs, runs.resume),
 )

@@ -12,7 +12,10 @@ from tasks.logs.line import LogLine
 
 
 def logs(
-    run: Annotated[str, typer.Argument(help="The recipe run: its id, or the start of it.", show_default=False)],
+    run: Annotated[
+        str,
+        typer.Argument(help="The recipe run: its id or its recipe ID (guid), or the start of one.", show_default=False),
+    ],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
     step: Annotated[
         str | None, typer.Option(help="Only this step's lines: its name, or its node's number in the recipe.")

@@ -16,7 +16,9 @@ FEW, SOME = 5, 20  # messages of each step; of the one that's asked for
 def show(
     run: Annotated[
         str | None,
-        typer.Argument(help="The recipe run: its id, or the start of it; without it, the latest are listed."),
+        typer.Argument(
+            help="The run: its id or its recipe ID (guid), or the start of one; without it, the latest are listed."
+        ),
     ] = None,
     step: Annotated[
         str | None, typer.Option(help="Only the messages of this step: its node's number, or its name.")

@@ -183,7 +183,7 @@ async def test_what_is_no_id_is_refused_at_once_and_leaves_no_run():
             parameter_openapi_schema=schema,
             enforce_parameter_schema=True,
         )
-        for dcid in (92233720368547760001, 2**32, 0, True, "12a"):
+        for dcid in (92233720368547760001, 2**32, 0, True, "12a", "0", "-1"):
             with pytest.raises(PrefectHTTPStatusError, match="409"):
                 await client.create_flow_run_from_deployment(deployment, parameters={"dcid": dcid})
         with pytest.raises(PrefectHTTPStatusError, match="409"):
