@@ -1,6 +1,5 @@
 """Mimas as a step: its node's parameters in, messages for the dispatcher and for ISPyB out."""
 
-
 import pytest
 
 from blocks.settings import Settings
