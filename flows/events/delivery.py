@@ -48,10 +48,20 @@ class _Trouble:
 
 @dataclass
 class Delivery:
-    """Sends what waits in a drop folder. It remembers what can't be sent, so one that goes on looking keeps it."""
+    """Sends what waits in a drop folder. It remembers what can't be sent, so one that goes on looking keeps it.
+
+    Parameters
+    ----------
+    on_sent
+        Told of each file that is sent.
+    own
+        A request whose sender waits for what becomes of it: refused, it's not moved aside, but `own_refusal` says why.
+    """
 
     folder: DropFolder
     on_sent: Callable[[DropFile, tuple[StartedRun, ...]], None] = lambda file, runs: None
+    own: Path | None = None
+    own_refusal: SendingRefused | None = None
     _unread: dict[Path, _Unread] = field(default_factory=dict)
     _trouble: dict[Path, _Trouble] = field(default_factory=dict)
     _stuck: set[Path] = field(default_factory=set)  # can be neither removed nor moved
@@ -133,7 +143,11 @@ class Delivery:
         try:
             runs = await sender.send(file.content, file.mark)
         except SendingRefused as error:
-            await asyncio.to_thread(self._refuse, file.path, error)
+            if file.path == self.own:
+                self.own_refusal = error
+                await asyncio.to_thread(self._remove, file)
+            else:
+                await asyncio.to_thread(self._refuse, file.path, error)
             return None
         except Exception as error:  # whatever an event can bring about
             if isinstance(error, MimasUnreachable) and not isinstance(error, EventNotTaken):
@@ -165,7 +179,7 @@ class Delivery:
         except OSError as error:
             self._stuck.add(file.path)
             logger.warning(
-                "%s was sent, but its file %s can't be removed: %s",
+                "%s needn't be sent again, but its file %s can't be removed: %s",
                 escaped(str(file.content)),
                 file.path,
                 error.strerror,

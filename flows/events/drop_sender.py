@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from blocks.errors import PassingFault, PlazaError, PrefectUnavailable
+from blocks.errors import DatabaseUnavailable, PassingFault, PlazaError, PrefectUnavailable
 from flows.events.drop_file import DroppedRequest
 from flows.events.event import CollectionEvent
-from flows.events.sending import EventNotTaken, Sender, SendingRefused, told_as_ours
+from flows.events.sending import EventNotTaken, MimasUnreachable, Sender, SendingRefused, told_as_ours
 from flows.recipe.run_record.recipe_ids import recipe_id_of
 
 if TYPE_CHECKING:
@@ -65,8 +65,10 @@ class DropSender:
                 return (*launched, *[await self._tell(event, mark) for event in dispatched.events])
             except PrefectUnavailable as error:
                 raise error.__cause__ or error from None
-            except PassingFault:
+            except (DatabaseUnavailable, MimasUnreachable):
                 raise
+            except PassingFault as error:  # a recipe that isn't deployed yet
+                raise EventNotTaken(str(error)) from error
             except PlazaError as error:  # a recipe, a job or an id that there is not
                 raise SendingRefused(str(error)) from error
 

@@ -141,11 +141,14 @@ async def send_kept(folder: DropFolder, content: CollectionEvent | DroppedReques
         It can't be sent as it is.
     """
     _import_prefect()
-    delivery, sent = Delivery(folder), {}
+    delivery = Delivery(folder, own=path if isinstance(content, DroppedRequest) else None)
+    sent: dict[Path, tuple[StartedRun, ...]] = {}
     why: Exception = MimasUnreachable("others wait before it")
     try:
         async with asyncio.timeout(PATIENCE_S), folder.lock(PATIENCE_S):
             sent = await delivery.send_waiting()
+            if delivery.own_refusal is not None:
+                raise delivery.own_refusal
             if path not in sent and not path.exists() and not _aside(folder, path).exists():
                 return Told(await _find_runs(content))  # the site's worker was faster
         why = delivery.why_waiting(path) or why

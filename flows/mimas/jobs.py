@@ -20,14 +20,13 @@ from flows.mimas.publishing import tags
 from flows.mimas.scenario import ISPyBJobInvocation, JobParameter, Scenario
 from flows.prefect_outages import REASON_CHARACTERS
 from flows.recipe import ispyb_reading
+from flows.run_marks import JOB_RECIPE_PREFIX, job_key
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 
 if TYPE_CHECKING:
     from tasks.step.resources import Resources
 
 logger = logging.getLogger(__name__)
-
-RECIPE_PREFIX = "ispyb-"
 
 
 async def carry_out(
@@ -45,7 +44,7 @@ async def carry_out(
     DatabaseUnavailable
         ISPyB has been away for ten minutes.
     """
-    recipe = RECIPE_PREFIX + job.recipe
+    recipe = JOB_RECIPE_PREFIX + job.recipe
     try:
         job_id = await _create(resources, job)
     except (MessageRefused, ConfigurationError) as error:  # of this job; ISPyB that is away concerns all, and goes up
@@ -79,7 +78,7 @@ async def _hold(
         is_held = await when_there_is_room(lambda: backlog.hold(held))
     except OSError as error:
         reason = f"job {job_id} is in ISPyB, but can't be held in {backlog.path}: {error}"
-        return FailedLaunch(recipe=RECIPE_PREFIX + job.recipe, reason=shortened(reason, REASON_CHARACTERS))
+        return FailedLaunch(recipe=JOB_RECIPE_PREFIX + job.recipe, reason=shortened(reason, REASON_CHARACTERS))
     return CreatedJob(job_id=job_id, was_released=not is_held)
 
 
@@ -107,7 +106,7 @@ async def start(
         What the run's name says of it: the beamline, or who asked.
     """
     parameters = {**variables, JOB: job_id}
-    key = f"{dcid}-job-{job_id}"  # the collection too: numbers begin anew in a new ISPyB, such as a demo's
+    key = job_key(dcid, job_id)
     name = f"{recipe} · dcid {dcid or 'none'} · {label} · job {job_id}"
     return await launcher.launch(Launch(recipe, dcid, parameters, key, name, run_tags, read_by))
 

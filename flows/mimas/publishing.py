@@ -18,7 +18,6 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.sorting import ArtifactSort
 
 from blocks.identifiers import Dcid
-from flows.launching import collection_tags
 from flows.mimas.outcome import ARTIFACT_KEY, EventName, MimasOutcome
 from flows.mimas.outcome_page import from_markdown, to_markdown
 from flows.mimas.record import DecisionRecord
@@ -26,6 +25,7 @@ from flows.mimas.scenario import Scenario
 from flows.prefect_limits import run_name, tag
 from flows.prefect_outages import through_outages
 from flows.run_artifacts import RunArtifact
+from flows.run_marks import collection_tags
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun

@@ -16,12 +16,12 @@ from prefect.runtime import flow_run
 
 from blocks.errors import RecipeError
 from blocks.identifiers import Dcid
-from flows.launching import parent_of
 from flows.prefect_limits import DcidOrDigits, ExtraParameters
 from flows.recipe.run import RunArguments, carry_out, with_dcid
 from flows.recipe.run_record.ending import CANCELLED, SUSPENDED, note_end
 from flows.recipe.run_record.folder import RunFolder, run_folder
 from flows.recipe.source import RecipeSource
+from flows.run_marks import parent_of
 
 
 def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
@@ -73,7 +73,8 @@ async def carry_out_here(
 ) -> State[Any]:
     """Carry a recipe out as the flow run in which this is called."""
     run = _this_run()
-    arguments = RunArguments(dcid, parameters or {}, read_by, parent_of(run.tags))
+    begun_at = None if run.start_time is None else run.start_time.timestamp()
+    arguments = RunArguments(dcid, parameters or {}, read_by, parent_of(run.tags), begun_at)
     folder = run_folder(str(run.id))
     with _suspended_as_asked(folder):
         return await carry_out(source, arguments, folder)

@@ -23,7 +23,6 @@ from blocks.home_folder import make_folder
 from blocks.identifiers import Dcid, parse_dcid
 from blocks.retrying import Pauses, first_only, retry
 from blocks.settings import get_settings
-from flows.launching import collection_tags, guid_tag
 from flows.prefect_limits import run_name, state_message
 from flows.recipe.drawing.run_page import RunPage
 from flows.recipe.engine.node import RefusedMessage
@@ -44,6 +43,7 @@ from flows.recipe.run_record.recipe_ids import GUID, RecipeId, note_recipe_id, r
 from flows.recipe.run_record.resumption import take_up
 from flows.recipe.source import RecipeSource
 from flows.resources import SiteResources
+from flows.run_marks import collection_tags, guid_tag
 from tasks.logs.run_log import run_log
 from tasks.step.identity import StepIdentity
 from tasks.step.resources import Resources
@@ -55,12 +55,16 @@ BUSY_PAUSES: Final = Pauses(first_s=0.5, longest_s=0.5)  # a look at a lock, whi
 
 @dataclass(frozen=True)
 class RunArguments:
-    """What a recipe run is started with: the parameters of its flow, and the run whose step started it."""
+    """What a recipe run is started with: the parameters of its flow, the run whose step started it, and when it began.
+
+    The latter is when its first process did, in seconds since the epoch.
+    """
 
     dcid: Dcid | None
     parameters: Mapping[str, Any]
     read_by: UUID | None
     parent: str | None = None
+    begun_at: float | None = None
 
 
 def with_dcid(name: str, dcid: Dcid | None) -> str:
@@ -193,6 +197,9 @@ async def _await_readiness(
     wait, dcid = wait_asked_for(arguments.parameters), arguments.dcid or arguments.parameters.get("ispyb_dcid")
     if wait is None or not dcid:
         return ""
+    if wait.error_queue is not None and wait.expiration is None and arguments.begun_at is not None:
+        # Since the first process of the run: taken up again, it says the same, which is sent once
+        wait = replace(wait, expiration=arguments.begun_at + wait.timeout_s)
     of_dispatcher = {"ispyb_dcid": dcid, GUID: recipe_id.given or recipe_id.text}
     request = {**source.as_request(), "parameters": {**arguments.parameters, **of_dispatcher}}
     return await await_readiness(parse_dcid(dcid), wait, request, resources)

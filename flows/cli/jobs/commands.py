@@ -234,12 +234,13 @@ def _start(recipe: str, dcid: Dcid | None, job_id: JobId, variables: Mapping[str
     from flows.mimas import jobs
     from flows.mimas.patient_launcher import PatientLauncher
     from flows.resources import SiteResources
+    from flows.run_marks import JOB_RECIPE_PREFIX
     from tasks.step.ports import FailedLaunch
 
     async def launch() -> LaunchedRecipe | FailedLaunch:
         async with SiteResources() as resources:
             launcher = PatientLauncher(resources.launcher, patience_s=0)  # a person waits, and can try again
-            name = jobs.RECIPE_PREFIX + recipe
+            name = JOB_RECIPE_PREFIX + recipe
             return await jobs.start(launcher, name, dcid or None, job_id, variables, "by hand")
 
     launched = asyncio.run(launch())

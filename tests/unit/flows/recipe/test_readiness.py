@@ -88,7 +88,7 @@ async def test_error_queue_that_nothing_serves_fails_the_run_with_both_reasons(h
 async def test_error_queue_of_the_broker_gets_it_by_the_bridge(home, never_ready, monkeypatch):
     put = []
     monkeypatch.setattr("tasks.broker_outbox.is_there", lambda settings: True)
-    monkeypatch.setattr("tasks.broker_outbox.put", lambda queue, body: put.append((queue, body["recipes"])))
+    monkeypatch.setattr("tasks.broker_outbox.put", lambda queue, body, **how: put.append((queue, body["recipes"])))
     assert "bridge" in await await_readiness(7, RunStatusWait(1.0, "late"), REQUEST, FakeResources())
     assert put == [("late", ["a"])]
 
