@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -36,6 +36,9 @@ async def apply_automations(
     for deployment, planned in deployed.items():
         for automation in planned.automations:
             kept.add(automation.name)
+            if faults := automation_faults(automation, planned.load_flow().parameters.properties):
+                changes.append(Change(f"automation {automation.name}", "refused", "; ".join(faults)))
+                continue
             changes.append(await _apply(client, _wanted(automation, deployment), present[automation.name][:1]))
     for name, automations in present.items():
         # More than one if two deployed at the same time
@@ -43,6 +46,26 @@ async def apply_automations(
             await _delete(client, extra.id)
             changes.append(Change(f"automation {name}", "removed"))
     return changes
+
+
+def automation_faults(automation: PlannedAutomation, known: Collection[str]) -> list[str]:
+    """Resolve an automation's parameters and parse their templates, as Prefect's server does when it's made.
+
+    Parameters
+    ----------
+    known
+        Names of its flow's parameters.
+    """
+    from prefect.utilities.schema_tools.hydration import HydrationContext, HydrationError, hydrate
+
+    unknown = sorted(automation.parameters.keys() - set(known))
+    faults = [f"sets unknown parameters: {', '.join(unknown)}"] if unknown else []
+    for name, template in automation.parameters.items():
+        try:
+            hydrate({name: template}, HydrationContext(raise_on_error=True))
+        except HydrationError as error:
+            faults.append(f"has no template for {name}: {error.message}")
+    return faults
 
 
 async def _present(client: PrefectClient) -> defaultdict[str, list[Automation]]:
