@@ -39,7 +39,7 @@ async def apply_automations(
             if faults := automation_faults(automation, planned.load_flow().parameters.properties):
                 changes.append(Change(f"automation {automation.name}", "refused", "; ".join(faults)))
                 continue
-            changes.append(await _apply(client, _wanted(automation, deployment), present[automation.name][:1]))
+            changes.append(await _apply(client, automation, deployment, present[automation.name][:1]))
     for name, automations in present.items():
         # More than one if two deployed at the same time
         for extra in automations if name not in kept else automations[1:]:
@@ -81,10 +81,13 @@ async def _present(client: PrefectClient) -> defaultdict[str, list[Automation]]:
     return by_name
 
 
-async def _apply(client: PrefectClient, wanted: AutomationCore, present: list[Automation]) -> Change:
-    name = f"automation {wanted.name}"
+async def _apply(
+    client: PrefectClient, planned: PlannedAutomation, deployment: UUID, present: list[Automation]
+) -> Change:
+    name, wanted = f"automation {planned.name}", _wanted(planned, deployment)
     if not present:
-        await client.create_automation(wanted)
+        # Prefect removes it with its owner
+        await client.create_automation(wanted.model_copy(update={"owner_resource": f"prefect.deployment.{deployment}"}))
         return Change(name, "created")
     (before,) = present
     differing = [key for key in _COMPARED if _value(before, key) != _value(wanted, key)]
@@ -112,14 +115,21 @@ def _wanted(planned: PlannedAutomation, deployment: UUID) -> AutomationCore:
         enabled=planned.enabled,
         tags=[OURS],
         trigger=EventTrigger(
+            type="event",
             expect=set(planned.expect),
             match=ResourceSpecification(planned.match),
             posture=Posture.Reactive,
             threshold=1,
             within=timedelta(0),
         ),
-        actions=[RunDeployment(source="selected", deployment_id=deployment, parameters=planned.parameters)],
-        owner_resource=f"prefect.deployment.{deployment}",  # with which Prefect removes it
+        actions=[
+            RunDeployment(
+                type="run-deployment",  # Prefect's client leaves out what isn't set when it updates one
+                source="selected",
+                deployment_id=deployment,
+                parameters=planned.parameters,
+            )
+        ],
     )
 
 
