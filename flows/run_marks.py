@@ -13,6 +13,8 @@ from flows.prefect_limits import tag
 
 JOB_RECIPE_PREFIX: Final = "ispyb-"
 """Jobs of the recipe X in ISPyB are carried out by the recipe file ispyb-X."""
+LAUNCH_KEY: Final = "launch_key"
+"""In a message's environment: tells the launch that it asks for from others; without it the message itself does."""
 _PARENT: Final = "parent:"
 
 

@@ -19,7 +19,7 @@ from flows.events.request import RunRequest
 from flows.recipe.run_record.children import Child, note_children
 from flows.recipe.run_record.folder import run_folder
 from flows.recipe.run_record.recipe_ids import RecipeId, recipe_id_of
-from flows.run_marks import job_key, parent_tag
+from flows.run_marks import LAUNCH_KEY, job_key, parent_tag
 from tasks.ispyb_access.reading.asking import job_to_read
 from tasks.step import Message, Send, StepContext, StepParameters, message_step
 from tasks.step.contract import BY_HAND
@@ -41,7 +41,7 @@ async def start_recipes(parameters: DispatcherParameters, message: Message, cont
     A message that comes again starts nothing twice.
     """
     request = _request(message.payload)
-    key = uuid4().hex if context.recipe_run == BY_HAND else context.key(message)
+    key = _key(message, context)
     try:
         found = await dispatch(request, key, context.resources)
     except RequestRefused as error:
@@ -94,6 +94,14 @@ def _request(payload: Any) -> RunRequest:
         return RunRequest.model_validate(payload)
     except ValidationError as error:
         raise MessageRefused(f"no request for recipes: {describe(error, most=3)}") from error
+
+
+def _key(message: Message, context: StepContext) -> str:
+    """Return what tells the launch from others, so that it's launched once."""
+    if context.recipe_run == BY_HAND:
+        return uuid4().hex
+    named = message.environment.get(LAUNCH_KEY)
+    return named if isinstance(named, str) and named else context.key(message)
 
 
 def _launches(found: Dispatch, request: RunRequest, key: str) -> list[Launch]:

@@ -23,7 +23,7 @@ from flows.recipe.queue_sending import MERGED_RECIPE
 from flows.recipe.readiness import KEYS, RunStatusWait, wait_asked_for
 from flows.recipe.run_record.recipe_ids import GUID, clean, given_guid, recipe_id_of
 from flows.recipe.source import file_of, keep_custom_recipe, merged_name, merged_source
-from flows.run_marks import JOB_RECIPE_PREFIX, collection_tags, guid_tag
+from flows.run_marks import collection_tags, guid_tag
 from tasks.ispyb_access.reading.asking import job_to_read
 from tasks.step.ports import Launch
 
@@ -131,7 +131,7 @@ async def _launch_of_job(request: RunRequest, key: str, resources: Resources) ->
             "recipe in `recipes`"
         )
     dcid = _dcid(request) or job.dcid
-    return await _launch(request, (f"{JOB_RECIPE_PREFIX}{job.recipe}",), dcid, key, resources)
+    return await _launch(request, (job.recipe,), dcid, key, resources)
 
 
 def _read_job(request: RunRequest, resources: Resources) -> JobParameters:

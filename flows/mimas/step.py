@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
@@ -19,10 +19,11 @@ from flows.mimas.deciding import not_served
 from flows.mimas.decision import Decision
 from flows.mimas.facts import InvalidScenario
 from flows.mimas.given_scenario import scenario_from_parameters
-from flows.mimas.jobs import as_message
+from flows.mimas.messages import as_message, run_key
 from flows.mimas.record import mimas_run_folder
 from flows.mimas.rules import beamline_warning, rules_in_force
-from tasks.step import ABORT, Message, Note, Send, StepContext, StepParameters, message_step
+from flows.run_marks import LAUNCH_KEY
+from tasks.step import ABORT, Fills, Message, Note, Send, StepContext, StepParameters, message_step
 from tasks.step.atomic_file import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,8 @@ class MimasParameters(StepParameters):
     """What Mimas decides by, in the names and with the leniency of Zocalo's."""
 
     dcid: Any = Field(description="The data collection")
-    event: Any = Field(description="start, end, start_group or end_group, in any case")
+    # What a message for Mimas brings isn't known when its recipe is checked
+    event: Annotated[Any, Fills("event")] = Field(description="start, end, start_group or end_group, in any case")
     beamline: Any = Field(description="As in ISPyB, such as i03")
     dc_class: Any = Field(None, description="The classes that hold, as ispyb_dc_class, or one's name")
     visit: Any = Field(None, description="As in ISPyB, such as cm12345-1")
@@ -51,10 +53,10 @@ class MimasParameters(StepParameters):
     cloudbursting: Any = Field(
         None, description="Groups that may use the cloud; without them, as the site's settings and statistics say"
     )
-    filename: Any = Field(None, description="Passed on to the recipes, as are the next three")
-    message_index: Any = None
-    number_of_frames: Any = None
-    start_frame_index: Any = None
+    filename: Annotated[Any, Fills("filename")] = Field(None, description="Passed on to the recipes if it's given")
+    message_index: Annotated[Any, Fills("message_index")] = Field(None, description="As filename")
+    number_of_frames: Annotated[Any, Fills("number_of_frames")] = Field(None, description="As filename")
+    start_frame_index: Annotated[Any, Fills("start_frame_index")] = Field(None, description="As filename")
 
     @property
     def passed_on(self) -> dict[str, Any]:
@@ -76,11 +78,11 @@ def decide_on_collection(parameters: MimasParameters, message: Message, context:
     decision, warnings = _decide(parameters, context)
     _tell(decision, warnings, context)
     file = _sent_before(context.key(message), context.resources.settings.home)
-    sends = _after_those_of_before(_sends(decision, parameters.passed_on), file)
+    sends = _after_those_of_before(_sends(decision, parameters.passed_on, message.environment), file)
     if not decision.faults:
         return sends
     # Those of before are known by how many they are: they have to come first when the message comes again
-    write_atomically(file, json.dumps([(send.output, send.payload) for send in sends]).encode())
+    write_atomically(file, json.dumps([(send.output, send.payload, send.environment) for send in sends]).encode())
     return [*sends, Send({"faults": list(decision.faults)}, ABORT)]
 
 
@@ -98,11 +100,13 @@ def _decide(parameters: MimasParameters, context: StepContext) -> tuple[Decision
     return rules.decide(scenario), [*told, *filter(None, [beamline_warning(rules, scenario)])]
 
 
-def _sends(decision: Decision, passed_on: Mapping[str, Any]) -> list[Send]:
-    recipes = [
-        Send({"recipes": [wanted.recipe], "parameters": {"ispyb_dcid": wanted.dcid, **passed_on}}, DISPATCHER)
-        for wanted in decision.recipes
-    ]
+def _sends(decision: Decision, passed_on: Mapping[str, Any], environment: Mapping[str, Any]) -> list[Send]:
+    recipes = []
+    for wanted in decision.recipes:
+        # By it the dispatcher's step knows a recipe that the same event has started before
+        known_by = {LAUNCH_KEY: run_key(decision.scenario, wanted.recipe, passed_on)}
+        body = {"recipes": [wanted.recipe], "parameters": {"ispyb_dcid": wanted.dcid, **passed_on}}
+        recipes.append(Send(body, DISPATCHER, {**environment, **known_by}))
     return [*recipes, *(Send(as_message(job), ISPYB) for job in decision.jobs)]
 
 
@@ -125,7 +129,7 @@ def _sent_before(key: str, home: Path) -> Path:
 def _after_those_of_before(sends: list[Send], file: Path) -> list[Send]:
     """Return the sends, those first that were sent when a rule was broken."""
     try:
-        before = [Send(payload, output) for output, payload in json.loads(file.read_bytes())]
+        before = [Send(payload, output, environment) for output, payload, environment in json.loads(file.read_bytes())]
     except FileNotFoundError:
         return sends
     # By their JSON, in which tuples are lists
