@@ -115,6 +115,11 @@ class Settings(BaseSettings):
     )
     gda_port: int = Field(9876, ge=1, le=65535, description="UDP port of gda_host: `{gda_port}` in recipes")
 
+    @field_validator("mimas_rules", mode="before")
+    @classmethod
+    def _none_if_empty(cls, file: Any) -> Any:
+        return file or None  # which a path would take for the folder at hand
+
     @field_validator("home", "recipe_directory", "dask_keys", "mimas_rules")
     @classmethod
     def _from_here(cls, folder: Path | None) -> Path | None:

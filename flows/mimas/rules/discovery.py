@@ -92,7 +92,10 @@ def load_rules(file: Path | None = None) -> RuleSet:
     RuleSet
         All rules that can be used. Its faults tell of sources that can't.
     """
-    return _load(file, None if file is None else file_version(str(file)))
+    rules = _load(file, None if file is None else file_version(str(file)))
+    if rules.faults:  # the file server may have been away: the next event tries again
+        _load.cache_clear()
+    return rules
 
 
 def rules_in_force() -> RuleSet:

@@ -39,6 +39,7 @@ def _forget():
 def install(tmp_path, monkeypatch):
     """Put packages with a module of rules on the path, as pip does."""
     monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
 
     def install(module: str, code: str, *, entry_point: str = "site", distribution: str | None = None) -> None:
         (tmp_path / f"{module}.py").write_text(code)
@@ -46,10 +47,12 @@ def install(tmp_path, monkeypatch):
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution or module}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[plaza.mimas_rules]\n{entry_point} = {module}\n")
-        monkeypatch.delitem(sys.modules, module, raising=False)
         importlib.invalidate_caches()
 
-    return install
+    yield install
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.fixture
@@ -188,9 +191,21 @@ def test_a_changed_file_counts_at_once(write, monkeypatch):
     assert not list(file.parent.glob("**/__pycache__"))
 
 
-def test_without_a_file_there_are_ours(monkeypatch):
+@pytest.mark.parametrize("unset", [None, ""])
+def test_without_a_file_there_are_ours(monkeypatch, unset):
     monkeypatch.delenv("PLAZA_MIMAS_RULES", raising=False)
-    assert rules_in_force().rules == OURS
+    if unset is not None:
+        monkeypatch.setenv("PLAZA_MIMAS_RULES", unset)
+    assert rules_in_force() == RuleSet(OURS)
+
+
+def test_a_package_that_was_away_counts_when_it_is_there(install, tmp_path):
+    install("site_rules", "from late_module import RULES")
+    assert len(load_rules().faults) == 1
+    (tmp_path / "late_module.py").write_text(ADDS)
+    importlib.invalidate_caches()
+    assert load_rules().faults == ()
+    assert wanted(load_rules()) == ["site-recipe"]
 
 
 def test_a_file_may_have_dataclasses(write):
