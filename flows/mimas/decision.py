@@ -145,11 +145,11 @@ def _ask(rule: Rule, scenario: Scenario) -> tuple[bool, tuple[Invocation, ...], 
             return False, (), ""
         matched = True
         return True, _checked(rule.invoke(scenario)), ""
-    except Exception as error:  # of sites' rules, which may raise anything
+    except (Exception, SystemExit) as error:  # of sites' rules, which may raise anything
         return matched, (), _raised(error)
 
 
-def _raised(error: Exception) -> str:
+def _raised(error: BaseException) -> str:
     return f"raised {type(error).__name__}: {one_line(shortened(str(error), SHOWN_CHARACTERS))}"
 
 
