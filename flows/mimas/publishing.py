@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prefect import get_client
@@ -19,10 +19,11 @@ from prefect.client.schemas.sorting import ArtifactSort
 
 from blocks.identifiers import Dcid
 from flows.launching import collection_tags
-from flows.mimas.decision import Decision
-from flows.mimas.outcome import ARTIFACT_KEY, MimasOutcome, from_markdown, to_markdown
+from flows.mimas.outcome import ARTIFACT_KEY, EventName, MimasOutcome
+from flows.mimas.outcome_page import from_markdown, to_markdown
+from flows.mimas.record import DecisionRecord
 from flows.mimas.scenario import Scenario
-from flows.prefect_limits import run_name
+from flows.prefect_limits import run_name, tag
 from flows.prefect_outages import through_outages
 from flows.run_artifacts import RunArtifact
 
@@ -35,8 +36,13 @@ def tags(scenario: Scenario) -> list[str]:
     return collection_tags(scenario.dcid, scenario.beamline, scenario.visit)
 
 
-async def label_run(run: FlowRun, scenario: Scenario) -> None:
+async def label_run(run: FlowRun, scenario: Scenario, guid: str | None = None) -> None:
     """Add what ISPyB told to the flow run's name and tags.
+
+    Parameters
+    ----------
+    guid
+        The recipe ID that the event brought.
 
     Raises
     ------
@@ -45,14 +51,17 @@ async def label_run(run: FlowRun, scenario: Scenario) -> None:
     """
     name = run_name(f"mimas {scenario.event.value} · dcid {scenario.dcid} · {scenario.beamline}")
 
+    named = [] if guid is None else [tag(f"guid:{guid}")]
+    labels = [*dict.fromkeys([*run.tags, *tags(scenario), *named])]
+
     async def label() -> None:
         async with get_client() as client:
-            await client.update_flow_run(run.id, name=name, tags=[*dict.fromkeys([*run.tags, *tags(scenario)])])
+            await client.update_flow_run(run.id, name=name, tags=labels)
 
     await through_outages("naming the run", label)
 
 
-async def publish(outcome: MimasOutcome, decision: Decision) -> None:
+async def publish(outcome: MimasOutcome, record: DecisionRecord) -> None:
     """Keep the outcome as the artifact `mimas-decision` of the current flow run.
 
     Raises
@@ -64,11 +73,11 @@ async def publish(outcome: MimasOutcome, decision: Decision) -> None:
     artifact = RunArtifact(
         ARTIFACT_KEY, lambda page: MarkdownArtifact(key=ARTIFACT_KEY, description=description, markdown=page)
     )
-    page = to_markdown(outcome, decision)
+    page = to_markdown(outcome, record)
     await through_outages("publishing the decision", lambda: artifact.show(page))
 
 
-async def read_outcome(dcid: Dcid, event: Literal["start", "end"]) -> MimasOutcome | None:
+async def read_outcome(dcid: Dcid, event: EventName) -> MimasOutcome | None:
     """Read the newest outcome of an event back; None if Mimas hasn't decided on it."""
     pages = await _outcomes(FlowRunFilter(tags=FlowRunFilterTags(all_=collection_tags(dcid, None, None))))
     return next((outcome for outcome in pages if (outcome.dcid, outcome.event) == (dcid, event)), None)
