@@ -229,7 +229,14 @@ TABLE = [
     row(I19, "EIGER", "END", SERIAL, J(NEXUS, "xia2 dials", "±SYM ABS", sweeps="own")),
     row(I19, "EIGER", "END_GROUP", SERIAL, "autoprocessing-i19serial-groupend"),
     row("i15", ANY_DETECTOR, "END", ANY_CLASS, "processing-rlv", "strategy-screen19", "per-image-analysis-rotation"),
-    row("i15", ANY_DETECTOR, "END", ANY_CLASS, *chemical(CBF, AIMLESS_CBF)),
+    row(
+        "i15",
+        ANY_DETECTOR,
+        "END",
+        ANY_CLASS,
+        J(CBF, "", "±SYM ABS", sweeps="all"),
+        J(AIMLESS_CBF, "", "±SYM", sweeps="all"),
+    ),
 ]
 
 
