@@ -20,7 +20,6 @@ from flows.mimas.rules.conditions import (
 )
 from flows.mimas.scenario import Invocation, Scenario
 
-
 DIALS = "autoprocessing-multi-xia2-smallmolecule"
 DIALS_NEXUS = "autoprocessing-multi-xia2-smallmolecule-nexus"
 AIMLESS = "autoprocessing-multi-xia2-smallmolecule-dials-aiml"
