@@ -53,7 +53,8 @@ def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
 def _wanted(record: DecisionRecord) -> Iterator[str]:
     yield from (wanted.recipe for wanted in record.recipes)
     for job in record.jobs:
-        yield f"job {job.display_name or 'unnamed'} ({job.recipe}), {'to start at once' if job.autostart else 'to be held'}"
+        start = "to start at once" if job.autostart else "to be held"
+        yield f"job {job.display_name or 'unnamed'} ({job.recipe}), {start}"
 
 
 def _recipes(outcome: MimasOutcome) -> Iterator[str]:
