@@ -1,0 +1,107 @@
+"""Read what Mimas decides by of many data collections: some four statements for a thousand of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import Connection, Engine
+
+from blocks.identifiers import Dcid
+from blocks.ispyb_connection import transaction
+from tasks.ispyb_access.reading.image_files import SweepFiles
+from tasks.ispyb_access.reading.past.facts import CollectionFacts, UnreadCollection, facts_of
+from tasks.ispyb_access.reading.past.statements import (
+    NarrowRow,
+    Period,
+    read_group_sweeps,
+    read_ids,
+    read_page,
+    read_rows,
+    read_with_grid,
+)
+from tasks.ispyb_access.reading.past.visit_crystals import NOTHING, VisitCrystals
+
+PAGE = 1000  # data collections; their sweeps and those of their groups are all that is held at a time
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some data collections of a period, in the order of their ids, and which part of it has been read with them."""
+
+    collections: Sequence[CollectionFacts | UnreadCollection]
+    read: float
+
+
+def read_period(engine: Engine, period: Period, *, size: int = PAGE, reads_files: bool = True) -> Iterator[Page]:
+    """Read the data collections of a period, a page at a time; the visits' YAML files count as they are now.
+
+    Each page is read in a transaction of its own, by the primary key: what is written meanwhile is in the way of
+    nothing, nor is a reader that takes its time.
+
+    Parameters
+    ----------
+    reads_files
+        Look into the visits' folders.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        ISPyB can't be reached.
+    """
+    crystals = VisitCrystals() if reads_files else None
+    with transaction(engine, read_only=True) as connection:
+        ids = read_ids(connection, period)
+    if ids is None:
+        return
+    first, last = ids
+    after = first - 1
+    while after < last:
+        with transaction(engine, read_only=True) as connection:
+            rows = read_page(connection, period, after, last, size)
+            details = _read_details(connection, rows)
+        after = rows[-1].dcid if len(rows) == size else last
+        rows = [row for row in rows if row.info["startTime"] is not None]  # to SQLite, text is later than any time
+        yield Page(_assemble(rows, details, crystals), (after - first + 1) / (last - first + 1))
+
+
+def read_facts(engine: Engine, dcids: Collection[Dcid]) -> list[CollectionFacts | UnreadCollection]:
+    """Read the data collections of these ids that there are, in the order of the ids.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        ISPyB can't be reached.
+    """
+    with transaction(engine, read_only=True) as connection:
+        rows = read_rows(connection, dcids)
+        details = _read_details(connection, rows)
+    return _assemble(rows, details, VisitCrystals())
+
+
+@dataclass(frozen=True)
+class _Details:
+    with_grid: set[Dcid]
+    sweeps: dict[int, list[tuple[Dcid, SweepFiles]]]
+
+
+def _read_details(connection: Connection, rows: Sequence[NarrowRow]) -> _Details:
+    if not rows:
+        return _Details(set(), {})
+    return _Details(read_with_grid(connection, rows), read_group_sweeps(connection, rows))
+
+
+def _assemble(
+    rows: Sequence[NarrowRow], details: _Details, crystals: VisitCrystals | None
+) -> list[CollectionFacts | UnreadCollection]:
+    of_files = {} if crystals is None else crystals.read(rows)
+    found: list[CollectionFacts | UnreadCollection] = []
+    for row in rows:
+        group = [] if row.group is None else details.sweeps.get(row.group, [])
+        join = partial(facts_of, row, group, of_files.get(row.dcid, NOTHING), has_grid=row.dcid in details.with_grid)
+        try:
+            found.append(join())
+        except (ValueError, TypeError, ArithmeticError) as error:  # of values that no reader foresaw: of this one only
+            found.append(UnreadCollection(row.dcid, f"{type(error).__name__}: {error}"))
+    return found
