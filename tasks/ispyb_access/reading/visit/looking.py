@@ -1,7 +1,8 @@
 """A process that looks into visits' folders, and can be killed where their file system hangs.
 
-It reads questions (a JSON list) from its standard input, writes the answers and ends. Python's own library is all that it
-imports, so it's there within some 20 ms: Mimas waits for it at each event. What is in the files is read elsewhere.
+It reads questions (a JSON list) from its standard input, writes the answers and ends. Python's own library is all
+that it imports, so it's there within some 20 ms: Mimas waits for it at each event. What is in the files is read
+elsewhere.
 """
 
 from __future__ import annotations
