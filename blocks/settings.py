@@ -28,6 +28,11 @@ class Settings(BaseSettings):
         "only the site's user may",
     )
     recipe_directory: Path = Field(CHECKOUT / "recipes", description="Folder of the recipe files (*.json)")
+    mimas_rules: Path | None = Field(
+        None,
+        description="Python file with rules of the site's for Mimas, beside those of Plaza and of installed packages; "
+        "it counts at once when it's changed",
+    )
     ispyb_url: str | None = Field(
         None,
         repr=False,
@@ -110,7 +115,7 @@ class Settings(BaseSettings):
     )
     gda_port: int = Field(9876, ge=1, le=65535, description="UDP port of gda_host: `{gda_port}` in recipes")
 
-    @field_validator("home", "recipe_directory", "dask_keys")
+    @field_validator("home", "recipe_directory", "dask_keys", "mimas_rules")
     @classmethod
     def _from_here(cls, folder: Path | None) -> Path | None:
         return folder and folder.absolute()  # services and flow runs work in other folders

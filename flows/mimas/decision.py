@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
 
+from flows.display_text import one_line, shortened
 from flows.mimas.predicates import Predicate, Verdict
 from flows.mimas.scenario import Invocation, ISPyBJobInvocation, RecipeInvocation, Scenario
+
+SHOWN_CHARACTERS: Final = 300  # of what a rule raises
 
 
 @dataclass(frozen=True)
@@ -16,16 +21,36 @@ class Rule:
     Parameters
     ----------
     name
-        What an operator calls it.
+        What an operator calls it. By its name another rule replaces it, or it's switched off.
     applies
         When it applies.
     invoke
         What it asks for then.
+
+    Raises
+    ------
+    TypeError
+        One of them can't be what it is for.
     """
 
     name: str
     applies: Predicate
     invoke: Callable[[Scenario], Iterable[Invocation]]
+
+    def __post_init__(self) -> None:
+        # Sites write rules: a wrong one is told of where it's written, not at an event
+        if not (isinstance(self.name, str) and self.name.strip()):
+            raise TypeError(f"a rule's name is expected to be text, seen {self.name!r:.60}")
+        if not isinstance(self.applies, Predicate):
+            raise TypeError(
+                f"rule {self.name!r}: expected a Predicate that says when it applies, such as `beamline_is('i03')`, "
+                f"seen {self.applies!r:.60}"
+            )
+        if not callable(self.invoke):
+            raise TypeError(
+                f"rule {self.name!r}: expected a function from the scenario to what it asks for, seen "
+                f"{self.invoke!r:.60}"
+            )
 
 
 @dataclass(frozen=True)
@@ -33,12 +58,25 @@ class Ruling:
     """What one rule said of one scenario."""
 
     rule: str
-    verdict: Verdict
+    matched: bool
     invocations: tuple[Invocation, ...]
+    fault: str
+    """What the rule raised, or did otherwise that a rule mustn't; it then asks for nothing. Else empty."""
+    applies: Predicate = field(repr=False, compare=False)
+    scenario: Scenario = field(repr=False, compare=False)
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Why it matched, or didn't: worked out when it's asked for, since that takes longer than the decision."""
+        if self.fault and not self.matched:
+            return Verdict(False, "it can be asked", "broken")
+        return self.applies.judge(self.scenario)
 
     def explain(self) -> str:
-        """Return a line: matched, or the conditions that said no."""
-        if self.verdict.holds:
+        """Return a line: matched, or the conditions that said no, or what is wrong with the rule."""
+        if self.fault:
+            return f"{self.rule}: asks for nothing, since it {self.fault}"
+        if self.matched:
             return f"{self.rule}: matched"
         return f"{self.rule}: did not match ({'; '.join(self.verdict.because())})"
 
@@ -49,6 +87,8 @@ class Decision:
 
     scenario: Scenario
     rulings: tuple[Ruling, ...]
+    unusable: tuple[str, ...] = ()
+    """Packages and files of rules that could not be asked, and why."""
 
     @property
     def invocations(self) -> tuple[Invocation, ...]:
@@ -69,18 +109,42 @@ class Decision:
     @property
     def matched(self) -> tuple[str, ...]:
         """Names of the rules that applied."""
-        return tuple(ruling.rule for ruling in self.rulings if ruling.verdict.holds)
+        return tuple(ruling.rule for ruling in self.rulings if ruling.matched)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What kept rules from being asked, or what they did wrong: the others have decided without them."""
+        broken = (f"rule {ruling.rule!r} {ruling.fault}" for ruling in self.rulings if ruling.fault)
+        return (*self.unusable, *broken)
 
     def explain(self) -> str:
         """Return a line for every rule: matched, or the conditions that said no."""
         return "\n".join(ruling.explain() for ruling in self.rulings)
 
 
-def apply_rules(rules: Iterable[Rule], scenario: Scenario) -> Decision:
-    """Ask every rule about a scenario."""
-    return Decision(scenario, tuple(_apply(rule, scenario) for rule in rules))
+def apply_rules(rules: Iterable[Rule], scenario: Scenario, unusable: tuple[str, ...] = ()) -> Decision:
+    """Ask every rule about a scenario; one that raises doesn't keep the others from being asked."""
+    return Decision(scenario, tuple(_apply(rule, scenario) for rule in rules), unusable)
 
 
 def _apply(rule: Rule, scenario: Scenario) -> Ruling:
-    verdict = rule.applies.judge(scenario)
-    return Ruling(rule.name, verdict, tuple(rule.invoke(scenario)) if verdict.holds else ())
+    matched, fault = False, ""
+    invocations: tuple[Invocation, ...] = ()
+    try:
+        matched = bool(rule.applies(scenario))
+        if matched:
+            invocations = _checked(rule.invoke(scenario))
+    except Exception as error:  # of sites' rules, which may raise anything
+        fault = f"raised {type(error).__name__}: {one_line(shortened(str(error), SHOWN_CHARACTERS))}"
+    return Ruling(rule.name, matched, invocations, fault, rule.applies, scenario)
+
+
+def _checked(wanted: Iterable[Invocation]) -> tuple[Invocation, ...]:
+    invocations = tuple(wanted)
+    for invocation in invocations:
+        if not isinstance(invocation, RecipeInvocation | ISPyBJobInvocation):
+            raise TypeError(
+                f"expected a RecipeInvocation or an ISPyBJobInvocation, seen {type(invocation).__name__} "
+                f"{invocation!r:.60}"
+            )
+    return invocations

@@ -126,7 +126,7 @@ def _for_people(outcome: MimasOutcome, decision: Decision) -> str:
             "",
             "### Rules that did not match",
             "",
-            *(f"- **{r.rule}**: {'; '.join(r.verdict.because())}" for r in decision.rulings if not r.verdict.holds),
+            *(f"- **{r.rule}**: {'; '.join(r.verdict.because())}" for r in decision.rulings if not r.matched),
         ]
     )
 
@@ -185,7 +185,7 @@ def _matched_lines(decision: Decision) -> list[str]:
     return [
         f"- **{ruling.rule}** ({'; '.join(ruling.verdict.because())}): {', '.join(map(_name, ruling.invocations))}"
         for ruling in decision.rulings
-        if ruling.verdict.holds
+        if ruling.matched
     ]
 
 

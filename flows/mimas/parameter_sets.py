@@ -34,6 +34,33 @@ COPPER_GRID: ParameterSet = tuple(
     }.items()
 )
 
+# VMXi turns crystals in their plates, past drops and walls: xia2 goes on without what shows nothing
+MANY_BLANK_IMAGES: ParameterSet = (JobParameter("remove_blanks", "true"), JobParameter("failover", "true"))
+
+# A diamond anvil cell shadows the detector, and its gasket of tungsten (body-centred cubic, 3.1652 Å) gives rings,
+# which are treated like those of ice. What little of the crystal is seen needs stronger reflections, and less of them.
+DIAMOND_ANVIL_CELL: ParameterSet = tuple(
+    JobParameter(key, value)
+    for key, value in {
+        "dynamic_shadowing": "true",
+        "ice_rings.filter": "true",
+        "ice_rings.unit_cell": "3.1652,3.1652,3.1652,90,90,90",
+        "ice_rings.space_group": "Im-3m",
+        "ice_rings.width": "0.01",
+        "scan_varying": "true",
+        "resolution_range": "999,15",
+        "keep_all_reflections": "false",
+        "cc_half": "none",
+        "isigma": "2",
+    }.items()
+)
+
+# Held until the cloud's cluster, not the facility's, has room for it
+IN_THE_CLOUD: ParameterSet = (JobParameter("statistic-cluster", "iris"),)
+
+_MEDIUM: ParameterSet = (JobParameter("absorption_level", "medium"),)
+_HIGH: ParameterSet = (JobParameter("absorption_level", "high"),)
+
 
 def symmetry(scenario: Scenario, *, with_cell: bool = True) -> ParameterSet:
     """Return the known space group and cell; a cell without a group says nothing to the programs."""
@@ -53,4 +80,4 @@ def symmetry_variants(scenario: Scenario) -> tuple[ParameterSet, ...]:
 
 def absorption(scenario: Scenario) -> ParameterSet:
     """Ask for strong absorption correction where an anomalous signal is looked for."""
-    return parameter_set(absorption_level="high" if scenario.anomalous_scatterer else "medium")
+    return _HIGH if scenario.anomalous_scatterer else _MEDIUM

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 from flows.mimas.scenario import DCClass, DetectorClass, Event, Scenario
 
@@ -45,8 +46,12 @@ class Predicate:
         raise NotImplementedError
 
     def __call__(self, scenario: Scenario) -> bool:
-        """Answer without the reasons."""
+        """Answer without the reasons, which takes a tenth of the time where a subclass can."""
         return self.judge(scenario).holds
+
+    def beamlines(self) -> frozenset[str] | None:
+        """Return the beamlines on which it may hold; None: it may on any."""
+        return None
 
     def __and__(self, other: Predicate) -> Predicate:
         return AllOf((*_parts(self, AllOf), *_parts(other, AllOf)))
@@ -80,6 +85,18 @@ class Composed(Predicate):
 class AllOf(Composed):
     """Holds when every part does."""
 
+    def __call__(self, scenario: Scenario) -> bool:
+        """Answer by the first part that says no."""
+        for part in self.parts:  # noqa: SIM110 - a generator takes twice as long
+            if not part(scenario):
+                return False
+        return True
+
+    def beamlines(self) -> frozenset[str] | None:
+        """Return the beamlines of all its parts that name some."""
+        named = [names for part in self.parts if (names := part.beamlines()) is not None]
+        return frozenset.intersection(*named) if named else None
+
     def judge(self, scenario: Scenario) -> Verdict:
         """Answer; the reasons of a no are the parts that said no."""
         verdicts = [part.judge(scenario) for part in self.parts]
@@ -90,6 +107,18 @@ class AllOf(Composed):
 @dataclass(frozen=True)
 class AnyOf(Composed):
     """Holds when at least one part does."""
+
+    def __call__(self, scenario: Scenario) -> bool:
+        """Answer by the first part that says yes."""
+        for part in self.parts:  # noqa: SIM110
+            if part(scenario):
+                return True
+        return False
+
+    def beamlines(self) -> frozenset[str] | None:
+        """Return the beamlines of any of its parts."""
+        named = [part.beamlines() for part in self.parts]
+        return None if None in named else frozenset[str]().union(*(names for names in named if names))
 
     def judge(self, scenario: Scenario) -> Verdict:
         """Answer; the reasons of a yes are the parts that said yes."""
@@ -103,6 +132,10 @@ class Not(Predicate):
     """Holds when the other doesn't."""
 
     other: Predicate
+
+    def __call__(self, scenario: Scenario) -> bool:
+        """Answer the contrary."""
+        return not self.other(scenario)
 
     def judge(self, scenario: Scenario) -> Verdict:
         """Answer; the reason is the other's verdict turned round."""
@@ -125,11 +158,44 @@ class IsOneOf(Predicate):
     label: str
     values: tuple[str | Enum, ...]
 
+    def __call__(self, scenario: Scenario) -> bool:
+        """Answer without words."""
+        return getattr(scenario, self.field) in self.values
+
+    def beamlines(self) -> frozenset[str] | None:
+        """Return the values if they are beamlines."""
+        return frozenset(map(str, self.values)) if self.field == "beamline" else None
+
+    @cached_property
+    def _condition(self) -> str:
+        return f"{self.label} is {' or '.join(map(_text, self.values))}"
+
     def judge(self, scenario: Scenario) -> Verdict:
         """Answer with the value that the scenario has."""
         value = getattr(scenario, self.field)
-        wanted = " or ".join(_text(value) for value in self.values)
-        return Verdict(value in self.values, f"{self.label} is {wanted}", _text(value))
+        return Verdict(value in self.values, self._condition, _text(value))
+
+
+@dataclass(frozen=True)
+class VisitBeginsWith(Predicate):
+    """Holds when the visit's name begins with one of some texts."""
+
+    beginnings: tuple[str, ...]
+
+    def judge(self, scenario: Scenario) -> Verdict:
+        """Answer with the visit."""
+        holds = scenario.visit is not None and scenario.visit.startswith(self.beginnings)
+        return Verdict(holds, f"visit begins with {' or '.join(self.beginnings)}", _text(scenario.visit))
+
+
+@dataclass(frozen=True)
+class HasOwnSweep(Predicate):
+    """Holds when it is known which images the data collection has."""
+
+    def judge(self, scenario: Scenario) -> Verdict:
+        """Answer with its images."""
+        own = [f"{sweep.start} to {sweep.end}" for sweep in scenario.sweeps if sweep.dcid == scenario.dcid]
+        return Verdict(bool(own), "its own images are among the sweeps", " and ".join(own) or "without images")
 
 
 @dataclass(frozen=True)
@@ -171,3 +237,8 @@ def event_is(event: Event) -> Predicate:
 def class_is(*classes: DCClass) -> Predicate:
     """Hold for any of the classes of data collection."""
     return IsOneOf("dc_class", "class", classes)
+
+
+def visit_begins_with(*beginnings: str) -> Predicate:
+    """Hold for the visits whose names begin with one of these."""
+    return VisitBeginsWith(beginnings)

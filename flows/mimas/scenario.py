@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from enum import Enum
-from functools import cached_property
-from typing import Annotated
+from functools import cache, cached_property
+from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
@@ -20,12 +20,8 @@ Length = Annotated[int | float, Field(gt=0)]
 Angle = Annotated[int | float, Field(gt=0, lt=180)]
 Name = Annotated[str, Field(min_length=1)]
 
-_ELEMENTS = """
-    H D He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb
-    Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg
-    Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr
-"""
-ELEMENTS = frozenset(_ELEMENTS.split())
+# Of the volume of a box with the same edges: less is a flat cell, whatever is left of it by rounding
+SMALLEST_PART_OF_BOX: Final = 1e-6
 
 
 class DCClass(Enum):
@@ -83,15 +79,31 @@ class UnitCell:
     beta: Angle
     gamma: Angle
 
+    @model_validator(mode="after")
+    def _angles_close(self) -> UnitCell:
+        import gemmi  # most crystals come without a cell
+
+        volume, box = gemmi.UnitCell(*self.numbers).volume, self.a * self.b * self.c
+        if not volume > SMALLEST_PART_OF_BOX * box:  # NaN where the angles don't close
+            raise ValueError(
+                f"no cell has the angles {self.alpha}, {self.beta} and {self.gamma}: its volume is {volume}"
+            )
+        return self
+
+    @property
+    def numbers(self) -> tuple[float, float, float, float, float, float]:
+        """The lengths, then the angles."""
+        return self.a, self.b, self.c, self.alpha, self.beta, self.gamma
+
     @property
     def string(self) -> str:
         """The six numbers with commas, as programs' parameters want them."""
-        return ",".join(str(number) for number in (self.a, self.b, self.c, self.alpha, self.beta, self.gamma))
+        return ",".join(map(str, self.numbers))
 
 
 @dataclass(frozen=True, config=_STRICT)
 class SpaceGroup:
-    """A space group by any spelling that cctbx knows (`P21`, `P 1 21 1`, `H3`)."""
+    """A space group by any spelling that gemmi knows (`P21`, `P 1 21 1`, `H3`)."""
 
     symbol: Name
 
@@ -107,16 +119,14 @@ class SpaceGroup:
         return _full_hermann_mauguin(self.symbol).replace(" ", "")
 
 
+@cache
 def _full_hermann_mauguin(symbol: str) -> str:
-    from cctbx import sgtbx  # 0.2 s, and most crystals come without a space group
+    import gemmi
 
-    try:
-        known = sgtbx.space_group_symbols(symbol).hermann_mauguin()
-    except RuntimeError as error:
-        raise ValueError(f"{symbol!r} is no space group that cctbx knows") from error
-    if not known:  # a Hall symbol: right, but without a Hermann–Mauguin one
-        raise ValueError(f"{symbol!r} is no Hermann–Mauguin symbol")
-    return str(known)
+    known = gemmi.find_spacegroup_by_name(symbol)
+    if known is None:
+        raise ValueError(f"{symbol!r} is no space group's Hermann–Mauguin symbol or number")
+    return known.hm
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -128,14 +138,22 @@ class AnomalousScatterer:
     @field_validator("symbol")
     @classmethod
     def _is_an_element(cls, symbol: str) -> str:
-        if symbol.strip().capitalize() not in ELEMENTS:
+        if _element(symbol) is None:
             raise ValueError(f"{symbol!r} is no chemical element's symbol")
         return symbol
 
     @property
     def string(self) -> str:
         """The symbol as chemists write it: se is `Se`."""
-        return self.symbol.strip().capitalize()
+        return _element(self.symbol) or self.symbol
+
+
+def _element(symbol: str) -> str | None:
+    import gemmi
+
+    name = str(gemmi.Element(symbol.strip()).name)
+    # gemmi reads on where a symbol begins a word: Selenium, Se2+; what it doesn't know is X
+    return name if name != "X" and name.lower() == symbol.strip().lower() else None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -145,16 +163,21 @@ class CloudGroup:
     Parameters
     ----------
     visits
-        Beginnings of visits' names, as in `mx`, `cm12345`; none: of any visit.
+        Beginnings of visits' names, as in `mx`, `cm12345`: without one no collection is the group's, as with Zocalo,
+        so that a forgotten line doesn't send everybody's data away.
     beamlines
-        None: of any beamline.
+        The same holds for these.
     recipes
         A recipe goes there if its name contains one of these.
     """
 
-    visits: tuple[Name, ...] = ()
+    visits: tuple[str, ...] = ()
     beamlines: tuple[Name, ...] = ()
-    recipes: tuple[Name, ...] = ("autoprocessing",)
+    recipes: tuple[str, ...] = ("autoprocessing",)
+
+    def has(self, scenario: Scenario) -> bool:
+        """Tell whether a data collection is one of the group's."""
+        return scenario.beamline in self.beamlines and (scenario.visit or "").startswith(self.visits)
 
 
 @dataclass(frozen=True, config=_STRICT)

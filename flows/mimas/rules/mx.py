@@ -1,66 +1,51 @@
-"""What runs when: Zocalo's decision table for the macromolecular crystallography beamlines.
+"""What runs when on the beamlines of macromolecular crystallography but VMXi.
 
 Pure: no database, no Prefect, no paths. `docs/reference/mimas.md` shows the table in words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from flows.mimas.decision import Rule
-from flows.mimas.parameter_sets import CC_HALF, COPPER_GRID, ParameterSet, absorption, symmetry, symmetry_variants
-from flows.mimas.predicates import HasOtherSweeps, beamline_is, class_is, detector_is, event_is
-from flows.mimas.scenario import (
-    DCClass,
-    DetectorClass,
-    Event,
-    Invocation,
-    ISPyBJobInvocation,
-    RecipeInvocation,
-    Scenario,
+from flows.mimas.parameter_sets import (
+    CC_HALF,
+    COPPER_GRID,
+    IN_THE_CLOUD,
+    ParameterSet,
+    absorption,
+    symmetry,
+    symmetry_variants,
 )
-
-VMXM = "i02-1"
-MX_BEAMLINES = (VMXM, "i03", "i04", "i04-1", "i23", "i24")
-"""All but VMXi (i02-2), which has rules of its own."""
-
-is_mx = beamline_is(*MX_BEAMLINES)
-is_i03 = beamline_is("i03")
-is_vmxm = beamline_is(VMXM)
-is_start, is_end = event_is(Event.START), event_is(Event.END)
-is_pilatus, is_eiger = detector_is(DetectorClass.PILATUS), detector_is(DetectorClass.EIGER)
-is_gridscan = class_is(DCClass.GRIDSCAN)
-is_serial = class_is(DCClass.SERIAL_FIXED, DCClass.SERIAL_JET)
-is_screening = class_is(DCClass.SCREENING)
-is_characterization = class_is(DCClass.CHARACTERIZATION)
-is_rotation = class_is(DCClass.ROTATION)
-has_other_sweeps = HasOtherSweeps()
-
-# Recipes have the names that they have at Diamond, whose recipe files so run as they are
-Invoke = Callable[[Scenario], Iterator[Invocation]]
-
-
-def recipes(*names: str) -> Invoke:
-    """Ask for recipes of fixed names."""
-    return lambda scenario: (RecipeInvocation(scenario.dcid, name) for name in names)
-
-
-def recipes_of_detector(*names: str) -> Invoke:
-    """Ask for recipes whose names end in `-eiger` for such a detector."""
-    return lambda scenario: (RecipeInvocation(scenario.dcid, name + _suffix(scenario)) for name in names)
+from flows.mimas.predicates import beamline_is
+from flows.mimas.rules.asking import detector_suffix, job_at_once, recipes, recipes_of_detector
+from flows.mimas.rules.conditions import (
+    has_other_sweeps,
+    is_characterization,
+    is_eiger,
+    is_end,
+    is_gridscan,
+    is_i03,
+    is_mx,
+    is_pilatus,
+    is_rotation,
+    is_screening,
+    is_serial,
+    is_start,
+    is_vmxm,
+)
+from flows.mimas.scenario import Invocation, ISPyBJobInvocation, Scenario
 
 
 def align_crystal(scenario: Scenario) -> Iterator[Invocation]:
     """Ask where to turn the crystal, at once."""
-    yield ISPyBJobInvocation(scenario.dcid, True, "strategy-align-crystal", display_name="align_crystal")
+    yield job_at_once(scenario, "strategy-align-crystal", "align_crystal")
 
 
 def fast_dp(scenario: Scenario) -> Iterator[Invocation]:
     """Ask for the quick pipeline, at once; it takes a space group but no cell."""
-    recipe = f"autoprocessing-fast-dp{_suffix(scenario)}"
-    yield ISPyBJobInvocation(
-        scenario.dcid, True, recipe, display_name="fast_dp", parameters=symmetry(scenario, with_cell=False)
-    )
+    recipe = f"autoprocessing-fast-dp{detector_suffix(scenario)}"
+    yield job_at_once(scenario, recipe, "fast_dp", symmetry(scenario, with_cell=False))
 
 
 def pipelines(scenario: Scenario) -> Iterator[Invocation]:
@@ -74,10 +59,15 @@ def pipelines(scenario: Scenario) -> Iterator[Invocation]:
 
 
 def _pipeline(scenario: Scenario, pipeline: str, recipe: str, display: str, values: ParameterSet) -> ISPyBJobInvocation:
-    # One who characterises waits for the answer before going on
-    autostart = is_characterization(scenario) or scenario.preferred_processing == pipeline
+    is_preferred = scenario.preferred_processing == pipeline
+    suffix, trigger_variables = _place(scenario, recipe, stays_here=is_preferred)
     return ISPyBJobInvocation(
-        scenario.dcid, autostart, recipe + _suffix(scenario), display_name=display, parameters=values
+        scenario.dcid,
+        is_preferred or is_characterization(scenario),  # one who characterises waits for the answer before going on
+        recipe + suffix,
+        display_name=display,
+        parameters=values,
+        trigger_variables=trigger_variables,
     )
 
 
@@ -90,18 +80,26 @@ def multi_crystal_pipelines(scenario: Scenario) -> Iterator[Invocation]:
 
 
 def _multi(scenario: Scenario, recipe: str, display: str, values: ParameterSet) -> ISPyBJobInvocation:
+    suffix, trigger_variables = _place(scenario, recipe)
     return ISPyBJobInvocation(
         scenario.dcid,
         False,
-        recipe + _suffix(scenario),
+        recipe + suffix,
         display_name=display,
         parameters=values,
         sweeps=scenario.sweeps,
+        trigger_variables=trigger_variables,
     )
 
 
-def _suffix(scenario: Scenario) -> str:
-    return "-eiger" if is_eiger(scenario) else ""
+def _place(scenario: Scenario, recipe: str, *, stays_here: bool = False) -> tuple[str, ParameterSet]:
+    """Return the suffix of a pipeline's recipe and its trigger variables, by which it runs here or in the cloud."""
+    may_leave = scenario.cloudbursting and is_eiger(scenario) and not stays_here
+    if may_leave and any(
+        part in recipe for group in scenario.cloudbursting if group.has(scenario) for part in group.recipes
+    ):
+        return "-eiger-cloud", IN_THE_CLOUD
+    return detector_suffix(scenario), ()
 
 
 at_start, at_end = is_mx & is_start, is_mx & is_end
@@ -159,9 +157,11 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("align the crystal", at_end & (is_screening | is_characterization), align_crystal),
     Rule("screening strategy", at_end & is_screening, recipes("strategy-mosflm")),
+    Rule(
+        "preview of a screening", at_end & (is_screening | is_characterization), recipes("generate-diffraction-preview")
+    ),
     Rule("reciprocal lattice", at_end & is_processed, recipes_of_detector("processing-rlv")),
-    # Of a characterization Zocalo asks for it twice
-    Rule("preview", at_end & (is_processed | is_screening), recipes("generate-diffraction-preview")),
+    Rule("preview", at_end & is_rotation, recipes("generate-diffraction-preview")),
     Rule("metadata for deposition", at_end & is_processed & ~is_vmxm, recipes("processing-mmcif-gen")),
     Rule("quick processing", at_end & is_processed, fast_dp),
     Rule("processing pipelines", at_end & is_processed, pipelines),

@@ -1,0 +1,172 @@
+"""Where rules come from: Plaza's modules and those of other packages, by entry points; then the site's rule file.
+
+A module has `RULES`, a sequence of rules, or `SWITCHED_OFF`, names of rules that don't count here, or both. What comes
+later wins: a rule of a known name takes the place of the one before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from blocks.settings import get_settings
+from flows.display_text import one_line, shortened
+from flows.mimas.decision import Decision, Rule
+from flows.mimas.rules.rule_set import RuleSet
+from flows.mimas.scenario import Scenario
+from tasks.file_version import FileVersion, file_version
+
+ENTRY_POINTS: Final = "plaza.mimas_rules"
+DISTRIBUTION: Final = "plaza"
+AREAS: Final = ("i15", "i19", "mx", "serial", "vmxi")
+"""Plaza's own science areas: the names of their entry points."""
+
+_FILE_MODULE: Final = "_plaza_mimas_rule_file"
+_SHOWN_CHARACTERS: Final = 500  # of what a module raises
+
+
+class _RuleBook:
+    """Rules as they are gathered, source by source."""
+
+    def __init__(self) -> None:
+        self._rules: dict[str, Rule] = {}
+        self._faults: list[str] = []
+
+    def take(self, source: str, module: Any) -> None:
+        """Add what a module says."""
+        rules, switched_off = getattr(module, "RULES", None), getattr(module, "SWITCHED_OFF", None)
+        if rules is None and switched_off is None:
+            self.fault(source, "expected RULES or SWITCHED_OFF in it, seen neither")
+        if rules is not None:
+            self._add(source, rules)
+        if switched_off is not None:
+            self._switch_off(source, switched_off)
+
+    def fault(self, source: str, what: str) -> None:
+        """Tell of a source that can't be used as it is."""
+        self._faults.append(f"{source}: {what}")
+
+    def all(self) -> RuleSet:
+        """Return what was gathered."""
+        return RuleSet(tuple(self._rules.values()), tuple(self._faults))
+
+    def _add(self, source: str, rules: Any) -> None:
+        if not _is_sequence_of(Rule, rules):
+            expected = "expected RULES to be a tuple of Rule (flows.mimas.decision)"
+            self.fault(source, f"{expected}, seen {rules!r:.80}; none of its rules count")
+            return
+        seen: set[str] = set()
+        for rule in rules:
+            if rule.name in seen:
+                self.fault(source, f"two of its rules are named {rule.name!r}: the first counts; rename the other")
+                continue
+            seen.add(rule.name)
+            self._rules[rule.name] = rule  # a known name keeps its place
+
+    def _switch_off(self, source: str, names: Any) -> None:
+        if not _is_sequence_of(str, names):
+            expected = "expected SWITCHED_OFF to be a tuple of rules' names, as in ('preview',)"
+            self.fault(source, f"{expected}, seen {names!r:.80}; it switches nothing off")
+            return
+        for name in dict.fromkeys(names):
+            if self._rules.pop(name, None) is None:
+                known = ", ".join(self._rules)
+                self.fault(source, f"switches off {name!r}, but no rule has this name; known are: {known}")
+
+
+def load_rules(file: Path | None = None) -> RuleSet:
+    """Gather the rules of Plaza, of other installed packages and of a file.
+
+    Parameters
+    ----------
+    file
+        Rules of the site's: a Python file, which is run. None: there is none.
+
+    Returns
+    -------
+    RuleSet
+        All rules that can be used. Its faults tell of sources that can't.
+    """
+    return _load(file, None if file is None else file_version(str(file)))
+
+
+def rules_in_force() -> RuleSet:
+    """Return the rules that the site decides by: installed packages' and those of the setting `mimas_rules`.
+
+    A changed rule file counts at once, a package that is installed or changed when the process is started again.
+    """
+    return load_rules(get_settings().mimas_rules)
+
+
+def decide(scenario: Scenario) -> Decision:
+    """Say what is to be run for a data collection by the rules in force, and why."""
+    return rules_in_force().decide(scenario)
+
+
+@lru_cache(maxsize=4)
+def _load(file: Path | None, version: FileVersion | None) -> RuleSet:
+    book = _RuleBook()
+    points = _in_order(entry_points(group=ENTRY_POINTS))
+    missing = sorted(set(AREAS) - {point.name for point in points if _is_ours(point)})
+    if missing:
+        book.fault(
+            f"Plaza's own rules ({', '.join(missing)})",
+            f"expected in the entry points {ENTRY_POINTS} of the installed package {DISTRIBUTION}, seen none of these; "
+            "install Plaza again (`./plaza` does), since nothing runs by them",
+        )
+    for point in points:
+        _take_entry_point(book, point)
+    if file is not None:
+        _take_file(book, file, is_there=version is not None)
+    return book.all()
+
+
+def _in_order(points: Iterable[EntryPoint]) -> list[EntryPoint]:
+    return sorted(points, key=lambda point: (not _is_ours(point), _package(point), point.name))
+
+
+def _is_ours(point: EntryPoint) -> bool:
+    return _package(point) == DISTRIBUTION
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name.lower() if point.dist else ""
+
+
+def _take_entry_point(book: _RuleBook, point: EntryPoint) -> None:
+    source = f"rules {point.name} ({point.value}) of package {_package(point)}"
+    try:
+        module = point.load()
+    except (Exception, SystemExit) as error:  # a package's module may raise anything, and do anything
+        book.fault(source, f"expected a module that can be imported, {_raised(error)}; mend or remove the package")
+        return
+    book.take(source, module)
+
+
+def _take_file(book: _RuleBook, file: Path, *, is_there: bool) -> None:
+    source = f"rule file {file}"
+    if not is_there:
+        book.fault(source, "expected a Python file, seen none there; mend PLAZA_MIMAS_RULES, or unset it")
+        return
+    # Not by importlib: of two versions of the same second and size it may run the older one, from its cache
+    module = ModuleType(_FILE_MODULE)
+    module.__file__ = str(file)
+    try:
+        exec(compile(file.read_bytes(), str(file), "exec"), vars(module))
+    except (Exception, SystemExit) as error:
+        book.fault(source, f"expected a Python file that can be run, {_raised(error)}; mend it")
+        return
+    book.take(source, module)
+
+
+def _raised(error: BaseException) -> str:
+    return f"it raised {type(error).__name__}: {one_line(shortened(str(error), _SHOWN_CHARACTERS))}"
+
+
+def _is_sequence_of(kind: type, values: Any) -> bool:
+    is_list = isinstance(values, Sequence) and not isinstance(values, str | bytes | Mapping)
+    return is_list and all(isinstance(value, kind) for value in values)

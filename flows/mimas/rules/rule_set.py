@@ -1,0 +1,49 @@
+"""The rules that a site decides by, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flows.mimas.decision import Decision, Rule, apply_rules
+from flows.mimas.scenario import Invocation, Scenario
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """Rules in their order, and what of the site's could not be had.
+
+    Parameters
+    ----------
+    rules
+        Names are unique.
+    faults
+        Packages and files of rules that can't be used: what, what was expected, what was seen, what to do.
+    """
+
+    rules: tuple[Rule, ...]
+    faults: tuple[str, ...] = ()
+
+    def decide(self, scenario: Scenario) -> Decision:
+        """Say what is to be run for a data collection, and why."""
+        return apply_rules(self.rules, scenario, self.faults)
+
+    def invocations(self, scenario: Scenario) -> tuple[Invocation, ...]:
+        """Say what is to be run, for those who ask of thousands of collections."""
+        return self.decide(scenario).invocations
+
+    def known_beamlines(self) -> frozenset[str] | None:
+        """Return the beamlines that rules are for; None: one of them is for any."""
+        named = [rule.applies.beamlines() for rule in self.rules]
+        return None if None in named else frozenset[str]().union(*(names for names in named if names))
+
+
+def beamline_warning(rules: RuleSet, scenario: Scenario) -> str | None:
+    """Tell of a beamline that no rule is for, by what is known and what to do; None if there is one."""
+    known = rules.known_beamlines()
+    if known is None or scenario.beamline in known:
+        return None
+    return (
+        f"no rule knows beamline {scenario.beamline!r}, so nothing runs for data collection {scenario.dcid}; known "
+        f"are: {', '.join(sorted(known)) or 'none'}. If it's one of these, mend its name in ISPyB "
+        "(BLSession.beamLineName) or in the message; else give the site rules for it (docs/how-to/mimas-rules.md)"
+    )
