@@ -9,6 +9,10 @@ TAKING_UP_LOCK: Final = "run/taking-up.lock"
 """In the home folder: who has a run start once more holds it; a second operator, too, who can't make it."""
 RECIPE_RUNS: Final = "recipe-runs"
 """In the home folder: the records of recipe runs, a folder each."""
+MIMAS_RUNS: Final = "mimas-runs"
+"""In the home folder: what Mimas read and decided, a folder for each of its runs."""
+RECIPE_IDS: Final = "recipe-ids"
+"""In the home folder: which runs had a recipe ID of their own, a file each."""
 
 
 def make_folder(folder: Path) -> None:

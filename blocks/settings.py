@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from blocks.cloud_groups import CloudGroupSetting
 from blocks.errors import ConfigurationError
 from blocks.validation_faults import describe, dotted
 
@@ -94,6 +95,17 @@ class Settings(BaseSettings):
     dask_port: int = Field(
         8786, ge=0, le=65535, description="Port of the Dask scheduler that `plaza up` starts; 0: any free one"
     )
+    bridge: bool = Field(
+        False,
+        description="Whether `plaza up` starts the bridge too, which takes what Zocalo's own clients put on RabbitMQ; "
+        "`plaza up --bridge` sets it",
+    )
+    broker_url: str | None = Field(
+        None,
+        repr=False,
+        description="RabbitMQ for the bridge: amqp://user:password@host:port,host:port/vhost (amqps: by TLS), followed "
+        "by options after a ? (docs/how-to/zocalo-clients.md); unset: the block message-broker/plaza",
+    )
     smtp_host: str | None = Field(
         None, description="Mail server; unset: the block mail-server/plaza, else mails are kept in the home folder"
     )
@@ -114,6 +126,30 @@ class Settings(BaseSettings):
         "mx-control", description="Host that hears of every analysed image: `{gda_host}` in recipes; mx-control: nobody"
     )
     gda_port: int = Field(9876, ge=1, le=65535, description="UDP port of gda_host: `{gda_port}` in recipes")
+
+    beamlines: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (),
+        description="Beamlines that this site serves, as JSON: Mimas launches nothing for others, and its run fails; "
+        "none: all beamlines",
+    )
+    cloudbursting: bool = Field(
+        False, description="Pipelines that nobody prefers may go to the cloud when the facility's cluster is full"
+    )
+    cloud_groups: tuple[CloudGroupSetting, ...] = Field(
+        (),
+        description="Whose, as JSON: objects with `visit_pattern` (beginnings of visits' names), `beamlines`, "
+        "`recipes` (parts of recipes' names) and `max_jobs_waiting` (`slurm`: with more, the cloud is used; `iris`: "
+        "with so many, it isn't)",
+    )
+    s3echo_quota: float = Field(
+        100.0,
+        gt=0,
+        description="How much the cloud's object store may hold, in the unit of its statistics: above 95 % of it the "
+        "cloud isn't used",
+    )
+    statistics_timeout: float = Field(
+        300.0, gt=0, description="Seconds after which a cluster's statistics say nothing any more"
+    )
 
     @field_validator("home", "recipe_directory", "dask_keys", "mimas_rules")
     @classmethod

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
 
 DEPLOYMENT: Final = "live"
+JOB_RECIPE_PREFIX: Final = "ispyb-"
+"""Jobs of the recipe X in ISPyB are carried out by the recipe file ispyb-X."""
 STATE_CHARACTERS: Final = 200  # of what an earlier run's state says
 
 

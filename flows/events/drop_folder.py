@@ -91,7 +91,7 @@ class DropFolder:
         at = (event.at or datetime.now(UTC)).astimezone(UTC)
         # In the order of their times by name; two writers at the same moment, on two hosts, never take the same one
         path = self.path / f"{at:%Y%m%dT%H%M%S.%fZ}-{event.event}-{event.dcid}-{uuid4().hex[:12]}.json"
-        write_atomically(path, event.model_dump_json(by_alias=True, indent=2).encode() + b"\n")
+        write_atomically(path, event.model_dump_json(by_alias=True, exclude_defaults=True, indent=2).encode() + b"\n")
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)  # its name, too

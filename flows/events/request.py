@@ -6,9 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _names(value: Any) -> Any:
+    """Tolerate a single name, and none."""
+    return (value,) if isinstance(value, str) else () if value is None else value
 
 
 class RunRequest(BaseModel):
@@ -19,7 +24,9 @@ class RunRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    recipes: tuple[str, ...] = Field((), description="Names of recipes; `mimas` is Mimas, told of an event")
+    recipes: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
+        (), description="Names of recipes; `mimas` is Mimas, told of an event"
+    )
     custom_recipe: Mapping[str, Any] | None = Field(None, description="A recipe as it stands in a recipe file")
     parameters: Mapping[str, Any] = Field(
         {}, description="For the recipes' placeholders: `ispyb_dcid`, `ispyb_process`, `event`, `guid` and others"

@@ -107,14 +107,11 @@ class Sender:
 
     async def _create(self, deployment: UUID, event: CollectionEvent, key: str, mark: str) -> FlowRun:
         """Create a run, or return the one that has the key already."""
-        from flows.launching import collection_tags
-
-        own = {"parameters": event.parameters} if event.parameters else {}
         return await self._client.create_flow_run_from_deployment(
             deployment,
-            parameters={"dcid": event.dcid, **own},
+            parameters=event.flow_parameters,
             name=f"mimas {event.event} · dcid {event.dcid}",
-            tags=collection_tags(event.dcid, None, None),
+            tags=event.tags,
             idempotency_key=key,
             labels={MARK: mark},
         )
@@ -129,15 +126,17 @@ class Sender:
         )
         from prefect.client.schemas.sorting import FlowRunSort
 
-        from flows.launching import collection_tags
-
         runs = await self._client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=collection_tags(event.dcid, None, None))),
+            flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=event.tags)),
             deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[await self.deployment(event.event)])),
             sort=FlowRunSort.EXPECTED_START_TIME_DESC,
             limit=_MOST_EARLIER,
         )
-        return [run for run in runs if (run.parameters.get("parameters") or {}) == event.parameters]
+        return [
+            run
+            for run in runs
+            if (run.parameters.get("parameters") or {}) == event.parameters and run.parameters.get("guid") == event.guid
+        ]
 
 
 @asynccontextmanager

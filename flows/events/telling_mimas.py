@@ -41,8 +41,10 @@ class Told:
     kept: Path | None = None
 
 
-async def tell_mimas(event: EventKind, dcid: Dcid, parameters: dict[str, Any] | None = None) -> Told:
-    """Tell Mimas that a data collection started or ended; what can't be sent now is kept, and the site sends it.
+async def tell_mimas(
+    event: EventKind, dcid: Dcid, parameters: dict[str, Any] | None = None, *, guid: str | None = None
+) -> Told:
+    """Tell Mimas that a data collection, or its group, started or ended; what can't be sent now is kept for the site.
 
     The event is on the disk before anything else is done, and sent behind those that wait already: neither a crash of
     this program nor one of the server loses it, and the order stays.
@@ -55,7 +57,7 @@ async def tell_mimas(event: EventKind, dcid: Dcid, parameters: dict[str, Any] | 
         It can't be sent now and there is no home of a site to keep it in, or its disk is full.
     """
     try:
-        told = CollectionEvent.now(event, dcid, parameters)
+        told = CollectionEvent.now(event, dcid, parameters, guid=guid)
     except ValidationError as error:
         raise EventRefused(
             f"there is no {event} of data collection {dcid!r:.60}: {describe(error, most=3)}. "

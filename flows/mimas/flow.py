@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from prefect import flow, get_run_logger
 from prefect.context import FlowRunContext
@@ -12,11 +12,11 @@ from pydantic import Field
 from blocks.errors import PlazaError
 from flows.mimas.ispyb_scenario import scenario_from_ispyb
 from flows.mimas.launches import launch_decided
-from flows.mimas.outcome import MimasOutcome, describe_faults
+from flows.mimas.outcome import EventName, MimasOutcome, describe_faults
 from flows.mimas.publishing import label_run, publish
 from flows.mimas.rules import decide
 from flows.mimas.scenario import Event
-from flows.prefect_limits import DcidParameter, ExtraParameters
+from flows.prefect_limits import DcidOrDigits, ExtraParameters
 from flows.recipe.ispyb_reading import await_run_status, read_collection
 from flows.recipe.mimas_reading import keep_reading
 from flows.resources import SiteResources
@@ -26,17 +26,23 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 
+RecipeId = Annotated[str, Field(max_length=200)]
+QueueName = Annotated[str, Field(min_length=1, max_length=255)]
+
+
 class LaunchFailed(PlazaError):
     """Recipes or jobs that Mimas asked for could not be launched."""
 
 
 @flow(name="mimas", flow_run_name="mimas {event} · dcid {dcid}")
 async def mimas(
-    dcid: DcidParameter,
-    event: Literal["start", "end"],
+    dcid: DcidOrDigits,
+    event: EventName,
     wait_for_run_status: bool = False,
     run_status_timeout: Annotated[float, Field(ge=0, le=86400)] = 120.0,
     parameters: ExtraParameters | None = None,
+    guid: RecipeId | None = None,
+    error_queue: QueueName | None = None,
 ) -> MimasOutcome:
     """Decide what to run for a data collection, and run it.
 
@@ -52,6 +58,10 @@ async def mimas(
         Seconds to wait for that, a day at most; then the run fails.
     parameters
         Parameters for the recipes, beside what ISPyB says; they win over it. Few and small ones.
+    guid
+        The recipe ID that a client of Zocalo's gave its message; without it the flow run's id is.
+    error_queue
+        Where the event goes if the beamline hasn't said in time how the collection ended; without it the run fails.
     """
     run = _this_run()
     async with SiteResources() as resources:

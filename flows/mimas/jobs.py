@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from blocks.errors import ConfigurationError, MessageRefused
+from blocks.full_disks import when_there_is_room
 from blocks.identifiers import Dcid, JobId
 from flows.display_text import shortened
+from flows.mimas.backlog import Backlog, HeldJob
+from flows.mimas.backlog.held_job import JOB
 from flows.mimas.outcome import CreatedJob
 from flows.mimas.patient_launcher import PatientLauncher
 from flows.mimas.publishing import tags
@@ -47,9 +51,9 @@ async def carry_out(
     except (MessageRefused, ConfigurationError) as error:  # of this job; ISPyB that is away concerns all, and goes up
         reason = shortened(f"the job {job.display_name!r} can't be created: {error}", REASON_CHARACTERS)
         return FailedLaunch(recipe=recipe, reason=reason)
-    if not job.autostart:
-        return CreatedJob(job_id=job_id)
     variables = {variable.key: variable.value for variable in job.trigger_variables}
+    if not job.autostart:
+        return await _hold(resources, job, job_id, variables, scenario)
     launched = await start(
         launcher, recipe, scenario.dcid, job_id, variables, scenario.beamline, tags(scenario), read_by
     )
@@ -58,12 +62,33 @@ async def carry_out(
     return CreatedJob(job_id=job_id, flow_run_id=launched.flow_run_id, taken_up=launched.taken_up)
 
 
+async def _hold(
+    resources: Resources, job: ISPyBJobInvocation, job_id: JobId, variables: Mapping[str, str], scenario: Scenario
+) -> CreatedJob | FailedLaunch:
+    held = HeldJob(
+        message={"parameters": {**variables, JOB: job_id}},
+        since=datetime.now(UTC),
+        job_id=job_id,
+        recipe=job.recipe,
+        dcid=scenario.dcid,
+        beamline=scenario.beamline,
+        visit=scenario.visit,
+    )
+    backlog = Backlog.of(resources.settings.home)
+    try:
+        is_held = await when_there_is_room(lambda: backlog.hold(held))
+    except OSError as error:
+        reason = f"job {job_id} is in ISPyB, but can't be held in {backlog.path}: {error}"
+        return FailedLaunch(recipe=RECIPE_PREFIX + job.recipe, reason=shortened(reason, REASON_CHARACTERS))
+    return CreatedJob(job_id=job_id, was_released=not is_held)
+
+
 async def start(
     launcher: PatientLauncher,
     recipe: str,
     dcid: Dcid | None,
     job_id: JobId,
-    variables: Mapping[str, str],
+    variables: Mapping[str, Any],
     label: str,
     run_tags: Sequence[str] = (),
     read_by: UUID | None = None,
@@ -81,7 +106,7 @@ async def start(
     label
         What the run's name says of it: the beamline, or who asked.
     """
-    parameters = {**variables, "ispyb_process": job_id}
+    parameters = {**variables, JOB: job_id}
     key = f"{dcid}-job-{job_id}"  # the collection too: numbers begin anew in a new ISPyB, such as a demo's
     name = f"{recipe} · dcid {dcid or 'none'} · {label} · job {job_id}"
     return await launcher.launch(Launch(recipe, dcid, parameters, key, name, run_tags, read_by))

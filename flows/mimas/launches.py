@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from flows.mimas import jobs
-from flows.mimas.decision import Decision
 from flows.mimas.outcome import MimasOutcome, describe_job
 from flows.mimas.patient_launcher import PatientLauncher
 from flows.mimas.publishing import tags
+from flows.mimas.record import DecisionRecord
 from flows.mimas.scenario import Scenario
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 
@@ -20,27 +20,18 @@ if TYPE_CHECKING:
     from tasks.step.resources import Resources
 
 
-async def launch_decided(
-    decision: Decision,
-    read_by: UUID | None,
-    given: Mapping[str, Any],
-    resources: Resources,
-    warnings: Iterable[str] = (),
-) -> MimasOutcome:
+async def launch_decided(record: DecisionRecord, read_by: UUID | None, resources: Resources) -> MimasOutcome:
     """Launch the recipes of a decision that are installed here, and create the jobs whose recipes are.
 
     Parameters
     ----------
-    decision
-        What the rules ask for.
+    record
+        What the rules ask for, and the parameters that came with the event: those win over ISPyB's, and other ones make
+        other runs. Jobs have their own.
     read_by
         The run of Mimas whose reading of the data collection is there for the recipes; None: they read it themselves.
-    given
-        Parameters that came with the event: they win, and other ones make other runs. Jobs have their own.
     resources
         The launcher of recipe runs, and the writer of jobs to ISPyB.
-    warnings
-        Passed on to the outcome.
 
     Returns
     -------
@@ -54,21 +45,18 @@ async def launch_decided(
     PrefectUnavailable
         Prefect's API has been away for minutes before anything is launched.
     """
-    scenario = decision.scenario
-    wanted = [invocation.recipe for invocation in decision.recipes]
-    job_recipes = [jobs.RECIPE_PREFIX + job.recipe for job in decision.jobs]
+    scenario = record.scenario
+    wanted = [invocation.recipe for invocation in record.recipes]
+    job_recipes = [jobs.RECIPE_PREFIX + job.recipe for job in record.jobs]
     launcher = PatientLauncher(resources.launcher)
-    installed = await launcher.installed([*wanted, *job_recipes])
+    installed = await launcher.installed([*wanted, *job_recipes]) if wanted or job_recipes else set()
     recipes = [recipe for recipe in wanted if recipe in installed]
     in_order = sorted(dict.fromkeys(recipes), key=_can_wait)
-    outcomes = {
-        recipe: await launcher.launch(_launch(scenario, recipe, given, run_key(decision, recipe, given), read_by))
-        for recipe in in_order
-    }
+    outcomes = {recipe: await launcher.launch(_launch(record, recipe, read_by)) for recipe in in_order}
     # After the recipes, for which people at the beamline wait: to create a job waits for an ISPyB that is away
     created = {
         job: await jobs.carry_out(resources, launcher, job, scenario, read_by)
-        for job in decision.jobs
+        for job in record.jobs
         if jobs.RECIPE_PREFIX + job.recipe in installed
     }
     launches = [*(outcomes[recipe] for recipe in dict.fromkeys(recipes)), *created.values()]
@@ -80,9 +68,10 @@ async def launch_decided(
         launched=tuple(launch for launch in launches if isinstance(launch, LaunchedRecipe)),
         not_installed=tuple(name for name in dict.fromkeys([*wanted, *job_recipes]) if name not in installed),
         failed=tuple(launch for launch in launches if isinstance(launch, FailedLaunch)),
-        jobs=tuple(describe_job(job, created.get(job)) for job in decision.jobs),
-        matched=decision.matched,
-        warnings=tuple(warnings),
+        jobs=tuple(describe_job(job, created.get(job)) for job in record.jobs),
+        matched=record.matched,
+        warnings=record.warnings,
+        faults=record.faults,
     )
 
 
@@ -91,14 +80,16 @@ def _can_wait(recipe: str) -> bool:
     return recipe.startswith("archive-")
 
 
-def _launch(scenario: Scenario, recipe: str, parameters: Mapping[str, Any], key: str, read_by: UUID | None) -> Launch:
+def _launch(record: DecisionRecord, recipe: str, read_by: UUID | None) -> Launch:
+    scenario = record.scenario
     name = f"{recipe} · dcid {scenario.dcid} · {scenario.beamline}"
-    return Launch(recipe, scenario.dcid, parameters, key, name, tags(scenario), read_by)
+    key = run_key(scenario, recipe, record.given)
+    return Launch(recipe, scenario.dcid, record.given, key, name, tags(scenario), read_by)
 
 
-def run_key(decision: Decision, recipe: str, given: Mapping[str, Any]) -> str:
+def run_key(scenario: Scenario, recipe: str, given: Mapping[str, Any]) -> str:
     """Return what tells one launch from another: the same key is the same run."""
-    key = f"{decision.scenario.dcid}-{decision.scenario.event.value}-{recipe}"
+    key = f"{scenario.dcid}-{scenario.event.value}-{recipe}"
     if not given:
         return key
     # By a digest, since what came with an event may take 64 KiB

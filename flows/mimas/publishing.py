@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prefect import get_client
@@ -19,8 +19,9 @@ from prefect.client.schemas.sorting import ArtifactSort
 
 from blocks.identifiers import Dcid
 from flows.launching import collection_tags
-from flows.mimas.decision import Decision
-from flows.mimas.outcome import ARTIFACT_KEY, MimasOutcome, from_markdown, to_markdown
+from flows.mimas.outcome import ARTIFACT_KEY, EventName, MimasOutcome
+from flows.mimas.outcome_page import from_markdown, to_markdown
+from flows.mimas.record import DecisionRecord
 from flows.mimas.scenario import Scenario
 from flows.prefect_limits import run_name
 from flows.prefect_outages import through_outages
@@ -52,7 +53,7 @@ async def label_run(run: FlowRun, scenario: Scenario) -> None:
     await through_outages("naming the run", label)
 
 
-async def publish(outcome: MimasOutcome, decision: Decision) -> None:
+async def publish(outcome: MimasOutcome, record: DecisionRecord) -> None:
     """Keep the outcome as the artifact `mimas-decision` of the current flow run.
 
     Raises
@@ -64,11 +65,11 @@ async def publish(outcome: MimasOutcome, decision: Decision) -> None:
     artifact = RunArtifact(
         ARTIFACT_KEY, lambda page: MarkdownArtifact(key=ARTIFACT_KEY, description=description, markdown=page)
     )
-    page = to_markdown(outcome, decision)
+    page = to_markdown(outcome, record)
     await through_outages("publishing the decision", lambda: artifact.show(page))
 
 
-async def read_outcome(dcid: Dcid, event: Literal["start", "end"]) -> MimasOutcome | None:
+async def read_outcome(dcid: Dcid, event: EventName) -> MimasOutcome | None:
     """Read the newest outcome of an event back; None if Mimas hasn't decided on it."""
     pages = await _outcomes(FlowRunFilter(tags=FlowRunFilterTags(all_=collection_tags(dcid, None, None))))
     return next((outcome for outcome in pages if (outcome.dcid, outcome.event) == (dcid, event)), None)

@@ -14,6 +14,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from blocks.errors import PlazaError
+from blocks.home_folder import MIMAS_RUNS
 from blocks.identifiers import Dcid
 from blocks.settings import get_settings
 from tasks.ispyb_access.reading.parameters import DispatcherParameters
@@ -70,4 +71,4 @@ def find_reading(mimas_run: UUID, dcid: Dcid) -> DispatcherParameters | None:
 
 
 def _file(mimas_run: UUID) -> Path:
-    return get_settings().home / "mimas-runs" / str(mimas_run) / "collection.json"
+    return get_settings().home / MIMAS_RUNS / str(mimas_run) / "collection.json"

@@ -14,9 +14,10 @@ from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.client.schemas.objects import StateType
 from prefect.states import State
 
+from flows.events.event import KINDS
 from flows.events.sending import Sender
 
-DEPLOYMENTS = {"mimas/start": uuid4(), "mimas/end": uuid4()}
+DEPLOYMENTS = {f"mimas/{event}": uuid4() for event in KINDS}
 
 
 @dataclass

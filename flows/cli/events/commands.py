@@ -36,6 +36,18 @@ def end(dcid: DcidArgument, parameters: Parameters = None, as_json: AsJson = Fal
     _tell("end", dcid, parameters or [], as_json)
 
 
+@app.command("start-group")
+def start_group(dcid: DcidArgument, parameters: Parameters = None, as_json: AsJson = False) -> None:
+    """Tell Mimas that a group of data collections has started, by one of them."""
+    _tell("start-group", dcid, parameters or [], as_json)
+
+
+@app.command("end-group")
+def end_group(dcid: DcidArgument, parameters: Parameters = None, as_json: AsJson = False) -> None:
+    """Tell Mimas that a group of data collections has ended, by one of them."""
+    _tell("end-group", dcid, parameters or [], as_json)
+
+
 @app.command("list")
 def list_events() -> None:
     """List the events that wait to be sent, and below them the files that can't be."""

@@ -9,7 +9,9 @@ from pathlib import Path
 from blocks.errors import UnknownRecipeRun
 from blocks.home_folder import RECIPE_RUNS
 from blocks.settings import get_settings
+from flows.recipe.run_record.recipe_ids import runs_called
 
+MOST_NAMED = 5  # of several runs that a name may mean
 _LONGEST_NAME = 255 // 4  # what a file system takes, whatever the characters; ids have 36
 _ID = re.compile(r"[\w-]+")  # ids are looked for by a pattern, in which * and ? would mean others
 
@@ -28,7 +30,7 @@ class RunFolder:
 
     @property
     def recipe_run(self) -> str:
-        """Zocalo's recipe ID (guid), which is the id of the Prefect flow run too."""
+        """Its id: that of the Prefect flow run, and Zocalo's recipe ID unless its message brought another."""
         return self.path.name
 
     @property
@@ -64,20 +66,46 @@ def run_folder(recipe_run: str, home: Path | None = None) -> RunFolder:
 
 
 def find_run(name: str, home: Path | None = None) -> RunFolder:
-    """Return the folder of the one recipe run whose id is, or starts with, a name.
+    """Return the folder of the one recipe run that a name means, as `runs_named` takes it.
 
     Raises
     ------
     UnknownRecipeRun
         There is none, or more than one.
     """
-    runs = (home or get_settings().home) / RECIPE_RUNS
-    found: list[Path] = []
-    if _ID.fullmatch(name) and len(name) <= _LONGEST_NAME:  # anything else may be a pattern, or no name to the system
-        found = [runs / name] if (runs / name).is_dir() else sorted(runs.glob(f"{name}*"))
+    runs = run_folder("", home).path
+    found = runs_named(name, RECIPE_RUNS, home)
     if not found:
-        raise UnknownRecipeRun(f"no recipe run {name!r:.200} in {runs}: expected its id, or the start of it")
+        raise UnknownRecipeRun(
+            f"no recipe run {name!r:.200} in {runs}: expected its id or its recipe ID (guid), or the start of one"
+        )
     if len(found) > 1:
-        names = ", ".join(path.name for path in found[:5])
-        raise UnknownRecipeRun(f"{len(found)} recipe runs start with {name!r}: {names}; say more of the id")
-    return RunFolder(found[0])
+        raise UnknownRecipeRun(f"{len(found)} recipe runs are called {name!r:.200} or so, {_names(found)}")
+    return RunFolder(runs / found[0])
+
+
+def runs_named(name: str, kind: str = RECIPE_RUNS, home: Path | None = None) -> list[str]:
+    """Return the ids of the runs that a name means: a flow run's id, a recipe ID that a message brought, or the start.
+
+    What is one whole counts before what only starts so.
+
+    Parameters
+    ----------
+    kind
+        Folder in the home in which the records of such runs are, by flow run.
+    """
+    home = home or get_settings().home
+    runs = home / kind
+    is_id = bool(_ID.fullmatch(name)) and len(name) <= _LONGEST_NAME  # others may be a pattern, or no name to a system
+    if is_id and (runs / name).is_dir():
+        return [name]
+    called, is_whole = runs_called(name, home)
+    called = [run for run in called if (runs / run).is_dir()]
+    if called and is_whole:
+        return called
+    started = [path.name for path in runs.glob(f"{name}*")] if is_id else []
+    return sorted({*started, *called})
+
+
+def _names(runs: list[str]) -> str:
+    return f"{', '.join(runs[:MOST_NAMED])}{', …' * (len(runs) > MOST_NAMED)}: say which"

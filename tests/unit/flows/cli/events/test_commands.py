@@ -59,7 +59,10 @@ def test_what_waits_and_what_can_not_be_sent_is_listed(folder):
     titles, waiting, refused = runner.invoke(app, ["event", "list"]).stdout.splitlines()
     assert titles.split() == ["at", "event", "dcid", "from", "file"]
     assert f"  end    7     {event_of(folder).sender}  {folder.files()[0].name}" in waiting
-    assert "refused, see worker.log: gda.json: event: Input should be 'start' or 'end'" in refused
+    assert (
+        "refused, see worker.log: gda.json: event: Input should be 'start', 'end', 'start-group' or 'end-group'"
+        in refused
+    )
 
 
 def event_of(folder):

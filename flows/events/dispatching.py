@@ -1,0 +1,253 @@
+"""What a request comes to, as Zocalo's dispatcher takes it: events for Mimas, and a run of recipes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from pydantic import ValidationError
+
+from blocks.errors import PlazaError, RecipeError, UnknownDataCollection, UnknownJob
+from blocks.identifiers import Dcid, parse_dcid, parse_job_id
+from blocks.validation_faults import describe
+from flows.events.event import CollectionEvent
+from flows.events.request import RunRequest
+from flows.launching import JOB_RECIPE_PREFIX
+from flows.prefect_limits import LARGEST_DCID, ParametersRefused, check_parameters, tag
+from flows.recipe.language.merging import merge
+from flows.recipe.language.names import name_fault
+from flows.recipe.queue_sending import MERGED_RECIPE
+from flows.recipe.readiness import KEYS, RunStatusWait, wait_asked_for
+from flows.recipe.run_record.recipe_ids import GUID, clean, given_guid, recipe_id_of
+from flows.recipe.source import CUSTOM, file_of, keep_custom_recipe, merged_source
+from tasks.ispyb_access.reading.asking import job_to_read
+from tasks.step.ports import Launch
+
+if TYPE_CHECKING:
+    from tasks.ispyb_access.reading.parameters import JobParameters
+    from tasks.step.resources import Resources
+
+MIMAS: Final = "mimas"
+EVENT: Final = "event"
+_OF_DISPATCHER: Final = frozenset({"ispyb_dcid", EVENT, GUID, *KEYS})
+"""Keys that Mimas is told in other ways than as parameters for recipes."""
+
+_Value = TypeVar("_Value")
+
+
+class RequestRefused(PlazaError, ValueError):
+    """A request that can't be run, today or later: the message says what was expected, what was seen, what to do."""
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """What a request comes to.
+
+    Parameters
+    ----------
+    events
+        What Mimas is to be told.
+    launch
+        The run of the recipes that it names; None: it names none but Mimas.
+    """
+
+    events: tuple[CollectionEvent, ...] = ()
+    launch: Launch | None = None
+
+
+def check_request(request: RunRequest) -> None:
+    """Check a request as far as that can be done without a database or a server.
+
+    Raises
+    ------
+    RequestRefused
+        It names nothing to run, an id is none, a custom recipe is none, or its parameters can't be handed over.
+    """
+    _checked(lambda: check_parameters(request.parameters), "its parameters")
+    dcid, job = _dcid(request), _job(request)
+    _checked(lambda: wait_asked_for(request.parameters), "its parameters")
+    for name in request.recipes:
+        if fault := name_fault(name):
+            raise RequestRefused(f"no recipe can be called {name!r:.100}: {fault}")
+    if request.custom_recipe:
+        _checked(lambda: merge(request.custom_recipe), "its custom recipe")
+    if not request.recipes and not request.custom_recipe and job is None:
+        raise RequestRefused(
+            "nothing to run: expected names in `recipes`, a `custom_recipe`, or a job (`ispyb_process`) whose recipe "
+            f"is run; seen parameters {', '.join(map(repr, request.parameters)) or 'none'}"
+        )
+    if _tells_mimas(request):
+        _event(request, dcid)
+
+
+async def dispatch(request: RunRequest, key: str, resources: Resources) -> Dispatch:
+    """Find out what a request comes to; nothing is started, but its custom recipe is kept.
+
+    Parameters
+    ----------
+    key
+        Tells this request from another that says the same; one that brings a `guid` is known by that instead.
+
+    Raises
+    ------
+    RequestRefused
+        See `check_request`; or a recipe or its job is unknown, or its recipes can't be merged.
+    DatabaseUnavailable
+        ISPyB, which knows the recipe of its job, can't be reached.
+    PrefectUnavailable
+        Prefect's API doesn't answer.
+    """
+    check_request(request)
+    guid = given_guid(request.parameters)
+    if guid is not None:
+        key = f"guid-{clean(guid)}-{_digest(request)}"
+    if not request.recipes and not request.custom_recipe:
+        return Dispatch(launch=await _launch_of_job(request, key, resources))
+    if not _tells_mimas(request):
+        return Dispatch(launch=await _launch(request, request.recipes, _dcid(request), key, resources))
+    event = _event(request, _dcid(request))
+    others = tuple(name for name in request.recipes if name != MIMAS)
+    if not others and not request.custom_recipe:
+        return Dispatch((event,))
+    return Dispatch((event,), await _launch(request, others, _dcid(request), key, resources))
+
+
+async def _launch_of_job(request: RunRequest, key: str, resources: Resources) -> Launch:
+    """Name the recipe by which a job in ISPyB is carried out."""
+    job = await asyncio.to_thread(_read_job, request, resources)
+    if not job.recipe:
+        raise RequestRefused(
+            f"processing job {job.process} has no recipe in ISPyB (ProcessingJob.recipe): give it one, or name the "
+            "recipe in `recipes`"
+        )
+    dcid = _dcid(request) or job.dcid
+    return await _launch(request, (f"{JOB_RECIPE_PREFIX}{job.recipe}",), dcid, key, resources)
+
+
+def _read_job(request: RunRequest, resources: Resources) -> JobParameters:
+    from tasks.ispyb_access.reading.reader import read_processing_job
+
+    try:
+        return read_processing_job(resources.ispyb, parse_job_id(job_to_read(request.parameters)))
+    except UnknownJob as error:
+        raise RequestRefused(str(error)) from error
+
+
+async def _launch(
+    request: RunRequest, recipes: tuple[str, ...], dcid: Dcid | None, key: str, resources: Resources
+) -> Launch:
+    """Return the launch of one recipe's deployment, or of the one that runs several as one."""
+    launch = Launch(
+        recipe=recipes[0] if recipes else MERGED_RECIPE,
+        dcid=dcid,
+        parameters=dict(request.parameters),
+        key=key,
+        name=_name(request, recipes, dcid),
+        tags=_tags(request, dcid),
+    )
+    if len(recipes) == 1 and not request.custom_recipe:
+        await _require_installed(recipes[0], resources)
+        return launch
+    custom = None
+    if request.custom_recipe:
+        custom = await asyncio.to_thread(keep_custom_recipe, request.custom_recipe)
+    # Read here, too: what can't be merged is refused before there is a run
+    await asyncio.to_thread(_checked, lambda: merged_source(recipes, custom).read(), "its recipes")
+    named = {"recipes": list(recipes)} if recipes else {}
+    kept = {} if custom is None else {"custom_recipe": custom}
+    return replace(launch, recipe=MERGED_RECIPE, flow_parameters={**named, **kept})
+
+
+async def _require_installed(recipe: str, resources: Resources) -> None:
+    if recipe in await resources.launcher.installed([recipe]):
+        return
+    file = file_of(recipe)
+    reason = (
+        f"its file {file} is there, but not deployed: `plaza deploy`" if file.is_file() else f"there is no file {file}"
+    )
+    raise RequestRefused(
+        f"the recipe {recipe!r:.100} is unknown: {reason}; see the recipes' folder for those there are"
+    )
+
+
+def _event(request: RunRequest, dcid: Dcid | None) -> CollectionEvent:
+    """Return what Mimas is to be told."""
+    if dcid is None:
+        raise RequestRefused("Mimas needs a data collection: expected its id as `ispyb_dcid` in `parameters`")
+    parameters = request.parameters
+    if parameters.get(EVENT) is None:
+        raise RequestRefused(
+            f"Mimas needs an event: expected `{EVENT}` in `parameters`, one of start, end, start-group, end-group "
+            f"(`-s {EVENT}=end` of zocalo.go)"
+        )
+    wait = wait_asked_for(parameters)
+    guid = None if given_guid(parameters) is None else recipe_id_of(parameters, "").text
+    extras = {name: value for name, value in parameters.items() if name not in _OF_DISPATCHER}
+    try:
+        return CollectionEvent.now(parameters[EVENT], dcid, extras, guid=guid, **_waiting(wait))
+    except ValidationError as error:
+        raise RequestRefused(f"Mimas can't be told of this: {describe(error, most=3)}") from error
+
+
+def _waiting(wait: RunStatusWait | None) -> dict[str, Any]:
+    if wait is None:
+        return {}
+    # Not what is left until its expiration: the same message, taken once more, is the same event
+    return {"wait_for_run_status": True, "run_status_timeout": wait.timeout_s, "error_queue": wait.error_queue}
+
+
+def _tells_mimas(request: RunRequest) -> bool:
+    """Tell whether Mimas itself is meant, and not a recipe file that a site has brought along from Zocalo."""
+    return MIMAS in request.recipes and not file_of(MIMAS).is_file()
+
+
+def _dcid(request: RunRequest) -> Dcid | None:
+    value = request.parameters.get("ispyb_dcid")
+    if value is None or value == "":
+        return None
+    try:
+        dcid = parse_dcid(value)
+    except UnknownDataCollection as error:
+        raise RequestRefused(f"ispyb_dcid: {error}") from error
+    if dcid > LARGEST_DCID:
+        raise RequestRefused(f"ispyb_dcid: expected the id of a data collection, {LARGEST_DCID} at most, seen {dcid}")
+    return dcid
+
+
+def _job(request: RunRequest) -> Any:
+    value = job_to_read(request.parameters)
+    if value is not None:
+        try:
+            parse_job_id(value)
+        except UnknownJob as error:
+            raise RequestRefused(f"ispyb_process: {error}") from error
+    return value
+
+
+def _name(request: RunRequest, recipes: tuple[str, ...], dcid: Dcid | None) -> str:
+    named = " + ".join([CUSTOM] * bool(request.custom_recipe) + list(recipes))
+    job = job_to_read(request.parameters)
+    of = [f"dcid {dcid}"] * (dcid is not None) + [f"job {job}"] * (job is not None)
+    return " · ".join([named, *of])
+
+
+def _tags(request: RunRequest, dcid: Dcid | None) -> list[str]:
+    guid = given_guid(request.parameters)
+    named = [f"dcid:{dcid}"] * (dcid is not None)
+    return [tag(text) for text in (*named, *([f"guid:{guid}"] if guid else []))]
+
+
+def _digest(request: RunRequest) -> str:
+    said = [list(request.recipes), request.custom_recipe or None, request.parameters]
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _checked(check: Callable[[], _Value], what: str) -> _Value:
+    try:
+        return check()
+    except (RecipeError, ParametersRefused) as error:
+        raise RequestRefused(f"{what}: {error}") from error
