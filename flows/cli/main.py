@@ -19,6 +19,7 @@ from flows.cli import (
     events,
     ispyb,
     jobs,
+    mimas,
     recipes,
     runs,
     simulation,
@@ -45,6 +46,7 @@ GROUPS = {
     "event": events.app,
     "ispyb": ispyb.app,
     "job": jobs.app,
+    "mimas": mimas.app,
     "recipe": recipes.app,
     "step": step.app,
 }

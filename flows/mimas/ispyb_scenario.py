@@ -17,10 +17,11 @@ from flows.mimas.scenario import (
 
 if TYPE_CHECKING:
     from tasks.ispyb_access.reading.parameters import DispatcherParameters
+    from tasks.ispyb_access.reading.past.facts import CollectionFacts
 
 
 def scenario_from_ispyb(
-    collection: DispatcherParameters, event: Event, cloudbursting: tuple[CloudGroup, ...] = ()
+    collection: DispatcherParameters | CollectionFacts, event: Event, cloudbursting: tuple[CloudGroup, ...] = ()
 ) -> tuple[Scenario, tuple[str, ...]]:
     """Make the scenario of a data collection.
 

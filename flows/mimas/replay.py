@@ -1,113 +1,83 @@
-"""What other rules would have started: two sets of rules, asked of the same scenarios.
-
-Pure: where the scenarios come from is for others to say.
-"""
+"""Ask two sets of rules about past data collections, as ISPyB has them now."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from flows.mimas.decision import Decision, Rule
-from flows.mimas.rules import RuleSet
-from flows.mimas.scenario import Invocation, Scenario
+from sqlalchemy import Engine
+
+from flows.mimas.facts import InvalidScenario
+from flows.mimas.ispyb_scenario import scenario_from_ispyb
+from flows.mimas.rule_comparison import Change, RuleComparison
+from flows.mimas.scenario import Event, Scenario
+from tasks.ispyb_access.reading.past.facts import CollectionFacts, UnreadCollection
+from tasks.ispyb_access.reading.past.reader import PAGE, read_period
+from tasks.ispyb_access.reading.past.statements import Period
 
 
 @dataclass(frozen=True)
-class Change:
-    """What is asked for by one of the sets of rules only; by both, but otherwise, if there is a before and an after.
+class Difference:
+    """An event of a past data collection for which the rules ask for something else, and when it started."""
 
-    An order in which the same is asked for is no change.
-    """
-
-    recipe: str
-    before: Invocation | None
-    after: Invocation | None
+    scenario: Scenario
+    started: str
+    changes: tuple[Change, ...]
 
 
 @dataclass(frozen=True)
-class RecipeCount:
-    """In how many cases a recipe would start, would no longer start, would start otherwise."""
-
-    started: int = 0
-    dropped: int = 0
-    changed: int = 0
-
-
-class Replay:
-    """Asks rules as they were and as they would be, and counts.
+class ReplayedPage:
+    """What came of some data collections.
 
     Parameters
     ----------
-    before, after
-        The rules.
+    looked_at
+        How many they were.
+    undecided
+        Those for which there is no decision, and why.
+    done
+        Which part of all there is has been looked at now.
     """
 
-    def __init__(self, before: RuleSet, after: RuleSet) -> None:
-        self._before, self._after = before, after
-        self._differing = (*_only_in(before, after), *_only_in(after, before))
-        self._started: Counter[str] = Counter()
-        self._dropped: Counter[str] = Counter()
-        self._changed: Counter[str] = Counter()
-        self.faults: Counter[str] = Counter()
-        """What is wrong with rules that were asked, and of how many scenarios."""
-
-    def compare(self, scenario: Scenario) -> tuple[Change, ...]:
-        """Return what the rules as they would be ask for otherwise."""
-        # Rules are pure: those that both have ask for the same, so nothing changes where none of the others matches
-        if not any(_may_match(rule, scenario) for rule in self._differing):
-            return ()
-        before, after = self._before.decide(scenario), self._after.decide(scenario)
-        self.faults.update({*_broken(before, self._before), *_broken(after, self._after)})
-        changes = tuple(_changes(before.invocations, after.invocations))
-        for change in changes:
-            self._count(change)
-        return changes
-
-    def by_recipe(self) -> dict[str, RecipeCount]:
-        """Return the counts of each recipe of which something changes, by name."""
-        recipes = sorted({*self._started, *self._dropped, *self._changed})
-        return {
-            recipe: RecipeCount(self._started[recipe], self._dropped[recipe], self._changed[recipe])
-            for recipe in recipes
-        }
-
-    def _count(self, change: Change) -> None:
-        match change:
-            case Change(before=None):
-                self._started[change.recipe] += 1
-            case Change(after=None):
-                self._dropped[change.recipe] += 1
-            case _:
-                self._changed[change.recipe] += 1
+    looked_at: int
+    differences: Sequence[Difference]
+    undecided: Sequence[UnreadCollection]
+    done: float
 
 
-def _only_in(rules: RuleSet, others: RuleSet) -> Iterator[Rule]:
-    known = {id(rule) for rule in others.rules}
-    return (rule for rule in rules.rules if id(rule) not in known)
+def replay(
+    engine: Engine, period: Period, events: Sequence[Event], comparison: RuleComparison, *, size: int = PAGE
+) -> Iterator[ReplayedPage]:
+    """Compare what rules ask for at events of past data collections, in the order of their ids, a page at a time.
+
+    Nothing may go to the cloud: what clusters said then isn't known.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        ISPyB can't be reached.
+    """
+    for page in read_period(engine, period, size=size):
+        differences: list[Difference] = []
+        undecided: list[UnreadCollection] = []
+        for collection in page.collections:
+            if isinstance(collection, UnreadCollection):
+                undecided.append(collection)
+                continue
+            try:
+                differences += _differences(collection, events, comparison)
+            except InvalidScenario as error:
+                undecided.append(UnreadCollection(collection.dcid, str(error)))
+        yield ReplayedPage(len(page.collections), differences, undecided, page.read)
 
 
-def _may_match(rule: Rule, scenario: Scenario) -> bool:
-    try:
-        return bool(rule.applies(scenario))
-    except Exception:  # a site's: the decision says what is wrong with it
-        return True
-
-
-def _broken(decision: Decision, rules: RuleSet) -> Iterable[str]:
-    return decision.faults[len(rules.faults) :]
-
-
-def _changes(before: Iterable[Invocation], after: Iterable[Invocation]) -> Iterator[Change]:
-    """Yield what one of them has only; jobs of the same recipe are taken for one that changed, in their order."""
-    before, after = dict.fromkeys(before), dict.fromkeys(after)
-    dropped = [wanted for wanted in before if wanted not in after]
-    started = [wanted for wanted in after if wanted not in before]
-    for wanted in dropped:
-        successor = next((other for other in started if other.recipe == wanted.recipe), None)
-        if successor is not None:
-            started.remove(successor)
-        yield Change(wanted.recipe, wanted, successor)
-    for wanted in started:
-        yield Change(wanted.recipe, None, wanted)
+def _differences(
+    collection: CollectionFacts, events: Sequence[Event], comparison: RuleComparison
+) -> Iterator[Difference]:
+    scenario, _ = scenario_from_ispyb(collection, events[0])
+    for event in events:
+        if event is not scenario.event:
+            scenario = dataclasses.replace(scenario, event=event)
+        if changes := comparison.compare(scenario):
+            yield Difference(scenario, collection.dc_info["startTime"], changes)

@@ -7,7 +7,8 @@ later wins: a rule of a known name takes the place of the one before.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -105,6 +106,15 @@ def rules_in_force() -> RuleSet:
 def decide(scenario: Scenario) -> Decision:
     """Say what is to be run for a data collection by the rules in force, and why."""
     return rules_in_force().decide(scenario)
+
+
+@cache
+def own_rules() -> RuleSet:
+    """Return Plaza's own rules alone, as they are without a site's."""
+    book = _RuleBook()
+    for area in AREAS:
+        book.take(f"Plaza's own rules ({area})", import_module(f"{__package__}.{area}"))
+    return book.all()
 
 
 @lru_cache(maxsize=4)
