@@ -72,7 +72,7 @@ def explanation_lines(decision: Decision) -> Iterator[str]:
     for ruling in decision.rulings:
         if ruling.matched and not ruling.fault:
             wanted = ", ".join(map(_short, ruling.invocations)) or "nothing"
-            yield one_line(f"{ruling.rule}: matched, asks for {wanted} ({'; '.join(ruling.verdict.because())})")
+            yield one_line(f"{ruling.rule}: matched, asks for {wanted}")
         else:
             yield one_line(ruling.explain())
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from flows.cli.mimas.output import headline, job_details, job_name
+from flows.cli.mimas.output import headline, job_details, job_name, pair
 from flows.display_text import one_line
 from flows.mimas.invocation_json import invocation_json
 from flows.mimas.replay import Difference
@@ -67,8 +67,14 @@ def _change_lines(change: Change) -> Iterator[str]:
 
 
 def _line(sign: str, wanted: Invocation, details: Sequence[str]) -> str:
-    name = job_name(wanted) if isinstance(wanted, ISPyBJobInvocation) else wanted.recipe
+    name = _job_name(wanted, details) if isinstance(wanted, ISPyBJobInvocation) else wanted.recipe
     return one_line(f"{sign} {name}{': ' if details else ''}{'; '.join(details)}")
+
+
+def _job_name(job: ISPyBJobInvocation, details: Sequence[str]) -> str:
+    """Return a job's name, with a known space group, by which it differs from the one that is to find it."""
+    group = next((pair(parameter) for parameter in job.parameters if parameter.key == "spacegroup"), None)
+    return job_name(job) if group is None or group in details else f"{job_name(job)} with {group}"
 
 
 def _details(wanted: Invocation) -> list[str]:

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 RulesFile = Annotated[
     Path | None,
     typer.Option(
-        "--rules", metavar="FILE", help="Try out this rule file, in the place of the site's.", show_default=False
+        "--rules",
+        metavar="FILE",
+        help="Try out this rule file, in the place of the site's.",
+        show_default=False,
+        exists=True,
+        dir_okay=False,
     ),
 ]
 
