@@ -10,9 +10,8 @@ from blocks.identifiers import Dcid
 from tasks.ispyb_access.reading import classification
 from tasks.ispyb_access.reading.assembly import DEFAULT_PROCESSING, classify_collection
 from tasks.ispyb_access.reading.classification import DataCollectionClass
-from tasks.ispyb_access.reading.image_files import SweepFiles
 from tasks.ispyb_access.reading.parameters import UnitCell
-from tasks.ispyb_access.reading.past.statements import NarrowRow
+from tasks.ispyb_access.reading.past.statements import NarrowRow, Sweep
 from tasks.ispyb_access.reading.past.visit_crystals import NOTHING, Crystal
 from tasks.ispyb_access.reading.rows import DETECTOR, PIPELINE, PLAN, SESSION, cell
 
@@ -30,7 +29,7 @@ class CollectionFacts:
     """`runStatus` and `startTime`."""
     diffraction_plan: Mapping[str, Any]
     """`anomalousScatterer`."""
-    related_sweeps: Sequence[tuple[Dcid, int, int]]
+    related_sweeps: Sequence[Sweep]
     space_group: str
     unit_cell: UnitCell | None
     preferred_processing: str
@@ -45,7 +44,7 @@ class UnreadCollection:
 
 
 def facts_of(
-    collection: NarrowRow, group: Sequence[tuple[Dcid, SweepFiles]], crystal: Crystal = NOTHING, *, has_grid: bool
+    collection: NarrowRow, group: Sequence[Sweep], crystal: Crystal = NOTHING, *, has_grid: bool
 ) -> CollectionFacts:
     """Join what was read of a data collection.
 
@@ -67,7 +66,7 @@ def facts_of(
         dc_class=classify_collection(collection, has_grid=has_grid),
         dc_info={"runStatus": info["runStatus"], "startTime": info["startTime"]},
         diffraction_plan={"anomalousScatterer": cell(row, PLAN, "anomalousScatterer")},
-        related_sweeps=[(dcid, sweep.first, sweep.last) for dcid, sweep in group],
+        related_sweeps=group,
         space_group=collection.space_group or file_group,
         unit_cell=collection.unit_cell or file_cell,
         preferred_processing=cell(row, PIPELINE, "name") or DEFAULT_PROCESSING,

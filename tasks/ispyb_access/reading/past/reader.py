@@ -10,11 +10,11 @@ from sqlalchemy import Connection, Engine
 
 from blocks.identifiers import Dcid
 from blocks.ispyb_connection import transaction
-from tasks.ispyb_access.reading.image_files import SweepFiles
 from tasks.ispyb_access.reading.past.facts import CollectionFacts, UnreadCollection, facts_of
 from tasks.ispyb_access.reading.past.statements import (
     NarrowRow,
     Period,
+    Sweep,
     read_group_sweeps,
     read_ids,
     read_page,
@@ -83,7 +83,7 @@ def read_facts(engine: Engine, dcids: Collection[Dcid]) -> list[CollectionFacts 
 @dataclass(frozen=True)
 class _Details:
     with_grid: set[Dcid]
-    sweeps: dict[int, list[tuple[Dcid, SweepFiles]]]
+    sweeps: dict[int, list[Sweep]]
 
 
 def _read_details(connection: Connection, rows: Sequence[NarrowRow]) -> _Details:

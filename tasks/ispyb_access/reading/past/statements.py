@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, selec
 
 from blocks.identifiers import Dcid
 from tasks.ispyb_access.reading.collection import CELL, CollectionRow, joined_tables
-from tasks.ispyb_access.reading.image_files import SweepFiles, last_image, sweep_files
+from tasks.ispyb_access.reading.image_files import last_image, sweep_files
 from tasks.ispyb_access.reading.rows import (
     COLLECTION,
     CRYSTAL,
@@ -27,6 +27,9 @@ from tasks.ispyb_access.reading.rows import (
     labelled,
     without_nul,
 )
+
+Sweep = tuple[Dcid, int, int]
+"""A data collection, the first and the last of its images."""
 
 COLUMNS = (
     *("dataCollectionId", "dataCollectionGroupId", "startTime", "runStatus"),
@@ -122,20 +125,18 @@ def read_with_grid(connection: Connection, rows: Iterable[CollectionRow]) -> set
     return {row.dcid for row in rows if row.dcid in dcids or row.group in groups}
 
 
-def read_group_sweeps(
-    connection: Connection, rows: Iterable[CollectionRow]
-) -> dict[int, list[tuple[Dcid, SweepFiles]]]:
+def read_group_sweeps(connection: Connection, rows: Iterable[CollectionRow]) -> dict[int, list[Sweep]]:
     """Return the sweeps of each group in the order of their ids."""
     statement = (
         select(*(COLLECTION.c[name] for name in _MEMBER_COLUMNS))
         .where(COLLECTION.c.dataCollectionGroupId.in_(_groups(rows)))
         .order_by(COLLECTION.c.dataCollectionId)
     )
-    sweeps: dict[int, list[tuple[Dcid, SweepFiles]]] = {}
+    sweeps: dict[int, list[Sweep]] = {}
     for group, dcid, first, count, directory, template in connection.execute(statement):
         last = last_image(first, count)
         if (sweep := sweep_files(without_nul(directory), without_nul(template), first, last)) is not None:
-            sweeps.setdefault(group, []).append((Dcid(dcid), sweep))
+            sweeps.setdefault(group, []).append((Dcid(dcid), sweep.first, sweep.last))
     return sweeps
 
 
