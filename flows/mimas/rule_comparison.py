@@ -6,10 +6,10 @@ Pure: where the scenarios come from is for others to say.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from flows.mimas.decision import Rule
+from flows.mimas.decision import Decision, apply_rules
 from flows.mimas.rules import RuleSet
 from flows.mimas.scenario import Invocation, Scenario
 
@@ -45,8 +45,10 @@ class RuleComparison:
     """
 
     def __init__(self, before: RuleSet, after: RuleSet) -> None:
-        self._before, self._after = before, after
-        self._differing = (*_only_in(before, after), *_only_in(after, before))
+        known = {id(rule) for rule in before.rules} & {id(rule) for rule in after.rules}
+        self._shared = [rule for rule in before.rules if id(rule) in known]
+        self._before = [rule for rule in before.rules if id(rule) not in known]
+        self._after = [rule for rule in after.rules if id(rule) not in known]
         self._started: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
         self._changed: Counter[str] = Counter()
@@ -55,12 +57,15 @@ class RuleComparison:
 
     def compare(self, scenario: Scenario) -> tuple[Change, ...]:
         """Return what the rules as they would be ask for otherwise."""
-        # Rules are pure: those that both have ask for the same, so nothing changes where none of the others matches
-        if not any(_may_match(rule, scenario) for rule in self._differing):
-            return ()
-        before, after = self._before.decide(scenario), self._after.decide(scenario)
+        before, after = apply_rules(self._before, scenario), apply_rules(self._after, scenario)
         self.faults.update({*before.broken_rules, *after.broken_rules})
-        changes = tuple(_changes(before.invocations, after.invocations))
+        dropped, started = _only_in(before, after), _only_in(after, before)
+        if dropped or started:
+            # Rules are pure: those of both sets ask for the same in both
+            asked_for_anyway = _all_of(apply_rules(self._shared, scenario))
+            dropped = [wanted for wanted in dropped if wanted not in asked_for_anyway]
+            started = [wanted for wanted in started if wanted not in asked_for_anyway]
+        changes = tuple(_changes(dropped, started))
         for change in changes:
             self._count(change)
         return changes
@@ -83,29 +88,29 @@ class RuleComparison:
                 self._changed[change.recipe] += 1
 
 
-def _only_in(rules: RuleSet, others: RuleSet) -> Iterator[Rule]:
-    known = {id(rule) for rule in others.rules}
-    return (rule for rule in rules.rules if id(rule) not in known)
+def _only_in(decision: Decision, other: Decision) -> list[Invocation]:
+    """Return what only one of the decisions asks for, each once."""
+    others, found = _all_of(other), list[Invocation]()
+    for wanted in _all_of(decision):
+        if wanted not in others and wanted not in found:
+            found.append(wanted)
+    return found
 
 
-def _may_match(rule: Rule, scenario: Scenario) -> bool:
-    try:
-        return bool(rule.applies(scenario))
-    except Exception:  # a site's: the decision says what is wrong with it
-        return True
+def _all_of(decision: Decision) -> list[Invocation]:
+    # In a list: to compare the few that there are is quicker than to hash jobs of thousands of sweeps
+    return [wanted for ruling in decision.rulings for wanted in ruling.invocations]
 
 
-def _changes(before: Iterable[Invocation], after: Iterable[Invocation]) -> Iterator[Change]:
-    """Yield what one of them has only; jobs of the same recipe are taken for one that changed, in their order."""
-    before, after = dict.fromkeys(before), dict.fromkeys(after)
-    dropped = [wanted for wanted in before if wanted not in after]
-    started = [wanted for wanted in after if wanted not in before]
+def _changes(dropped: Iterable[Invocation], started: Sequence[Invocation]) -> Iterator[Change]:
+    """Yield what changes; jobs of the same recipe are taken for one that changed, in their order."""
+    rest = list(started)
     for wanted in dropped:
-        successor = next((other for other in started if _is_alike(wanted, other)), None)
+        successor = next((other for other in rest if _is_alike(wanted, other)), None)
         if successor is not None:
-            started.remove(successor)
+            rest.remove(successor)
         yield Change(wanted.recipe, wanted, successor)
-    for wanted in started:
+    for wanted in rest:
         yield Change(wanted.recipe, None, wanted)
 
 
