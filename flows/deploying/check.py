@@ -1,4 +1,7 @@
-"""Whether all that the deployment files name is there: entrypoints, work pools, queues, blocks, the recipes' steps."""
+"""Whether all that the deployment files name is there: entrypoints, work pools, queues, blocks, the recipes' steps.
+
+And whether Mimas can use all rules that the site has.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from blocks.errors import ConfigurationError
 from flows.deploying.files import DeploymentFiles, read_deployment_files
+from flows.mimas.rules import rules_in_force
 from flows.recipe.check.placeholder_sources import PlaceholderSources
 from flows.recipe.check.recipe import check_file, errors
 from flows.recipe.language.names import SUFFIX
@@ -26,6 +30,8 @@ def find_problems(
     deployments: Path, recipes: Path, declared: Iterable[str] = (), beside: Executor | None = None
 ) -> list[str]:
     """Resolve every entrypoint, work pool, queue and block that the files name, and check the recipes; needs no server.
+
+    Rules of Mimas that can't be used are told, too.
 
     Parameters
     ----------
@@ -44,7 +50,7 @@ def find_problems(
     except ConfigurationError as error:
         return [str(error)]
     of_recipes = beside.submit(_check_recipes, recipes, tuple(declared)) if beside else None
-    problems = [*_check_pools(files), *_check_flows(files), *_check_blocks(deployments)]
+    problems = [*_check_pools(files), *_check_flows(files), *_check_blocks(deployments), *rules_in_force().faults]
     return problems + (of_recipes.result() if of_recipes else _check_recipes(recipes, declared))
 
 

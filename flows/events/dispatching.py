@@ -16,14 +16,14 @@ from blocks.identifiers import Dcid, parse_dcid, parse_job_id
 from blocks.validation_faults import describe
 from flows.events.event import CollectionEvent
 from flows.events.request import RunRequest
-from flows.launching import JOB_RECIPE_PREFIX
-from flows.prefect_limits import LARGEST_DCID, ParametersRefused, check_parameters, tag
+from flows.launching import JOB_RECIPE_PREFIX, collection_tags, guid_tag
+from flows.prefect_limits import LARGEST_DCID, ParametersRefused, check_parameters
 from flows.recipe.language.merging import merge
 from flows.recipe.language.names import name_fault
 from flows.recipe.queue_sending import MERGED_RECIPE
 from flows.recipe.readiness import KEYS, RunStatusWait, wait_asked_for
 from flows.recipe.run_record.recipe_ids import GUID, clean, given_guid, recipe_id_of
-from flows.recipe.source import CUSTOM, file_of, keep_custom_recipe, merged_source
+from flows.recipe.source import file_of, keep_custom_recipe, merged_name, merged_source
 from tasks.ispyb_access.reading.asking import job_to_read
 from tasks.step.ports import Launch
 
@@ -229,7 +229,7 @@ def _job(request: RunRequest) -> Any:
 
 
 def _name(request: RunRequest, recipes: tuple[str, ...], dcid: Dcid | None) -> str:
-    named = " + ".join([CUSTOM] * bool(request.custom_recipe) + list(recipes))
+    named = merged_name(recipes, request.custom_recipe)
     job = job_to_read(request.parameters)
     of = [f"dcid {dcid}"] * (dcid is not None) + [f"job {job}"] * (job is not None)
     return " · ".join([named, *of])
@@ -237,8 +237,7 @@ def _name(request: RunRequest, recipes: tuple[str, ...], dcid: Dcid | None) -> s
 
 def _tags(request: RunRequest, dcid: Dcid | None) -> list[str]:
     guid = given_guid(request.parameters)
-    named = [f"dcid:{dcid}"] * (dcid is not None)
-    return [tag(text) for text in (*named, *([f"guid:{guid}"] if guid else []))]
+    return [*collection_tags(dcid, None, None), *([guid_tag(guid)] if guid else [])]
 
 
 def _digest(request: RunRequest) -> str:

@@ -68,9 +68,10 @@ class Ruling:
     @cached_property
     def verdict(self) -> Verdict:
         """Why it matched, or didn't: worked out when it's asked for, since that takes longer than the decision."""
-        if self.fault and not self.matched:
-            return Verdict(False, "it can be asked", "broken")
-        return self.applies.judge(self.scenario)
+        try:
+            return self.applies.judge(self.scenario)
+        except Exception as error:  # as in the decision, which hasn't failed of it either
+            return Verdict(self.matched, "it says why", f"broken: {_raised(error)}")
 
     def explain(self) -> str:
         """Return a line: matched, or the conditions that said no, or what is wrong with the rule."""
@@ -131,16 +132,29 @@ def apply_rules(rules: Iterable[Rule], scenario: Scenario, unusable: tuple[str, 
     return Decision(scenario, tuple(_apply(rule, scenario) for rule in rules), unusable)
 
 
+def invocations_of(rules: Iterable[Rule], scenario: Scenario) -> tuple[Invocation, ...]:
+    """Return what all rules ask for, as `apply_rules` does, in half of the time: without rulings, so without faults."""
+    return tuple(dict.fromkeys(wanted for rule in rules for wanted in _ask(rule, scenario)[1]))
+
+
 def _apply(rule: Rule, scenario: Scenario) -> Ruling:
-    matched, fault = False, ""
-    invocations: tuple[Invocation, ...] = ()
+    return Ruling(rule.name, *_ask(rule, scenario), rule.applies, scenario)
+
+
+def _ask(rule: Rule, scenario: Scenario) -> tuple[bool, tuple[Invocation, ...], str]:
+    """Tell whether a rule applies, what it then asks for, and what is wrong with it."""
+    matched = False
     try:
-        matched = bool(rule.applies(scenario))
-        if matched:
-            invocations = _checked(rule.invoke(scenario))
-    except Exception as error:  # of sites' rules, which may raise anything
-        fault = f"raised {type(error).__name__}: {one_line(shortened(str(error), SHOWN_CHARACTERS))}"
-    return Ruling(rule.name, matched, invocations, fault, rule.applies, scenario)
+        if not rule.applies(scenario):
+            return False, (), ""
+        matched = True
+        return True, _checked(rule.invoke(scenario)), ""
+    except (Exception, SystemExit) as error:  # of sites' rules, which may raise anything
+        return matched, (), _raised(error)
+
+
+def _raised(error: BaseException) -> str:
+    return f"raised {type(error).__name__}: {one_line(shortened(str(error), SHOWN_CHARACTERS))}"
 
 
 def _checked(wanted: Iterable[Invocation]) -> tuple[Invocation, ...]:

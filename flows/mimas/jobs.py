@@ -12,6 +12,7 @@ from blocks.errors import ConfigurationError, MessageRefused
 from blocks.full_disks import when_there_is_room
 from blocks.identifiers import Dcid, JobId
 from flows.display_text import shortened
+from flows.launching import JOB_RECIPE_PREFIX, job_key
 from flows.mimas.backlog import Backlog, HeldJob
 from flows.mimas.backlog.held_job import JOB
 from flows.mimas.outcome import CreatedJob
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from tasks.step.resources import Resources
 
 logger = logging.getLogger(__name__)
-
-RECIPE_PREFIX = "ispyb-"
 
 
 async def carry_out(
@@ -45,7 +44,7 @@ async def carry_out(
     DatabaseUnavailable
         ISPyB has been away for ten minutes.
     """
-    recipe = RECIPE_PREFIX + job.recipe
+    recipe = JOB_RECIPE_PREFIX + job.recipe
     try:
         job_id = await _create(resources, job)
     except (MessageRefused, ConfigurationError) as error:  # of this job; ISPyB that is away concerns all, and goes up
@@ -79,7 +78,7 @@ async def _hold(
         is_held = await when_there_is_room(lambda: backlog.hold(held))
     except OSError as error:
         reason = f"job {job_id} is in ISPyB, but can't be held in {backlog.path}: {error}"
-        return FailedLaunch(recipe=RECIPE_PREFIX + job.recipe, reason=shortened(reason, REASON_CHARACTERS))
+        return FailedLaunch(recipe=JOB_RECIPE_PREFIX + job.recipe, reason=shortened(reason, REASON_CHARACTERS))
     return CreatedJob(job_id=job_id, was_released=not is_held)
 
 
@@ -107,9 +106,8 @@ async def start(
         What the run's name says of it: the beamline, or who asked.
     """
     parameters = {**variables, JOB: job_id}
-    key = f"{dcid}-job-{job_id}"  # the collection too: numbers begin anew in a new ISPyB, such as a demo's
     name = f"{recipe} · dcid {dcid or 'none'} · {label} · job {job_id}"
-    return await launcher.launch(Launch(recipe, dcid, parameters, key, name, run_tags, read_by))
+    return await launcher.launch(Launch(recipe, dcid, parameters, job_key(dcid, job_id), name, run_tags, read_by))
 
 
 async def _create(resources: Resources, job: ISPyBJobInvocation) -> JobId:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from flows.launching import JOB_RECIPE_PREFIX
 from flows.mimas import jobs
 from flows.mimas.outcome import MimasOutcome, describe_job
 from flows.mimas.patient_launcher import PatientLauncher
@@ -47,7 +48,7 @@ async def launch_decided(record: DecisionRecord, read_by: UUID | None, resources
     """
     scenario = record.scenario
     wanted = [invocation.recipe for invocation in record.recipes]
-    job_recipes = [jobs.RECIPE_PREFIX + job.recipe for job in record.jobs]
+    job_recipes = [JOB_RECIPE_PREFIX + job.recipe for job in record.jobs]
     launcher = PatientLauncher(resources.launcher)
     installed = await launcher.installed([*wanted, *job_recipes]) if wanted or job_recipes else set()
     recipes = [recipe for recipe in wanted if recipe in installed]
@@ -57,7 +58,7 @@ async def launch_decided(record: DecisionRecord, read_by: UUID | None, resources
     created = {
         job: await jobs.carry_out(resources, launcher, job, scenario, read_by)
         for job in record.jobs
-        if jobs.RECIPE_PREFIX + job.recipe in installed
+        if JOB_RECIPE_PREFIX + job.recipe in installed
     }
     launches = [*(outcomes[recipe] for recipe in dict.fromkeys(recipes)), *created.values()]
     return MimasOutcome(

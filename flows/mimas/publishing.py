@@ -23,7 +23,7 @@ from flows.mimas.outcome import ARTIFACT_KEY, EventName, MimasOutcome
 from flows.mimas.outcome_page import from_markdown, to_markdown
 from flows.mimas.record import DecisionRecord
 from flows.mimas.scenario import Scenario
-from flows.prefect_limits import run_name
+from flows.prefect_limits import run_name, tag
 from flows.prefect_outages import through_outages
 from flows.run_artifacts import RunArtifact
 
@@ -36,8 +36,13 @@ def tags(scenario: Scenario) -> list[str]:
     return collection_tags(scenario.dcid, scenario.beamline, scenario.visit)
 
 
-async def label_run(run: FlowRun, scenario: Scenario) -> None:
+async def label_run(run: FlowRun, scenario: Scenario, guid: str | None = None) -> None:
     """Add what ISPyB told to the flow run's name and tags.
+
+    Parameters
+    ----------
+    guid
+        The recipe ID that the event brought.
 
     Raises
     ------
@@ -46,9 +51,12 @@ async def label_run(run: FlowRun, scenario: Scenario) -> None:
     """
     name = run_name(f"mimas {scenario.event.value} · dcid {scenario.dcid} · {scenario.beamline}")
 
+    named = [] if guid is None else [tag(f"guid:{guid}")]
+    labels = [*dict.fromkeys([*run.tags, *tags(scenario), *named])]
+
     async def label() -> None:
         async with get_client() as client:
-            await client.update_flow_run(run.id, name=name, tags=[*dict.fromkeys([*run.tags, *tags(scenario)])])
+            await client.update_flow_run(run.id, name=name, tags=labels)
 
     await through_outages("naming the run", label)
 

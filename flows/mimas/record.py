@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from blocks.errors import PlazaError
 from blocks.full_disks import when_there_is_room
 from blocks.home_folder import MIMAS_RUNS
+from blocks.identifiers import Dcid
 from blocks.settings import get_settings
 from flows.mimas.decision import Decision, Ruling
 from flows.mimas.outcome import MimasOutcome
-from flows.mimas.scenario import Invocation, ISPyBJobInvocation, RecipeInvocation, Scenario
+from flows.mimas.scenario import Event, Invocation, ISPyBJobInvocation, RecipeInvocation, Scenario
 from tasks.step.atomic_file import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,10 @@ class DecisionRecord(_Record):
         """It has not been, or all of it was and nothing was amiss: then to carry it out again changes nothing."""
         return self.outcome is None or not (self.outcome.failed or self.outcome.faults)
 
+    def is_for(self, dcid: Dcid, event: Event, given: Mapping[str, Any]) -> bool:
+        """Tell whether it's the decision on an event."""
+        return (self.scenario.dcid, self.scenario.event, self.given) == (dcid, event, given)
+
 
 @dataclass(frozen=True)
 class MimasRunFolder:
@@ -165,7 +170,7 @@ def _rule_record(ruling: Ruling) -> RuleRecord:
     verdict = ruling.verdict
     return RuleRecord(
         rule=ruling.rule,
-        matched=verdict.holds and not ruling.fault,
+        matched=ruling.matched,
         because=verdict.because(),
         asks_for=tuple(map(_named, ruling.invocations)),
         fault=ruling.fault,

@@ -124,7 +124,7 @@ def _full_hermann_mauguin(symbol: str) -> str:
     import gemmi
 
     known = gemmi.find_spacegroup_by_name(symbol)
-    if known is None:
+    if known is None or symbol.strip() == "0":  # which gemmi takes for P1
         raise ValueError(f"{symbol!r} is no space group's Hermann–Mauguin symbol or number")
     return known.hm
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,13 @@ from prefect.exceptions import Pause
 from prefect.runtime import flow_run
 
 from blocks.errors import RecipeError
+from blocks.identifiers import Dcid
+from flows.launching import parent_of
 from flows.prefect_limits import DcidOrDigits, ExtraParameters
 from flows.recipe.run import RunArguments, carry_out, with_dcid
 from flows.recipe.run_record.ending import CANCELLED, SUSPENDED, note_end
 from flows.recipe.run_record.folder import RunFolder, run_folder
+from flows.recipe.source import RecipeSource
 
 
 def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
@@ -51,10 +54,7 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
         read_by
             The run of Mimas that has read the data collection: what it read is used.
         """
-        arguments = RunArguments(dcid, parameters or {}, read_by)
-        folder = run_folder(_recipe_run_id())
-        with _suspended_as_asked(folder):
-            return await carry_out(name, path, arguments, folder)
+        return await carry_out_here(RecipeSource(((name, path),)), dcid, parameters, read_by)
 
     run_recipe.__name__ = name.replace("-", "_")
     return Flow(
@@ -66,6 +66,18 @@ def recipe_flow(name: str, path: Path) -> Flow[..., Any]:
         persist_result=False,  # a run's result is in its journal and in ISPyB
         on_cancellation=[note_cancellation],
     )
+
+
+async def carry_out_here(
+    source: RecipeSource, dcid: Dcid | None, parameters: Mapping[str, Any] | None, read_by: UUID | None
+) -> State[Any]:
+    """Carry a recipe out as the flow run in which this is called."""
+    run = _this_run()
+    begun_at = None if run.start_time is None else run.start_time.timestamp()
+    arguments = RunArguments(dcid, parameters or {}, read_by, parent_of(run.tags), begun_at)
+    folder = run_folder(str(run.id))
+    with _suspended_as_asked(folder):
+        return await carry_out(source, arguments, folder)
 
 
 @contextmanager
@@ -88,8 +100,8 @@ def note_cancellation(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
     note_end(run_folder(str(flow_run.id)), *CANCELLED)
 
 
-def _recipe_run_id() -> str:
+def _this_run() -> FlowRun:
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         raise RecipeError("a recipe's flow runs under Prefect only; for a single step there is `plaza step run`")
-    return str(context.flow_run.id)
+    return context.flow_run

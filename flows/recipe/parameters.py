@@ -36,7 +36,7 @@ MOST_SHOWN: Final = 10  # names in a line that people read; looking for those th
 async def recipe_parameters(
     dcid: Dcid | None,
     parameters: Mapping[str, Any],
-    recipe_run: str,
+    guid: str,
     resources: Resources,
     read_by: UUID | None = None,
 ) -> dict[str, Any]:
@@ -47,6 +47,8 @@ async def recipe_parameters(
 
     Parameters
     ----------
+    guid
+        The run's recipe ID, as it may be part of a path: it names the run's folders.
     read_by
         The run of Mimas that has read the data collection.
 
@@ -66,11 +68,11 @@ async def recipe_parameters(
     if read_by is not None and dcid is not None:
         collection = await asyncio.to_thread(find_reading, read_by, dcid)
     if collection is not None or job_to_read(given) is not None or collection_to_read(given) is not None:
-        read = await read_ispyb_parameters(resources, given, recipe_run, collection)
+        read = await read_ispyb_parameters(resources, given, guid, collection)
         given = read.recipe_parameters()
     site = resources.settings.recipe_parameters()
-    # The settings give way to what was handed over; the run's id to nothing, since folders and messages have it too
-    return {**site, **_for_recipe_run(given, recipe_run), "guid": recipe_run}
+    # The settings give way to what was handed over; the recipe ID to nothing, since folders have it too
+    return {**site, **_for_recipe_run(given, guid), "guid": guid}
 
 
 def warn_of_unused(recipe: Recipe, parameters: Mapping[str, Any]) -> None:
@@ -97,15 +99,15 @@ def _with_what_may_be_meant(name: str, names: Collection[str]) -> str:
     return f"{name!r:.{LONGEST_NAME}}" + "".join(f" ({match!r}?)" for match in near)
 
 
-def _for_recipe_run(parameters: dict[str, Any], recipe_run: str) -> dict[str, Any]:
+def _for_recipe_run(parameters: dict[str, Any], guid: str) -> dict[str, Any]:
     """Give this run its own folders: what Mimas has read names the folders of Mimas's run."""
     information = parameters.get("ispyb_dc_info")
     uuid = information.get("uuid") if isinstance(information, Mapping) else None
     if not isinstance(information, Mapping) or not isinstance(uuid, str) or not uuid:
         return parameters
     own = {
-        key: value.replace(uuid, recipe_run)
+        key: value.replace(uuid, guid)
         for key, value in parameters.items()
         if key.startswith("ispyb_") and key.endswith("_directory") and isinstance(value, str)
     }
-    return {**parameters, **own, "ispyb_dc_info": {**information, "uuid": recipe_run}}
+    return {**parameters, **own, "ispyb_dc_info": {**information, "uuid": guid}}

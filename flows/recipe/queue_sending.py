@@ -21,11 +21,18 @@ MERGED_RECIPE: Final = "merged-recipe"
 """The flow that runs several recipes as one, and custom ones."""
 
 
-async def send_to_queue(queue: str, message: Mapping[str, Any], resources: Resources) -> str:
-    """Send a message to a queue, once however often it's asked for while the run that it makes is known.
+async def send_to_queue(
+    queue: str, message: Mapping[str, Any], resources: Resources, *, at: float | None = None
+) -> str:
+    """Send a message to a queue: by a run, once however often it's asked for.
 
     A queue that a step serves gets it by a run of a recipe of that one step; another one by the bridge, where the site
     wants one.
+
+    Parameters
+    ----------
+    at
+        Since when it's so, in seconds since the epoch: sent again with the same, the bridge, too, publishes it once.
 
     Returns
     -------
@@ -42,7 +49,7 @@ async def send_to_queue(queue: str, message: Mapping[str, Any], resources: Resou
     if queue in known_queues():
         return await _launch(queue, message, resources)
     if await asyncio.to_thread(broker_outbox.is_there, resources.settings):
-        await asyncio.to_thread(broker_outbox.put, queue, message)
+        await asyncio.to_thread(broker_outbox.put, queue, message, at=at, mark=_digest(queue, message) if at else None)
         return f"the bridge publishes it on the queue {queue!r:.100}"
     raise MessageRefused(
         f"the queue {queue!r:.100} is served by no step of Plaza, and this site has no bridge to a broker (`plaza up "
@@ -57,12 +64,11 @@ def one_step_recipe(queue: str, message: Mapping[str, Any]) -> dict[str, Any]:
 
 async def _launch(queue: str, message: Mapping[str, Any], resources: Resources) -> str:
     custom = await asyncio.to_thread(keep_custom_recipe, one_step_recipe(queue, message))
-    text = json.dumps([queue, message], sort_keys=True, default=str)
     launch = Launch(
         recipe=MERGED_RECIPE,
         dcid=None,
         parameters={},
-        key=f"queue-{hashlib.sha256(text.encode()).hexdigest()}",
+        key=f"queue-{_digest(queue, message)}",
         name=f"message for {queue}",
         flow_parameters={"custom_recipe": custom},
     )
@@ -70,6 +76,10 @@ async def _launch(queue: str, message: Mapping[str, Any], resources: Resources) 
     if isinstance(launched, FailedLaunch):
         raise MessageRefused(f"no run can hand the message to the step of {queue!r:.100}: {launched.reason}")
     return f"run {launched.flow_run_id} hands it to the step of {queue}"
+
+
+def _digest(queue: str, message: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([queue, message], sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _literal(value: Any) -> Any:

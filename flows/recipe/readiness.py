@@ -112,9 +112,9 @@ async def await_readiness(dcid: Dcid, wait: RunStatusWait, request: Mapping[str,
     except RunStatusMissing as error:
         if wait.error_queue is None:
             raise
-        parameters = {**request.get("parameters", {}), EXPIRATION: expiration}
+        message = {**request, "parameters": {**request.get("parameters", {}), EXPIRATION: expiration}}
         try:
-            sent = await send_to_queue(wait.error_queue, {**request, "parameters": parameters}, resources)
+            sent = await send_to_queue(wait.error_queue, message, resources, at=expiration)
         except MessageRefused as refusal:
             raise RunStatusMissing(f"{error}; nor can the message go to its error queue: {refusal}") from refusal
         return f"data collection {dcid} has no runStatus after {timeout_s:g} s; for {wait.error_queue}: {sent}"

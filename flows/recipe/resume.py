@@ -12,14 +12,17 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
 from blocks.errors import PrefectUnavailable, RecipeRunBusy, UnknownRecipeRun
+from flows.launching import guid_tag
 from flows.prefect_outages import is_outage
 from flows.recipe.run_record.activity import is_at_work, is_work_left
-from flows.recipe.run_record.folder import RunFolder, run_folder
+from flows.recipe.run_record.folder import MOST_NAMED, RunFolder, run_folder
+from flows.recipe.run_record.recipe_ids import runs_called
 from flows.rescheduling import start_again, why_not_startable
 
 if TYPE_CHECKING:
@@ -84,7 +87,7 @@ def answer_to(state: State | None, *, has_process: bool | None, is_work_left: bo
 
 
 async def find_flow_run(name: str) -> RunFolder:
-    """Return where the record of a flow run is or would be: of the one whose id is, or starts with, a name.
+    """Return where the record of the flow run is or would be whose id or recipe ID is, or starts with, a name.
 
     Raises
     ------
@@ -93,25 +96,43 @@ async def find_flow_run(name: str) -> RunFolder:
     PrefectUnavailable
         Prefect's API can't be reached.
     """
-    try:
-        return run_folder(str(UUID(name)))
-    except ValueError:
-        start = name.lower()
-    runs = run_folder("").path
-    found: set[str] = set()
-    if _START_OF_ID.fullmatch(start):
-        found = {path.name for path in runs.glob(f"{start}*")}
-        async with _client() as client:
+    start, id_ = name.lower(), _whole_id(name)
+    if id_ is not None and run_folder(id_).path.is_dir():
+        return run_folder(id_)
+    found = set(runs_called(name)[0])
+    async with _client() as client:
+        if not found:  # what hasn't begun is called so in Prefect only
+            found = await _tagged(client, guid_tag(name))
+        if not found and id_ is not None:  # Mimas's, or one that hasn't begun
+            return run_folder(id_)
+        if not found and _START_OF_ID.fullmatch(start):
+            found = {path.name for path in run_folder("").path.glob(f"{start}*")}
             found |= {id_ async for id_ in _newest_ids(client) if id_.startswith(start)}
     if not found:
         raise UnknownRecipeRun(
-            f"no recipe run {name!r} in {runs}, nor among the newest {SEARCHED_RUNS} flow runs of Prefect: "
-            "expected its id, or the start of it"
+            f"no recipe run {name!r:.200} in {run_folder('').path}, nor among the newest {SEARCHED_RUNS} flow runs of "
+            "Prefect: expected its id or its recipe ID (guid), or the start of one"
         )
     if len(found) > 1:
-        names = ", ".join(sorted(found)[:5])
-        raise UnknownRecipeRun(f"{len(found)} flow runs start with {name!r}: {names}; say more of the id")
+        names = ", ".join(sorted(found)[:MOST_NAMED])
+        raise UnknownRecipeRun(f"{len(found)} flow runs are called {name!r:.200} or so, {names}: say which")
     return run_folder(found.pop())
+
+
+def _whole_id(name: str) -> str | None:
+    try:
+        return str(UUID(name))
+    except ValueError:
+        return None
+
+
+async def _tagged(client: PrefectClient, name: str) -> set[str]:
+    runs = await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[name])),
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+        limit=_PAGE,
+    )
+    return {str(run.id) for run in runs}
 
 
 async def _newest_ids(client: PrefectClient) -> AsyncIterator[str]:

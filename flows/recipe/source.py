@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -60,7 +60,7 @@ class RecipeSource:
     @property
     def name(self) -> str:
         """What people call it: `a + b`, `custom recipe + a`."""
-        return " + ".join([CUSTOM] * (self.custom is not None) + self.names)
+        return merged_name(self.names, self.custom)
 
     @property
     def names(self) -> list[str]:
@@ -91,6 +91,11 @@ class RecipeSource:
         """Return the keys of Zocalo's message that name these recipes."""
         custom = {} if self.custom is None else {"custom_recipe": parse_json(read_text(self.custom))}
         return {"recipes": self.names, **custom}
+
+
+def merged_name(names: Iterable[str], custom: object) -> str:
+    """Return what people call a run of several recipes, and of a custom one if there is any."""
+    return " + ".join([*([CUSTOM] if custom else []), *names])
 
 
 def file_of(name: str) -> Path:

@@ -28,6 +28,7 @@ FLOW_MODULES = (
     "flows.mimas.flow",
     "flows.recipe.catalogue",
     "flows.recipe.flow",
+    "flows.recipe.merged",
     "tasks.ispyb_access.reading.reader",
     "tenacity",
     *sorted({step.partition(":")[0] for step in STEPS.values()}),

@@ -153,7 +153,7 @@ class StepContext:
     node
         The recipe node as it stands in the filled-in recipe (parameters, gridinfo, output, comment …).
     recipe_run
-        Zocalo's recipe ID (guid).
+        Its id, which no other run has. (Zocalo's recipe ID is in the messages' environment, as `ID`.)
     resources
         Ports to the world beyond: ISPyB, the analysis cluster, mail, other recipes' runs, cluster jobs.
     refuse

@@ -17,7 +17,7 @@ class StepIdentity:
     Parameters
     ----------
     recipe_run
-        Zocalo's recipe ID (guid).
+        Its id: that of its flow run.
     recipe
         The recipe's name.
     dcid
@@ -26,6 +26,8 @@ class StepIdentity:
         The node's number in the recipe.
     step
         What the node's step does, as in `Step.name`.
+    recipe_ID
+        Zocalo's recipe ID, spelt as in its log lines: what the run's message called it, else the run's id.
     """
 
     recipe_run: str
@@ -33,6 +35,11 @@ class StepIdentity:
     dcid: Dcid | None = None
     node: int | None = None
     step: str | None = None
+    recipe_ID: str = ""  # noqa: N815  # Zocalo's spelling, by which logs are searched
+
+    def __post_init__(self) -> None:
+        if not self.recipe_ID:
+            object.__setattr__(self, "recipe_ID", self.recipe_run)
 
     def __str__(self) -> str:
         words = [self.recipe_run[:8], self.recipe]

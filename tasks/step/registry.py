@@ -5,14 +5,19 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from blocks.errors import UnknownStep
 from tasks.step.contract import Step
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
 logger = logging.getLogger(__name__)
 
 ENTRY_POINTS: Final = "plaza.steps"
+DISTRIBUTION: Final = "plaza"
+"""Plaza's own package, whose steps that start runs are entry points, too: they are above this layer."""
 
 STEPS: dict[str, str] = {
     "archive.filelist": "tasks.archiver:archive_filelist",
@@ -31,6 +36,7 @@ STEPS: dict[str, str] = {
 
 # Zocalo's labels of the services, for nodes that name no queue; compared without "DLS", case, blanks and hyphens
 SERVICES: dict[str, str] = {
+    "dispatcher": "processing_recipe",
     "filewatcher": "filewatcher",
     "images": "images",
     "ispybconnector": "ispyb_connector",
@@ -38,6 +44,8 @@ SERVICES: dict[str, str] = {
     "ispybpia": "ispyb_pia",
     "mailer": "mailnotification",
     "mailnotification": "mailnotification",
+    "mimas": "mimas",
+    "mimasbacklog": "mimas.held",
     "nexusparser": "nexusparser.find_related_files",
     "notifygda": "notify_gda",
     "perimageanalysis": "per_image_analysis",
@@ -79,7 +87,7 @@ def site_steps() -> Mapping[str, str]:
     from importlib.metadata import entry_points
 
     found: dict[str, str] = {}
-    for point in entry_points(group=ENTRY_POINTS):
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: not _is_ours(point)):
         rival = STEPS.get(point.name) or found.get(point.name)
         if rival and rival != point.value:
             package = point.dist.name if point.dist else "a package"
@@ -87,6 +95,10 @@ def site_steps() -> Mapping[str, str]:
         elif not rival:
             found[point.name] = point.value
     return found
+
+
+def _is_ours(point: "EntryPoint") -> bool:
+    return point.dist is not None and point.dist.name.lower() == DISTRIBUTION
 
 
 def load_step(queue: str) -> Step:

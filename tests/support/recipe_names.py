@@ -23,7 +23,7 @@ BAD_NAMES = {
     "a?": "it has ?",
     "a#b": "it has #",
     "a\\b": "it has \\",
-    "mimas": "a flow of Plaza's own",
+    "merged-recipe": "a flow of Plaza's own",
     "": "empty",
     ".hidden": "starts with a dot",
     "..": "starts with a dot",

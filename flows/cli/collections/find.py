@@ -26,7 +26,7 @@ def find(
         str | None,
         typer.Argument(
             metavar="[DCID|PATH|RUN]",
-            help="A data collection's id, a file or directory of one, or a recipe run's id or the start of it.",
+            help="A data collection's id, a file or directory of one, or a recipe run's id or recipe ID.",
             show_default=False,
         ),
     ] = None,

@@ -25,7 +25,7 @@ app = typer.Typer(help="Look at messages that no step could use, and deal with t
 Name = Annotated[str, typer.Argument(metavar="ID", help="The dead letter: its id, or the start of it.")]
 Names = Annotated[list[str] | None, typer.Argument(metavar="[ID]…", help="Dead letters: ids, or the start of them.")]
 All = Annotated[bool, typer.Option("--all", help="All dead letters, or all that the options choose.")]
-Run = Annotated[str | None, typer.Option(help="Of this recipe run: its id, or the start of it.")]
+Run = Annotated[str | None, typer.Option(help="Of this recipe run: its id or recipe ID, or the start of one.")]
 OfRecipe = Annotated[str | None, typer.Option("--recipe", help="Of runs of this recipe.")]
 OfStep = Annotated[str | None, typer.Option("--step", help="Of this step: its name, its queue, or its node's number.")]
 OfDcid = Annotated[int | None, typer.Option(help="Of this data collection.", parser=integer)]

@@ -136,17 +136,39 @@ def create(
 
 
 @app.command()
+def held(as_json: AsJson = False) -> None:
+    """List the jobs that are held until somebody starts them, the one first that has waited longest."""
+    from flows.cli.jobs.output import held_table
+    from flows.mimas.backlog import Backlog
+
+    jobs = Backlog.of().held()
+    if as_json:
+        for job in jobs:
+            typer.echo(json.dumps({"name": job.name, **job.model_dump(mode="json")}))
+    elif jobs:
+        held_table(jobs)
+    else:
+        typer.echo("No job is held.")
+
+
+@app.command()
 def start(job_id: JobNumber, ispyb: IspybURL = None) -> None:
     """Start a job's recipe on the site, such as that of a job that is held; what runs already isn't started again."""
+    from flows.mimas.backlog import Backlog
     from flows.site.running_site import use_running_site
     from tasks.ispyb_access.overviews.jobs import read_job
 
     use_running_site()
+    number = parse_job_id(job_id)
     with open_ispyb(ispyb) as engine:
-        job = read_job(engine, parse_job_id(job_id))
+        job = read_job(engine, number)
     if not job.recipe:
         raise MessageRefused(f"job {job_id} names no recipe: say which with `plaza job update {job_id} --recipe …`")
-    _start(job.recipe, job.dcid, parse_job_id(job_id), {})
+    backlog = Backlog.of()
+    held_job = backlog.find(number)
+    _start(job.recipe, job.dcid, number, held_job.variables if held_job else {})
+    if held_job:  # only now: should this process die before, the job is still held
+        backlog.release(held_job)
 
 
 @app.command()
@@ -199,7 +221,7 @@ def _program_update(program: Program, status: str | None, message: str | None) -
     }
 
 
-def _start(recipe: str, dcid: Dcid | None, job_id: JobId, variables: Mapping[str, str]) -> None:
+def _start(recipe: str, dcid: Dcid | None, job_id: JobId, variables: Mapping[str, Any]) -> None:
     """Start a job's recipe on the site, or say that it can't be.
 
     Raises
@@ -209,6 +231,7 @@ def _start(recipe: str, dcid: Dcid | None, job_id: JobId, variables: Mapping[str
     """
     import asyncio
 
+    from flows.launching import JOB_RECIPE_PREFIX
     from flows.mimas import jobs
     from flows.mimas.patient_launcher import PatientLauncher
     from flows.resources import SiteResources
@@ -217,7 +240,7 @@ def _start(recipe: str, dcid: Dcid | None, job_id: JobId, variables: Mapping[str
     async def launch() -> LaunchedRecipe | FailedLaunch:
         async with SiteResources() as resources:
             launcher = PatientLauncher(resources.launcher, patience_s=0)  # a person waits, and can try again
-            name = jobs.RECIPE_PREFIX + recipe
+            name = JOB_RECIPE_PREFIX + recipe
             return await jobs.start(launcher, name, dcid or None, job_id, variables, "by hand")
 
     launched = asyncio.run(launch())

@@ -12,9 +12,11 @@ from flows.cli.tables import print_table
 from flows.display_text import one_line
 
 if TYPE_CHECKING:
+    from flows.mimas.backlog import HeldJob
     from tasks.ispyb_access.overviews.jobs import Job, Program
 
 TITLES = ("job", "dcid", "recipe", "shown as", "asked for by", "recorded", "status")
+HELD_TITLES = ("job", "dcid", "recipe", "beamline", "waits for room on", "held since")
 COLOURS = {"success": "green", "failure": "red", "running": "cyan"}
 
 
@@ -33,6 +35,22 @@ def job_table(jobs: Sequence[Job]) -> None:
         for job in jobs
     ]
     print_table(TITLES, rows)
+
+
+def held_table(jobs: Sequence[HeldJob]) -> None:
+    """Print a line for each held job."""
+    rows = [
+        (
+            str(job.job_id or job.name),
+            str(job.dcid or ""),
+            job.recipe or ", ".join(map(str, job.message.get("recipes") or ())),
+            job.beamline or "",
+            job.cluster,
+            f"{job.since.astimezone():%Y-%m-%d %H:%M:%S}",
+        )
+        for job in jobs
+    ]
+    print_table(HELD_TITLES, rows)
 
 
 def job_text(job: Job, *, verbose: bool) -> None:

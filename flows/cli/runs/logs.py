@@ -12,7 +12,10 @@ from tasks.logs.line import LogLine
 
 
 def logs(
-    run: Annotated[str, typer.Argument(help="The recipe run: its id, or the start of it.", show_default=False)],
+    run: Annotated[
+        str,
+        typer.Argument(help="The recipe run: its id or its recipe ID (guid), or the start of one.", show_default=False),
+    ],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
     step: Annotated[
         str | None, typer.Option(help="Only this step's lines: its name, or its node's number in the recipe.")
@@ -20,14 +23,18 @@ def logs(
     level: Annotated[str, typer.Option(help="Only lines of this level, or worse.")] = "debug",
     as_json: Annotated[bool, typer.Option("--json", help="Print the lines as they are kept: JSON.")] = False,
 ) -> None:
-    """Print the log of a recipe run, in order of time, from all its processes and workers."""
+    """Print the log of a recipe run, or of one of Mimas, in order of time, from all its processes and workers."""
+    from blocks.errors import RecipeError
+    from blocks.home_folder import MIMAS_RUNS, RECIPE_RUNS
     from flows.recipe.run_record.activity import RunEnd
     from flows.recipe.run_record.ending import end_from_outside
     from flows.recipe.run_record.folder import find_run
     from flows.recipe.run_record.log import LogSelection, follow_log, read_level, read_log, steps_of
 
     wanted = LogSelection(step, read_level(level))
-    folder = find_run(run)
+    folder = find_run(run, kinds=(RECIPE_RUNS, MIMAS_RUNS))
+    if follow and folder.path.parent.name == MIMAS_RUNS:
+        raise RecipeError(f"--follow is for recipe runs, and {folder.recipe_run} is Mimas's: leave it out")
     show = _show_json if as_json else _make_show()
     if follow:
         end = RunEnd(folder)

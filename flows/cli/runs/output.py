@@ -12,13 +12,16 @@ from msgspec import structs, to_builtins
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from blocks.errors import UnknownRecipeRun
 from flows.cli.tables import print_table
 from flows.display_text import moment, one_line, shortened
 from flows.recipe.drawing import draw_text
 from flows.recipe.drawing.run_drawing import counts
 from flows.recipe.drawing.run_page import flattened
+from flows.recipe.run_record.children import Child
+from flows.recipe.run_record.folder import RunFolder
 from flows.recipe.run_record.history import RunHeadline, RunHistory, message_status
-from flows.recipe.run_record.manifest import Manifest
+from flows.recipe.run_record.manifest import Manifest, read_manifest
 from flows.recipe.run_record.run_state import Attempt, Delivery
 
 VALUE_CHARACTERS = 120
@@ -49,6 +52,9 @@ def as_document(history: RunHistory, nodes: Sequence[int], count: int | None) ->
     """Return a run as a JSON document, with the messages of some nodes, or the first few of each."""
     return {
         "recipe_run": history.folder.recipe_run,
+        "recipe_ID": history.recipe_id,
+        "parent": history.manifest.parent if history.manifest else None,
+        "children": [asdict(child) for child in history.children],
         "state": history.headline,
         "is_at_work": history.is_at_work,
         "folder": str(history.folder.path),
@@ -98,6 +104,8 @@ class HistoryPrinter:
     def _print_head(self) -> None:
         history, manifest = self._history, self._history.manifest
         facts: list[tuple[str, object]] = [("recipe run", history.folder.recipe_run)]
+        if history.recipe_id != history.folder.recipe_run:
+            facts.append(("recipe ID", history.recipe_id))
         if manifest is not None:
             facts.append(("recipe", f"{manifest.recipe} for dcid {'none' if manifest.dcid is None else manifest.dcid}"))
         facts.append(("state", history.headline))
@@ -106,6 +114,9 @@ class HistoryPrinter:
             facts += [("recipe file", manifest.file), ("its SHA-256", manifest.digest)]
             facts += [("changed", _change(change)) for change in manifest.changes]
             facts.append(("versions", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())))
+            if manifest.parent:
+                facts.append(("started by", f"recipe run {_with_recipe_id(manifest.parent, history.folder)}"))
+        facts += [("has started", _child(child)) for child in history.children]
         facts.append(("kept in", history.folder.path))
         for name, value in facts:
             self._console.print(Text.assemble((f"{name:<12} ", "bold"), one_line(str(value))))
@@ -184,6 +195,21 @@ class HistoryPrinter:
 
     def _line(self, line: RenderableType) -> None:
         self._console.print(line)
+
+
+def _with_recipe_id(recipe_run: str, beside: RunFolder) -> str:
+    """Name another run of the same home, with its recipe ID if it has one of its own."""
+    try:
+        recipe_id = read_manifest(RunFolder(beside.path.with_name(recipe_run))).recipe_id
+    except (UnknownRecipeRun, OSError, ValueError):
+        return recipe_run
+    return f"{recipe_run} (recipe ID {recipe_id})" if recipe_id else recipe_run
+
+
+def _child(child: Child) -> str:
+    own = f" (recipe ID {child.recipe_id})" if child.recipe_id != child.flow_run else ""
+    by = "" if child.node is None else f", by node {child.node}"
+    return f"{child.what}: flow run {child.flow_run}{own}{by}"
 
 
 def _attempt(attempt: Attempt) -> str:

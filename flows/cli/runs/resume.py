@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 def resume(
     run: Annotated[
-        str | None, typer.Argument(help="Id of the run, a recipe's or Mimas's (its flow run's), or the start of it.")
+        str | None,
+        typer.Argument(
+            help="The run, a recipe's or Mimas's: its flow run's id or its recipe ID (guid), or the start of one."
+        ),
     ] = None,
     from_: Annotated[
         int | None, typer.Option("--from", metavar="NODE", help="Repeat this node and all that follow it.")

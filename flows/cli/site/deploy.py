@@ -51,4 +51,7 @@ def _check(declared: list[str]) -> None:
         typer.echo(problem, err=True)
     if problems:
         raise typer.Exit(1)
-    typer.echo("All entrypoints, work pools, queues, blocks and steps are there, and the recipes fit their steps.")
+    typer.echo(
+        "All entrypoints, work pools, queues, blocks and steps are there, the recipes fit their steps, and Mimas can "
+        "use all rules."
+    )

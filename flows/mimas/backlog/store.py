@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -49,16 +51,13 @@ class Backlog:
         OSError
             It can't be kept.
         """
-        file = self._file(job.name)
-        before = _read_if_there(file)
-        if before is None or before.message != job.message:  # job numbers begin anew in a new ISPyB
-            if self._was_released(job):
-                return False
-            write_atomically(file, job.model_dump_json().encode())
-            if self._was_released(job):  # by another process meanwhile
-                file.unlink(missing_ok=True)
-                return False
-        return True
+        with self._lock():
+            before = _read_if_there(self._file(job.name))
+            if before is None or before.message != job.message:  # job numbers begin anew in a new ISPyB
+                if self._was_released(job):
+                    return False
+                write_atomically(self._file(job.name), job.model_dump_json().encode())
+            return True
 
     def held(self) -> list[HeldJob]:
         """Return all held jobs, the one first that has waited longest; of what can't be read, a warning."""
@@ -79,16 +78,25 @@ class Backlog:
             It was held; False: somebody else has released it.
         """
         make_folder(self._released)
-        self._forget_old()
-        try:
-            self._file(job.name).replace(self._file(job.name, released=True))
-        except FileNotFoundError:
-            return False
-        return True
+        with self._lock():
+            self._forget_old()
+            try:
+                self._file(job.name).replace(self._file(job.name, released=True))
+            except FileNotFoundError:
+                return False
+            return True
 
     @property
     def _released(self) -> Path:
         return self.path / "released"
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Be the only process that holds or releases, for as long as it takes to write a file."""
+        make_folder(self.path)
+        with (self.path / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _file(self, name: str, *, released: bool = False) -> Path:
         return (self._released if released else self.path) / f"{name}.json"

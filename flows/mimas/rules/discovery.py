@@ -6,6 +6,7 @@ later wins: a rule of a known name takes the place of the one before.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from importlib import import_module
@@ -92,7 +93,10 @@ def load_rules(file: Path | None = None) -> RuleSet:
     RuleSet
         All rules that can be used. Its faults tell of sources that can't.
     """
-    return _load(file, None if file is None else file_version(str(file)))
+    rules = _load(file, None if file is None else file_version(str(file)))
+    if rules.faults:  # the file server may have been away: the next event tries again
+        _load.cache_clear()
+    return rules
 
 
 def rules_in_force() -> RuleSet:
@@ -162,15 +166,21 @@ def _take_file(book: _RuleBook, file: Path, *, is_there: bool) -> None:
     if not is_there:
         book.fault(source, "expected a Python file, seen none there; mend PLAZA_MIMAS_RULES, or unset it")
         return
-    # Not by importlib: of two versions of the same second and size it may run the older one, from its cache
-    module = ModuleType(_FILE_MODULE)
-    module.__file__ = str(file)
     try:
-        exec(compile(file.read_bytes(), str(file), "exec"), vars(module))
+        module = _run(file)
     except (Exception, SystemExit) as error:
         book.fault(source, f"expected a Python file that can be run, {_raised(error)}; mend it")
         return
     book.take(source, module)
+
+
+def _run(file: Path) -> ModuleType:
+    # Not by importlib: of two versions of the same second and size it may run the older one, from its cache
+    module = ModuleType(_FILE_MODULE)
+    module.__file__ = str(file)
+    sys.modules[_FILE_MODULE] = module  # where dataclasses look their annotations up
+    exec(compile(file.read_bytes(), str(file), "exec"), vars(module))
+    return module
 
 
 def _raised(error: BaseException) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flows.mimas.decision import Decision, Rule, apply_rules
+from flows.mimas.decision import Decision, Rule, apply_rules, invocations_of
 from flows.mimas.scenario import Invocation, Scenario
 
 
@@ -28,8 +28,8 @@ class RuleSet:
         return apply_rules(self.rules, scenario, self.faults)
 
     def invocations(self, scenario: Scenario) -> tuple[Invocation, ...]:
-        """Say what is to be run, for those who ask of thousands of collections."""
-        return self.decide(scenario).invocations
+        """Say what is to be run and no more, for those who ask of thousands of collections."""
+        return invocations_of(self.rules, scenario)
 
     def known_beamlines(self) -> frozenset[str] | None:
         """Return the beamlines that rules are for; None: one of them is for any."""

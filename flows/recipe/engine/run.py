@@ -56,7 +56,7 @@ class RecipeRun:
     recipe
         With its placeholders filled.
     recipe_run
-        Zocalo's recipe ID (guid): in every message's environment as `ID`.
+        Its id.
     resources
         Connections that the steps share.
     run_node
@@ -65,6 +65,8 @@ class RecipeRun:
         Where the run's messages are recorded; without one it can't be resumed.
     keep_dead_letter
         Keeps messages that are refused.
+    recipe_id
+        Zocalo's recipe ID: in every message's environment as `ID`; None: the run's id is.
 
     Raises
     ------
@@ -82,6 +84,7 @@ class RecipeRun:
         run_node: NodeRunner = _run_bare,
         journal: Journal | None = None,
         keep_dead_letter: KeepDeadLetter = _keep_nothing,
+        recipe_id: str | None = None,
     ) -> None:
         self.recipe, self.recipe_run = recipe, recipe_run
         self._resources, self._run_node = resources, run_node
@@ -93,7 +96,7 @@ class RecipeRun:
         delays = {number: _delay(number, node.get("transport-delay")) for number, node in recipe.nodes.items()}
         feeders = Counter(target for number in recipe.nodes for target in self._fed_by(number))
         self._channels = {number: Channel(feeders[number] + 1) for number in recipe.nodes}  # the start feeds them too
-        self._exchange = Exchange(self._channels, self._routes, delays, {"ID": recipe_run}, journal)
+        self._exchange = Exchange(self._channels, self._routes, delays, {"ID": recipe_id or recipe_run}, journal)
         self.progress = {
             number: NodeProgress(number, f"{number} · {steps[number].name}") for number in sorted(recipe.nodes)
         }

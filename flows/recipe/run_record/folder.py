@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,11 @@ class RunFolder:
         return self.path / "log.jsonl"
 
     @property
+    def children(self) -> Path:
+        """The runs that its steps have started (JSON lines)."""
+        return self.path / "children.jsonl"
+
+    @property
     def reinjected(self) -> Path:
         """Messages that wait to be handled once more (a folder; JSON files)."""
         return self.path / "reinjected"
@@ -65,47 +71,45 @@ def run_folder(recipe_run: str, home: Path | None = None) -> RunFolder:
     return RunFolder((home or get_settings().home) / RECIPE_RUNS / recipe_run)
 
 
-def find_run(name: str, home: Path | None = None) -> RunFolder:
-    """Return the folder of the one recipe run that a name means, as `runs_named` takes it.
+def find_run(name: str, home: Path | None = None, kinds: Sequence[str] = (RECIPE_RUNS,)) -> RunFolder:
+    """Return the folder of the one run that a name means, as `runs_named` takes it.
 
     Raises
     ------
     UnknownRecipeRun
         There is none, or more than one.
     """
-    runs = run_folder("", home).path
-    found = runs_named(name, RECIPE_RUNS, home)
+    home = home or get_settings().home
+    found = runs_named(name, home, kinds)
     if not found:
         raise UnknownRecipeRun(
-            f"no recipe run {name!r:.200} in {runs}: expected its id or its recipe ID (guid), or the start of one"
+            f"no recipe run {name!r:.200} in {', '.join(str(home / kind) for kind in kinds)}: expected its id or its "
+            "recipe ID (guid), or the start of one"
         )
     if len(found) > 1:
-        raise UnknownRecipeRun(f"{len(found)} recipe runs are called {name!r:.200} or so, {_names(found)}")
-    return RunFolder(runs / found[0])
+        names = ", ".join(path.name for path in found[:MOST_NAMED])
+        more = ", …" * (len(found) > MOST_NAMED)
+        raise UnknownRecipeRun(f"{len(found)} recipe runs are called {name!r:.200} or so, {names}{more}: say which")
+    return RunFolder(found[0])
 
 
-def runs_named(name: str, kind: str = RECIPE_RUNS, home: Path | None = None) -> list[str]:
-    """Return the ids of the runs that a name means: a flow run's id, a recipe ID that a message brought, or the start.
+def runs_named(name: str, home: Path | None = None, kinds: Sequence[str] = (RECIPE_RUNS,)) -> list[Path]:
+    """Return the folders of the runs that a name means: a flow run's id, a recipe ID of a message, or the start of one.
 
     What is one whole counts before what only starts so.
 
     Parameters
     ----------
-    kind
-        Folder in the home in which the records of such runs are, by flow run.
+    kinds
+        Folders in the home in which the records of runs are, by flow run.
     """
-    home = home or get_settings().home
-    runs = home / kind
+    runs = [(home or get_settings().home) / kind for kind in kinds]
     is_id = bool(_ID.fullmatch(name)) and len(name) <= _LONGEST_NAME  # others may be a pattern, or no name to a system
-    if is_id and (runs / name).is_dir():
-        return [name]
-    called, is_whole = runs_called(name, home)
-    called = [run for run in called if (runs / run).is_dir()]
+    if is_id and (whole := [folder / name for folder in runs if (folder / name).is_dir()]):
+        return whole
+    ids, is_whole = runs_called(name, home)
+    called = [path for run in ids for folder in runs if (path := folder / run).is_dir()]
     if called and is_whole:
         return called
-    started = [path.name for path in runs.glob(f"{name}*")] if is_id else []
+    started = [path for folder in runs for path in folder.glob(f"{name}*")] if is_id else []
     return sorted({*started, *called})
-
-
-def _names(runs: list[str]) -> str:
-    return f"{', '.join(runs[:MOST_NAMED])}{', …' * (len(runs) > MOST_NAMED)}: say which"

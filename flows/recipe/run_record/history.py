@@ -12,6 +12,7 @@ from blocks.errors import RecipeError, UnknownRecipeRun
 from blocks.identifiers import Dcid
 from flows.recipe.language.recipe import Recipe
 from flows.recipe.run_record.activity import is_at_work
+from flows.recipe.run_record.children import Child, read_children
 from flows.recipe.run_record.entries import Ended
 from flows.recipe.run_record.folder import RunFolder
 from flows.recipe.run_record.journal import read_journal
@@ -60,6 +61,16 @@ class RunHistory:
         """Return the messages that were sent to a node, in order."""
         return [delivery for delivery in self.state.all.values() if delivery.node == node]
 
+    @property
+    def recipe_id(self) -> str:
+        """Zocalo's recipe ID: that of the run's message, else the run's id."""
+        return (self.manifest.recipe_id if self.manifest else "") or self.folder.recipe_run
+
+    @property
+    def children(self) -> list[Child]:
+        """The runs that its steps have started."""
+        return read_children(self.folder)
+
     @cached_property
     def progress(self) -> Mapping[int, NodeProgress]:
         """What each node did so far, by number."""
@@ -85,13 +96,14 @@ class RunHistory:
 
 @dataclass(frozen=True)
 class RunHeadline:
-    """A recipe run in a line of a list; `at` is when it began, in seconds since the epoch."""
+    """A recipe run in a line of a list; `at` is when it began, in seconds since the epoch, `recipe_id` Zocalo's."""
 
     recipe_run: str
     recipe: str
     dcid: Dcid | None
     at: float
     state: str
+    recipe_id: str = ""
 
 
 def message_status(message: Delivery) -> MessageStatus:
@@ -149,6 +161,7 @@ def _headline(folder: RunFolder, touched_at: float) -> RunHeadline:
         manifest.dcid if manifest else None,
         first.at if first else touched_at,
         _how_it_stands(folder, manifest, is_at_work(folder), _end_without_manifest(folder, manifest)),
+        (manifest.recipe_id if manifest else "") or folder.recipe_run,
     )
 
 

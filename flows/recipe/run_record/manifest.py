@@ -31,7 +31,8 @@ class Manifest:
     Parameters
     ----------
     recipe, file, digest
-        The recipe's name, the file that it was read from, and the SHA-256 of what stood there.
+        The recipe's name, the file that it was read from, and the SHA-256 of what stood there; of several that were
+        merged, their names, their files, and the digest of what they made.
     dcid
         The data collection, if the run has one.
     received
@@ -46,6 +47,10 @@ class Manifest:
         Package to version; also that of Python.
     ended
         `at`, `state` and `message`; None while the run goes on, and if it was killed.
+    recipe_id
+        Zocalo's recipe ID, as the run's message gave it; empty: it's the run's id.
+    parent
+        The recipe run whose step started this one; None if none did.
     """
 
     recipe: str
@@ -58,6 +63,8 @@ class Manifest:
     changes: tuple[Mapping[str, Any], ...] = ()
     versions: Mapping[str, str] = field(default_factory=lambda: _versions())
     ended: Mapping[str, Any] | None = None
+    recipe_id: str = ""
+    parent: str | None = None
 
     def filled_recipe(self) -> Recipe:
         """Return the filled recipe, with what operators changed."""

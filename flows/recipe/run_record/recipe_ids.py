@@ -56,19 +56,13 @@ class RecipeId:
 def recipe_id_of(parameters: Mapping[str, Any], flow_run: str) -> RecipeId:
     """Return the recipe ID of a run: that of its message, else its flow run's id.
 
-    One of which hardly anything may be part of a path is warned of; folders are named by the flow run's id then.
+    Folders are named by the flow run's id, too, where hardly anything of the message's may be part of a path.
     """
     given = given_guid(parameters)
     if given is None:
         return RecipeId(flow_run, flow_run)
     text, cleaned = shortened(one_line(given), TEXT_CHARACTERS), clean(given)
-    if len(cleaned) < LEAST_CHARACTERS:
-        logger.warning(
-            "the guid %r has fewer than %d letters, digits and hyphens: folders are named by the flow run's id, %s",
-            *(text, LEAST_CHARACTERS, flow_run),
-        )
-        cleaned = flow_run
-    return RecipeId(text, cleaned, given)
+    return RecipeId(text, cleaned if len(cleaned) >= LEAST_CHARACTERS else flow_run, given)
 
 
 def given_guid(parameters: Mapping[str, Any]) -> str | None:
@@ -89,13 +83,18 @@ def clean(guid: str) -> str:
 
 
 def note_recipe_id(recipe_id: RecipeId, flow_run: str, home: Path | None = None) -> None:
-    """Have a flow run found by the ID that its message brought.
+    """Have a flow run found by the ID that its message brought; warns if that can't name the run's folders.
 
     A run that can't be noted runs all the same: it's found by its flow run's id.
     """
     if recipe_id.given is None:
         return
     cleaned = clean(recipe_id.given)
+    if len(cleaned) < LEAST_CHARACTERS:
+        logger.warning(
+            "the guid %r has fewer than %d letters, digits and hyphens: folders are named by the flow run's id, %s",
+            *(recipe_id.text, LEAST_CHARACTERS, flow_run),
+        )
     digest = "" if cleaned == recipe_id.given else f"{_DIGEST}{_digest(recipe_id.given)}"
     file = _folder(home) / f"{cleaned}{digest}{_RUN}{flow_run}"
     try:

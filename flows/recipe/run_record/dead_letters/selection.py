@@ -7,12 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from blocks.errors import DamagedDeadLetter, UnknownDeadLetter
 from blocks.identifiers import Dcid
 from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter
 from flows.recipe.run_record.dead_letters.store import DeadLetters
+from flows.recipe.run_record.recipe_ids import runs_called
 
 UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 START: Final = 8  # characters of a recipe run's id that mostly do
@@ -25,7 +27,7 @@ class DeadLetterSelection:
     Parameters
     ----------
     run
-        The start of the recipe run's id.
+        The recipe run's id or its recipe ID, or the start of one.
     recipe
         The recipe's name.
     step
@@ -44,12 +46,16 @@ class DeadLetterSelection:
 
     def __contains__(self, dead_letter: DeadLetter) -> bool:
         return (
-            (self.run is None or dead_letter.recipe_run.startswith(self.run))
+            (self.run is None or dead_letter.recipe_run.startswith(self.run) or dead_letter.recipe_run in self._runs)
             and self.recipe in (None, dead_letter.recipe)
             and self.step in (None, dead_letter.step, dead_letter.queue, str(dead_letter.node))
             and self.dcid in (None, dead_letter.dcid)
             and (self.older_than_s is None or time.time() - dead_letter.at > self.older_than_s)
         )
+
+    @cached_property
+    def _runs(self) -> frozenset[str]:
+        return frozenset() if self.run is None else frozenset(runs_called(self.run)[0])
 
     def of(self, dead_letters: DeadLetters, on_damage: Callable[[DamagedDeadLetter], None]) -> list[DeadLetter]:
         """Return the dead letters that are meant, oldest first."""

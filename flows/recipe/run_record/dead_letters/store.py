@@ -19,6 +19,7 @@ from blocks.home_folder import make_folder
 from blocks.settings import get_settings
 from flows.recipe.run_record.dead_letters.dead_letter import DeadLetter, read_dead_letter
 from flows.recipe.run_record.folder import RunFolder
+from flows.recipe.run_record.recipe_ids import runs_called
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,8 @@ class DeadLetters:
     def find(self, name: str) -> Path:
         """Return the file of the one dead letter whose name is, or starts with, this one.
 
-        The start of a recipe run's id and a dead letter's whole number, as in `3f2a0b1c-12`, are a name too.
+        The start of a recipe run's id, or of its recipe ID, and a dead letter's whole number, as in `3f2a0b1c-12`, are
+        a name too.
 
         Raises
         ------
@@ -106,6 +108,9 @@ class DeadLetters:
             if file.stem.startswith(name)
             or (run and file.stem.startswith(run) and file.stem.rpartition("-")[2] == number)
         ]
+        if not found and run:
+            called = {f"{recipe_run}-{number}" for recipe_run in runs_called(run)[0]}
+            found = [file for file in files if file.stem in called]
         if len(found) != 1 or not name:
             seen = ", ".join(sorted(file.stem for file in found)[:5]) or "none"
             raise UnknownDeadLetter(f"expected one dead letter of the name {name!r} in {self.folder}, found {seen}")

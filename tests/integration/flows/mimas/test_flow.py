@@ -5,17 +5,15 @@ import json
 from uuid import UUID
 
 import pytest
-from ispyb.sqlalchemy import BLSession, DataCollection, DataCollectionGroup, Detector, GridInfo, Person, Proposal
+from ispyb.sqlalchemy import DataCollection
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter, FlowRunFilterTags
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed, Late, Running
 from sqlalchemy import insert, select, update
-from sqlalchemy.orm import Session
 
 from blocks.ispyb_connection import transaction
 from blocks.settings import get_settings
-from blocks.site_ispyb import connect
 from flows.launching import PrefectLauncher
 from flows.mimas.flow import mimas
 from flows.mimas.publishing import read_outcome, read_outcome_of_run
@@ -24,90 +22,10 @@ from flows.recipe.mimas_reading import find_reading
 from flows.recipe.parameters import recipe_parameters
 from flows.resources import SiteResources
 from tasks.ispyb_access.overviews.jobs import list_jobs
-from tasks.ispyb_access.schema.tables import create_schema
 from tasks.step.ports import Launch, LaunchedRecipe
+from tests.support.recipe_runs import recipe_runs_of as runs_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
-
-INSTALLED = (
-    "archive-cbfs",
-    "per-image-analysis-gridscan",
-    "archive-nexus",
-    "ispyb-autoprocessing-fast-dp-eiger",
-    "ispyb-autoprocessing-autoPROC-eiger",
-)
-
-
-@pytest.fixture
-def ispyb(tmp_path, monkeypatch):
-    """An empty ISPyB that the flow finds by the settings."""
-    monkeypatch.setenv("PLAZA_HOME", str(tmp_path))
-    monkeypatch.setenv("PLAZA_ISPYB_URL", f"sqlite:///{tmp_path}/ispyb.sqlite")
-    get_settings.cache_clear()
-    engine = connect(get_settings())
-    create_schema(engine)
-    yield engine
-    engine.dispose()
-    get_settings.cache_clear()
-
-
-@pytest.fixture
-def collection(ispyb, request):
-    """Make a data collection with an id that no other test uses, since all share a Prefect server."""
-
-    def make(model, *, grid=False, **facts):
-        dcid = 1000 + request.session.items.index(request.node)
-        with Session(ispyb) as session, session.begin():
-            person = Person(familyName="Crowfoot", login="dch")
-            proposal = Proposal(Person=person, proposalCode="cm", proposalNumber="12345")
-            visit = BLSession(Proposal=proposal, beamLineName="i24", visit_number=1)
-            session.add_all([visit, detector := Detector(detectorModel=model)])
-            session.flush()
-            group = DataCollectionGroup(sessionId=visit.sessionId, experimentType="Mesh" if grid else "SAD")
-            session.add(group)
-            session.flush()
-            row = {
-                "dataCollectionId": dcid,
-                "dataCollectionGroupId": group.dataCollectionGroupId,
-                "SESSIONID": visit.sessionId,
-                "detectorId": detector.detectorId,
-                "imageDirectory": "/dls/i24/data/2026/cm12345-1/crystal/",
-                "fileTemplate": "crystal_1_#####.cbf",
-                "imagePrefix": "crystal",
-                "dataCollectionNumber": 1,
-                "startImageNumber": 1,
-                "numberOfImages": 20,
-                "overlap": 0,
-                "axisRange": 0 if grid else 0.1,
-                "runStatus": "DataCollection Successful",
-            }
-            session.add(DataCollection(**{**row, **facts}))
-            session.flush()
-            if grid:
-                session.add(GridInfo(dataCollectionId=dcid, steps_x=5, steps_y=4))
-        return dcid
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def installed(prefect_server):
-    """Deployments of some recipes; nothing runs them, so that a launched run stays scheduled."""
-
-    async def create():
-        async with get_client() as client:
-            for recipe in INSTALLED:
-                flow_id = await client.create_flow_from_name(recipe)
-                await client.create_deployment(flow_id, name="live")
-
-    asyncio.run(create())
-
-
-async def runs_of(dcid):
-    """Return the recipe runs for a data collection."""
-    async with get_client() as client:
-        runs = await client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[f"dcid:{dcid}"])))
-    return [run for run in runs if not run.name.startswith("mimas")]
 
 
 @pytest.mark.usefixtures("installed")
@@ -183,7 +101,7 @@ async def test_what_is_no_id_is_refused_at_once_and_leaves_no_run():
             parameter_openapi_schema=schema,
             enforce_parameter_schema=True,
         )
-        for dcid in (92233720368547760001, 2**32, 0, True, "12a"):
+        for dcid in (92233720368547760001, 2**32, 0, True, "12a", "0", "-1"):
             with pytest.raises(PrefectHTTPStatusError, match="409"):
                 await client.create_flow_run_from_deployment(deployment, parameters={"dcid": dcid})
         with pytest.raises(PrefectHTTPStatusError, match="409"):

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from blocks.errors import ConfigurationError
-from blocks.settings import CHECKOUT
+from blocks.settings import CHECKOUT, get_settings
 from flows.deploying.apply import DEPLOYMENTS
 from flows.deploying.check import find_problems
 from flows.deploying.files import read_deployment_files
@@ -153,3 +153,10 @@ def test_what_is_no_recipe_is_not_deployed(folder, text):
     plans = {plan.source.name: plan for plan in read_deployment_files(folder, folder).of_recipes}
     assert {name for name, plan in plans.items() if plan.fault} == {"tried.json", "link.json"}
     assert all(plans[name].fault in "\n".join(find_problems(folder, folder)) for name in ("tried.json", "link.json"))
+
+
+def test_rules_that_cannot_be_used_are_told(folder, monkeypatch):
+    monkeypatch.setenv("PLAZA_MIMAS_RULES", str(folder / "checked_flows.py"))
+    get_settings.cache_clear()
+    (fault,) = find_problems(folder, folder)
+    assert fault.startswith(f"rule file {folder}/checked_flows.py: expected RULES or SWITCHED_OFF in it")

@@ -6,6 +6,7 @@ import pytest
 
 from blocks.retrying import Pauses
 from flows.mimas.launches import launch_decided
+from flows.mimas.record import DecisionRecord
 from flows.mimas.rules import decide
 from flows.mimas.scenario import DCClass, DetectorClass, Event, ImageRange, Scenario
 from tests.support.fake_resources import FakeLauncher, FakeResources
@@ -24,13 +25,18 @@ def decision():
     return decision
 
 
+def record(decision, given=None):
+    """Make the record of the recipes alone: the jobs' aren't installed."""
+    return DecisionRecord.of(decision, given)
+
+
 @pytest.fixture
 def launcher():
     return FakeLauncher([ARCHIVE, ANALYSIS])
 
 
 async def test_installed_recipes_are_launched_with_what_the_event_brought_results_first(decision, launcher):
-    outcome = await launch_decided(decision, MIMAS_RUN, {"colour": "red"}, FakeResources(launcher=launcher))
+    outcome = await launch_decided(record(decision, {"colour": "red"}), MIMAS_RUN, FakeResources(launcher=launcher))
     assert [launched.recipe for launched in launcher.launched] == [ANALYSIS, ARCHIVE]
     analysis = launcher.launched[0]
     assert (analysis.dcid, analysis.parameters, analysis.read_by) == (12, {"colour": "red"}, MIMAS_RUN)
@@ -43,18 +49,18 @@ async def test_installed_recipes_are_launched_with_what_the_event_brought_result
 
 async def test_the_same_event_twice_launches_once_and_other_parameters_launch_anew(decision, launcher):
     resources = FakeResources(launcher=launcher)
-    first = await launch_decided(decision, MIMAS_RUN, {}, resources)
-    again = await launch_decided(decision, MIMAS_RUN, {}, resources)
+    first = await launch_decided(record(decision), MIMAS_RUN, resources)
+    again = await launch_decided(record(decision), MIMAS_RUN, resources)
     assert len(launcher.launched) == 2
     assert [run.flow_run_id for run in again.launched] == [run.flow_run_id for run in first.launched]
     assert all(run.earlier for run in again.launched)
-    await launch_decided(decision, MIMAS_RUN, {"colour": "red"}, resources)
+    await launch_decided(record(decision, {"colour": "red"}), MIMAS_RUN, resources)
     assert len({launched.key for launched in launcher.launched}) == 4
 
 
 async def test_a_recipe_that_cannot_be_launched_stops_no_other(decision, launcher):
     launcher.broken[ANALYSIS] = "409: conflict"
-    outcome = await launch_decided(decision, MIMAS_RUN, {}, FakeResources(launcher=launcher))
+    outcome = await launch_decided(record(decision), MIMAS_RUN, FakeResources(launcher=launcher))
     assert [(fault.recipe, fault.reason) for fault in outcome.failed] == [(ANALYSIS, "409: conflict")]
     assert [launched.recipe for launched in outcome.launched] == [ARCHIVE]
 
@@ -68,7 +74,7 @@ def short_outages(monkeypatch):
 @pytest.mark.usefixtures("short_outages")
 async def test_an_outage_that_passes_is_waited_for(decision, launcher):
     launcher.outages.update({ANALYSIS: 3, FakeLauncher.INSTALLED: 3})
-    outcome = await launch_decided(decision, MIMAS_RUN, {}, FakeResources(launcher=launcher))
+    outcome = await launch_decided(record(decision), MIMAS_RUN, FakeResources(launcher=launcher))
     assert outcome.failed == ()
     assert {launched.recipe: launched.earlier for launched in outcome.launched} == {ANALYSIS: False, ARCHIVE: False}
 
@@ -77,13 +83,13 @@ async def test_an_outage_that_passes_is_waited_for(decision, launcher):
 async def test_an_outage_that_lasts_at_one_launch_loses_no_other(decision, launcher):
     launcher.outages[ANALYSIS] = 10**6
     resources = FakeResources(launcher=launcher)
-    outcome = await launch_decided(decision, MIMAS_RUN, {}, resources)
+    outcome = await launch_decided(record(decision), MIMAS_RUN, resources)
     assert [(fault.recipe, fault.reason) for fault in outcome.failed] == [
         (ANALYSIS, "PrefectUnavailable: Prefect's API can't be reached")
     ]
     assert [launched.recipe for launched in outcome.launched] == [ARCHIVE]
     del launcher.outages[ANALYSIS]
-    retried = await launch_decided(decision, MIMAS_RUN, {}, resources)
+    retried = await launch_decided(record(decision), MIMAS_RUN, resources)
     assert retried.failed == ()
     assert {launched.recipe: launched.earlier for launched in retried.launched} == {ANALYSIS: False, ARCHIVE: True}
 
@@ -91,6 +97,6 @@ async def test_an_outage_that_lasts_at_one_launch_loses_no_other(decision, launc
 @pytest.mark.usefixtures("short_outages")
 async def test_once_an_outage_has_lasted_each_other_launch_is_tried_once(decision, launcher):
     launcher.outages.update({ANALYSIS: 10**6, ARCHIVE: 10**6})
-    outcome = await launch_decided(decision, MIMAS_RUN, {}, FakeResources(launcher=launcher))
+    outcome = await launch_decided(record(decision), MIMAS_RUN, FakeResources(launcher=launcher))
     assert {fault.recipe for fault in outcome.failed} == {ANALYSIS, ARCHIVE}
     assert 10**6 - launcher.outages[ARCHIVE] == 1

@@ -9,9 +9,9 @@ from flows.mimas.outcome import (
     MimasOutcome,
     describe_faults,
     describe_job,
-    from_markdown,
-    to_markdown,
 )
+from flows.mimas.outcome_page import from_markdown, to_markdown
+from flows.mimas.record import DecisionRecord
 from flows.mimas.rules import decide
 from flows.mimas.scenario import DCClass, DetectorClass, Event, ImageRange, Scenario
 from flows.prefect_limits import PAGE_CHARACTERS
@@ -55,11 +55,11 @@ def outcome(decision):
 
 
 def test_outcome_is_read_back_from_its_page(outcome, decision):
-    assert from_markdown(to_markdown(outcome, decision)) == outcome
+    assert from_markdown(to_markdown(outcome, DecisionRecord.of(decision))) == outcome
 
 
 def test_page_says_what_runs_and_what_does_not(outcome, decision):
-    lines = to_markdown(outcome, decision).splitlines()
+    lines = to_markdown(outcome, DecisionRecord.of(decision)).splitlines()
     assert lines[0] == "## End of data collection 12: rotation on i03, Eiger"
     assert f"| archive-nexus | [launched](/runs/flow-run/{RUN}) |" in lines
     assert f"| per-image-analysis-rotation-swmr | [launched before by the same event](/runs/flow-run/{RUN}) |" in lines
@@ -77,7 +77,7 @@ def test_page_says_what_runs_and_what_does_not(outcome, decision):
 
 
 def test_page_says_why(outcome, decision):
-    page = to_markdown(outcome, decision)
+    page = to_markdown(outcome, DecisionRecord.of(decision))
     assert "- **Eiger images end on i03** (beamline is i03: yes, it is i03; event is END: yes, it is END" in page
     assert "- **Pilatus images start**: event is START: no, it is END; detector is PILATUS: no, it is EIGER" in page
 
@@ -95,7 +95,7 @@ def test_page_of_nothing_says_so():
         dcid=12, event="start", beamline="b21", dc_class="grid scan",
         launched=(), not_installed=(), failed=(), jobs=(), matched=(), warnings=(),
     )  # fmt: skip
-    page = to_markdown(outcome, nothing)
+    page = to_markdown(outcome, DecisionRecord.of(nothing))
     assert "No recipe is to run." in page
     assert "- **Eiger files are complete**: beamline is" in page
     assert from_markdown(page) == outcome
@@ -111,6 +111,6 @@ def test_the_faults_of_many_launches_make_a_line_that_a_state_can_show():
 
 def test_page_is_bounded_and_still_read_back(outcome, decision):
     long = outcome.model_copy(update={"warnings": ("x" * 2**20,)})
-    page = to_markdown(long, decision)
+    page = to_markdown(long, DecisionRecord.of(decision))
     assert from_markdown(page) == long
     assert len(page) - len(long.model_dump_json()) < PAGE_CHARACTERS + 10_000

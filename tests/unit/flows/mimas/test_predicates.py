@@ -4,7 +4,15 @@ import itertools
 
 import pytest
 
-from flows.mimas.predicates import HasOtherSweeps, beamline_is, class_is, detector_is, event_is
+from flows.mimas.predicates import (
+    HasOtherSweeps,
+    HasOwnSweep,
+    beamline_is,
+    class_is,
+    detector_is,
+    event_is,
+    visit_begins_with,
+)
 from flows.mimas.scenario import DCClass, DetectorClass, Event, ImageRange, Scenario
 
 is_i03 = beamline_is("i03")
@@ -69,3 +77,48 @@ def test_unknown_detector_is_said_to_be_unknown():
 def test_other_sweeps_are_those_of_other_data_collections(sweeps, reason):
     scenario = Scenario(7, DCClass.ROTATION, Event.END, "i03", sweeps=sweeps)
     assert HasOtherSweeps().judge(scenario).because() == (reason,)
+
+
+@pytest.mark.parametrize(
+    ("visit", "reason"),
+    [
+        ("mx123-4", "visit begins with mx or cm: yes, it is mx123-4"),
+        ("nt123-4", "visit begins with mx or cm: no, it is nt123-4"),
+        (None, "visit begins with mx or cm: no, it is unknown"),
+    ],
+)
+def test_visits_are_told_by_their_beginnings(visit, reason):
+    scenario = Scenario(7, DCClass.ROTATION, Event.END, "i03", visit=visit)
+    assert visit_begins_with("mx", "cm").judge(scenario).because() == (reason,)
+    assert visit_begins_with("mx", "cm")(scenario) == (visit == "mx123-4")
+    assert not visit_begins_with()(scenario)
+
+
+@pytest.mark.parametrize(
+    ("predicate", "beamlines"),
+    [
+        (is_i03, {"i03"}),
+        (is_end, None),
+        (is_end & is_i03, {"i03"}),
+        (is_i03 & beamline_is("i03", "i04"), {"i03"}),
+        (is_i03 | beamline_is("i04"), {"i03", "i04"}),
+        (is_i03 | is_end, None),
+        (beamline_is("i03", "i04") & ~is_i03, {"i03", "i04"}),
+        (~is_i03, None),
+        (HasOtherSweeps(), None),
+    ],
+)
+def test_predicates_know_their_beamlines(predicate, beamlines):
+    assert predicate.beamlines() == (beamlines and frozenset(beamlines))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_short_answer_is_that_of_the_long_one(scenario):
+    for predicate in (
+        is_i03 & is_end,
+        is_i03 | ~is_end,
+        ~(is_i03 & is_grid) | is_eiger,
+        HasOtherSweeps(),
+        HasOwnSweep(),
+    ):
+        assert predicate(scenario) == predicate.judge(scenario).holds

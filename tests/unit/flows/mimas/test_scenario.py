@@ -73,7 +73,7 @@ def test_space_group_is_written_in_full(symbol, full):
     assert SpaceGroup(symbol).string == full
 
 
-@pytest.mark.parametrize("symbol", ["", " ", "foo", "P 7", "Hall: P 2yb"])
+@pytest.mark.parametrize("symbol", ["", " ", "foo", "P 7", "Hall: P 2yb", "0", "231", "P21 foo", "None"])
 def test_unknown_space_group_is_refused(symbol):
     with pytest.raises(ValidationError):
         SpaceGroup(symbol)

@@ -1,5 +1,7 @@
 """What is done with a run that somebody wants taken up, by its state; and which run is meant."""
 
+import json
+
 import httpx
 import pytest
 from prefect.client.orchestration import PrefectClient
@@ -22,6 +24,7 @@ from prefect.states import (
 from blocks.errors import PrefectUnavailable, UnknownRecipeRun
 from flows.recipe import resume
 from flows.recipe.resume import Answer, answer_to, find_flow_run
+from flows.recipe.run_record.recipe_ids import note_recipe_id, recipe_id_of
 
 SUBMITTING = State(type="PENDING", name="Submitting")
 ONE, OTHER = "0b1c2d3e-0000-4000-8000-000000000001", "0b1c2d3e-1111-4000-8000-000000000002"
@@ -73,13 +76,17 @@ def test_each_state_has_its_answer(state, has_process, is_work_left, answer):
 def prefect_knows(monkeypatch):
     """Have Prefect know runs of these ids and no others, or not answer."""
 
-    def prefect_knows(*ids, status=200):
-        runs = [{"id": id_, "flow_id": OTHER, "name": "a run"} for id_ in ids]
+    def prefect_knows(*ids, status=200, tags=()):
+        runs = [{"id": id_, "flow_id": OTHER, "name": "a run", "tags": [*tags]} for id_ in ids]
 
         def answer(request: httpx.Request) -> httpx.Response:
             if "csrf-token" in request.url.path:
                 return httpx.Response(422, json={"detail": "CSRF protection is disabled."})
-            return httpx.Response(status, json=runs if request.url.path.endswith("filter") else {"detail": "none"})
+            wanted = (json.loads(request.content or b"{}").get("flow_runs") or {}).get("tags", {}).get("all_", [])
+            found = [run for run in runs if set(wanted) <= set(run["tags"])]
+            if request.url.path.endswith("filter"):
+                return httpx.Response(200 if status == 404 else status, json=found)
+            return httpx.Response(status, json={"detail": "none"})
 
         def client():
             return PrefectClient("http://127.0.0.1/api", httpx_settings={"transport": httpx.MockTransport(answer)})
@@ -98,6 +105,19 @@ async def test_a_run_without_a_folder_is_found_by_the_start_of_its_id(home, pref
     assert (await find_flow_run("0B1C2D3E-1")).recipe_run == OTHER
 
 
+@pytest.mark.parametrize("guid", ["a-guid", "1b1c2d3e-0000-4000-8000-000000000001", "ä/ö"])
+async def test_a_run_that_has_not_begun_is_found_by_its_recipe_id(home, prefect_knows, guid):
+    prefect_knows(ONE, tags=[f"guid:{guid}"])
+    assert (await find_flow_run(guid)).recipe_run == ONE
+
+
+async def test_a_run_that_has_begun_is_found_by_its_recipe_id_although_that_looks_like_a_run_s(home, prefect_knows):
+    make_folder(home, ONE)
+    note_recipe_id(recipe_id_of({"guid": OTHER}, ONE), ONE)
+    prefect_knows(ONE)
+    assert (await find_flow_run(OTHER)).recipe_run == ONE
+
+
 async def test_a_run_that_prefect_has_forgotten_is_found_by_its_folder(home, prefect_knows):
     make_folder(home, ONE)
     prefect_knows()
@@ -107,7 +127,7 @@ async def test_a_run_that_prefect_has_forgotten_is_found_by_its_folder(home, pre
 async def test_a_start_that_several_runs_have_names_them(home, prefect_knows):
     make_folder(home, ONE)
     prefect_knows(ONE, OTHER)
-    with pytest.raises(UnknownRecipeRun, match=f"2 flow runs start with '0b1c': {ONE}, {OTHER}; say more"):
+    with pytest.raises(UnknownRecipeRun, match=f"2 flow runs are called '0b1c' or so, {ONE}, {OTHER}: say which"):
         await find_flow_run("0b1c")
 
 
@@ -115,7 +135,7 @@ async def test_a_start_that_several_runs_have_names_them(home, prefect_knows):
 async def test_what_names_no_run_is_said_to_be_none(home, prefect_knows, name):
     make_folder(home, ONE)
     prefect_knows(ONE)
-    with pytest.raises(UnknownRecipeRun, match="expected its id, or the start of it"):
+    with pytest.raises(UnknownRecipeRun, match="expected its id or its recipe ID"):
         await find_flow_run(name)
 
 

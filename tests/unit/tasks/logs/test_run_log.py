@@ -54,6 +54,7 @@ def test_line_says_when_where_who_and_on_whose_behalf(file):
         "dcid": 7,
         "node": 2,
         "step": "analyse_images",
+        "recipe_ID": "3f2a9c1b-0000",
         "details": {"spots": 3},
     }
     assert (first["recipe_run"], first["node"], first["step"]) == ("3f2a9c1b-0000", None, None)
@@ -226,10 +227,10 @@ def test_other_handlers_say_on_whose_behalf_a_line_is(file):
         logger.parent.removeHandler(formatted)
     prefix = "3f2a9c1b · per-image-analysis · dcid 7 · 2 analyse_images | "
     assert stream.text.splitlines() == [f"{prefix}one", f"{prefix}two", "three", "four"]
-    assert seen[0] == ["3f2a9c1b-0000", "per-image-analysis", 7, 2, "analyse_images"]
+    assert seen[0] == ["3f2a9c1b-0000", "per-image-analysis", 7, 2, "analyse_images", "3f2a9c1b-0000"]
     assert seen[1][2] == 99
-    assert seen[2] == [None] * 5
-    assert seen[3] == ["absent"] * 5
+    assert seen[2] == [None] * 6
+    assert seen[3] == ["absent"] * 6
 
 
 def test_worker_collects_what_its_own_thread_logs_for_the_run():

@@ -20,7 +20,8 @@ def test_every_queue_has_its_step(queue):
 
 
 def test_every_service_label_names_a_queue():
-    assert set(SERVICES.values()) <= set(STEPS)
+    assert set(SERVICES.values()) <= set(known_queues())
+    assert queue_of(1, {"service": "DLS Mimas Backlog"}) == "mimas.held"
 
 
 def test_unknown_queue_names_the_known_ones():
@@ -89,6 +90,13 @@ def test_a_step_of_the_site_never_takes_the_place_of_another(install, caplog):
     assert len([queue for queue in known_queues() if queue == "site.greet"]) == 1
     assert "offers a step for the queue mailnotification, which tasks.mailer:send_mail serves already" in caplog.text
     assert "package offers a step for the queue site.greet" in caplog.text
+
+
+def test_plaza_s_own_steps_that_are_entry_points_stay_too(install, caplog):
+    install("a_package", mimas="site_greetings:greet", **{"mimas.held": "site_greetings:greet"})
+    for queue in ("mimas", "mimas.held"):
+        assert load_step(queue).queue == queue
+        assert f"a_package offers a step for the queue {queue}, which flows.mimas" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_run_without_a_log_says_so(plaza):
 
 
 @pytest.mark.parametrize(
-    ("name", "complaint"), [("zz", "no recipe run 'zz'"), ("3f2", "2 recipe runs start with '3f2'")]
+    ("name", "complaint"), [("zz", "no recipe run 'zz'"), ("3f2", "2 recipe runs are called '3f2'")]
 )
 def test_unknown_or_ambiguous_run_is_an_error(plaza, name, complaint):
     done = plaza(name)

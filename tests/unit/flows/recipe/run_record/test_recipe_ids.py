@@ -66,8 +66,8 @@ def test_text_is_as_given_and_paths_have_letters_digits_and_hyphens(guid, text, 
     assert (recipe_id.text, recipe_id.name) == (text, name)
 
 
-def test_folder_by_the_flow_run_is_warned_of(caplog):
-    recipe_id_of({"guid": "/.."}, RUN)
+def test_folder_by_the_flow_run_is_warned_of(home, caplog):
+    noted("/..", home)
     assert "fewer than 3" in caplog.text
     assert RUN in caplog.text
 
@@ -104,7 +104,7 @@ def test_several_runs_of_one_guid_are_told(home):
         noted(UUID_GUID, home, run)
     with pytest.raises(UnknownRecipeRun, match=f"2 recipe runs.*{RUN}, {OTHER}: say which"):
         find_run(UUID_GUID, home)
-    assert runs_named(OTHER, home=home) == [OTHER]
+    assert [path.name for path in runs_named(OTHER, home)] == [OTHER]
 
 
 def test_whole_guid_counts_before_one_that_starts_so(home):
@@ -116,14 +116,14 @@ def test_whole_guid_counts_before_one_that_starts_so(home):
 
 def test_runs_whose_record_is_gone_are_not_found(home):
     noted(UUID_GUID, home, run=str(uuid4()))
-    assert runs_named(UUID_GUID, home=home) == []
+    assert runs_named(UUID_GUID, home) == []
 
 
 def test_run_that_cannot_be_noted_runs_all_the_same(home, caplog):
     (home / "recipe-ids").write_text("in the way")
     noted(UUID_GUID, home)
     assert "can't be written" in caplog.text
-    assert runs_named(UUID_GUID, home=home) == []
+    assert runs_named(UUID_GUID, home) == []
 
 
 def test_look_up_among_ten_thousand_is_quick(home):
