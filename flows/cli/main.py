@@ -21,6 +21,7 @@ from flows.cli import (
     jobs,
     mimas,
     recipes,
+    requests,
     runs,
     simulation,
     site,
@@ -38,6 +39,7 @@ COMMANDS = (
     *(site.up, site.down, site.status, site.deploy, site.settings),
     simulation.simulate,
     spots.spots,
+    *(requests.go, requests.pickup),
     *(collections.find, collections.last),
     *(runs.show, runs.logs, runs.resume),
 )

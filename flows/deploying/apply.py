@@ -11,32 +11,23 @@ import argparse
 import asyncio
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from blocks.errors import ConfigurationError
 from blocks.settings import CHECKOUT, Settings, get_settings
-from flows.deploying.files import OURS, PlannedDeployment, WorkPool, read_deployment_files
-from flows.display_text import one_line
+from flows.deploying.automations import apply_automations
+from flows.deploying.change import Change
+from flows.deploying.files import OURS, WorkPool, read_deployment_files
+from flows.deploying.planned import PlannedDeployment
+from flows.deploying.schedules import schedules_differ, schedules_to_apply
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
 
 DEPLOYMENTS = CHECKOUT / "deployments"
-
-
-@dataclass(frozen=True)
-class Change:
-    """What `deploy` did to one deployment; `name` is Prefect's, FLOW/DEPLOYMENT."""
-
-    name: str
-    what: Literal["created", "updated", "unchanged", "removed", "refused"]
-    reason: str = ""
-
-    def __str__(self) -> str:
-        return one_line(f"{self.what:9} {self.name}" + (f": {self.reason}" if self.reason else ""))
 
 
 def deploy(settings: Settings | None = None, deployments: Path = DEPLOYMENTS) -> list[Change]:
@@ -62,20 +53,25 @@ async def _deploy(settings: Settings, deployments: Path) -> list[Change]:
         for pool in files.pools:
             await _apply_pool(client, pool)
         present = await _present(client)
-        changes, kept = [], set()
+        changes: list[Change] = []
+        deployed: dict[UUID, PlannedDeployment] = {}
+        refused: list[PlannedDeployment] = []
         for planned in files.deployments:
             try:
-                change = await _apply(client, planned, present)
+                change, deployment = await _apply(client, planned, present)
             except ConfigurationError as error:
                 change = Change(_name_of_unloadable(planned, present), "refused", str(error))
-            kept.add(change.name)
+                refused.append(planned)
+            else:
+                deployed[deployment] = planned
             changes.append(change)
-        for name, deployment in present.items():
-            if name not in kept and OURS in deployment.tags:
+        kept = {change.name for change in changes}
+        for name, known in present.items():
+            if name not in kept and OURS in known.tags:
                 with suppress(ObjectNotFound):  # somebody else deploys at the same time
-                    await client.delete_deployment(deployment.id)
+                    await client.delete_deployment(known.id)
                 changes.append(Change(name, "removed"))
-    return changes
+        return changes + await apply_automations(client, deployed, refused)
 
 
 async def _apply_pool(client: PrefectClient, pool: WorkPool) -> None:
@@ -129,7 +125,10 @@ async def _present(client: PrefectClient) -> dict[str, DeploymentResponse]:
     return {f"{flows[deployment.flow_id]}/{deployment.name}": deployment for deployment in found}
 
 
-async def _apply(client: PrefectClient, planned: PlannedDeployment, present: dict[str, DeploymentResponse]) -> Change:
+async def _apply(
+    client: PrefectClient, planned: PlannedDeployment, present: dict[str, DeploymentResponse]
+) -> tuple[Change, UUID]:
+    """Create or update a deployment unless it's as it's wanted; return its id, too."""
     flow = planned.load_flow()
     name = f"{flow.name}/{planned.name}"
     wanted: dict[str, Any] = {
@@ -147,11 +146,17 @@ async def _apply(client: PrefectClient, planned: PlannedDeployment, present: dic
     }
     before = present.get(name)
     differing = [key for key, value in wanted.items() if before is None or _value(before, key) != value]
-    if not differing:
-        return Change(name, "unchanged")
+    schedules = [] if before is None else before.schedules
+    if schedules_differ(planned.schedules, schedules):
+        differing.append("schedules")
+    if before is not None and not differing:
+        return Change(name, "unchanged"), before.id
     flow_id = await client.create_flow_from_name(flow.name)
-    await client.create_deployment(flow_id, planned.name, **wanted)  # updates one that's there
-    return Change(name, "created") if before is None else Change(name, "updated", ", ".join(differing))
+    deployment = await client.create_deployment(  # updates one that's there
+        flow_id, planned.name, schedules=schedules_to_apply(planned.schedules, schedules), **wanted
+    )
+    change = Change(name, "created") if before is None else Change(name, "updated", ", ".join(differing))
+    return change, deployment
 
 
 def _value(deployment: DeploymentResponse, key: str) -> Any:

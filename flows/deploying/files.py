@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blocks.errors import ConfigurationError, RecipeError
 from blocks.validation_faults import describe
+from flows.deploying.planned import PlannedAutomation, PlannedDeployment, PlannedSchedule
 from flows.recipe.catalogue import entrypoint
 from flows.recipe.language.files import read_text
 from flows.recipe.language.names import SUFFIX, file_fault, recipe_name
 from flows.recipe.language.validation import validated_recipe
 from flows.recipe.run_record.manifest import digest_of
 from flows.site.running_site import WORK_POOL
-
-if TYPE_CHECKING:
-    from prefect import Flow
 
 LIVE_QUEUE = "live"
 OURS = "plaza"  # tag of every deployment that is made from our files, and may be removed with its file
@@ -62,6 +60,27 @@ class _WorkPoolSection(_Written):
     job_variables: dict[str, Any] = {}
 
 
+class _Schedule(_Written):
+    slug: str
+    cron: str
+    timezone: str = "UTC"
+    active: bool = True
+
+
+class _Trigger(_Written):
+    """One that fires for each event: Prefect knows others."""
+
+    type: Literal["event"] = "event"
+    name: str
+    description: str = ""
+    enabled: bool = True
+    expect: frozenset[str] = Field(min_length=1)
+    match: dict[str, str] = Field(min_length=1)
+    posture: Literal["Reactive"] = "Reactive"
+    threshold: Literal[1] = 1
+    parameters: dict[str, Any] = {}
+
+
 class _Deployment(_Written):
     name: str
     entrypoint: str
@@ -70,6 +89,8 @@ class _Deployment(_Written):
     version: str | None = None
     tags: tuple[str, ...] = ()
     parameters: dict[str, Any] = {}
+    schedules: tuple[_Schedule, ...] = ()
+    triggers: tuple[_Trigger, ...] = ()
 
 
 class _ProjectFile(_Written):
@@ -93,45 +114,6 @@ class DeploymentFiles:
     def deployments(self) -> tuple[PlannedDeployment, ...]:
         """All deployments."""
         return self.from_project + self.of_recipes
-
-
-@dataclass(frozen=True)
-class PlannedDeployment:
-    """A deployment as the files ask for it; its flow is loaded from the entrypoint."""
-
-    source: Path
-    name: str
-    entrypoint: str
-    work_pool: str
-    work_queue: str
-    description: str | None = None
-    version: str | None = None
-    tags: tuple[str, ...] = ()
-    parameters: dict[str, Any] = field(default_factory=dict)
-    job_variables: dict[str, Any] = field(default_factory=dict)
-    fault: str | None = None
-    """Why it can't be deployed, whatever its flow is."""
-
-    def load_flow(self) -> Flow[..., Any]:
-        """Import the flow.
-
-        Raises
-        ------
-        ConfigurationError
-            It can't be deployed, or the entrypoint doesn't lead to a flow; says which file asks for it.
-        """
-        if self.fault:
-            raise ConfigurationError(f"{self.source}: {self.fault}")
-        from prefect.flows import load_flow_from_entrypoint
-
-        try:
-            return load_flow_from_entrypoint(self.entrypoint, use_placeholder_flow=False)
-        except Exception as error:  # whatever importing the module raises
-            cause = error.__cause__ or error
-            raise ConfigurationError(
-                f"{self.source}: the entrypoint {self.entrypoint} of deployment {self.name!r} can't be loaded: "
-                f"{type(cause).__name__}: {cause}"
-            ) from error
 
 
 def read_deployment_files(deployments: Path, recipes: Path) -> DeploymentFiles:
@@ -165,6 +147,11 @@ def read_deployment_files(deployments: Path, recipes: Path) -> DeploymentFiles:
             tags=(OURS, *written.tags),
             parameters=written.parameters,
             job_variables=written.work_pool.job_variables,
+            schedules=tuple(PlannedSchedule(**schedule.model_dump()) for schedule in written.schedules),
+            automations=tuple(
+                PlannedAutomation(**trigger.model_dump(exclude={"type", "posture", "threshold"}))
+                for trigger in written.triggers
+            ),
         )
         for written in _read(file, _ProjectFile).deployments
     )

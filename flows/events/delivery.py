@@ -1,19 +1,23 @@
-"""Deliver the events that wait in the drop folder, oldest first, as soon as Prefect's server takes them."""
+"""Deliver what waits in the drop folder, events and requests, oldest first, as soon as Prefect's server takes it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import Final
-from uuid import UUID
 
+from blocks.errors import DatabaseUnavailable
 from flows.display_text import escaped
-from flows.events.drop_folder import DropFolder, KeptEvent, LockTaken, NoEvent, read_event
-from flows.events.sending import EventNotTaken, EventRefused, MimasUnreachable, Sender, open_sender
+from flows.events.drop_file import DropFile, InvalidDropFile, read_drop_file
+from flows.events.drop_folder import DropFolder, LockTaken
+from flows.events.drop_sender import DropSender, StartedRun
+from flows.events.sending import EventNotTaken, MimasUnreachable, SendingRefused, open_sender
+from flows.resources import SiteResources
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +30,7 @@ _FAULT_REST_S: Final = 10.0
 
 @dataclass
 class _Unread:
-    """A file that is no event, or not yet."""
+    """A file that holds nothing that can be sent, or not yet."""
 
     size_and_time: tuple[int, int]
     since: float
@@ -34,23 +38,35 @@ class _Unread:
 
 @dataclass
 class _Trouble:
-    """An event that Prefect's server answers with an error."""
+    """An event or a request that is answered with an error."""
 
-    dcid: int
+    collection: str | None
+    error: Exception
     answers: int = 0
     rests_until: float = 0.0
 
 
 @dataclass
 class Delivery:
-    """Sends what waits in a drop folder. It remembers what can't be sent, so one that goes on looking keeps it."""
+    """Sends what waits in a drop folder. It remembers what can't be sent, so one that goes on looking keeps it.
+
+    Parameters
+    ----------
+    on_sent
+        Told of each file that is sent.
+    own
+        A request whose sender waits for what becomes of it: refused, it's not moved aside, but `own_refusal` says why.
+    """
 
     folder: DropFolder
+    on_sent: Callable[[DropFile, tuple[StartedRun, ...]], None] = lambda file, runs: None
+    own: Path | None = None
+    own_refusal: SendingRefused | None = None
     _unread: dict[Path, _Unread] = field(default_factory=dict)
     _trouble: dict[Path, _Trouble] = field(default_factory=dict)
     _stuck: set[Path] = field(default_factory=set)  # can be neither removed nor moved
 
-    async def send_waiting(self) -> dict[Path, UUID]:
+    async def send_waiting(self) -> dict[Path, tuple[StartedRun, ...]]:
         """Send all that waits, oldest first, and return the flow runs; call it with the folder's lock.
 
         Raises
@@ -61,45 +77,54 @@ class Delivery:
             The folder can't be read.
         """
         waiting = await asyncio.to_thread(self._read)
-        sent: dict[Path, UUID] = {}
+        sent: dict[Path, tuple[StartedRun, ...]] = {}
         if not waiting:
             return sent
-        async with open_sender() as sender:
-            for kept in waiting:
-                if kept.event.dcid in self._resting:  # its start isn't overtaken by its end
-                    continue
-                run = await self._send(sender, kept)
-                if run is not None:
-                    sent[kept.path] = run
+        async with open_sender() as sender, SiteResources() as resources:
+            for file in waiting:
+                if not self._is_to_rest(file):
+                    runs = await self._send(DropSender(sender, resources), file)
+                    if runs is not None:
+                        sent[file.path] = runs
         return sent
 
-    @property
-    def _resting(self) -> set[int]:
-        """The data collections of which an event isn't to be tried just now."""
-        now = time.monotonic()
-        return {trouble.dcid for trouble in self._trouble.values() if trouble.rests_until > now}
+    def why_waiting(self, path: Path) -> Exception | None:
+        """Return what a file was answered with that is to be tried again; None: nothing yet."""
+        trouble = self._trouble.get(path)
+        return None if trouble is None else trouble.error
 
-    def _read(self) -> list[KeptEvent]:
-        """Read the events that are to be sent now, in their order; move aside what are none."""
+    def _is_to_rest(self, file: DropFile) -> bool:
+        """Tell whether a file isn't to be tried just now: it, or another of its data collection, has just been."""
+        now = time.monotonic()
+        resting = {path: trouble for path, trouble in self._trouble.items() if trouble.rests_until > now}
+        if file.path in resting:
+            return True
+        if file.reads_ispyb and any(isinstance(trouble.error, DatabaseUnavailable) for trouble in resting.values()):
+            return True
+        # Its start isn't overtaken by its end
+        return file.collection is not None and file.collection in {trouble.collection for trouble in resting.values()}
+
+    def _read(self) -> list[DropFile]:
+        """Read what is to be sent now, in its order; move aside what can't be read."""
         files = self.folder.files()
         there = set(files)
         self._unread = {path: unread for path, unread in self._unread.items() if path in there}
         self._trouble = {path: trouble for path, trouble in self._trouble.items() if path in there}
         self._stuck &= there
-        found = [kept for path in files if path not in self._stuck and (kept := self._read_one(path)) is not None]
+        found = [file for path in files if path not in self._stuck and (file := self._read_one(path)) is not None]
         return sorted(found, key=attrgetter("at", "path"))
 
-    def _read_one(self, path: Path) -> KeptEvent | None:
+    def _read_one(self, path: Path) -> DropFile | None:
         try:
-            kept = read_event(path)
+            file = read_drop_file(path)
         except FileNotFoundError:
             return None
-        except NoEvent as error:
+        except InvalidDropFile as error:
             if self._is_settled(path):
                 self._refuse(path, error)
             return None
         self._unread.pop(path, None)
-        return kept
+        return file
 
     def _is_settled(self, path: Path) -> bool:
         """Tell whether a file hasn't changed for some time, by this machine's clock: its writer may have another."""
@@ -114,47 +139,62 @@ class Delivery:
             return False
         return seen.since - before.since >= UNWRITTEN_S
 
-    async def _send(self, sender: Sender, kept: KeptEvent) -> UUID | None:
+    async def _send(self, sender: DropSender, file: DropFile) -> tuple[StartedRun, ...] | None:
         try:
-            run = await sender.send(kept.event, kept.mark)
-        except EventRefused as error:
-            await asyncio.to_thread(self._refuse, kept.path, error)
+            runs = await sender.send(file.content, file.mark)
+        except SendingRefused as error:
+            if file.path == self.own:
+                self.own_refusal = error
+                await asyncio.to_thread(self._remove, file)
+            else:
+                await asyncio.to_thread(self._refuse, file.path, error)
             return None
         except Exception as error:  # whatever an event can bring about
             if isinstance(error, MimasUnreachable) and not isinstance(error, EventNotTaken):
                 raise
-            self._note_trouble(kept, error)
+            self._note_trouble(file, error)
             return None
-        self._trouble.pop(kept.path, None)
-        await asyncio.to_thread(self._remove, kept)
-        return run
+        self._trouble.pop(file.path, None)
+        await asyncio.to_thread(self._remove, file)
+        self.on_sent(file, runs)
+        return runs
 
-    def _note_trouble(self, kept: KeptEvent, error: Exception) -> None:
+    def _note_trouble(self, file: DropFile, error: Exception) -> None:
         """Raise the error while it may be everyone's; let others overtake an event that always has it."""
-        trouble = self._trouble.setdefault(kept.path, _Trouble(kept.event.dcid))
+        trouble = self._trouble.setdefault(file.path, _Trouble(file.collection, error))
         trouble.answers += 1
-        if trouble.answers < TRIES_IN_ORDER:
+        trouble.error = error
+        # ISPyB is asked for few of them: the others needn't wait for it
+        tries_in_order = 1 if isinstance(error, DatabaseUnavailable) else TRIES_IN_ORDER
+        if trouble.answers < tries_in_order:
             raise error
-        if trouble.answers == TRIES_IN_ORDER:
-            logger.warning("%s isn't taken, others go before it: %s", kept.event, error)
-        rest = min(LOOK_S * 2.0 ** (trouble.answers - TRIES_IN_ORDER), _LONGEST_REST_S)
+        if trouble.answers == tries_in_order:
+            logger.warning("%s isn't taken, others go before it: %s", escaped(str(file.content)), error)
+        rest = min(LOOK_S * 2.0 ** (trouble.answers - tries_in_order), _LONGEST_REST_S)
         trouble.rests_until = time.monotonic() + rest
 
-    def _remove(self, kept: KeptEvent) -> None:
+    def _remove(self, file: DropFile) -> None:
         try:
-            kept.path.unlink(missing_ok=True)
+            file.path.unlink(missing_ok=True)
         except OSError as error:
-            self._stuck.add(kept.path)
-            logger.warning("%s was sent, but its file %s can't be removed: %s", kept.event, kept.path, error.strerror)
+            self._stuck.add(file.path)
+            logger.warning(
+                "%s needn't be sent again, but its file %s can't be removed: %s",
+                escaped(str(file.content)),
+                file.path,
+                error.strerror,
+            )
 
     def _refuse(self, path: Path, why: Exception) -> None:
         try:
-            aside = self.folder.refuse(path)
+            aside = self.folder.refuse(path, str(why))
         except OSError as error:
             self._stuck.add(path)
-            logger.warning("%s is no event and can't be moved aside: %s", escaped(str(path)), error.strerror)
+            logger.warning(
+                "%s can't be sent (%s) nor moved aside: %s", escaped(str(path)), escaped(str(why)), error.strerror
+            )
         else:
-            logger.warning("no event: %s; it was moved to %s", escaped(str(why)), escaped(str(aside)))
+            logger.warning("can't be sent: %s; it was moved to %s", escaped(str(why)), escaped(str(aside)))
 
 
 async def deliver_forever(folder: DropFolder) -> None:
@@ -166,7 +206,7 @@ async def deliver_forever(folder: DropFolder) -> None:
         try:
             sent = await _deliver_if_any(delivery)
             if sent:
-                logger.warning("sent %d event(s) that had waited in %s", len(sent), folder.path)
+                logger.warning("sent %d event(s) or request(s) that had waited in %s", len(sent), folder.path)
             is_away = False
         except MimasUnreachable as error:
             if not is_away:
@@ -180,7 +220,7 @@ async def deliver_forever(folder: DropFolder) -> None:
         await asyncio.sleep(rest)
 
 
-async def _deliver_if_any(delivery: Delivery) -> dict[Path, UUID]:
+async def _deliver_if_any(delivery: Delivery) -> dict[Path, tuple[StartedRun, ...]]:
     """Make the folder, which says that events can be kept here; take the lock only when there's something to send."""
     await asyncio.to_thread(delivery.folder.make)
     if not await asyncio.to_thread(delivery.folder.files):

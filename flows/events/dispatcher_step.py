@@ -16,10 +16,10 @@ from blocks.validation_faults import describe
 from flows.events.dispatching import MIMAS, Dispatch, RequestRefused, dispatch
 from flows.events.event import CollectionEvent
 from flows.events.request import RunRequest
-from flows.launching import LAUNCH_KEY, job_key, parent_tag
 from flows.recipe.run_record.children import Child, note_children
 from flows.recipe.run_record.folder import run_folder
 from flows.recipe.run_record.recipe_ids import RecipeId, recipe_id_of
+from flows.run_marks import LAUNCH_KEY, job_key, parent_tag
 from tasks.ispyb_access.reading.asking import job_to_read
 from tasks.step import Message, Send, StepContext, StepParameters, message_step
 from tasks.step.contract import BY_HAND

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from blocks.errors import PlazaError, RecipeError, UnknownDataCollection, UnknownJob
+from blocks.errors import PassingFault, PlazaError, RecipeError, UnknownDataCollection, UnknownJob
 from blocks.identifiers import Dcid, parse_dcid, parse_job_id
 from blocks.validation_faults import describe
 from flows.events.event import CollectionEvent
 from flows.events.request import RunRequest
-from flows.launching import JOB_RECIPE_PREFIX, collection_tags, guid_tag
 from flows.prefect_limits import LARGEST_DCID, ParametersRefused, check_parameters
 from flows.recipe.language.merging import merge
 from flows.recipe.language.names import name_fault
@@ -24,6 +23,7 @@ from flows.recipe.queue_sending import MERGED_RECIPE
 from flows.recipe.readiness import KEYS, RunStatusWait, wait_asked_for
 from flows.recipe.run_record.recipe_ids import GUID, clean, given_guid, recipe_id_of
 from flows.recipe.source import file_of, keep_custom_recipe, merged_name, merged_source
+from flows.run_marks import collection_tags, guid_tag
 from tasks.ispyb_access.reading.asking import job_to_read
 from tasks.step.ports import Launch
 
@@ -41,6 +41,10 @@ _Value = TypeVar("_Value")
 
 class RequestRefused(PlazaError, ValueError):
     """A request that can't be run, today or later: the message says what was expected, what was seen, what to do."""
+
+
+class RecipeNotDeployed(PassingFault):
+    """A recipe whose file is there has no deployment yet."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,8 @@ async def dispatch(request: RunRequest, key: str, resources: Resources) -> Dispa
     ------
     RequestRefused
         See `check_request`; or a recipe or its job is unknown, or its recipes can't be merged.
+    RecipeNotDeployed
+        Its recipe's file is there, but isn't deployed yet.
     DatabaseUnavailable
         ISPyB, which knows the recipe of its job, can't be reached.
     PrefectUnavailable
@@ -125,7 +131,7 @@ async def _launch_of_job(request: RunRequest, key: str, resources: Resources) ->
             "recipe in `recipes`"
         )
     dcid = _dcid(request) or job.dcid
-    return await _launch(request, (f"{JOB_RECIPE_PREFIX}{job.recipe}",), dcid, key, resources)
+    return await _launch(request, (job.recipe,), dcid, key, resources)
 
 
 def _read_job(request: RunRequest, resources: Resources) -> JobParameters:
@@ -166,11 +172,12 @@ async def _require_installed(recipe: str, resources: Resources) -> None:
     if recipe in await resources.launcher.installed([recipe]):
         return
     file = file_of(recipe)
-    reason = (
-        f"its file {file} is there, but not deployed: `plaza deploy`" if file.is_file() else f"there is no file {file}"
-    )
+    if file.is_file():  # a site that comes up sends what waited before it has deployed everything
+        raise RecipeNotDeployed(
+            f"the recipe {recipe!r:.100} isn't deployed, but its file {file} is there: `plaza deploy`"
+        )
     raise RequestRefused(
-        f"the recipe {recipe!r:.100} is unknown: {reason}; see the recipes' folder for those there are"
+        f"the recipe {recipe!r:.100} is unknown: there is no file {file}; see the recipes' folder for those there are"
     )
 
 

@@ -40,7 +40,11 @@ class EventNotTaken(MimasUnreachable):
     """Prefect's server answers, but can't take this event now: an HTTP 500, for instance."""
 
 
-class EventRefused(PlazaError, ValueError):
+class SendingRefused(PlazaError, ValueError):
+    """What is asked for can't be sent as it is, today or later."""
+
+
+class EventRefused(SendingRefused):
     """Mimas can't be told of an event as it is, today or later: its data collection is none."""
 
 
@@ -69,7 +73,7 @@ class Sender:
         EventRefused
             Mimas's deployment takes no such event.
         """
-        with _told_as_ours(event):
+        with told_as_ours(event):
             deployment = await self.deployment(event.event)
             key = event.key
             while True:
@@ -94,7 +98,7 @@ class Sender:
         MimasUnreachable
             It can't be asked for now.
         """
-        with _told_as_ours(event):
+        with told_as_ours(event):
             run = max(await self._runs(event), key=_created, default=None)
             return None if run is None else run.id
 
@@ -154,7 +158,7 @@ async def open_sender() -> AsyncIterator[Sender]:
     from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
     # Its own tries would take a minute: who sends tries again, or keeps the event
-    with _told_as_ours(), temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+    with told_as_ours(), temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
         async with get_client() as client:
             yield Sender(client)
 
@@ -167,7 +171,7 @@ async def check_mimas() -> None:
     MimasUnreachable
         Prefect's server doesn't answer or doesn't know Mimas.
     """
-    with _told_as_ours():
+    with told_as_ours():
         async with asyncio.timeout(_CHECK_S), open_sender() as sender:
             await sender.deployment("start")
             await sender.deployment("end")
@@ -187,7 +191,7 @@ def _is_of(run: FlowRun, mark: str) -> bool:
 
 
 @contextmanager
-def _told_as_ours(event: CollectionEvent | None = None) -> Iterator[None]:
+def told_as_ours(event: CollectionEvent | None = None) -> Iterator[None]:
     """Raise what Prefect's client says as errors of ours."""
     from httpx import HTTPError, HTTPStatusError, InvalidURL
     from prefect.exceptions import ObjectNotFound
@@ -200,8 +204,8 @@ def _told_as_ours(event: CollectionEvent | None = None) -> Iterator[None]:
         raise
     except ObjectNotFound as error:
         raise MimasUnreachable(
-            "Prefect's server has no deployments mimas/start and mimas/end: make them with `plaza deploy` "
-            "(`plaza up` does so too)"
+            "Prefect's server has no deployment of Mimas for such an event (mimas/start, mimas/end, …): make them with "
+            "`plaza deploy` (`plaza up` does so too)"
         ) from error
     except HTTPStatusError as error:
         if event is not None and _is_refusal(error):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -12,15 +12,16 @@ from blocks.errors import ConfigurationError, MessageRefused
 from blocks.full_disks import when_there_is_room
 from blocks.identifiers import Dcid, JobId
 from flows.display_text import shortened
-from flows.launching import JOB_RECIPE_PREFIX, job_key
 from flows.mimas.backlog import Backlog, HeldJob
 from flows.mimas.backlog.held_job import JOB
+from flows.mimas.messages import as_message
 from flows.mimas.outcome import CreatedJob
 from flows.mimas.patient_launcher import PatientLauncher
 from flows.mimas.publishing import tags
-from flows.mimas.scenario import ISPyBJobInvocation, JobParameter, Scenario
+from flows.mimas.scenario import ISPyBJobInvocation, Scenario
 from flows.prefect_outages import REASON_CHARACTERS
 from flows.recipe import ispyb_reading
+from flows.run_marks import JOB_RECIPE_PREFIX, job_key
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 
 if TYPE_CHECKING:
@@ -121,22 +122,3 @@ async def _create(resources: Resources, job: ISPyBJobInvocation) -> JobId:
         lambda: fulfil(request, resources.ispyb_writer, entry=None), logger, ispyb_reading.OUTAGE_PATIENCE_S
     )
     return JobId(int(outcome.value))
-
-
-def as_message(job: ISPyBJobInvocation) -> dict[str, Any]:
-    """Return a job as Zocalo's Mimas sends it to ISPyB."""
-    return {
-        "DCID": job.dcid,
-        "autostart": job.autostart,
-        "recipe": job.recipe,
-        "source": job.source,
-        "comment": job.comment,
-        "displayname": job.display_name,
-        "parameters": _pairs(job.parameters),
-        "sweeps": [{"DCID": sweep.dcid, "start": sweep.start, "end": sweep.end} for sweep in job.sweeps],
-        "triggervariables": _pairs(job.trigger_variables),
-    }
-
-
-def _pairs(parameters: Iterable[JobParameter]) -> list[dict[str, str]]:
-    return [{"key": parameter.key, "value": parameter.value} for parameter in parameters]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from flows.launching import JOB_RECIPE_PREFIX
 from flows.mimas import jobs
+from flows.mimas.messages import run_key
 from flows.mimas.outcome import MimasOutcome, describe_job
 from flows.mimas.patient_launcher import PatientLauncher
 from flows.mimas.publishing import tags
 from flows.mimas.record import DecisionRecord
-from flows.mimas.scenario import Scenario
+from flows.run_marks import JOB_RECIPE_PREFIX
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 
 if TYPE_CHECKING:
@@ -86,13 +83,3 @@ def _launch(record: DecisionRecord, recipe: str, read_by: UUID | None) -> Launch
     name = f"{recipe} · dcid {scenario.dcid} · {scenario.beamline}"
     key = run_key(scenario, recipe, record.given)
     return Launch(recipe, scenario.dcid, record.given, key, name, tags(scenario), read_by)
-
-
-def run_key(scenario: Scenario, recipe: str, given: Mapping[str, Any]) -> str:
-    """Return what tells one launch from another: the same key is the same run."""
-    key = f"{scenario.dcid}-{scenario.event.value}-{recipe}"
-    if not given:
-        return key
-    # By a digest, since what came with an event may take 64 KiB
-    text = json.dumps(given, sort_keys=True, default=str)
-    return f"{key}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -18,14 +18,14 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.sorting import ArtifactSort
 
 from blocks.identifiers import Dcid
-from flows.launching import collection_tags
 from flows.mimas.outcome import ARTIFACT_KEY, EventName, MimasOutcome
 from flows.mimas.outcome_page import from_markdown, to_markdown
 from flows.mimas.record import DecisionRecord
 from flows.mimas.scenario import Scenario
-from flows.prefect_limits import run_name, tag
+from flows.prefect_limits import run_name
 from flows.prefect_outages import through_outages
 from flows.run_artifacts import RunArtifact
+from flows.run_marks import collection_tags, guid_tag
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -51,7 +51,7 @@ async def label_run(run: FlowRun, scenario: Scenario, guid: str | None = None) -
     """
     name = run_name(f"mimas {scenario.event.value} · dcid {scenario.dcid} · {scenario.beamline}")
 
-    named = [] if guid is None else [tag(f"guid:{guid}")]
+    named = [] if guid is None else [guid_tag(guid)]
     labels = [*dict.fromkeys([*run.tags, *tags(scenario), *named])]
 
     async def label() -> None:

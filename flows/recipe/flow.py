@@ -16,12 +16,12 @@ from prefect.runtime import flow_run
 
 from blocks.errors import RecipeError
 from blocks.identifiers import Dcid
-from flows.launching import parent_of
 from flows.prefect_limits import DcidOrDigits, ExtraParameters
 from flows.recipe.run import RunArguments, carry_out, with_dcid
 from flows.recipe.run_record.ending import CANCELLED, SUSPENDED, note_end
 from flows.recipe.run_record.folder import RunFolder, run_folder
 from flows.recipe.source import RecipeSource
+from flows.run_marks import parent_of
 
 
 def recipe_flow(name: str, path: Path) -> Flow[..., Any]:

@@ -18,12 +18,12 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
 from blocks.errors import PrefectUnavailable, RecipeRunBusy, UnknownRecipeRun
-from flows.launching import guid_tag
 from flows.prefect_outages import is_outage
 from flows.recipe.run_record.activity import is_at_work, is_work_left
 from flows.recipe.run_record.folder import MOST_NAMED, RunFolder, run_folder
 from flows.recipe.run_record.recipe_ids import runs_called
 from flows.rescheduling import start_again, why_not_startable
+from flows.run_marks import guid_tag
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

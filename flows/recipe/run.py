@@ -23,7 +23,6 @@ from blocks.home_folder import make_folder
 from blocks.identifiers import Dcid, parse_dcid
 from blocks.retrying import Pauses, first_only, retry
 from blocks.settings import get_settings
-from flows.launching import collection_tags, guid_tag
 from flows.prefect_limits import run_name, state_message
 from flows.recipe.drawing.run_page import RunPage
 from flows.recipe.engine.node import RefusedMessage
@@ -44,6 +43,7 @@ from flows.recipe.run_record.recipe_ids import GUID, RecipeId, note_recipe_id, r
 from flows.recipe.run_record.resumption import take_up
 from flows.recipe.source import RecipeSource
 from flows.resources import SiteResources
+from flows.run_marks import collection_tags, guid_tag
 from tasks.logs.run_log import run_log
 from tasks.step.identity import StepIdentity
 from tasks.step.resources import Resources

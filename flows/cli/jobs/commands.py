@@ -231,10 +231,10 @@ def _start(recipe: str, dcid: Dcid | None, job_id: JobId, variables: Mapping[str
     """
     import asyncio
 
-    from flows.launching import JOB_RECIPE_PREFIX
     from flows.mimas import jobs
     from flows.mimas.patient_launcher import PatientLauncher
     from flows.resources import SiteResources
+    from flows.run_marks import JOB_RECIPE_PREFIX
     from tasks.step.ports import FailedLaunch
 
     async def launch() -> LaunchedRecipe | FailedLaunch:

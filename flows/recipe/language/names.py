@@ -8,7 +8,7 @@ from typing import Final
 from tasks.regular_files import unfit_kind
 
 SUFFIX: Final = ".json"
-OWN_FLOWS: Final = frozenset({"merged-recipe", "mimas"})
+OWN_FLOWS: Final = frozenset({"merged-recipe", "mimas", "pickup"})
 """Flows that are no recipe's; a test compares them with what we deploy."""
 
 _RECIPES_TOO: Final = frozenset({"mimas"})  # Zocalo's recipe of it, where a site has that: its deployment is another

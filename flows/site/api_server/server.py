@@ -40,6 +40,9 @@ def server_environment(home: Path) -> dict[str, str]:
         # Rows of a list, where nobody asks for fewer: the worker chooses among all runs that wait
         "PREFECT_SERVER_API_DEFAULT_LIMIT": "2000",
         "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P7D",  # a flow run leaves some 20
+        # How far ahead a schedule's runs are made, three at least: all of those of a night without a site would run
+        # when it's up again
+        "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT2M",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_UI_API_URL": "/api",  # of the host by whose name the UI was asked for, or cookies don't count
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "prefect" / "ui"),  # not beside the code, which may be root's

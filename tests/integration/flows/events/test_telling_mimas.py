@@ -10,10 +10,11 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from prefect.states import Completed
 
 from blocks.settings import get_settings
-from flows.events import telling_mimas
+from flows.events import submitting
 from flows.events.event import CollectionEvent
 from flows.events.sending import EventRefused, MimasUnreachable, check_mimas, open_sender
-from flows.events.telling_mimas import EventNotKept, tell_mimas
+from flows.events.submitting import EventNotKept
+from flows.events.telling_mimas import tell_mimas
 from flows.prefect_limits import LARGEST_DCID, DcidParameter
 
 
@@ -21,7 +22,7 @@ from flows.prefect_limits import LARGEST_DCID, DcidParameter
 def home(tmp_path, monkeypatch):
     """A home in which no site has ever been."""
     monkeypatch.setenv("PLAZA_HOME", str(tmp_path))
-    monkeypatch.setattr(telling_mimas, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(submitting, "PATIENCE_S", 0.5)
     get_settings.cache_clear()
     yield tmp_path
     get_settings.cache_clear()

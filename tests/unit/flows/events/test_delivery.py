@@ -119,7 +119,7 @@ async def test_what_the_server_refuses_is_moved_aside_and_told(folder, mimas, ca
     mimas.trouble = refuse
     await Delivery(folder).send_waiting()
     assert mimas.told() == [("end", 2)]
-    assert [path.name.split("-")[2] for path in folder.refused.iterdir()] == ["1"]
+    assert [path.name.split("-")[2] for path in DropFolder(folder.refused).files()] == ["1"]
     assert "takes no end of data collection 1; it was moved to" in caplog.text
 
 
@@ -150,14 +150,15 @@ async def test_what_is_no_event_is_moved_aside_after_a_while_and_never_deleted(f
     assert not folder.refused.exists()
     clock(2)
     await sending.send_waiting()
-    assert {path.name for path in folder.refused.iterdir()} == {
+    assert {path.name for path in DropFolder(folder.refused).files()} == {
         "torn.json",
         "folder.json",
         "fifo.json",
         "odd\udcff\n.json",
     }
     assert (folder.refused / "torn.json").read_text() == '{"event": "end", "dc'
-    assert caplog.text.count("no event: ") == 4
+    assert caplog.text.count("can't be sent: ") == 4
+    assert "EOF" in folder.reason(folder.refused / "torn.json")
     assert mimas.runs == []
 
 
@@ -168,7 +169,7 @@ async def test_what_can_not_be_moved_aside_is_told_once(folder, clock, caplog, m
     for _ in range(4):
         await sending.send_waiting()
         clock(UNWRITTEN_S)
-    assert caplog.text.count("can't be moved aside: read-only") == 1
+    assert caplog.text.count("nor moved aside: read-only") == 1
 
 
 @pytest.mark.parametrize("fault", [EventNotTaken("HTTP 500"), TypeError("nobody has thought of that")])
@@ -230,4 +231,4 @@ async def test_a_fault_of_the_delivery_does_not_end_it(folder, mimas, monkeypatc
     assert mimas.told() == [("end", 1)]
     assert "TypeError: nobody expects this" in caplog.text
     assert caplog.text.count("events wait in") == 1
-    assert "sent 1 event(s) that had waited" in caplog.text
+    assert "sent 1 event(s) or request(s) that had waited" in caplog.text

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from blocks.settings import get_settings
-from flows.events.dispatching import RequestRefused, check_request, dispatch
+from flows.events.dispatching import RecipeNotDeployed, RequestRefused, check_request, dispatch
 from flows.events.request import RunRequest
 from tests.support.fake_resources import FakeLauncher, FakeResources
 
@@ -162,9 +162,9 @@ def test_unknown_recipe_is_refused(recipes, resources, names):
         dispatched({"recipes": names}, resources)
 
 
-def test_recipe_that_is_not_deployed_is_told_so(recipes, resources):
+def test_recipe_that_is_not_deployed_yet_is_told_so(recipes, resources):
     resources.launcher.recipes.clear()
-    with pytest.raises(RequestRefused, match="plaza deploy"):
+    with pytest.raises(RecipeNotDeployed, match="plaza deploy"):
         dispatched({"recipes": ["a"]}, resources)
 
 

@@ -7,12 +7,15 @@ import os
 import pytest
 
 from blocks.settings import get_settings
-from flows.events import delivery, telling_mimas
+from flows.events import delivery, submitting
 from flows.events.delivery import Delivery
-from flows.events.drop_folder import DropFolder, read_event
+from flows.events.drop_file import read_drop_file
+from flows.events.drop_folder import DropFolder
+from flows.events.drop_sender import StartedRun
 from flows.events.event import CollectionEvent
 from flows.events.sending import EventNotTaken, EventRefused, MimasUnreachable, open_sender
-from flows.events.telling_mimas import EventNotKept, Told, tell_mimas
+from flows.events.submitting import EventNotKept, Told
+from flows.events.telling_mimas import tell_mimas
 from flows.prefect_limits import LARGEST_DCID
 from tests.support.fake_mimas import FakeMimas
 
@@ -20,9 +23,9 @@ from tests.support.fake_mimas import FakeMimas
 @pytest.fixture
 def mimas(monkeypatch):
     mimas = FakeMimas()
-    for module in (delivery, telling_mimas):
+    for module in (delivery, submitting):
         monkeypatch.setattr(module, "open_sender", mimas.open_sender)
-    monkeypatch.setattr(telling_mimas, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(submitting, "PATIENCE_S", 0.3)
     return mimas
 
 
@@ -42,13 +45,18 @@ def folder(home):
     return folder
 
 
+def told_of(mimas):
+    run = mimas.runs[0].id
+    return Told((StartedRun("mimas", run, str(run)),))
+
+
 def away(_):
     raise MimasUnreachable("Prefect's server can't be reached. Start it with `plaza up`")
 
 
 async def test_what_can_be_sent_is_sent_and_nothing_stays(folder, mimas):
     told = await tell_mimas("end", 7)
-    assert told == Told(flow_run_id=mimas.runs[0].id)
+    assert told == told_of(mimas)
     assert folder.files() == []
 
 
@@ -79,7 +87,7 @@ async def test_a_server_that_hangs_costs_a_beamline_a_few_seconds(folder, mimas)
 
 
 async def test_while_another_sends_and_the_server_hangs_that_is_all_the_time_it_takes(folder, mimas, monkeypatch):
-    monkeypatch.setattr(telling_mimas, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(submitting, "PATIENCE_S", 1.0)
 
     async def hang(*_, **__):
         await asyncio.sleep(60)
@@ -100,7 +108,7 @@ async def test_a_run_that_the_worker_made_of_it_is_known(folder, mimas):
         while not folder.files():
             await asyncio.sleep(0.01)
         await Delivery(folder).send_waiting()
-    assert await telling == Told(flow_run_id=mimas.runs[0].id)
+    assert await telling == told_of(mimas)
     assert len(mimas.runs) == 1
 
 
@@ -108,10 +116,10 @@ async def test_an_event_is_on_the_disk_before_prefect_is_imported(folder, mimas,
     def die():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(telling_mimas, "has_prefect_api", die)
+    monkeypatch.setattr(submitting, "has_prefect_api", die)
     with pytest.raises(KeyboardInterrupt):
         await tell_mimas("start", 7)
-    assert [read_event(path).event.dcid for path in folder.files()] == [7]
+    assert [read_drop_file(path).content.dcid for path in folder.files()] == [7]
 
 
 async def test_while_another_sends_the_event_queues_behind_it(folder, mimas):
@@ -128,7 +136,7 @@ async def test_an_event_is_on_the_disk_before_it_is_sent(folder, mimas):
     mimas.trouble = die
     with pytest.raises(KeyboardInterrupt):
         await tell_mimas("start", 7)
-    assert [read_event(path).event.dcid for path in folder.files()] == [7]
+    assert [read_drop_file(path).content.dcid for path in folder.files()] == [7]
 
 
 def _no_room(*_):
@@ -152,7 +160,7 @@ async def test_on_a_full_disk_an_event_that_can_not_be_sent_is_an_error_that_say
 
 @pytest.mark.usefixtures("home")
 async def test_without_a_home_it_is_tried_for_a_while(mimas, monkeypatch):
-    monkeypatch.setattr(telling_mimas, "PATIENCE_S", 5.0)
+    monkeypatch.setattr(submitting, "PATIENCE_S", 5.0)
     answers = [EventNotTaken("HTTP 500"), MimasUnreachable("away")]
 
     def fail(_):
@@ -161,7 +169,7 @@ async def test_without_a_home_it_is_tried_for_a_while(mimas, monkeypatch):
 
     mimas.trouble = fail
     assert (await tell_mimas("end", 7)).flow_run_id == mimas.runs[0].id
-    monkeypatch.setattr(telling_mimas, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(submitting, "PATIENCE_S", 0.0)
     mimas.trouble = away
     with pytest.raises(EventNotKept, match="no home of a site"):
         await tell_mimas("end", 8)

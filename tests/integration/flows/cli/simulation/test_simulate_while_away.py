@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from flows.events.drop_folder import DropFolder, read_event
+from flows.events.drop_file import read_drop_file
+from flows.events.drop_folder import DropFolder
 
 pytestmark = pytest.mark.slow
 
@@ -32,5 +33,5 @@ def test_events_of_a_site_that_is_down_are_kept_and_the_beamline_goes_on(tmp_pat
     assert done.returncode == 0, done.stderr
     dcid = json.loads(done.stdout)["dcid"]
     assert f"Until then events are kept in {folder.path}" in done.stderr
-    events = [read_event(path).event for path in folder.files()]
+    events = [read_drop_file(path).content for path in folder.files()]
     assert [(event.event, event.dcid) for event in events] == [("start", dcid), ("end", dcid)]

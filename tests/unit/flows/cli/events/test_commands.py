@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 
 from blocks.settings import get_settings
 from flows.cli.main import app
-from flows.events.drop_folder import DropFolder, read_event
+from flows.events.drop_file import read_drop_file
+from flows.events.drop_folder import DropFolder
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("PLAZA_HOME", str(tmp_path))
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setattr("flows.events.sending.has_prefect_api", lambda: False)
-    monkeypatch.setattr("flows.events.telling_mimas.has_prefect_api", lambda: False)
+    monkeypatch.setattr("flows.events.submitting.has_prefect_api", lambda: False)
     get_settings.cache_clear()
     folder = DropFolder(tmp_path / "events")
     folder.make()
@@ -30,7 +31,7 @@ def test_the_file_that_keeps_it_is_shown(folder):
     assert done.exit_code == 0, done.output
     [path] = folder.files()
     assert done.stdout == f"kept until the site takes it: {path}\n"
-    event = read_event(path).event
+    event = read_drop_file(path).content
     assert (event.event, event.dcid, event.parameters) == ("end", 7, {"tea": "green"})
 
 
@@ -52,18 +53,15 @@ def test_what_is_no_event_is_refused_with_a_reason(folder, words):
 
 def test_what_waits_and_what_can_not_be_sent_is_listed(folder):
     runner = CliRunner()
-    assert runner.invoke(app, ["event", "list"]).stdout == f"No event waits in {folder.path}.\n"
+    assert runner.invoke(app, ["event", "list"]).stdout == f"No event and no request waits in {folder.path}.\n"
     runner.invoke(app, ["event", "end", "7"])
     (folder.path / "gda.json").write_text('{"event": "stop"}')
-    folder.refuse(folder.path / "gda.json")
+    folder.refuse(folder.path / "gda.json", "no such event")
     titles, waiting, refused = runner.invoke(app, ["event", "list"]).stdout.splitlines()
     assert titles.split() == ["at", "event", "dcid", "from", "file"]
     assert f"  end    7     {event_of(folder).sender}  {folder.files()[0].name}" in waiting
-    assert (
-        "refused, see worker.log: gda.json: event: Input should be 'start', 'end', 'start-group' or 'end-group'"
-        in refused
-    )
+    assert "refused: gda.json: no such event" in refused
 
 
 def event_of(folder):
-    return read_event(folder.files()[0]).event
+    return read_drop_file(folder.files()[0]).content

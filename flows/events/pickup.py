@@ -1,0 +1,93 @@
+"""Send what waits in the home's drop folder, once: `plaza pickup`, and the deployment pickup/live each minute.
+
+The site's worker looks every second, too (`flows.events.delivery`); only one of them sends at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from prefect import flow, get_run_logger
+from pydantic import BaseModel, ConfigDict
+
+from blocks.errors import DatabaseUnavailable
+from blocks.settings import get_settings
+from flows.events.delivery import Delivery
+from flows.events.drop_file import DropFile
+from flows.events.drop_folder import DropFolder, LockTaken
+from flows.events.drop_sender import StartedRun
+from flows.events.sending import MimasUnreachable
+
+PATIENCE_S: Final = 30.0  # with somebody else who sends
+
+
+class PickedUp(BaseModel):
+    """What was sent, and what still waits.
+
+    Parameters
+    ----------
+    why
+        Why something waits, if it's known.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    sent: int
+    waiting: tuple[Path, ...]
+    why: str = ""
+
+
+async def pick_up(
+    folder: DropFolder,
+    on_sent: Callable[[DropFile, tuple[StartedRun, ...]], None] = lambda file, runs: None,
+    patience_s: float = PATIENCE_S,
+) -> PickedUp:
+    """Send what waits in a drop folder, oldest first, each once; what can't be sent now stays.
+
+    Parameters
+    ----------
+    on_sent
+        Told of each as soon as it's sent.
+    patience_s
+        How long to wait while somebody else sends, in seconds.
+
+    Raises
+    ------
+    OSError
+        The folder can't be read or written.
+    """
+    sent = 0
+
+    def count(file: DropFile, runs: tuple[StartedRun, ...]) -> None:
+        nonlocal sent
+        sent += 1
+        on_sent(file, runs)
+
+    if not folder.files():
+        return PickedUp(sent=0, waiting=())
+    delivery, why = Delivery(folder, count), ""
+    try:
+        async with folder.lock(patience_s):
+            await delivery.send_waiting()
+    except (MimasUnreachable, DatabaseUnavailable, LockTaken) as error:
+        why = str(error)
+    waiting = tuple(folder.files())
+    reasons = (str(delivery.why_waiting(path) or "") for path in waiting)
+    return PickedUp(sent=sent, waiting=waiting, why=why or next(filter(None, reasons), ""))
+
+
+@flow(name="pickup", flow_run_name="pickup")
+async def pickup() -> PickedUp:
+    """Send what waits in the site's drop folder, oldest first, each once."""
+    logger = get_run_logger()
+
+    def tell(file: DropFile, runs: tuple[StartedRun, ...]) -> None:
+        named = ", ".join(f"{run.recipe}: flow run {run.flow_run_id}, recipe ID {run.recipe_id}" for run in runs)
+        logger.info("sent %s (%s): %s", file.content, file.path.name, named)
+
+    picked = await pick_up(DropFolder.of(get_settings().home), tell, patience_s=0)
+    if picked.waiting:
+        logger.warning("%d file(s) still wait: %s", len(picked.waiting), picked.why or "they may be half written")
+    return picked
