@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,12 +18,13 @@ from tasks.ispyb_access.reading.past.statements import (
     read_group_sweeps,
     read_ids,
     read_page,
-    read_rows,
     read_with_grid,
 )
 from tasks.ispyb_access.reading.past.visit_crystals import NOTHING, VisitCrystals
 
-PAGE = 1000  # data collections; their sweeps and those of their groups are all that is held at a time
+# Data collections. With those of their groups, they are all that is held at a time. Of a list of 1000 or more MariaDB
+# makes a table, and then reads all of GridInfo to join the two.
+PAGE = 900
 
 
 @dataclass(frozen=True)
@@ -64,20 +65,6 @@ def read_period(engine: Engine, period: Period, *, size: int = PAGE, reads_files
         after = rows[-1].dcid if len(rows) == size else last
         rows = [row for row in rows if row.info["startTime"] is not None]  # to SQLite, text is later than any time
         yield Page(_assemble(rows, details, crystals), (after - first + 1) / (last - first + 1))
-
-
-def read_facts(engine: Engine, dcids: Collection[Dcid]) -> list[CollectionFacts | UnreadCollection]:
-    """Read the data collections of these ids that there are, in the order of the ids.
-
-    Raises
-    ------
-    DatabaseUnavailable
-        ISPyB can't be reached.
-    """
-    with transaction(engine, read_only=True) as connection:
-        rows = read_rows(connection, dcids)
-        details = _read_details(connection, rows)
-    return _assemble(rows, details, VisitCrystals())
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -99,12 +99,6 @@ def read_page(connection: Connection, period: Period, after: int, last: Dcid, si
     values: dict[str, Any] = {"after": after, "last": last, "size": size}
     statement = _page_of(period)
     return [NarrowRow(row) for row in connection.execute(statement, values).mappings()]
-
-
-def read_rows(connection: Connection, dcids: Collection[Dcid]) -> list[NarrowRow]:
-    """Return the data collections of these ids that there are, in the order of the ids."""
-    statement = _PAGE.where(COLLECTION.c.dataCollectionId.in_(dcids))
-    return [NarrowRow(row) for row in connection.execute(statement).mappings()]
 
 
 def _page_of(period: Period) -> Select[Any]:

@@ -12,7 +12,7 @@ from flows.mimas.ispyb_scenario import InvalidScenario, scenario_from_ispyb
 from flows.mimas.scenario import DCClass, DetectorClass, Event
 from tasks.ispyb_access.reading.past import visit_crystals
 from tasks.ispyb_access.reading.past.facts import UnreadCollection
-from tasks.ispyb_access.reading.past.reader import read_facts, read_period
+from tasks.ispyb_access.reading.past.reader import read_period
 from tasks.ispyb_access.reading.past.statements import Period
 from tasks.ispyb_access.reading.reader import read_data_collection
 from tasks.ispyb_access.reading.visit.files import FileAccess
@@ -51,7 +51,6 @@ def compare(engine):
             alone = read_data_collection(engine, some.dcid, "guid", FileAccess.READ)
             assert scenarios(some) == scenarios(alone)
         assert [some.dcid for some in found] == sorted({some.dcid for some in found})
-        assert read_facts(engine, [some.dcid for some in found]) == found
         return {some.dcid: scenarios(some) for some in found}
 
     return compare
@@ -217,7 +216,7 @@ def test_period_and_beamlines(engine, add, add_collection, facility):
 
 
 def test_zero_dates_are_at_no_time(engine, add_collection):
-    dcid = add_collection()
+    add_collection()
     with engine.connect() as connection:
         if engine.dialect.name == "mysql":
             connection.execute(text("SET sql_mode = ''"))
@@ -225,7 +224,6 @@ def test_zero_dates_are_at_no_time(engine, add_collection):
         connection.commit()
         connection.invalidate()
     assert [page for page in read_period(engine, AT_ALL_TIMES) if page.collections] == []
-    assert [some.dcid for some in read_facts(engine, [dcid, 99999])] == [dcid]
 
 
 def test_a_page_takes_few_statements(engine, add_collection):
