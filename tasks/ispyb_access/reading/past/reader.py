@@ -35,23 +35,18 @@ class Page:
     read: float
 
 
-def read_period(engine: Engine, period: Period, *, size: int = PAGE, reads_files: bool = True) -> Iterator[Page]:
+def read_period(engine: Engine, period: Period, *, size: int = PAGE) -> Iterator[Page]:
     """Read the data collections of a period, a page at a time; the visits' YAML files count as they are now.
 
     Each page is read in a transaction of its own, by the primary key: what is written meanwhile is in the way of
     nothing, nor is a reader that takes its time.
-
-    Parameters
-    ----------
-    reads_files
-        Look into the visits' folders.
 
     Raises
     ------
     DatabaseUnavailable
         ISPyB can't be reached.
     """
-    crystals = VisitCrystals() if reads_files else None
+    crystals = VisitCrystals()
     with transaction(engine, read_only=True) as connection:
         ids = read_ids(connection, period)
     if ids is None:
@@ -80,9 +75,9 @@ def _read_details(connection: Connection, rows: Sequence[NarrowRow]) -> _Details
 
 
 def _assemble(
-    rows: Sequence[NarrowRow], details: _Details, crystals: VisitCrystals | None
+    rows: Sequence[NarrowRow], details: _Details, crystals: VisitCrystals
 ) -> list[CollectionFacts | UnreadCollection]:
-    of_files = {} if crystals is None else crystals.read(rows)
+    of_files = crystals.read(rows)
     found: list[CollectionFacts | UnreadCollection] = []
     for row in rows:
         group = [] if row.group is None else details.sweeps.get(row.group, [])

@@ -231,7 +231,7 @@ def test_a_page_takes_few_statements(engine, add_collection):
         add_collection()
     statements = []
     event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
-    (page,) = read_period(engine, AT_ALL_TIMES, reads_files=False)
+    (page,) = read_period(engine, AT_ALL_TIMES)
     assert len(page.collections) == 20
     assert len([one for one in statements if one.startswith("SELECT") and "FROM" in one]) == 5
     assert page.read == 1
