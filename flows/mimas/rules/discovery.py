@@ -24,8 +24,8 @@ from tasks.file_version import FileVersion, file_version
 
 ENTRY_POINTS: Final = "plaza.mimas_rules"
 DISTRIBUTION: Final = "plaza"
-AREAS: Final = ("i15", "i19", "mx", "serial", "vmxi")
-"""Plaza's own science areas: the names of their entry points."""
+AREAS: Final = ("mx", "vmxi", "serial", "i19", "i15")
+"""Plaza's own science areas, in the order of the decision table: the names of their entry points."""
 
 _FILE_MODULE: Final = "_plaza_mimas_rule_file"
 _SHOWN_CHARACTERS: Final = 500  # of what a module raises
@@ -125,7 +125,8 @@ def own_rules() -> RuleSet:
 def _load(file: Path | None, version: FileVersion | None) -> RuleSet:
     book = _RuleBook()
     points = _in_order(entry_points(group=ENTRY_POINTS))
-    missing = sorted(set(AREAS) - {point.name for point in points if _is_ours(point)})
+    found = {point.name for point in points if _is_ours(point)}
+    missing = [area for area in AREAS if area not in found]
     if missing:
         book.fault(
             f"Plaza's own rules ({', '.join(missing)})",
@@ -140,7 +141,11 @@ def _load(file: Path | None, version: FileVersion | None) -> RuleSet:
 
 
 def _in_order(points: Iterable[EntryPoint]) -> list[EntryPoint]:
-    return sorted(points, key=lambda point: (not _is_ours(point), _package(point), point.name))
+    def place(point: EntryPoint) -> tuple[int, str, str]:
+        is_known = _is_ours(point) and point.name in AREAS
+        return AREAS.index(point.name) if is_known else len(AREAS), _package(point), point.name
+
+    return sorted(points, key=place)
 
 
 def _is_ours(point: EntryPoint) -> bool:

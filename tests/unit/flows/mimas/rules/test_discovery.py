@@ -125,7 +125,10 @@ def test_a_rule_that_is_switched_off_may_be_given_anew(install, write):
         ("RULES = ('preview',)", "expected RULES to be a tuple of Rule (flows.mimas.decision), seen ('preview',)"),
         ("rules = ()", "expected RULES or SWITCHED_OFF in it, seen neither"),
         ("SWITCHED_OFF = ('preview')", "expected SWITCHED_OFF to be a tuple of rules' names, as in ('preview',), seen"),
-        ("SWITCHED_OFF = ('previews',)", "switches off 'previews', but no rule has this name; known are: I15 images"),
+        (
+            "SWITCHED_OFF = ('previews',)",
+            "switches off 'previews', but no rule has this name; known are: Pilatus grid scan",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_told_and_the_rest_counts(install, write, code, fault):
@@ -169,7 +172,7 @@ def test_ours_that_are_not_installed_are_told(monkeypatch):
     rules = load_rules()
     assert rules.rules == ()
     (told,) = rules.faults
-    assert told.startswith("Plaza's own rules (i15, i19, mx, serial, vmxi): expected in the entry points")
+    assert told.startswith("Plaza's own rules (mx, vmxi, serial, i19, i15): expected in the entry points")
 
 
 def test_a_changed_file_counts_at_once(write, monkeypatch):
