@@ -41,9 +41,10 @@ from flows.mimas.predicates import beamline_is, class_is, event_is
 from flows.mimas.rules.asking import recipes
 from flows.mimas.scenario import DCClass, Event
 
+is_i04_grid_scan = beamline_is("i04") & class_is(DCClass.GRIDSCAN)
 RULES = (
     Rule("preview", event_is(Event.END) & class_is(DCClass.ROTATION), recipes("my-preview")),
-    Rule("i04 grid scans start", beamline_is("i04") & event_is(Event.START) & class_is(DCClass.GRIDSCAN), recipes("watch")),
+    Rule("i04 grid scans start", is_i04_grid_scan & event_is(Event.START), recipes("watch")),
 )
 SWITCHED_OFF = ("metadata for deposition",)
 """
