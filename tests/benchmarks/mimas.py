@@ -24,7 +24,7 @@ from sqlalchemy import Engine, insert
 from blocks.ispyb_connection import open_engine, transaction
 from flows.mimas.given_scenario import scenario_from_parameters
 from flows.mimas.rules import own_rules
-from flows.mimas.scenario import DCClass, Event, Scenario
+from flows.mimas.scenario import DCClass, Event
 from tasks.ispyb_access.schema.tables import METADATA, create_schema
 from tests.benchmarks.ispyb_reading import facility
 
