@@ -252,3 +252,40 @@ def test_a_collection_whose_values_no_reader_foresaw_does_not_stop_the_others(en
     (page,) = read_period(engine, AT_ALL_TIMES)
     assert [some.dcid for some in page.collections] == dcids
     assert page.collections[1] == UnreadCollection(dcids[1], "ValueError: no such thing")
+
+
+HOSTILE = {
+    "text": "'many'",
+    "huge number": "1e300",
+    "infinite": "9e999",
+    "64 bits": "9223372036854775807",
+    "negative": "-9223372036854775807",
+    "blob": "x'00ff1b5b33316d'",
+    "NUL": "'a' || char(0) || 'b'",
+    "climbs": "'/../../../etc/'",
+    "hashes": "printf('%.*c', 50000, '#') || 'a#'",
+    "empty": "''",
+}
+READ_OF = {
+    "DataCollection": (
+        *("runStatus", "startImageNumber", "numberOfImages", "overlap", "axisRange", "imageDirectory", "fileTemplate"),
+    ),
+    "DataCollectionGroup": ("experimentType",),
+    "BLSession": ("beamLineName", "visit_number"),
+    "Proposal": ("proposalCode", "proposalNumber"),
+    "Detector": ("detectorModel",),
+    "Crystal": ("spaceGroup", "cell_a", "cell_b", "cell_alpha"),
+    "DiffractionPlan": ("anomalousScatterer",),
+}
+
+
+@only_sqlite
+@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
+def test_any_value_in_any_column_is_read_as_by_itself(engine, compare, add_collection, value):
+    add_collection()
+    for tables in (["DataCollection"], READ_OF):
+        with engine.begin() as connection:
+            for table in tables:
+                changes = ", ".join(f"{column} = {value}" for column in READ_OF[table])
+                connection.exec_driver_sql(f"UPDATE OR IGNORE {table} SET {changes}")
+        assert len(compare()) == 1
