@@ -16,8 +16,8 @@ from types import ModuleType
 from typing import Any, Final
 
 from blocks.settings import get_settings
-from flows.display_text import one_line, shortened
 from flows.mimas.decision import Decision, Rule
+from flows.mimas.raised import raised
 from flows.mimas.rules.rule_set import RuleSet
 from flows.mimas.scenario import Scenario
 from tasks.file_version import FileVersion, file_version
@@ -28,7 +28,6 @@ AREAS: Final = ("mx", "vmxi", "serial", "i19", "i15")
 """Plaza's own science areas, in the order of the decision table: the names of their entry points."""
 
 _FILE_MODULE: Final = "_plaza_mimas_rule_file"
-_SHOWN_CHARACTERS: Final = 500  # of what a module raises
 
 
 class _RuleBook:
@@ -159,11 +158,9 @@ def _package(point: EntryPoint) -> str:
 def _take_entry_point(book: _RuleBook, point: EntryPoint) -> None:
     source = f"rules {point.name} ({point.value}) of package {_package(point)}"
     try:
-        module = point.load()
-    except (Exception, SystemExit) as error:  # a package's module may raise anything, and do anything
-        book.fault(source, f"expected a module that can be imported, {_raised(error)}; mend or remove the package")
-        return
-    book.take(source, module)
+        book.take(source, point.load())
+    except (Exception, SystemExit) as error:  # a package's module may raise anything
+        book.fault(source, f"expected a module that can be imported, it {raised(error)}; mend or remove the package")
 
 
 def _take_file(book: _RuleBook, file: Path, *, is_there: bool) -> None:
@@ -172,11 +169,9 @@ def _take_file(book: _RuleBook, file: Path, *, is_there: bool) -> None:
         book.fault(source, "expected a Python file, seen none there; mend PLAZA_MIMAS_RULES, or unset it")
         return
     try:
-        module = _run(file)
+        book.take(source, _run(file))
     except (Exception, SystemExit) as error:
-        book.fault(source, f"expected a Python file that can be run, {_raised(error)}; mend it")
-        return
-    book.take(source, module)
+        book.fault(source, f"expected a Python file that can be run, it {raised(error)}; mend it")
 
 
 def _run(file: Path) -> ModuleType:
@@ -186,10 +181,6 @@ def _run(file: Path) -> ModuleType:
     sys.modules[_FILE_MODULE] = module  # where dataclasses look their annotations up
     exec(compile(file.read_bytes(), str(file), "exec"), vars(module))
     return module
-
-
-def _raised(error: BaseException) -> str:
-    return f"it raised {type(error).__name__}: {one_line(shortened(str(error), _SHOWN_CHARACTERS))}"
 
 
 def _is_sequence_of(kind: type, values: Any) -> bool:

@@ -37,8 +37,8 @@ def decide(*rules):
 @pytest.mark.parametrize(
     ("rule", "fault"),
     [
-        (Rule("x", Broken(), asks_for("c")), "raised LookupError: no  [1mfile  of beamlines"),
-        (Rule("x", on_i03, fails_midway), "raised KeyError: 'dose'"),
+        (Rule("x", Broken(), asks_for("c")), "raised LookupError: no  [1mfile  of beamlines (test_decision.py, line "),
+        (Rule("x", on_i03, fails_midway), "raised KeyError: 'dose' (test_decision.py, line "),
         (Rule("x", on_i03, leaves), "raised SystemExit: 1"),
         (Rule("x", on_i03, lambda scenario: None), "raised TypeError: 'NoneType' object is not iterable"),
         (Rule("x", on_i03, asks_for("c", "")), "raised ValidationError: 1 validation error for RecipeInvocation"),
