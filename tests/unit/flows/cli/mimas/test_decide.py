@@ -206,7 +206,7 @@ def test_rules_are_tried_out(decide, tmp_path):
     assert "archive-nexus" not in names
     assert len(other) == 2
     assert "a rule file may print" in told
-    assert "rule 'broken' raised RuntimeError: no such luck; in 1 of the scenarios" in told
+    assert "rule 'broken' raised RuntimeError: no such luck (rules.py, line 7); in 1 of the scenarios" in told
 
 
 def test_faulty_rules_of_the_site_are_told_and_the_others_decide(decide, tmp_path, monkeypatch):
