@@ -41,16 +41,16 @@ def decide(
     out; so are rules that can't be used. Exits with 1 if a scenario is invalid, or a rule of --rules FILE is wrong.
     """
     scenarios = _read(file)
-    desk = _Desk(rules_to_ask(rules), explain=explain)
+    decider = _Decider(rules_to_ask(rules), explain=explain)
     with redirect_stdout(sys.stderr):  # of rules, which may print
-        entries = [desk.decide(number, scenario) for number, scenario in enumerate(scenarios)]
+        entries = [decider.decide(number, scenario) for number, scenario in enumerate(scenarios)]
     typer.echo("[" + ",".join(f"\n{json.dumps(entry)}" for entry in entries) + "\n]")
-    desk.tell_faults()
-    if desk.invalid or (rules is not None and desk.faults):
+    decider.tell_faults()
+    if decider.invalid or (rules is not None and decider.faults):
         raise typer.Exit(1)
 
 
-class _Desk:
+class _Decider:
     """Decides on one scenario after the other, and keeps count of what was wrong."""
 
     def __init__(self, rules: RuleSet, *, explain: bool) -> None:
