@@ -41,7 +41,8 @@ def show(
     """Print what would run at each event of data collections, as ISPyB has them now. Nothing is run or written.
 
     No site needs to be up; if cloud bursting is on, what clusters said last counts. Exits with 1 if ISPyB has no such
-    data collection, or too little of it; the others are shown all the same.
+    data collection, or too little of it; the others are shown all the same. So it does if a rule of --rules FILE is
+    wrong.
     """
     if as_commands and as_json:
         raise typer.BadParameter("-c prints lines, --json objects: say one of them")
@@ -56,6 +57,7 @@ def show(
                 is_well = False
                 _tell(dcid, error, as_json=as_json)
             else:
+                is_well = is_well and (rules is None or not any(one.broken_rules for one in decisions))
                 for line in show_one(decisions, explain):
                     typer.echo(line)
     if not is_well:

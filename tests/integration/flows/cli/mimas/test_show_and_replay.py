@@ -154,6 +154,15 @@ def test_lines_or_objects(plaza, rotation):
     assert plaza("decode")[0] == 2
 
 
+def test_rules_are_tried_out(plaza, rotation, changed):
+    status, printed, told = plaza(rotation, "--event", "start", "--rules", changed)
+    assert (status, printed.splitlines()[-1], told) == (0, "    recipe watch", "")
+    changed.write_text(CHANGED.replace('recipes("watch")', "lambda scenario: 1 / 0"))
+    status, printed, told = plaza(rotation, "--event", "start", "--rules", changed)
+    assert (status, printed.splitlines()[-1]) == (1, "  start: nothing")
+    assert "rule 'ours' raised ZeroDivisionError" in told
+
+
 # Replay
 
 CHANGED = """
