@@ -160,7 +160,7 @@ def _package(point: EntryPoint) -> str:
 def _take_entry_point(book: _RuleBook, point: EntryPoint) -> None:
     source = f"rules {point.name} ({point.value}) of package {_package(point)}"
     try:
-        book.take(source, point.load())
+        book.take(source, point.load(), is_ours=_is_ours(point))
     except (Exception, SystemExit) as error:  # a package's module may raise anything
         book.fault(source, f"expected a module that can be imported, it {raised(error)}; mend or remove the package")
 
