@@ -26,6 +26,8 @@ USED_BY_PLAZA: Final = frozenset(
     {
         *("guid", "ispyb_dcid", "ispyb_process", "ispyb_reprocessing_id", "ispyb_dc_info", "ispyb_processing_job"),
         *("ispyb_beamline", "ispyb_visit"),  # tags of the run
+        # Of requests for Zocalo's dispatcher
+        *("ispyb_wait_for_runstatus", "dispatcher_timeout", "dispatcher_error_queue", "dispatcher_expiration"),
     }
 )
 LIKENESS: Final = 0.7  # from 0 to 1, of a name that may have been meant
