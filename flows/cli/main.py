@@ -19,6 +19,7 @@ from flows.cli import (
     events,
     ispyb,
     jobs,
+    mimas,
     recipes,
     requests,
     runs,
@@ -47,6 +48,7 @@ GROUPS = {
     "event": events.app,
     "ispyb": ispyb.app,
     "job": jobs.app,
+    "mimas": mimas.app,
     "recipe": recipes.app,
     "step": step.app,
 }

@@ -110,10 +110,14 @@ class Decision:
         return tuple(ruling.rule for ruling in self.rulings if ruling.matched)
 
     @property
+    def broken_rules(self) -> tuple[str, ...]:
+        """Rules that did what a rule mustn't, and what that was."""
+        return tuple(f"rule {ruling.rule!r} {ruling.fault}" for ruling in self.rulings if ruling.fault)
+
+    @property
     def faults(self) -> tuple[str, ...]:
         """What kept rules from being asked, or what they did wrong: the others have decided without them."""
-        broken = (f"rule {ruling.rule!r} {ruling.fault}" for ruling in self.rulings if ruling.fault)
-        return (*self.unusable, *broken)
+        return (*self.unusable, *self.broken_rules)
 
     def explain(self) -> str:
         """Return a line for every rule: matched, or the conditions that said no."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from flows.mimas.facts import InvalidScenario, Warnings, bounded, class_of, detector_family
 from flows.mimas.scenario import (
@@ -17,10 +18,11 @@ from flows.mimas.scenario import (
 
 if TYPE_CHECKING:
     from tasks.ispyb_access.reading.parameters import DispatcherParameters
+    from tasks.ispyb_access.reading.past.facts import CollectionFacts
 
 
 def scenario_from_ispyb(
-    collection: DispatcherParameters, event: Event, cloudbursting: tuple[CloudGroup, ...] = ()
+    collection: DispatcherParameters | CollectionFacts, event: Event, cloudbursting: tuple[CloudGroup, ...] = ()
 ) -> tuple[Scenario, tuple[str, ...]]:
     """Make the scenario of a data collection.
 
@@ -52,7 +54,7 @@ def scenario_from_ispyb(
     sensible = warnings.sensible
     group, cell = collection.space_group, collection.unit_cell
     scatterer = collection.diffraction_plan.get("anomalousScatterer")
-    sweeps = [sensible("sweep", ImageRange, *sweep) for sweep in collection.related_sweeps]
+    sweeps = [sensible("sweep", _sweep, *sweep) for sweep in collection.related_sweeps]
     scenario = Scenario(
         dcid=collection.dcid,
         dc_class=class_of(collection.dc_class.model_dump()),
@@ -69,3 +71,8 @@ def scenario_from_ispyb(
         cloudbursting=cloudbursting,
     )
     return scenario, warnings.all()
+
+
+@lru_cache(maxsize=10_000, typed=True)  # all collections of a group have the same: thousands, of serial ones
+def _sweep(*values: Any) -> ImageRange:
+    return ImageRange(*values)

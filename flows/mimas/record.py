@@ -66,6 +66,8 @@ class DecisionRecord(_Record):
         Parameters for the recipes that came with the event.
     faults
         What kept the rules from deciding on all that they're for.
+    site_rules
+        What the site has added to Plaza's rules, replaced or switched off.
     warnings
         What makes no sense in ISPyB, or in the event, and didn't count.
     has_reading
@@ -81,6 +83,7 @@ class DecisionRecord(_Record):
     given: Mapping[str, Any] = {}
     faults: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    site_rules: tuple[str, ...] = ()
     has_reading: bool = False
     recipe_id: str = ""
     outcome: MimasOutcome | None = None

@@ -85,13 +85,8 @@ def latest_collections(engine: Engine, beamline: str, count: int) -> list[Collec
     DatabaseUnavailable
         ISPyB can't be reached.
     """
+    check_beamlines(engine, [beamline])
     with transaction(engine, read_only=True) as connection:
-        known = sorted(name for name in connection.scalars(select(SESSION.c.beamLineName).distinct()) if name)
-        if beamline not in known:
-            raise UnknownBeamline(
-                f"ISPyB at {safe_url(engine)} has no session on {beamline!r}; "
-                f"it knows {', '.join(known) or 'no beamline'}"
-            )
         sessions = select(SESSION.c.sessionId).where(SESSION.c.beamLineName == beamline)
         no_session = func.coalesce(COLLECTION.c.SESSIONID, 0) == 0
         # Two statements, each by an index of its own: an OR would use neither.
@@ -100,6 +95,26 @@ def latest_collections(engine: Engine, beamline: str, count: int) -> list[Collec
             *_read(connection, no_session, GROUP.c.sessionId.in_(sessions), limit=count),
         ]
     return _latest_first(found)[:count]
+
+
+def check_beamlines(engine: Engine, beamlines: Iterable[str]) -> None:
+    """Make sure that there have been sessions on beamlines.
+
+    Raises
+    ------
+    UnknownBeamline
+        There have been none on one of them.
+    DatabaseUnavailable
+        ISPyB can't be reached.
+    """
+    with transaction(engine, read_only=True) as connection:
+        known = sorted(name for name in connection.scalars(select(SESSION.c.beamLineName).distinct()) if name)
+    for beamline in beamlines:
+        if beamline not in known:
+            raise UnknownBeamline(
+                f"ISPyB at {safe_url(engine)} has no session on {beamline!r}; "
+                f"it knows {', '.join(known) or 'no beamline'}"
+            )
 
 
 def best_matches(name: str, candidates: Iterable[CollectionSummary]) -> list[CollectionSummary]:

@@ -33,10 +33,10 @@ class CollectionDetails:
     events: Sequence[dict[str, Any]] = ()
 
 
-def classify_collection(collection: CollectionRow, grid: dict[str, Any]) -> DataCollectionClass:
+def classify_collection(collection: CollectionRow, *, has_grid: bool) -> DataCollectionClass:
     """Tell what kind of experiment a data collection was."""
     return classification.classify(
-        has_grid=bool(grid),
+        has_grid=has_grid,
         experiment_type=cell(collection.row, GROUP, "experimentType"),
         number_of_images=collection.info["numberOfImages"],
         overlap=collection.info["overlap"],

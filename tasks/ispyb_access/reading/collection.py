@@ -48,7 +48,8 @@ SESSION_ID = func.coalesce(func.nullif(COLLECTION.c.SESSIONID, 0), GROUP.c.sessi
 SAMPLE_ID = func.coalesce(func.nullif(COLLECTION.c.BLSAMPLEID, 0), GROUP.c.blSampleId)
 
 
-def _joined() -> Select[Any]:
+def joined_tables() -> FromClause:
+    """Return the data collections with all that is joined to them by keys."""
     tables: FromClause = COLLECTION
     for table, condition in (
         (GROUP, GROUP.c.dataCollectionGroupId == COLLECTION.c.dataCollectionGroupId),
@@ -64,6 +65,10 @@ def _joined() -> Select[Any]:
     ):
         # Outer: a collection without sample, or of a session that isn't there, is read all the same.
         tables = tables.outerjoin(table, condition)
+    return tables
+
+
+def _joined() -> Select[Any]:
     columns = (
         *labelled(COLLECTION),
         *labelled(PLAN),
@@ -76,7 +81,7 @@ def _joined() -> Select[Any]:
         *labelled(CRYSTAL, ["spaceGroup", *CELL]),
         *labelled(PIPELINE, ["name"]),
     )
-    return select(*columns).select_from(tables).where(COLLECTION.c.dataCollectionId == bindparam("dcid"))
+    return select(*columns).select_from(joined_tables()).where(COLLECTION.c.dataCollectionId == bindparam("dcid"))
 
 
 _JOINED = _joined()

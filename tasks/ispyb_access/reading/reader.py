@@ -156,7 +156,7 @@ def read_run_status(engine: Engine, dcid: Dcid) -> str | None:
 def _read_details(connection: Connection, collection: CollectionRow) -> CollectionDetails:
     """Read what is worth a statement for this kind of data collection."""
     grid = read_grid(connection, collection)
-    kind = classify_collection(collection, grid)
+    kind = classify_collection(collection, has_grid=bool(grid))
     scans = read_energy_scans(connection, collection)
     return CollectionDetails(
         kind=kind,

@@ -1,7 +1,8 @@
-"""A process that looks into a visit's folder, and can be killed where its file system hangs.
+"""A process that looks into visits' folders, and can be killed where their file system hangs.
 
-It reads a question (JSON) from its standard input, writes the answer and ends. Python's own library is all that it
-imports, so it's there within some 20 ms: Mimas waits for it at each event. What is in the files is read elsewhere.
+It reads questions (a JSON list) from its standard input, writes the answers and ends. Python's own library is all
+that it imports, so it's there within some 20 ms: Mimas waits for it at each event. What is in the files is read
+elsewhere.
 """
 
 from __future__ import annotations
@@ -164,12 +165,12 @@ def _write_once(path: Path, content: bytes, question: Question) -> None:
 
 
 def main() -> None:
-    """Answer the question."""
-    question: Any = json.load(sys.stdin)
+    """Answer the questions."""
+    questions: Any = json.load(sys.stdin)
     # Who asks kills this process then; if that one is gone, this one doesn't stay either
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, question["limit_s"] + 1)
-    json.dump(look(question), sys.stdout)
+    signal.setitimer(signal.ITIMER_REAL, max(question["limit_s"] for question in questions) + 1)
+    json.dump([look(question) for question in questions], sys.stdout)
 
 
 if __name__ == "__main__":

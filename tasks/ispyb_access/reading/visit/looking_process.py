@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 
 import tasks
@@ -26,7 +27,13 @@ class LookFailed(RuntimeError):
 
 
 def look_by_process(question: Question) -> Found:
-    """Look into a visit's folder.
+    """Look into a visit's folder. Raises as `look_into_all` does."""
+    (found,) = look_into_all([question])
+    return found
+
+
+def look_into_all(questions: Sequence[Question]) -> list[Found]:
+    """Look into several visits' folders by one process, within the longest of their time limits.
 
     Raises
     ------
@@ -35,8 +42,9 @@ def look_by_process(question: Question) -> Found:
     LookFailed
         The process ended without an answer.
     """
+    limit_s = max(question["limit_s"] for question in questions)
     with _one_at_a_time:  # of this process
-        _await_undead(question["limit_s"])
+        _await_undead(limit_s)
         process = subprocess.Popen(
             [sys.executable, *PROGRAM],
             stdin=subprocess.PIPE,
@@ -46,7 +54,7 @@ def look_by_process(question: Question) -> Found:
             env={"PYTHONPATH": _import_folder(), "PYTHONUTF8": "1", "PATH": os.defpath},
         )
         try:
-            answer, said = process.communicate(json.dumps(question).encode(), question["limit_s"])
+            answer, said = process.communicate(json.dumps(questions).encode(), limit_s)
         except subprocess.TimeoutExpired as error:
             _kill(process)
             raise TimeoutError from error
@@ -55,7 +63,7 @@ def look_by_process(question: Question) -> Found:
             raise
     if process.returncode != 0:
         raise LookFailed(said.decode(errors="replace").strip().rpartition("\n")[2][:200] or f"{process.returncode}")
-    found: Found = json.loads(answer)
+    found: list[Found] = json.loads(answer)
     return found
 
 

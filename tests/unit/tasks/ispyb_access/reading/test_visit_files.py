@@ -301,7 +301,7 @@ def test_process_that_looks_ends_by_itself_when_nobody_waits(processing):
         f"looking.look = lambda question: os.open({str(processing / 'hangs')!r}, os.O_RDONLY)\n"
         "looking.main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], input=json.dumps(question).encode(), timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], input=json.dumps([question]).encode(), timeout=60)
     assert done.returncode == -signal.SIGALRM
 
 
