@@ -185,7 +185,7 @@ async def _begin(source: RecipeSource, arguments: RunArguments, recipe_id: Recip
         dict(arguments.parameters),
         known,
         filled,
-        recipe_id="" if recipe_id.given is None else recipe_id.text,
+        recipe_id=recipe_id.text,
         parent=arguments.parent,
     )
 

@@ -70,11 +70,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("trial")
     child = {"recipes": ["one"], "parameters": {"folder": "{folder}", "guid": "child-of-{guid}"}}
     merged = {"recipes": ["one", "two"], "custom_recipe": effect("three"), "parameters": {"folder": "{folder}"}}
+    brought_along = {"recipes": ["mimas"], "parameters": {"folder": "{folder}"}}
     nothing = {"recipes": [], "parameters": {}}
     recipes = {
         "one": effect("one", {"guid": "{guid}", "folder": "{folder}"}),
         "two": effect("two"),
-        "parent": starting(child, merged, nothing),
+        "mimas": effect("mimas"),  # which a site has brought along from Zocalo
+        "parent": starting(child, merged, brought_along, nothing),
     }
     # What is filled into the parent's message is the child's custom recipe, too: that keeps its own placeholders
     recipes["parent"]["start"][1][1] = json.loads(json.dumps(merged).replace('"{folder}"', '"{{folder}}"', 1))
@@ -155,10 +157,13 @@ def test_merged_run_that_is_killed_goes_on_by_the_recipe_it_began_with(site: Sit
 
 def test_step_starts_runs_and_they_know_each_other(site: Site, tmp_path: Path) -> None:
     parent = site.start("parent", folder=str(tmp_path), guid="the-parent")
-    assert "nothing to run" in site.await_end(parent)  # of the third message; the others start theirs
+    assert "nothing to run" in site.await_end(parent)  # of the last message; the others start theirs
     children = site.children(parent)
-    assert [child.what for child in children] == ["one", "custom recipe + one + two"]
-    assert [child.recipe_id for child in children] == ["child-of-the-parent", children[1].flow_run]
+    assert [child.what for child in children] == ["one", "custom recipe + one + two", "mimas"]
+    assert [child.recipe_id for child in children] == [
+        "child-of-the-parent",
+        *(child.flow_run for child in children[1:]),
+    ]
     for child in children:
         assert site.await_end(child.flow_run).startswith("Completed"), child
         run = site.flow_run(child.flow_run)
@@ -166,7 +171,7 @@ def test_step_starts_runs_and_they_know_each_other(site: Site, tmp_path: Path) -
         assert run.parent_task_run_id is not None
         assert site.history(child.flow_run)["parent"] == parent
         assert f"recipe run {parent} (recipe ID the-parent)" in site.plaza("show", child.flow_run).stdout
-    assert effects(tmp_path) == {"one": 2, "two": 1, "three": 1}
+    assert effects(tmp_path) == {"one": 2, "two": 1, "three": 1, "mimas": 1}
     shown = site.plaza("show", "the-parent").stdout
     assert "has started  one: flow run" in shown
     assert "(recipe ID child-of-the-parent), by node 1" in shown

@@ -33,11 +33,13 @@ def print_headlines(runs: Sequence[RunHeadline]) -> None:
     if not runs:
         Console().print("No recipe has run so far.")
         return
+    has_own = any(run.recipe_id != run.recipe_run for run in runs)
     print_table(
-        ("recipe run", "recipe", "dcid", "began", "state"),
+        ("recipe run", *["recipe ID"] * has_own, "recipe", "dcid", "began", "state"),
         (
             (
                 run.recipe_run,
+                *[run.recipe_id if run.recipe_id != run.recipe_run else ""] * has_own,
                 run.recipe,
                 "" if run.dcid is None else str(run.dcid),
                 moment(run.at),
@@ -203,7 +205,7 @@ def _with_recipe_id(recipe_run: str, beside: RunFolder) -> str:
         recipe_id = read_manifest(RunFolder(beside.path.with_name(recipe_run))).recipe_id
     except (UnknownRecipeRun, OSError, ValueError):
         return recipe_run
-    return f"{recipe_run} (recipe ID {recipe_id})" if recipe_id else recipe_run
+    return recipe_run if recipe_id in ("", recipe_run) else f"{recipe_run} (recipe ID {recipe_id})"
 
 
 def _child(child: Child) -> str:

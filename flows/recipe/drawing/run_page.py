@@ -93,6 +93,10 @@ def _read(manifest: Manifest) -> dict[str, Any]:
 
 def _provenance(manifest: Manifest, folder: RunFolder) -> Iterator[tuple[str, str]]:
     yield "recipe run", folder.recipe_run
+    if manifest.recipe_id not in ("", folder.recipe_run):
+        yield "recipe ID", manifest.recipe_id
+    if manifest.parent:
+        yield "started by recipe run", manifest.parent
     yield "recipe file", manifest.file
     yield "its SHA-256", manifest.digest
     for change in manifest.changes:

@@ -48,7 +48,7 @@ class Manifest:
     ended
         `at`, `state` and `message`; None while the run goes on, and if it was killed.
     recipe_id
-        Zocalo's recipe ID, as the run's message gave it; empty: it's the run's id.
+        Zocalo's recipe ID: as the run's message gave it, else the run's id. Empty in runs of Plaza 0.1.
     parent
         The recipe run whose step started this one; None if none did.
     """

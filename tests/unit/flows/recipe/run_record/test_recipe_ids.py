@@ -134,4 +134,4 @@ def test_look_up_among_ten_thousand_is_quick(home):
     noted(UUID_GUID, home)
     began = time.process_time()
     assert find_run(UUID_GUID, home).recipe_run == RUN
-    assert time.process_time() - began < 0.5  # some 20 ms; a look into each file would take many times that
+    assert time.process_time() - began < 0.5  # some 10 ms; a look into each file would take many times that
