@@ -64,6 +64,8 @@ class RabbitMQ:
         if len(str(self.folder).split()) > 1:  # RabbitMQ's scripts don't quote
             raise DevClusterError(f"RabbitMQ wants a folder without blanks, not {self.folder}; set PLAZA_DEV_CLUSTER")
         self.install()
+        if not SERVER.exists():
+            raise DevClusterError(f"expected RabbitMQ's program where Debian has it, at {SERVER}; there is none")
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not wait_for(lambda: not self.process() or self.is_up(), START_S):
             raise DevClusterError("RabbitMQ runs but doesn't answer; deployments/dev-cluster down rabbitmq ends it")

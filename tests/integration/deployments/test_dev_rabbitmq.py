@@ -15,7 +15,7 @@ from pathlib import Path
 import aio_pika
 import psutil
 import pytest
-from aiormq.exceptions import ProbableAuthenticationError
+from aio_pika.exceptions import ProbableAuthenticationError
 
 from tests.support.dev_cluster import (
     DEV_CLUSTER,
