@@ -171,7 +171,7 @@ async def test_a_job_waits_for_ispyb_and_others_overtake_but_not_of_its_own(
     def read_job(*_):
         if away:
             raise DatabaseUnavailable("ISPyB doesn't answer")
-        return SimpleNamespace(dcid=7, process=42, recipe="redo")
+        return SimpleNamespace(dcid=7, process=42, recipe="ispyb-redo")
 
     monkeypatch.setattr(dispatching, "_read_job", read_job)
     zocalo_file(folder, 100, parameters={"ispyb_process": 42})
