@@ -38,7 +38,7 @@ SENDING: Final = "sending"
 LOOK_S: Final = 0.2  # a beamline waits for its crystal's centre
 MOST_BYTES: Final = 16 * 1024 * 1024  # what RabbitMQ itself takes from 4.0 on
 _CONFIRM_S: Final = 10.0
-_REMEMBERED_S: Final = 24 * 3600.0
+_REMEMBERED_S: Final = 30 * 24 * 3600.0
 _FORGETS_S: Final = 3600.0
 _PAUSES: Final = Pauses(first_s=1.0, longest_s=10.0)
 _REASON_CHARACTERS: Final = 300
