@@ -1,7 +1,7 @@
 """`plaza ispyb run` and `plaza job`: ISPyB put right by hand."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -10,11 +10,12 @@ from sqlalchemy import func, select
 from typer.testing import CliRunner
 
 from blocks.errors import ConfigurationError, MessageRefused, PlazaError, UnknownJob
-from blocks.settings import Settings
+from blocks.settings import Settings, get_settings
 from blocks.sqlite_file import MissingDatabase
 from flows import launching as running
 from flows.cli.ispyb import by_hand as ispyb_by_hand
 from flows.cli.main import app
+from flows.mimas.backlog import Backlog, HeldJob
 from tasks.ispyb_access.overviews.jobs import status_word
 from tasks.ispyb_access.schema.tables import METADATA
 
@@ -319,6 +320,23 @@ class TestStart:
         done = plaza("job", "start", number)
         assert f"recipe ispyb-autoprocessing-xia2-dials starts: run {UUID(int=7)}" in done.stderr
         assert launches == [({"dcid": dcid, "parameters": {"ispyb_process": number}}, f"{dcid}-job-{number}")]
+
+    def test_a_held_job_is_started_with_its_trigger_variables_and_held_no_more(
+        self, plaza, job, launches, tmp_path, monkeypatch
+    ):
+        monkeypatch.setenv("PLAZA_HOME", str(tmp_path / "home"))
+        get_settings.cache_clear()
+        number, dcid = job
+        message = {"parameters": {"statistic-cluster": "iris", "ispyb_process": number}}
+        held = HeldJob(message=message, since=datetime.now(UTC), job_id=number, dcid=dcid, beamline="i03")
+        Backlog.of().hold(held)
+        listed = CliRunner().invoke(app, ["job", "held", "--json"])
+        assert json.loads(listed.stdout)["message"] == message
+        assert "iris" in CliRunner().invoke(app, ["job", "held"]).stdout
+        plaza("job", "start", number)
+        assert launches == [({"dcid": dcid, "parameters": message["parameters"]}, f"{dcid}-job-{number}")]
+        assert CliRunner().invoke(app, ["job", "held"]).stdout == "No job is held.\n"
+        get_settings.cache_clear()
 
     def test_a_job_may_start_as_soon_as_it_is_created(self, plaza, add_collection, launches):
         done = plaza(
