@@ -18,6 +18,7 @@ from flows.cli.main import app
 from flows.mimas.backlog import Backlog, HeldJob
 from tasks.ispyb_access.overviews.jobs import status_word
 from tasks.ispyb_access.schema.tables import METADATA
+from tests.support.fake_resources import FakeLauncher, FakeResources
 
 REGISTER = {"ispyb_command": "register_processing", "program": "fast_dp", "store_result": "program"}
 TELL = {"ispyb_command": "add_program_message", "program_id": "$program", "severity": "INFO", "message": "σ"}
@@ -336,6 +337,30 @@ class TestStart:
         plaza("job", "start", number)
         assert launches == [({"dcid": dcid, "parameters": message["parameters"]}, f"{dcid}-job-{number}")]
         assert CliRunner().invoke(app, ["job", "held"]).stdout == "No job is held.\n"
+        get_settings.cache_clear()
+
+    def test_a_held_message_without_a_job_is_started_by_its_name(self, plaza, tmp_path, monkeypatch):
+        class Site(FakeResources):
+            async def __aenter__(self):
+                return self
+
+            async def __aexit__(self, *exc):
+                pass
+
+        site = Site(launcher=FakeLauncher(["archive-nexus"]))
+        monkeypatch.setattr("flows.resources.SiteResources", lambda: site)
+        monkeypatch.setattr("flows.site.running_site.use_running_site", lambda: None)
+        monkeypatch.setenv("PLAZA_HOME", str(tmp_path / "home"))
+        get_settings.cache_clear()
+        message = {"recipes": ["archive-nexus"], "parameters": {"ispyb_dcid": 12, "colour": "red"}}
+        held = HeldJob(message=message, since=datetime.now(UTC), key="run/1")
+        Backlog.of().hold(held)
+        plaza("job", "start", held.name)
+        (launch,) = site.launcher.launched
+        assert (launch.recipe, launch.dcid, launch.parameters) == ("archive-nexus", 12, message["parameters"])
+        assert Backlog.of().held() == []
+        with pytest.raises(UnknownJob, match="isn't held: expected a name that `plaza job held` lists"):
+            plaza("job", "start", held.name)
         get_settings.cache_clear()
 
     def test_a_job_may_start_as_soon_as_it_is_created(self, plaza, add_collection, launches):
