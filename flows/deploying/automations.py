@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -36,13 +36,36 @@ async def apply_automations(
     for deployment, planned in deployed.items():
         for automation in planned.automations:
             kept.add(automation.name)
-            changes.append(await _apply(client, _wanted(automation, deployment), present[automation.name][:1]))
+            if faults := automation_faults(automation, planned.load_flow().parameters.properties):
+                changes.append(Change(f"automation {automation.name}", "refused", "; ".join(faults)))
+                continue
+            changes.append(await _apply(client, automation, deployment, present[automation.name][:1]))
     for name, automations in present.items():
         # More than one if two deployed at the same time
         for extra in automations if name not in kept else automations[1:]:
             await _delete(client, extra.id)
             changes.append(Change(f"automation {name}", "removed"))
     return changes
+
+
+def automation_faults(automation: PlannedAutomation, known: Collection[str]) -> list[str]:
+    """Resolve an automation's parameters and parse their templates, as Prefect's server does when it's made.
+
+    Parameters
+    ----------
+    known
+        Names of its flow's parameters.
+    """
+    from prefect.utilities.schema_tools.hydration import HydrationContext, HydrationError, hydrate
+
+    unknown = sorted(automation.parameters.keys() - set(known))
+    faults = [f"sets unknown parameters: {', '.join(unknown)}"] if unknown else []
+    for name, template in automation.parameters.items():
+        try:
+            hydrate({name: template}, HydrationContext(raise_on_error=True))
+        except HydrationError as error:
+            faults.append(f"has no template for {name}: {error.message}")
+    return faults
 
 
 async def _present(client: PrefectClient) -> defaultdict[str, list[Automation]]:
@@ -58,10 +81,13 @@ async def _present(client: PrefectClient) -> defaultdict[str, list[Automation]]:
     return by_name
 
 
-async def _apply(client: PrefectClient, wanted: AutomationCore, present: list[Automation]) -> Change:
-    name = f"automation {wanted.name}"
+async def _apply(
+    client: PrefectClient, planned: PlannedAutomation, deployment: UUID, present: list[Automation]
+) -> Change:
+    name, wanted = f"automation {planned.name}", _wanted(planned, deployment)
     if not present:
-        await client.create_automation(wanted)
+        # Prefect removes it with its owner
+        await client.create_automation(wanted.model_copy(update={"owner_resource": f"prefect.deployment.{deployment}"}))
         return Change(name, "created")
     (before,) = present
     differing = [key for key in _COMPARED if _value(before, key) != _value(wanted, key)]
@@ -89,14 +115,21 @@ def _wanted(planned: PlannedAutomation, deployment: UUID) -> AutomationCore:
         enabled=planned.enabled,
         tags=[OURS],
         trigger=EventTrigger(
+            type="event",
             expect=set(planned.expect),
             match=ResourceSpecification(planned.match),
             posture=Posture.Reactive,
             threshold=1,
             within=timedelta(0),
         ),
-        actions=[RunDeployment(source="selected", deployment_id=deployment, parameters=planned.parameters)],
-        owner_resource=f"prefect.deployment.{deployment}",  # with which Prefect removes it
+        actions=[
+            RunDeployment(
+                type="run-deployment",  # Prefect's client leaves out what isn't set when it updates one
+                source="selected",
+                deployment_id=deployment,
+                parameters=planned.parameters,
+            )
+        ],
     )
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blocks.errors import ConfigurationError
+from flows.deploying.automations import automation_faults
 from flows.deploying.files import DeploymentFiles, read_deployment_files
-from flows.deploying.planned import PlannedAutomation, PlannedDeployment
+from flows.deploying.planned import PlannedDeployment
 from flows.deploying.schedules import cron_schedule
 from flows.mimas.rules import rules_in_force
 from flows.recipe.check.placeholder_sources import PlaceholderSources
@@ -96,16 +97,13 @@ def _check_flows(files: DeploymentFiles) -> list[str]:
             problems.append(str(error))
             continue
         known = flow.parameters.properties.keys()
-        faults = [*_unknown_parameters("", planned.parameters, known), *_check_schedules(planned)]
+        unknown = sorted(planned.parameters.keys() - known)
+        faults = [f"sets unknown parameters: {', '.join(unknown)}"] if unknown else []
+        faults += _check_schedules(planned)
         for automation in planned.automations:
-            faults += _check_automation(automation, known)
+            faults += [f"automation {automation.name!r} {fault}" for fault in automation_faults(automation, known)]
         problems += [f"{planned.source}: {flow.name}/{planned.name} {fault}" for fault in faults]
     return problems
-
-
-def _unknown_parameters(whose: str, parameters: Iterable[str], known: Iterable[str]) -> list[str]:
-    unknown = sorted(set(parameters) - set(known))
-    return [f"{whose}sets unknown parameters: {', '.join(unknown)}"] if unknown else []
 
 
 def _check_schedules(planned: PlannedDeployment) -> list[str]:
@@ -115,20 +113,6 @@ def _check_schedules(planned: PlannedDeployment) -> list[str]:
             cron_schedule(schedule)
         except ConfigurationError as error:
             problems.append(f"has no times to run: {error}")
-    return problems
-
-
-def _check_automation(automation: PlannedAutomation, known: Iterable[str]) -> list[str]:
-    """Resolve an automation's parameters and parse their templates, as Prefect's server does when it's made."""
-    from prefect.utilities.schema_tools.hydration import HydrationContext, HydrationError, hydrate
-
-    whose = f"automation {automation.name!r} "
-    problems = _unknown_parameters(whose, automation.parameters, known)
-    for name, template in automation.parameters.items():
-        try:
-            hydrate({name: template}, HydrationContext(raise_on_error=True))
-        except HydrationError as error:
-            problems.append(f"{whose}has no template for {name}: {error.message}")
     return problems
 
 

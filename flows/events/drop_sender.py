@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -11,10 +13,10 @@ from flows.events.drop_file import DroppedRequest
 from flows.events.event import CollectionEvent
 from flows.events.sending import EventNotTaken, MimasUnreachable, Sender, SendingRefused, told_as_ours
 from flows.recipe.run_record.recipe_ids import recipe_id_of
+from tasks.step.ports import FailedLaunch, Launch
 
 if TYPE_CHECKING:
-    from flows.resources import SiteResources
-    from tasks.step.ports import Launch
+    from tasks.step.resources import Resources
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class StartedRun:
 class DropSender:
     """Sends events and requests as long as the sender's client is open, each once by its mark."""
 
-    def __init__(self, sender: Sender, resources: SiteResources) -> None:
+    def __init__(self, sender: Sender, resources: Resources) -> None:
         self._sender = sender
         self._resources = resources
 
@@ -57,30 +59,18 @@ class DropSender:
             return (await self._tell(content, mark),)
         from flows.events.dispatching import dispatch
 
-        with told_as_ours():
-            try:
-                dispatched = await dispatch(content.message, mark, self._resources)
-                # First: what is refused then leaves nothing half done
-                launched = [await self._launch(launch) for launch in [dispatched.launch] if launch is not None]
-                return (*launched, *[await self._tell(event, mark) for event in dispatched.events])
-            except PrefectUnavailable as error:
-                raise error.__cause__ or error from None
-            except (DatabaseUnavailable, MimasUnreachable):
-                raise
-            except PassingFault as error:  # a recipe that isn't deployed yet
-                raise EventNotTaken(str(error)) from error
-            except PlazaError as error:  # a recipe, a job or an id that there is not
-                raise SendingRefused(str(error)) from error
+        with _told_as_ours():
+            dispatched = await dispatch(content.message, mark, self._resources)
+            # First: what is refused then leaves nothing half done
+            launched = [await self._launch(launch) for launch in [dispatched.launch] if launch is not None]
+            return (*launched, *[await self._tell(event, mark) for event in dispatched.events])
 
     async def _tell(self, event: CollectionEvent, mark: str) -> StartedRun:
         run = await self._sender.send(event, mark)
         return StartedRun("mimas", run, event.guid or str(run))
 
     async def _launch(self, launch: Launch) -> StartedRun:
-        from flows.launching import PrefectLauncher
-        from tasks.step.ports import FailedLaunch
-
-        launcher = PrefectLauncher()
+        launcher = self._resources.launcher
         (launched,) = await launcher.launch([launch])
         if isinstance(launched, FailedLaunch):
             if launch.recipe not in await launcher.installed([launch.recipe]):
@@ -91,3 +81,25 @@ class DropSender:
             raise SendingRefused(f"{launch.recipe} can't be run: {launched.reason}")
         run = launched.flow_run_id
         return StartedRun(launch.recipe, run, recipe_id_of(launch.parameters, str(run)).text)
+
+
+@contextmanager
+def _told_as_ours() -> Iterator[None]:
+    """Raise what asking and launching bring about as this module's errors; what nobody expects stays as it is."""
+    from httpx import HTTPError
+
+    try:
+        yield
+    except PrefectUnavailable as error:
+        cause = error.__cause__
+        with told_as_ours():
+            raise cause if isinstance(cause, HTTPError) else MimasUnreachable(str(error)) from error
+    except HTTPError:
+        with told_as_ours():
+            raise
+    except (DatabaseUnavailable, MimasUnreachable, SendingRefused):
+        raise
+    except PassingFault as error:  # a recipe that isn't deployed yet
+        raise EventNotTaken(str(error)) from error
+    except PlazaError as error:  # a recipe, a job or an id that there is not
+        raise SendingRefused(str(error)) from error

@@ -50,12 +50,13 @@ def end_group(dcid: DcidArgument, parameters: Parameters = None, as_json: AsJson
 
 @app.command("list")
 def list_events() -> None:
-    """List the events that wait to be sent, and below them the files that can't be."""
+    """List what waits to be sent, and below it what can't be: files, and events of the last day that came by HTTP."""
     from blocks.settings import get_settings
     from flows.cli.events.output import print_events
+    from flows.cli.events.refused_by_server import refused_by_server
     from flows.events.drop_folder import DropFolder
 
-    print_events(DropFolder.of(get_settings().home))
+    print_events(DropFolder.of(get_settings().home), refused_by_server())
 
 
 def _tell(event: EventKind, dcid: int, parameters: list[str], as_json: bool) -> None:

@@ -15,13 +15,13 @@ from flows.events.event import CollectionEvent
 TITLES = ("at", "event", "dcid", "from", "file")
 
 
-def print_events(folder: DropFolder) -> None:
-    """Print a line for each file, in the order of their names."""
+def print_events(folder: DropFolder, by_server: list[tuple[str, ...]]) -> None:
+    """Print a line for each file, in the order of their names, and for each event that Prefect's server has refused."""
     waiting, refused = folder.files(), DropFolder(folder.refused).files()
-    if not waiting and not refused:
+    if not waiting and not refused and not by_server:
         typer.echo(f"No event and no request waits in {folder.path}.")
         return
-    rows = [*map(_row, waiting), *(_refused_row(folder, path) for path in refused)]
+    rows = [*map(_row, waiting), *(_refused_row(folder, path) for path in refused), *by_server]
     print_table(TITLES, [row for row in rows if row is not None])
 
 

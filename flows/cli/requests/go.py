@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,7 +84,8 @@ def _send(request: RunRequest, headers: dict[str, str], *, drop: bool) -> Told:
     from flows.cli.events.site_of_events import use_site_of_events
     from flows.events.drop_folder import make_drop_folder
 
-    make_drop_folder()
+    with suppress(OSError):  # then nothing can be kept here, and that is told
+        make_drop_folder()
     use_site_of_events()  # before anything imports Prefect
     from flows.events.sending import SendingRefused
     from flows.events.submitting import Told, drop_request, submit_request

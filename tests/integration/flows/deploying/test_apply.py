@@ -119,3 +119,47 @@ def test_recipes_of_odd_names_are_deployed_and_launched_and_bad_ones_stop_nobody
     assert {change.what for name, change in apply().items() if name.removesuffix("/live") in GOOD_NAMES} == {
         "unchanged"
     }
+
+
+AUTOMATED = """  - <<: *trial
+    name: automated
+    entrypoint: runtime_flows.note_event
+    schedules:
+      - {slug: yearly, cron: "0 3 1 1 *"}
+    triggers:
+      - name: event on tea
+        expect: [tea.made]
+        match: {prefect.resource.id: tea.*}
+        parameters: {dcid: "{{ event.payload.dcid }}"}
+"""
+
+
+def test_schedules_and_automations_come_and_go_with_their_deployment(apply, folder, runtime_site):
+    file = folder / "prefect.yaml"
+    without = file.read_text()
+    file.write_text(without + AUTOMATED)
+    assert apply()["automation event on tea"].what == "created"
+    (automation,) = runtime_site.api("automations/filter", {})
+    deployment = runtime_site.api("deployments/name/mimas/automated")
+    assert automation["actions"][0]["deployment_id"] == deployment["id"]
+    assert [schedule["slug"] for schedule in deployment["schedules"]] == ["yearly"]
+    changes = apply()
+    assert changes["automation event on tea"].what == "unchanged"
+    assert changes["mimas/automated"].what == "unchanged"
+
+    runtime_site.api(f"automations/{automation['id']}", {"enabled": False}, "PATCH")
+    file.write_text(without + AUTOMATED.replace("tea.made", "tea.poured").replace("0 3 1 1 *", "0 4 1 1 *"))
+    changes = apply()
+    assert changes["automation event on tea"].what == "updated"
+    assert changes["mimas/automated"].reason == "schedules"
+    (automation,) = runtime_site.api("automations/filter", {})
+    assert (automation["enabled"], automation["trigger"]["expect"]) == (False, ["tea.poured"])
+
+    file.write_text(without + AUTOMATED.replace("dcid:", "leaves:"))
+    assert apply()["automation event on tea"].what == "refused"
+    assert len(runtime_site.api("automations/filter", {})) == 1
+
+    file.write_text(without)
+    changes = apply()
+    assert changes["mimas/automated"].what == "removed"
+    assert runtime_site.api("automations/filter", {}) == []

@@ -31,6 +31,13 @@ deployments:
   - name: trial
     entrypoint: checked_flows.work
     parameters: {dcid: 1}
+    schedules:
+      - {slug: nightly, cron: "0 3 * * *", timezone: Europe/London}
+    triggers:
+      - name: work on tea
+        expect: [tea.made]
+        match: {prefect.resource.id: tea.*}
+        parameters: {dcid: "{{ event.payload.dcid }}"}
     work_pool: {name: plaza, work_queue_name: live}
 """
 FLOWS = """
@@ -76,6 +83,18 @@ def test_sound_files_have_no_faults(folder):
         ("prefect.yaml", "dcid: 1", "'dcid': '{{ prefect.blocks.no-such-block.x }}'", "no block type 'no-such-block'"),
         ("prefect.yaml", "pull: []", "pull: [{run: {}}]", "pull"),
         ("prefect.yaml", "parameters:", "paramters:", "paramters"),
+        ("prefect.yaml", "0 3 * * *", "0 25 * * *", "schedule 'nightly'"),
+        ("prefect.yaml", "Europe/London", "Europe/Didcot", "schedule 'nightly'"),
+        ("prefect.yaml", "slug: nightly, ", "", "slug"),
+        ("prefect.yaml", "expect: [tea.made]", "expect: []", "expect"),
+        ("prefect.yaml", "expect: [tea.made]", "expect: [tea.made]\n        threshold: 2", "threshold"),
+        ("prefect.yaml", '{dcid: "{{ event', '{leaves: "{{ event', "'work on tea' sets unknown parameters: leaves"),
+        (
+            "prefect.yaml",
+            'dcid: "{{ event.payload.dcid }}"',
+            'dcid: {__prefect_kind: jinja, template: "{{ event."}',
+            "'work on tea' has no template for dcid",
+        ),
         ("work_pools.yaml", "type: warm", "type: lukewarm", "type 'lukewarm'"),
         ("work_pools.yaml", "priority: 1", "priority: 0", "priority"),
         ("work_pools.yaml", "pools:", "pools: {", "work_pools.yaml can't be used"),
