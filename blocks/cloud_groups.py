@@ -37,9 +37,9 @@ class CloudGroupSetting(BaseModel):
     Parameters
     ----------
     visit_pattern
-        Beginnings of visits' names; none: any visit.
+        Beginnings of visits' names; none: no visit is one of theirs, as with Zocalo.
     beamlines
-        None: any beamline.
+        None: no beamline is.
     recipes
         A pipeline goes there if its recipe's name contains one of these.
     max_jobs_waiting

@@ -151,6 +151,11 @@ class Settings(BaseSettings):
         300.0, gt=0, description="Seconds after which a cluster's statistics say nothing any more"
     )
 
+    @field_validator("mimas_rules", mode="before")
+    @classmethod
+    def _none_if_empty(cls, file: Any) -> Any:
+        return file or None  # which a path would take for the folder at hand
+
     @field_validator("home", "recipe_directory", "dask_keys", "mimas_rules")
     @classmethod
     def _from_here(cls, folder: Path | None) -> Path | None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.checkout import CHECKOUT
+from tests.support.dev_rabbitmq import *  # noqa: F403 - fixtures are found by their names
 
 # The same examples each time: a run of the suite says whether a change is good. Looking for new ones is done by
 # choice, with --hypothesis-profile=explore. In both, what an example finds counts, not how long a busy machine takes.

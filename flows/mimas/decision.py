@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
 
-from flows.display_text import one_line, shortened
 from flows.mimas.predicates import Predicate, Verdict
+from flows.mimas.raised import raised
 from flows.mimas.scenario import Invocation, ISPyBJobInvocation, RecipeInvocation, Scenario
-
-SHOWN_CHARACTERS: Final = 300  # of what a rule raises
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ class Ruling:
         try:
             return self.applies.judge(self.scenario)
         except Exception as error:  # as in the decision, which hasn't failed of it either
-            return Verdict(self.matched, "it says why", f"broken: {_raised(error)}")
+            return Verdict(self.matched, "it says why", f"broken: {raised(error)}")
 
     def explain(self) -> str:
         """Return a line: matched, or the conditions that said no, or what is wrong with the rule."""
@@ -145,12 +142,8 @@ def _ask(rule: Rule, scenario: Scenario) -> tuple[bool, tuple[Invocation, ...], 
             return False, (), ""
         matched = True
         return True, _checked(rule.invoke(scenario)), ""
-    except Exception as error:  # of sites' rules, which may raise anything
-        return matched, (), _raised(error)
-
-
-def _raised(error: Exception) -> str:
-    return f"raised {type(error).__name__}: {one_line(shortened(str(error), SHOWN_CHARACTERS))}"
+    except (Exception, SystemExit) as error:  # of sites' rules, which may raise anything
+        return matched, (), raised(error)
 
 
 def _checked(wanted: Iterable[Invocation]) -> tuple[Invocation, ...]:

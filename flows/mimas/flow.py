@@ -183,6 +183,6 @@ def _log(outcome: MimasOutcome) -> None:
         logger.info("recipe %s: run %s%s", launched.recipe, launched.flow_run_id, _earlier(launched))
     for job in outcome.jobs:
         if job.job_id is not None:
-            logger.info("%s: %s", job.display_name, job.state)
+            logger.info("%s: %s", job.display_name or job.recipe, job.state)
     if outcome.not_installed:
         logger.warning("not installed here: %s", ", ".join(outcome.not_installed))

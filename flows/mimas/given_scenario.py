@@ -187,7 +187,8 @@ def _scatterer(plan: object, warnings: Warnings) -> AnomalousScatterer | None:
 
 
 def _cloud_groups(value: object, warnings: Warnings) -> tuple[CloudGroup, ...]:
-    if not value or value is True:  # a site's switch, which alone sends nothing to the cloud
+    # A site's switch alone, which some hand over instead, sends nothing to the cloud
+    if not value or value is True or (isinstance(value, str) and value.strip().lower() in {"true", "false"}):
         return ()
     if not _is_list(value):
         warnings.leave_out("cloudbursting", value, f"expected a list, of each group: {_CLOUD_FORM}")

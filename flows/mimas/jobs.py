@@ -49,7 +49,7 @@ async def carry_out(
     try:
         job_id = await _create(resources, job)
     except (MessageRefused, ConfigurationError) as error:  # of this job; ISPyB that is away concerns all, and goes up
-        reason = shortened(f"the job {job.display_name!r} can't be created: {error}", REASON_CHARACTERS)
+        reason = shortened(f"the job {job.display_name or job.recipe!r} can't be created: {error}", REASON_CHARACTERS)
         return FailedLaunch(recipe=recipe, reason=reason)
     variables = {variable.key: variable.value for variable in job.trigger_variables}
     if not job.autostart:

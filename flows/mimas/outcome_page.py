@@ -96,7 +96,7 @@ def _stood(run: LaunchedRecipe) -> str:
 def _job_row(job: WantedJob) -> Sequence[str]:
     parameters = "<br>".join(markdown_text(f"{key}={value}") for key, value in job.parameters)
     return (
-        f"{job.display_name} (`{job.recipe}`)",
+        f"{job.display_name or 'unnamed'} (`{job.recipe}`)",
         "at once" if job.autostart else "when there is room",
         parameters,
         f"[{job.state}](/runs/flow-run/{job.flow_run_id})" if job.flow_run_id else markdown_cell(job.state),

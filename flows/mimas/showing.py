@@ -34,7 +34,9 @@ def _lines(record: DecisionRecord, flow_run: str) -> Iterator[str]:
         yield from _section("decided, but not (yet) launched to the end", _wanted(record))
     else:
         yield from _section("recipes", _recipes(record.outcome))
-        yield from _section("jobs", (f"{job.display_name} ({job.recipe}): {job.state}" for job in record.outcome.jobs))
+        yield from _section(
+            "jobs", (f"{job.display_name or 'unnamed'} ({job.recipe}): {job.state}" for job in record.outcome.jobs)
+        )
     yield from _section("warnings", record.warnings)
     matched = (rule for rule in record.rules if rule.matched)
     yield from _section("rules that matched", (f"{rule.rule}: {', '.join(rule.asks_for)}" for rule in matched))
@@ -51,7 +53,8 @@ def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
 def _wanted(record: DecisionRecord) -> Iterator[str]:
     yield from (wanted.recipe for wanted in record.recipes)
     for job in record.jobs:
-        yield f"job {job.display_name} ({job.recipe}), {'to start at once' if job.autostart else 'to be held'}"
+        start = "to start at once" if job.autostart else "to be held"
+        yield f"job {job.display_name or 'unnamed'} ({job.recipe}), {start}"
 
 
 def _recipes(outcome: MimasOutcome) -> Iterator[str]:

@@ -6,6 +6,7 @@ message goes if that doesn't come.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from flows.recipe.queue_sending import send_to_queue
 
 if TYPE_CHECKING:
     from tasks.step.resources import Resources
+
+logger = logging.getLogger(__name__)
 
 WAIT: Final = "ispyb_wait_for_runstatus"
 TIMEOUT: Final = "dispatcher_timeout"
@@ -107,6 +110,7 @@ async def await_readiness(dcid: Dcid, wait: RunStatusWait, request: Mapping[str,
     """
     timeout_s = wait.left_s()
     expiration = wait.expiration or time.time() + timeout_s
+    logger.info("waits %g s at most for the runStatus of data collection %d in ISPyB", timeout_s, dcid)
     try:
         await await_run_status(resources, dcid, timeout_s)
     except RunStatusMissing as error:

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlparse
 
+from blocks.errors import ConfigurationError
 from blocks.settings import Settings
 from flows.site.api_client import ask_api
-from flows.site.health.site_status import worker_heartbeat_age
+from flows.site.health.site_status import bridge_state, worker_heartbeat_age
 from flows.site.ports import answers
-from flows.site.running_site import RunningSite, process_environment
+from flows.site.running_site import BRIDGE, RunningSite, process_environment
 from flows.site.supervision import ServiceFailed, SiteGoesDown, Supervisor, SupervisorAway, tail
 from flows.site.wanted import is_wanted
 
@@ -37,6 +38,8 @@ def wait_until_ready(
 
     Raises
     ------
+    ConfigurationError
+        The bridge knows of no broker; the rest of the site is up.
     ServiceFailed
         One can't start or isn't ready by the deadline (of `time.monotonic`), or the deployments can't be applied.
     StoppedMeanwhile
@@ -58,6 +61,8 @@ def wait_until_ready(
                 _wait_for("analysis-cluster", lambda: answers(port), supervisor, deadline)
             _wait_for("server", lambda: ask_api(site, "health", timeout_s=_HEALTH_S) is True, supervisor, deadline)
             _wait_for("worker", lambda: _worker_has_reported(supervisor, site), supervisor, deadline)
+            if any(state.name == BRIDGE for state in supervisor.states()):
+                _wait_for(BRIDGE, lambda: bridge_state(supervisor.home, supervisor.states()) is not None, supervisor, deadline)
             output, _ = deploying.communicate(timeout=max(1.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired as error:
             raise ServiceFailed("the deployments weren't applied in time: try `plaza deploy`") from error
@@ -71,6 +76,24 @@ def wait_until_ready(
         raise ServiceFailed(f"the deployments could not be applied:\n{output.strip()}")
     for line in output.splitlines():
         logger.log(logging.WARNING if line.startswith("refused") else logging.INFO, "%s", line)
+    _check_bridge(supervisor)
+
+
+def _check_bridge(supervisor: Supervisor) -> None:
+    """Tell how the bridge is, where there is one.
+
+    Raises
+    ------
+    ConfigurationError
+        It knows of no broker; it goes on looking for one.
+    """
+    state = bridge_state(supervisor.home, supervisor.states())
+    if state is None:
+        return
+    if state.broker is None:
+        raise ConfigurationError(f"the site is up, but its bridge isn't: {state.last_error}")
+    if state.connected_since is None:
+        logger.warning("the bridge is up, the broker %s isn't (yet): %s", state.broker, state.last_error or "no answer")
 
 
 def _interrupted(supervisor: Supervisor) -> ServiceFailed:

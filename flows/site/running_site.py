@@ -29,6 +29,8 @@ from tasks.logs.run_log import PLAZA_LOGGERS
 from tasks.step.atomic_file import write_atomically
 
 WORK_POOL = "plaza"
+BRIDGE = "bridge"
+"""The service that serves Zocalo's clients, where the site wants it."""
 STOPPING_FILE = "run/stopping"
 """In the home folder while the whole site goes down: the worker ends its runs then, else it leaves them to the next."""
 

@@ -1,4 +1,4 @@
-"""Bring the whole site up and down on this machine: database, Prefect's server, analysis cluster, warm worker."""
+"""Bring the whole site up and down on this machine: database, Prefect's server, analysis cluster, worker, bridge."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from blocks.broker_address import read_broker_url
 from blocks.cluster_keys import keys_folder
 from blocks.errors import ConfigurationError
 from blocks.settings import CHECKOUT, Settings, get_settings
@@ -25,6 +26,7 @@ from flows.site.ports import LOOPBACK, claim_port, listen, reached_at
 from flows.site.processes import site_processes
 from flows.site.readiness import wait_until_ready
 from flows.site.running_site import (
+    BRIDGE,
     SERVICE_MARK,
     RunningSite,
     process_environment,
@@ -74,7 +76,8 @@ def up(
     Raises
     ------
     ConfigurationError
-        The home folder can't be used, or is another user's.
+        The home folder can't be used, or is another user's; the bridge is wanted and knows of no broker, or the site
+        is up without it.
     PortTaken
         A port is in use; nothing has been started.
     ServiceFailed
@@ -84,6 +87,8 @@ def up(
     settings = settings or get_settings()
     settings = settings.model_copy(update={"home": settings.home.resolve()})
     deadline = time.monotonic() + timeout
+    if settings.bridge and settings.broker_url:
+        read_broker_url(settings.broker_url)  # an address that can't be read is told before anything is started
     close_home(settings)
     with _one_at_a_time(settings.home):
         supervisor = Supervisor(settings.home)
@@ -109,6 +114,11 @@ def _running_already(supervisor: Supervisor, settings: Settings) -> RunningSite 
         logger.warning("the site runs, but nobody finds it, so it's started anew: %s", error)
         _stop(settings.home, _DOWN_TIMEOUT_S)
         return None
+    if settings.bridge and BRIDGE not in [state.name for state in supervisor.states()]:
+        raise ConfigurationError(
+            "the site is up without the bridge, and its runs don't know of one: say `plaza down`, then "
+            "`plaza up --bridge`, or set PLAZA_BRIDGE=true for good"
+        )
     logger.info("the site is up already, at %s", site.ui_url)
     supervisor.start_stopped()
     return site
@@ -148,6 +158,8 @@ def _start_services(
         scheduler, keys = f"tls://{LOOPBACK}:{dask_port}", keys_folder(settings.home)
         options = ("--port", str(dask_port), "--workers", str(settings.analysis_workers))
         services.append(Service("analysis-cluster", ("flows.site.analysis_cluster", *options), 30))
+    if settings.bridge:
+        services.append(Service(BRIDGE, ("flows.site.bridge_service",), 50))
     # Its address, not its name: at another address of that name somebody else might listen
     address, server_port = listening.getsockname()[:2]
     ui_url = f"http://{reached_at(address)}:{server_port}"

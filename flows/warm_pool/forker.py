@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 # what the site's flows import sooner or later; nothing that has DIALS or HDF5, whose state doesn't survive a fork
 FLOW_MODULES = (
     "distributed",
+    "flows.events.dispatcher_step",
     "flows.events.pickup",
     "flows.launching",
     "flows.mimas.flow",

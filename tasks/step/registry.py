@@ -32,6 +32,7 @@ STEPS: dict[str, str] = {
     "notify_gda": "tasks.gda_notification:notify_gda",
     "per_image_analysis": "tasks.per_image_analysis:analyse_images",
     "reduce.xray_centering": "tasks.xray_centring:centre_crystal",
+    "xrc.*": "tasks.zocalo_results:send_results",  # a queue for each beamline
 }
 
 # Zocalo's labels of the services, for nodes that name no queue; compared without "DLS", case, blanks and hyphens
@@ -49,6 +50,7 @@ SERVICES: dict[str, str] = {
     "nexusparser": "nexusparser.find_related_files",
     "notifygda": "notify_gda",
     "perimageanalysis": "per_image_analysis",
+    "sendxrcresultstogda": "xrc.*",
     "xraycentering": "reduce.xray_centering",
     "xraycentring": "reduce.xray_centering",
 }
@@ -57,13 +59,15 @@ SERVICES: dict[str, str] = {
 def queue_of(number: int, node: Mapping[str, Any]) -> str:
     """Return the queue of the step that a recipe node asks for: its `queue`, else that of its `service` label.
 
+    A label of queues that are one for each beamline names them all, as `xrc.*`.
+
     Raises
     ------
     UnknownStep
         The node names neither, or one that no step serves.
     """
     queue, service = node.get("queue"), node.get("service")
-    if isinstance(queue, str) and (queue in STEPS or queue in site_steps()):
+    if isinstance(queue, str) and (_place(queue) is not None or queue in site_steps()):
         return queue
     label = re.sub(r"[\s_-]|^dls", "", str(service).lower())
     if queue is None and label in SERVICES:
@@ -71,6 +75,14 @@ def queue_of(number: int, node: Mapping[str, Any]) -> str:
     asked = " of ".join(f"{key} {node[key]!r:.100}" for key in ("queue", "service") if node.get(key) is not None)
     fault = f"asks for {asked}, which no step serves" if asked else "names neither a queue nor a service"
     raise UnknownStep(f"node {number} {fault}; known queues: {', '.join(known_queues())}")
+
+
+def _place(queue: str) -> str | None:
+    """Return where Plaza's own step of a queue is; `*` in the name of a step's queue stands for one word."""
+    if queue in STEPS:
+        return STEPS[queue]
+    family, _, member = queue.rpartition(".")
+    return STEPS.get(f"{family}.*") if re.fullmatch(r"[\w-]+", member, re.ASCII) else None
 
 
 def known_queues() -> list[str]:
@@ -109,10 +121,10 @@ def load_step(queue: str) -> Step:
     UnknownStep
         No step serves it, or the site's own can't be imported.
     """
-    if queue in STEPS:
-        module, name = STEPS[queue].split(":")
+    if (place := _place(queue)) is not None:
+        module, name = place.split(":")
         step = getattr(import_module(module), name)
-        assert isinstance(step, Step), f"{STEPS[queue]} is no step"
+        assert isinstance(step, Step), f"{place} is no step"
         return step
     if queue in site_steps():
         return _load_site_step(queue, site_steps()[queue])

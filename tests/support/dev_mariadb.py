@@ -1,13 +1,8 @@
 """A MariaDB server of the tests' own, run by deployments/dev-cluster."""
 
-import os
-import re
-import shutil
-import signal
 import subprocess
-import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,13 +12,12 @@ from sqlalchemy.engine import URL, make_url
 from blocks.ispyb_connection import open_engine
 from tasks.ispyb_access.schema.tables import METADATA, PIPELINE_CATEGORIES, PIPELINES, create_schema
 from tasks.ispyb_access.writing import ledger
-from tests.support.checkout import CHECKOUT
+from tests.support.dev_cluster import DevCluster, cluster_until_the_end, frozen, kill
 
 # for tests that are about one of them
 only_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 only_mariadb = pytest.mark.parametrize("database", [pytest.param("mariadb", marks=pytest.mark.mariadb)], indirect=True)
 
-DEV_CLUSTER = CHECKOUT / "deployments" / "dev-cluster"
 KEPT: dict[str, Collection[int]] = {
     "AdminVar": [1],
     "ProcessingPipeline": PIPELINES,
@@ -34,34 +28,23 @@ KEPT: dict[str, Collection[int]] = {
 class DevMariaDB:
     """A server that can be killed, frozen and started again."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {**os.environ, "PLAZA_DEV_CLUSTER": str(folder)}
+    def __init__(self, cluster: DevCluster) -> None:
+        self.folder = cluster.folder
+        self._cluster = cluster
         self.start()
-        self.url = make_url(re.search(r"PLAZA_ISPYB_URL=(\S+)", self._dev_cluster("env"))[1])
+        self.url = make_url(cluster.exports("mariadb")["PLAZA_ISPYB_URL"])
 
     def start(self) -> None:
         """Start it, if it doesn't run, on the files and the port that it had."""
-        self._dev_cluster("up", "mariadb", "--empty")
+        self._cluster("up", "mariadb", "--empty")
 
     def kill(self) -> None:
         """End it as a power cut would."""
-        process = self._process()
-        os.kill(process, signal.SIGKILL)
-        while Path(f"/proc/{process}/cmdline").exists() and Path(f"/proc/{process}/cmdline").read_bytes():
-            time.sleep(0.005)
+        kill(self._cluster.process("mariadb"))
 
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Have it hang: it takes connections, or rather the system does, but doesn't answer."""
-        process = self._process()
-        os.kill(process, signal.SIGSTOP)
-        try:
-            while not _is_stopped(process):  # a thread that is at work may go on for a moment, and answer
-                time.sleep(0.001)
-            yield
-        finally:
-            os.kill(process, signal.SIGCONT)
+    def frozen(self) -> AbstractContextManager[None]:
+        """Have it hang."""
+        return frozen(self._cluster.process("mariadb"))
 
     def execute(self, *statements: str) -> list[str]:
         """Execute SQL as the server's administrator, and return the rows."""
@@ -82,40 +65,12 @@ class DevMariaDB:
         engine.dispose()
         return url
 
-    def _process(self) -> int:
-        return int((self.folder / "mariadb" / "mariadbd.pid").read_text())
-
-    def _dev_cluster(self, *arguments: str) -> str:
-        done = subprocess.run([DEV_CLUSTER, *arguments], env=self.environment, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-        return done.stdout
-
-
-def _is_stopped(process: int) -> bool:
-    """Tell whether all threads of a process are stopped."""
-    try:
-        stats = [file.read_text() for file in Path(f"/proc/{process}/task").glob("*/stat")]
-    except OSError:  # of a thread that has just ended
-        return False
-    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
-
 
 @contextmanager
 def dev_mariadb(folder: Path) -> Iterator[DevMariaDB]:
     """Run a server, and see to it that it ends with the tests, even if those are killed."""
-    if not shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin") and os.getuid() != 0:
-        pytest.skip("MariaDB isn't installed; as root: deployments/dev-cluster up mariadb")
-    environment = {**os.environ, "PLAZA_DEV_CLUSTER": str(folder)}
-    # waits for the end of the tests, however that comes: then its standard input is closed
-    cleaner = subprocess.Popen(
-        ["sh", "-c", f"cat; exec '{DEV_CLUSTER}' down mariadb --wipe"],
-        env=environment, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    try:
-        yield DevMariaDB(folder)
-    finally:
-        cleaner.communicate(timeout=180)
+    with cluster_until_the_end(folder, "mariadb", "mariadbd") as cluster:
+        yield DevMariaDB(cluster)
 
 
 def empty(url: URL) -> None:

@@ -13,9 +13,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from ispyb.sqlalchemy import DataCollection
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
+from sqlalchemy import Engine, update
 
+from blocks.ispyb_connection import open_engine, transaction
 from flows.recipe.run_record.children import Child, read_children
 from flows.recipe.run_record.folder import run_folder
 from flows.recipe.source import merged_name
@@ -179,3 +182,31 @@ def test_step_starts_runs_and_they_know_each_other(site: Site, tmp_path: Path) -
     # Taken up again, what was refused is refused again, and what was started isn't started once more
     assert site.plaza("resume", parent, "--wait", "--timeout", "120").returncode == 1
     assert site.children(parent) == children
+
+
+def test_run_that_is_killed_while_it_waits_goes_on_waiting(site: Site, tmp_path: Path) -> None:
+    dcid = site.simulate("rotation", "--images", "1")
+    engine = open_engine(f"sqlite:///{site.settings.home}/ispyb.sqlite")
+    set_run_status(engine, dcid, None)
+    waiting = {"ispyb_wait_for_runstatus": "1", "dispatcher_timeout": "600", "guid": "the-waiting-one"}
+    run = site.start("one", folder=str(tmp_path), ispyb_dcid=dcid, **waiting)
+
+    def waits() -> list[int]:
+        lines = site.plaza("logs", "the-waiting-one", "--json").stdout.splitlines()
+        return [line["pid"] for line in map(json.loads, lines) if line["message"].startswith("waits 600 s")]
+
+    [pid] = await_(waits)
+    os.kill(pid, signal.SIGKILL)
+    assert site.plaza("resume", "the-waiting-one").returncode == 0
+    await_(lambda: len(waits()) == 2)
+    set_run_status(engine, dcid, "DataCollection Successful")
+    assert site.await_end(run) == "Completed: 1 step done"
+    assert effects(tmp_path) == {"one": 1}
+    directory = site.history(run)["manifest"]["parameters"]["ispyb_results_directory"]
+    assert directory.endswith("/the-waiting-one")
+
+
+def set_run_status(engine: Engine, dcid: int, status: str | None) -> None:
+    chosen = update(DataCollection).where(DataCollection.dataCollectionId == dcid)
+    with transaction(engine) as connection:
+        connection.execute(chosen.values(runStatus=status))

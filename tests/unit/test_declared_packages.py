@@ -118,3 +118,11 @@ def test_constraints_keep_to_what_pyproject_says():
     constraints = dict(map(split, (CHECKOUT / "constraints.txt").read_text().splitlines()))
     exact = {name: limits for name, limits in {**DECLARED, **FOR_TESTS}.items() if limits.startswith(("==", "<"))}
     assert {name: constraints[name] for name in exact} == exact
+
+
+@pytest.mark.parametrize("clients", sorted((CHECKOUT / "tests" / "clients").glob("*.txt")), ids=lambda file: file.stem)
+def test_clients_of_others_are_held_to_their_versions(clients):
+    """They're installed without looking for what else they need: the list is whole."""
+    packages = [line for line in clients.read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", package) for package in packages)
+    assert {"zocalo", "workflows", "pika"} <= {package.partition("==")[0] for package in packages}

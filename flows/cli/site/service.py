@@ -37,27 +37,34 @@ def up(
             "--foreground", help="Stay while the site runs; exit status 1 if it ends, but not by `plaza down`."
         ),
     ] = False,
+    bridge: Annotated[
+        bool,
+        typer.Option("--bridge", help="Start the bridge too, which takes what Zocalo's clients put on RabbitMQ."),
+    ] = False,
 ) -> None:
     """Start Prefect's server, its database, the analysis cluster and the worker, and apply the deployments."""
     logging.getLogger("flows").setLevel(logging.INFO)
     if not foreground:
-        _bring_up(wait, resume)
+        _bring_up(wait, resume, bridge)
         return
 
     from flows.site.foreground import stay
 
     try:
-        stay(lambda: _bring_up(wait, resume))
+        stay(lambda: _bring_up(wait, resume, bridge))
     finally:
         _close_profile()
 
 
-def _bring_up(wait: bool, resume: bool) -> None:
+def _bring_up(wait: bool, resume: bool, bridge: bool) -> None:
     """Start the site and what belongs to it, and tell of it."""
     from flows.site import services
 
     typer.echo("Starting the site …", err=True)
-    site = services.up(wait=wait)
+    settings = get_settings()
+    if bridge:
+        settings = settings.model_copy(update={"bridge": True})
+    site = services.up(settings, wait=wait)
     typer.echo(f"Plaza is up. UI: {site.ui_url}   API: {site.api_url}   Dask: {site.scheduler_address}")
     print_link(site)
     _make_profile(site)

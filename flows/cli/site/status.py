@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli.site.link import print_link
-from flows.display_text import one_line
+from flows.display_text import moment, one_line
 
 if TYPE_CHECKING:
+    from flows.events.bridge.state import BridgeState
     from flows.site.health import SiteStatus
     from flows.site.running_site import RunningSite
 
@@ -43,6 +44,8 @@ def status(
             Console().print(_table(found))
             if found.site:
                 _print_addresses(found.site)
+            if found.facts.bridge:
+                typer.echo(_bridge_line(found.facts.bridge))
         for problem in found.problems:
             typer.echo(f"problem: {problem}")
         for warning in found.warnings:
@@ -68,6 +71,7 @@ def _document(found: SiteStatus) -> dict[str, object]:
         "worker_heartbeat_age_s": found.facts.api.heartbeat_age_s,
         "spots_not_as_dials": [asdict(each) for each in found.facts.differences],
         "no_kernel": found.facts.no_kernel,
+        "bridge": found.facts.bridge and found.facts.bridge.model_dump(),
         "disks": [asdict(disk) for disk in found.facts.disks],
     }
 
@@ -78,6 +82,17 @@ def _print_addresses(site: RunningSite) -> None:
     typer.echo(f"Prefect's UI: {site.ui_url}")
     typer.echo(f"Dask: {site.scheduler_address}")
     print_link(site)
+
+
+def _bridge_line(state: BridgeState) -> str:
+    """Say what the bridge does and has done."""
+    since = "away" if state.connected_since is None else f"connected since {moment(state.connected_since)}"
+    counts = f"{state.taken} taken, {state.rejected} rejected, {state.held} held, {state.waiting} waiting"
+    results = f"{state.published} published, {state.outbox} to be"
+    error = ""
+    if state.last_error_at is not None:
+        error = f"; last error, {moment(state.last_error_at)}: {one_line(state.last_error)}"
+    return f"Bridge: {state.broker or 'no broker'}, {since}; messages: {counts}; {results}{error}"
 
 
 def _table(found: SiteStatus) -> object:

@@ -36,11 +36,11 @@ def read_request(body: bytes) -> RunRequest:
         raise BadMessage(f"it has {len(body)} bytes: expected {MOST_BYTES} at most. Hand over ids or names of files")
     content = _read_json(body)
     if not isinstance(content, dict):
-        raise BadMessage(f"it's no JSON object but {seen(body)}: {_EXPECTED}")
+        raise BadMessage(f"it's JSON but no object: {_EXPECTED}")
     try:
         return RunRequest.model_validate(content)
     except ValidationError as error:
-        raise BadMessage(f"{describe(error, most=3)}: {_EXPECTED}; seen {seen(body)}") from error
+        raise BadMessage(f"{describe(error, most=3)}: {_EXPECTED}") from error
 
 
 def _read_json(body: bytes) -> Any:
@@ -51,7 +51,7 @@ def _read_json(body: bytes) -> Any:
         raise BadMessage("it's JSON whose lists and objects are in one another hundreds of times") from None
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are some, as are NaN and half a surrogate
         reason = shortened(str(error), _SEEN_CHARACTERS)
-        raise BadMessage(f"it isn't JSON in UTF-8 ({reason}), seen {seen(body)}: {_EXPECTED}") from error
+        raise BadMessage(f"it isn't JSON in UTF-8 ({reason}): {_EXPECTED}") from error
     return content
 
 

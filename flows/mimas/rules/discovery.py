@@ -15,19 +15,18 @@ from types import ModuleType
 from typing import Any, Final
 
 from blocks.settings import get_settings
-from flows.display_text import one_line, shortened
 from flows.mimas.decision import Decision, Rule
+from flows.mimas.raised import raised
 from flows.mimas.rules.rule_set import RuleSet
 from flows.mimas.scenario import Scenario
 from tasks.file_version import FileVersion, file_version
 
 ENTRY_POINTS: Final = "plaza.mimas_rules"
 DISTRIBUTION: Final = "plaza"
-AREAS: Final = ("i15", "i19", "mx", "serial", "vmxi")
-"""Plaza's own science areas: the names of their entry points."""
+AREAS: Final = ("mx", "vmxi", "serial", "i19", "i15")
+"""Plaza's own science areas, in the order of the decision table: the names of their entry points."""
 
 _FILE_MODULE: Final = "_plaza_mimas_rule_file"
-_SHOWN_CHARACTERS: Final = 500  # of what a module raises
 
 
 class _RuleBook:
@@ -92,7 +91,10 @@ def load_rules(file: Path | None = None) -> RuleSet:
     RuleSet
         All rules that can be used. Its faults tell of sources that can't.
     """
-    return _load(file, None if file is None else file_version(str(file)))
+    rules = _load(file, None if file is None else file_version(str(file)))
+    if rules.faults:  # the file server may have been away: the next event tries again
+        _load.cache_clear()
+    return rules
 
 
 def rules_in_force() -> RuleSet:
@@ -112,7 +114,8 @@ def decide(scenario: Scenario) -> Decision:
 def _load(file: Path | None, version: FileVersion | None) -> RuleSet:
     book = _RuleBook()
     points = _in_order(entry_points(group=ENTRY_POINTS))
-    missing = sorted(set(AREAS) - {point.name for point in points if _is_ours(point)})
+    found = {point.name for point in points if _is_ours(point)}
+    missing = [area for area in AREAS if area not in found]
     if missing:
         book.fault(
             f"Plaza's own rules ({', '.join(missing)})",
@@ -127,7 +130,11 @@ def _load(file: Path | None, version: FileVersion | None) -> RuleSet:
 
 
 def _in_order(points: Iterable[EntryPoint]) -> list[EntryPoint]:
-    return sorted(points, key=lambda point: (not _is_ours(point), _package(point), point.name))
+    def place(point: EntryPoint) -> tuple[int, str, str]:
+        is_known = _is_ours(point) and point.name in AREAS
+        return AREAS.index(point.name) if is_known else len(AREAS), _package(point), point.name
+
+    return sorted(points, key=place)
 
 
 def _is_ours(point: EntryPoint) -> bool:
@@ -141,11 +148,9 @@ def _package(point: EntryPoint) -> str:
 def _take_entry_point(book: _RuleBook, point: EntryPoint) -> None:
     source = f"rules {point.name} ({point.value}) of package {_package(point)}"
     try:
-        module = point.load()
-    except (Exception, SystemExit) as error:  # a package's module may raise anything, and do anything
-        book.fault(source, f"expected a module that can be imported, {_raised(error)}; mend or remove the package")
-        return
-    book.take(source, module)
+        book.take(source, point.load())
+    except (Exception, SystemExit) as error:  # a package's module may raise anything
+        book.fault(source, f"expected a module that can be imported, it {raised(error)}; mend or remove the package")
 
 
 def _take_file(book: _RuleBook, file: Path, *, is_there: bool) -> None:
@@ -154,11 +159,9 @@ def _take_file(book: _RuleBook, file: Path, *, is_there: bool) -> None:
         book.fault(source, "expected a Python file, seen none there; mend PLAZA_MIMAS_RULES, or unset it")
         return
     try:
-        module = _run(file)
+        book.take(source, _run(file))
     except (Exception, SystemExit) as error:
-        book.fault(source, f"expected a Python file that can be run, {_raised(error)}; mend it")
-        return
-    book.take(source, module)
+        book.fault(source, f"expected a Python file that can be run, it {raised(error)}; mend it")
 
 
 def _run(file: Path) -> ModuleType:
@@ -168,10 +171,6 @@ def _run(file: Path) -> ModuleType:
     sys.modules[_FILE_MODULE] = module  # where dataclasses look their annotations up
     exec(compile(file.read_bytes(), str(file), "exec"), vars(module))
     return module
-
-
-def _raised(error: BaseException) -> str:
-    return f"it raised {type(error).__name__}: {one_line(shortened(str(error), _SHOWN_CHARACTERS))}"
 
 
 def _is_sequence_of(kind: type, values: Any) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from flows.mimas.decision import Rule
 from flows.mimas.parameter_sets import DIAMOND_ANVIL_CELL, absorption, symmetry_variants
-from flows.mimas.rules.asking import recipes
+from flows.mimas.rules.asking import job_at_once, recipes
 from flows.mimas.rules.conditions import (
     has_own_sweep,
     is_diamond_anvil_cell,
@@ -18,31 +18,29 @@ from flows.mimas.rules.conditions import (
     is_serial,
     is_start,
 )
-from flows.mimas.rules.small_molecules import (
-    AIMLESS,
-    AIMLESS_NEXUS,
-    DIALS,
-    DIALS_NEXUS,
-    scaled_by_aimless,
-    scaled_by_dials,
-)
 from flows.mimas.scenario import Invocation, Scenario
+
+DIALS = "autoprocessing-multi-xia2-smallmolecule"
+DIALS_NEXUS = "autoprocessing-multi-xia2-smallmolecule-nexus"
+AIMLESS = "autoprocessing-multi-xia2-smallmolecule-dials-aiml"
+AIMLESS_NEXUS = "autoprocessing-multi-xia2-smallmolecule-d-a-nexus"
 
 
 def group_processing(scenario: Scenario) -> Iterator[Invocation]:
-    """Ask for the sweeps of the group processed together in two ways, with and without the known symmetry."""
+    """Ask for the sweeps of the group scaled by DIALS and by AIMLESS, at once, with and without the known symmetry."""
     dials, aimless = (DIALS, AIMLESS) if is_pilatus(scenario) else (DIALS_NEXUS, AIMLESS_NEXUS)
     of_cell = DIAMOND_ANVIL_CELL if is_diamond_anvil_cell(scenario) else ()
     for group_and_cell in symmetry_variants(scenario):
-        yield scaled_by_dials(scenario, dials, group_and_cell + absorption(scenario) + of_cell, scenario.sweeps)
-        yield scaled_by_aimless(scenario, aimless, group_and_cell + of_cell, scenario.sweeps)
+        dials_parameters = group_and_cell + absorption(scenario) + of_cell
+        yield job_at_once(scenario, dials, "xia2 dials", dials_parameters, scenario.sweeps)
+        yield job_at_once(scenario, aimless, "xia2 dials-aimless", group_and_cell + of_cell, scenario.sweeps)
 
 
 def own_processing(scenario: Scenario) -> Iterator[Invocation]:
     """Ask for a serial collection's own images processed: the group's are, when it has ended."""
     own = tuple(dict.fromkeys(sweep for sweep in scenario.sweeps if sweep.dcid == scenario.dcid))
     for group_and_cell in symmetry_variants(scenario):
-        yield scaled_by_dials(scenario, DIALS_NEXUS, group_and_cell + absorption(scenario), own)
+        yield job_at_once(scenario, DIALS_NEXUS, "xia2 dials", group_and_cell + absorption(scenario), own)
 
 
 at_start, at_end, at_end_of_group = is_i19 & is_start, is_i19 & is_end, is_i19 & is_end_group

@@ -7,6 +7,7 @@ editors.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from inspect import getdoc
 from typing import Any
@@ -106,6 +107,7 @@ def _node(steps: Mapping[str, Step], distinct: list[Step], names: Mapping[type[B
                 "description": "Picks the step.",
                 "anyOf": [
                     {"enum": list(steps), "enumDescriptions": [_summary(step) for step in steps.values()]},
+                    *({"pattern": _family(queue)} for queue in steps if "*" in queue),
                     PLACEHOLDER,
                 ],
             },
@@ -132,7 +134,15 @@ def _branch(step: Step, steps: Mapping[str, Step], parameters: str) -> Schema:
     }
     if needs_parameters:
         consequence["required"] = ["parameters"]
-    return {"if": {"properties": {"queue": {"enum": queues}}, "required": ["queue"]}, "then": consequence}
+    choice: Schema = {"enum": queues}
+    if families := [{"pattern": _family(queue)} for queue in queues if "*" in queue]:
+        choice = {"type": "string", "anyOf": [choice, *families]}
+    return {"if": {"properties": {"queue": choice}, "required": ["queue"]}, "then": consequence}
+
+
+def _family(queue: str) -> str:
+    """Return what the names of queues look like of which there is one for each beamline."""
+    return f"^{re.escape(queue).replace(re.escape('*'), '[A-Za-z0-9_-]+')}$"
 
 
 def _outputs(step: Step) -> Schema:

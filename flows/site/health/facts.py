@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from flows.events.bridge.state import BridgeState
 from flows.site.health.disks import Disk
 from flows.site.processes import ProcessFacts
 from flows.site.supervision import ServiceState
@@ -72,6 +73,8 @@ class SiteFacts:
         Deployments that should be there.
     differences
         Images whose spots differed from DIALS's, of which nobody has taken note.
+    bridge
+        What the bridge says of itself; None: there is none, or it has said nothing lately.
     """
 
     supervisor: SupervisorState
@@ -85,6 +88,7 @@ class SiteFacts:
     no_kernel: str = ""
     expected: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
+    bridge: BridgeState | None = None
 
     def service(self, name: str) -> ServiceState | None:
         """Return what supervisord says of a service; None if this site hasn't got it."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from flows.display_text import moment, one_line
 from flows.site.health.facts import ApiFacts, SiteFacts
 from flows.site.processes import ProcessFacts
+from flows.site.running_site import BRIDGE
 from flows.site.supervision import ServiceState
 
 HEARTBEAT_LATE_S = 75.0
@@ -30,6 +31,7 @@ def find_warnings(facts: SiteFacts) -> tuple[str, ...]:
         *(f"{disk}: nearly full" for disk in facts.disks if disk.is_nearly_full),
         *([] if facts.sees_processes else ["the site is another user's: what its processes do can't be seen"]),
         *([f"{facts.api.late} runs have waited for more than 30 s"] if facts.api.late else []),
+        *_of_messages(facts),
         *([f"spots are found without the kernel, several times slower: {facts.no_kernel}"] if facts.no_kernel else []),
     )
 
@@ -96,6 +98,7 @@ def _of_parts(facts: SiteFacts) -> Iterator[str]:
     yield from _of_api(facts)
     yield from _of_worker(facts)
     yield from _of_cluster(facts)
+    yield from _of_bridge(facts)
 
 
 def _standing(service: ServiceState) -> str:
@@ -172,3 +175,26 @@ def _of_cluster(facts: SiteFacts) -> Iterator[str]:
         yield "the Dask scheduler doesn't answer (yet): see analysis-cluster.log among the logs"
     elif facts.sees_processes and not any(process.is_dask_worker for process in facts.started_by("analysis-cluster")):
         yield "the analysis cluster has no worker (yet): images wait; see analysis-cluster.log among the logs"
+
+
+def _of_bridge(facts: SiteFacts) -> Iterator[str]:
+    service, state = facts.service(BRIDGE), facts.bridge
+    if service is None or not service.is_running:
+        return
+    if state is None:
+        yield "the bridge has not said how it is (yet): see bridge.log among the logs"
+    elif state.broker is None:
+        yield one_line(state.last_error)
+    elif state.connected_since is None:
+        yield (
+            f"the broker {state.broker} is away, so Zocalo's clients aren't heard; nothing is lost, and the bridge "
+            f"goes on as soon as it's back. {one_line(state.last_error)}"
+        )
+
+
+def _of_messages(facts: SiteFacts) -> Iterator[str]:
+    state = facts.bridge
+    if state is not None and state.held:
+        yield f"the bridge holds {state.held} messages that it can't take now: {one_line(state.last_error)}"
+    if state is not None and state.outbox:
+        yield f"{state.outbox} messages wait to be published by the bridge: see bridge.log among the logs"

@@ -11,6 +11,7 @@ from urllib.parse import urlparse
 
 from blocks.errors import ConfigurationError
 from blocks.settings import Settings, get_settings
+from flows.events.bridge.state import BridgeState, read_state
 from flows.site.access.home_folder import check_open, is_ours
 from flows.site.api_client import ask_api
 from flows.site.health.disks import Disk, look_at
@@ -18,7 +19,7 @@ from flows.site.health.facts import ApiFacts, SiteFacts
 from flows.site.health.problems import find_problems, find_warnings, find_wrong_numbers
 from flows.site.ports import answers
 from flows.site.processes import describe, site_processes
-from flows.site.running_site import WORK_POOL, RunningSite, read_running_site, site_file, temporary_folder
+from flows.site.running_site import BRIDGE, WORK_POOL, RunningSite, read_running_site, site_file, temporary_folder
 from flows.site.supervision import ServiceFailed, ServiceState, SiteGoesDown, Supervisor
 from tasks.diffraction.dials_checks.differences import Differences
 
@@ -112,6 +113,7 @@ def _look(settings: Settings, home: Path, disks: tuple[Disk, ...], expected: Seq
             api=read_api(site, expected),
             cluster_answers=scheduler_answers(site),
             expected=tuple(expected),
+            bridge=bridge_state(home, services),
         ),
     )
 
@@ -127,6 +129,13 @@ def _why_silent(supervisor: Supervisor, home: Path, has_processes: bool) -> Any:
         return "silent"
     # `plaza down` removes the file once all has ended
     return "died" if has_processes or site_file(home).exists() or supervisor.has_died else "none"
+
+
+def bridge_state(home: Path, services: Sequence[ServiceState]) -> BridgeState | None:
+    """Return what the bridge that runs says of itself; None: it doesn't run, or hasn't said it lately."""
+    service = next((each for each in services if each.name == BRIDGE and each.pid), None)
+    state = None if service is None else read_state(home)
+    return state if state is not None and service is not None and state.is_of(service.pid) else None
 
 
 def scheduler_answers(site: RunningSite) -> bool:

@@ -1,5 +1,6 @@
 """deployments/dev-cluster: a database server for anybody, without systemd, that can be killed and started again."""
 
+import importlib
 import os
 import pwd
 import re
@@ -8,42 +9,27 @@ import socket
 import stat
 import subprocess
 from contextlib import suppress
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from blocks.ispyb_connection import open_engine
-from tests.support.dev_mariadb import DEV_CLUSTER
+from tests.support.dev_cluster import DEV_CLUSTER, DevCluster, kill
 
 pytestmark = [pytest.mark.mariadb, pytest.mark.slow]
 
 
-class DevCluster:
-    """The script, on a folder of its own."""
-
-    def __init__(self, folder: Path, **options) -> None:
-        self.folder, self._options = folder, options
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PLAZA_DEV_CLUSTER": str(self.folder)}
-        command = [DEV_CLUSTER, *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, **self._options)
-
-    def __call__(self, *arguments: str) -> str:
-        done = self.run(*arguments)
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
+class MariaDBCluster(DevCluster):
+    """The script, and what can be asked of its MariaDB."""
 
     @property
     def url(self) -> str:
-        return re.search(r"PLAZA_ISPYB_URL=(\S+)", self("env"))[1]
+        return self.exports("mariadb")["PLAZA_ISPYB_URL"]
 
     @property
-    def process(self) -> int:
-        return int((self.folder / "mariadb" / "mariadbd.pid").read_text())
+    def server(self) -> int:
+        return self.process("mariadb")
 
     @property
     def socket(self) -> Path:
@@ -61,31 +47,31 @@ class DevCluster:
 
 @pytest.fixture
 def cluster(tmp_path):
-    cluster = DevCluster(tmp_path / "dev-cluster")
+    cluster = MariaDBCluster(tmp_path / "dev-cluster")
     yield cluster
     cluster("down", "--wipe")
 
 
 def test_up_may_be_said_again_and_down_keeps_all(cluster):
-    assert "mariadb up" in cluster("up", "--empty")
-    process, url = cluster.process, cluster.url
+    assert "mariadb up" in cluster("up", "mariadb", "--empty")
+    process, url = cluster.server, cluster.url
     cluster.ask("CREATE TABLE mine (x INTEGER)")
     assert "mariadb up" in cluster("up", "mariadb", "--empty")
-    assert cluster.process == process
+    assert cluster.server == process
     cluster("down")
     assert (cluster.run("status").returncode, cluster.run("status", "mariadb").returncode) == (1, 1)
-    cluster("up", "--empty")
+    cluster("up", "mariadb", "--empty")
     assert cluster("status").startswith("dev-cluster: mariadb up")
     assert cluster.url == url
     assert cluster.ask("SELECT count(*) FROM mine") == 0
 
 
 def test_only_we_can_read_the_password_and_others_cannot_come_in(cluster):
-    cluster("up", "--empty")
+    cluster("up", "mariadb", "--empty")
     password = cluster.folder / "mariadb" / "password"
     assert stat.S_IMODE(password.stat().st_mode) == 0o600
     assert password.read_text() in cluster.url
-    assert password.read_text() not in Path(f"/proc/{cluster.process}/cmdline").read_text()
+    assert password.read_text() not in Path(f"/proc/{cluster.server}/cmdline").read_text()
     for user in ("root", "plaza"):
         engine = open_engine(re.sub(r"//plaza:[^@]*@", f"//{user}:@", cluster.url))
         with pytest.raises(Exception, match="Access denied"), engine.connect():
@@ -94,18 +80,18 @@ def test_only_we_can_read_the_password_and_others_cannot_come_in(cluster):
 
 
 def test_killed_server_comes_back_with_what_was_committed(cluster):
-    cluster("up", "--empty")
+    cluster("up", "mariadb", "--empty")
     cluster.ask("CREATE TABLE mine (x INTEGER) ENGINE=InnoDB")
     cluster.ask("INSERT INTO mine VALUES (1), (2)")
-    os.kill(cluster.process, signal.SIGKILL)
+    kill(cluster.server)
     assert cluster.run("status").returncode == 1
-    cluster("up", "--empty")
+    cluster("up", "mariadb", "--empty")
     assert cluster.ask("SELECT count(*) FROM mine") == 2
 
 
 def test_frozen_server_is_not_up_and_can_be_ended(cluster):
-    cluster("up", "--empty")
-    process = cluster.process
+    cluster("up", "mariadb", "--empty")
+    process = cluster.server
     os.kill(process, signal.SIGSTOP)
     found = cluster.run("status")
     assert (found.returncode, "doesn't answer" in found.stderr) == (1, True)
@@ -115,22 +101,22 @@ def test_frozen_server_is_not_up_and_can_be_ended(cluster):
 
 
 def test_folders_have_servers_of_their_own(cluster, tmp_path):
-    other = DevCluster(tmp_path / "other")
+    other = MariaDBCluster(tmp_path / "other")
     try:
-        cluster("up", "--empty")
-        other("up", "--empty")
-        assert len({cluster.url, other.url}) == len({cluster.process, other.process}) == 2
+        cluster("up", "mariadb", "--empty")
+        other("up", "mariadb", "--empty")
+        assert len({cluster.url, other.url}) == len({cluster.server, other.server}) == 2
     finally:
         other("down", "--wipe")
     assert cluster.ask("SELECT 1") == 1
 
 
 def test_port_that_another_program_has_taken_is_given_up(cluster):
-    cluster("up", "--empty")
+    cluster("up", "mariadb", "--empty")
     cluster("down")
     port = int(re.search(r":(\d+)/", cluster.url)[1])
     with socket.create_server(("127.0.0.1", port)):
-        assert f"port {port} has been taken" in cluster("up", "--empty")
+        assert f"port {port} has been taken" in cluster("up", "mariadb", "--empty")
         assert cluster.ask("SELECT 1") == 1
 
 
@@ -138,22 +124,22 @@ def test_server_is_lenient_unless_asked_to_be_strict(cluster):
     def mode():
         return cluster.ask("SELECT @@GLOBAL.sql_mode")
 
-    cluster("up", "--empty")
+    cluster("up", "mariadb", "--empty")
     assert mode() == ""
-    cluster("up", "--empty", "--strict")
+    cluster("up", "mariadb", "--empty", "--strict")
     assert "STRICT_TRANS_TABLES" in mode()
-    cluster("up", "--empty")
+    cluster("up", "mariadb", "--empty")
     assert mode() == ""
 
 
 def test_tables_are_made(cluster):
-    cluster("up")
+    cluster("up", "mariadb")
     assert cluster.ask("SELECT name FROM ProcessingPipeline WHERE processingPipelineId = 6") == "xia2/DIALS"
 
 
 def test_nothing_is_left_after_wiping(tmp_path):
-    cluster = DevCluster(tmp_path / "mine")
-    cluster("up", "--empty")
+    cluster = MariaDBCluster(tmp_path / "mine")
+    cluster("up", "mariadb", "--empty")
     in_memory = cluster.socket.parent
     assert in_memory.name.startswith(f"plaza-{os.getuid()}-")
     cluster("down", "--wipe")
@@ -165,43 +151,45 @@ def test_nothing_is_left_after_wiping(tmp_path):
 def test_ordinary_user_can_run_it():
     nobody = pwd.getpwnam("nobody")
     folder = Path(subprocess.check_output(["mktemp", "--directory"], user=nobody.pw_uid, text=True).strip())
-    cluster = DevCluster(folder, user=nobody.pw_uid, group=nobody.pw_gid)
+    cluster = MariaDBCluster(folder, user=nobody.pw_uid, group=nobody.pw_gid)
     if subprocess.run([DEV_CLUSTER, "--help"], user=nobody.pw_uid, capture_output=True).returncode:
         pytest.skip(f"others can't read {DEV_CLUSTER}")
     try:
-        cluster("up", "--empty")
-        assert Path(f"/proc/{cluster.process}").stat().st_uid == nobody.pw_uid
+        cluster("up", "mariadb", "--empty")
+        assert Path(f"/proc/{cluster.server}").stat().st_uid == nobody.pw_uid
     finally:
         cluster("down", "--wipe")
         subprocess.run(["rm", "-rf", folder], check=True)
 
 
-def load_script():
-    loader = SourceFileLoader("dev_cluster_script", str(DEV_CLUSTER))
-    module = module_from_spec(spec_from_loader(loader.name, loader))
-    loader.exec_module(module)
-    return module
-
-
-def test_who_may_not_install_is_told_what_to_ask_for(monkeypatch):
-    script = load_script()
-    monkeypatch.setattr(script, "find_program", lambda name: None)
-    monkeypatch.setattr(script.os, "getuid", lambda: 1000)
-    monkeypatch.setattr(script.shutil, "which", lambda name, **_: None)
-    with pytest.raises(script.DevClusterError, match="have root do: apt-get install --no-install-recommends mariadb-s"):
-        script.install(script.MARIADB_PACKAGES)
+@pytest.mark.parametrize(("service", "package"), [("mariadb", "mariadb-server-core"), ("rabbitmq", "rabbitmq-server")])
+def test_who_may_not_install_is_told_what_to_ask_for(monkeypatch, service, package):
+    monkeypatch.syspath_prepend(DEV_CLUSTER.parent)
+    machine, module = (importlib.import_module(f"dev_cluster.{name}") for name in ("machine", service))
+    monkeypatch.setattr(machine, "find_program", lambda name: None)
+    monkeypatch.setattr(machine.os, "getuid", lambda: 1000)
+    monkeypatch.setattr(machine.shutil, "which", lambda name, **_: None)
+    with pytest.raises(machine.DevClusterError, match=f"root do: apt-get install --no-install-recommends {package}"):
+        machine.install(module.PACKAGES)
 
 
 def test_unknown_service_is_refused_and_the_known_are_named(tmp_path):
-    done = DevCluster(tmp_path).run("up", "oracle")
-    assert (done.returncode, "no such service: oracle; known: mariadb" in done.stderr) == (2, True)
+    done = MariaDBCluster(tmp_path).run("up", "oracle")
+    assert (done.returncode, "no such service: oracle; known: mariadb, rabbitmq" in done.stderr) == (2, True)
 
 
 def test_folder_with_blanks_is_refused(tmp_path):
-    done = DevCluster(tmp_path / "my cluster").run("up")
+    done = MariaDBCluster(tmp_path / "my cluster").run("up")
     assert (done.returncode, "without blanks" in done.stderr) == (2, True)
 
 
+def test_without_a_name_status_and_exports_are_of_what_was_made_here(cluster):
+    assert "no service has been made" in cluster.run("status").stderr
+    cluster("up", "mariadb", "--empty")
+    assert "rabbitmq" not in cluster("status")
+    assert "PLAZA_ISPYB_URL" in cluster("env")
+
+
 def test_exports_before_the_first_start_say_what_to_do(tmp_path):
-    done = DevCluster(tmp_path).run("env")
+    done = MariaDBCluster(tmp_path).run("env", "mariadb")
     assert (done.returncode, "dev-cluster up mariadb" in done.stderr) == (2, True)

@@ -24,6 +24,10 @@ def fails_midway(scenario):
     raise KeyError("dose")
 
 
+def leaves(scenario):
+    raise SystemExit(1)
+
+
 def decide(*rules):
     return apply_rules(
         [Rule("before", on_i03, asks_for("a")), *rules, Rule("after", on_i03, asks_for("b", "a"))], SCENARIO
@@ -33,8 +37,9 @@ def decide(*rules):
 @pytest.mark.parametrize(
     ("rule", "fault"),
     [
-        (Rule("x", Broken(), asks_for("c")), "raised LookupError: no  [1mfile  of beamlines"),
-        (Rule("x", on_i03, fails_midway), "raised KeyError: 'dose'"),
+        (Rule("x", Broken(), asks_for("c")), "raised LookupError: no  [1mfile  of beamlines (test_decision.py, line "),
+        (Rule("x", on_i03, fails_midway), "raised KeyError: 'dose' (test_decision.py, line "),
+        (Rule("x", on_i03, leaves), "raised SystemExit: 1"),
         (Rule("x", on_i03, lambda scenario: None), "raised TypeError: 'NoneType' object is not iterable"),
         (Rule("x", on_i03, asks_for("c", "")), "raised ValidationError: 1 validation error for RecipeInvocation"),
         (

@@ -274,6 +274,7 @@ def test_text_that_is_none_makes_no_scenario(value):
         ([{"visit_pattern": ["mx"], "beamlines": ["i03"], "cloudbursting": False}], ()),
         ([{}], (CloudGroup(),)),
         (True, ()),
+        ("True", ()),
         (False, ()),
         ([], ()),
     ],

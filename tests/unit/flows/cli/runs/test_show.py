@@ -1,5 +1,6 @@
 """`plaza show`: the history of a recipe run, whatever state its files are in."""
 
+import asyncio
 import json
 import os
 import re
@@ -9,6 +10,9 @@ import pytest
 from msgspec import structs
 
 from flows.cli import main
+from flows.mimas.record import DecisionRecord, mimas_run_folder
+from flows.mimas.scenario import DCClass, Event, Scenario
+from flows.recipe.run_record.children import Child, note_children
 from flows.recipe.run_record.entries import (
     Began,
     Done,
@@ -26,8 +30,11 @@ from flows.recipe.run_record.history import latest_runs, message_status, read_hi
 from flows.recipe.run_record.journal import Journal
 from flows.recipe.run_record.lenient_json import encode
 from flows.recipe.run_record.manifest import Manifest
+from flows.recipe.run_record.recipe_ids import note_recipe_id, recipe_id_of
 
 RUN = "0b1c2d3e-0000-4000-8000-000000000001"
+OTHER, THIRD = "1c1c2d3e-0000-4000-8000-000000000002", "2d1c2d3e-0000-4000-8000-000000000003"
+SCENARIO = Scenario(dcid=7, dc_class=DCClass.ROTATION, event=Event.END, beamline="i03")
 DOCUMENT = {
     "1": {"queue": "filewatcher", "parameters": {"list": ["/a.cbf"]}, "output": {"every": 2}},
     "2": {"queue": "notify_gda", "output": 3},
@@ -292,6 +299,59 @@ def test_a_recipe_with_a_step_that_nobody_has_any_more_is_shown(folder, plaza):
     write_manifest(folder, filled={"1": {"queue": "crystal.ball"}, "start": [[1, []]]})
     write_journal(folder, [BEGAN, START])
     assert "1 · crystal.ball: 1 waits" in plaza("0b1c")[1]
+
+
+def called(guid, flow_run):
+    note_recipe_id(recipe_id_of({"guid": guid}, flow_run), flow_run)
+
+
+def test_recipe_id_parent_and_children_are_told(folder, plaza):
+    write_manifest(folder, recipe_id="a/guid\n", parent=OTHER)
+    write_journal(folder, JOURNAL)
+    called("a/guid", RUN)
+    parent = run_folder(OTHER)
+    parent.path.mkdir()
+    write_manifest(parent, recipe_id="the-parents")
+    note_children(parent, [Child(RUN, "try-it · dcid 7", "a/guid", 2), Child(THIRD, "mimas end · dcid 7", THIRD, 2)])
+    printed = plaza("a/guid")[1]
+    assert re.search(r"recipe ID +a/guid", printed)
+    assert f"recipe run {OTHER} (recipe ID the-parents)" in printed
+    printed = plaza(OTHER)[1]
+    assert f"try-it · dcid 7: flow run {RUN} (recipe ID a/guid), by node 2" in printed
+    assert f"mimas end · dcid 7: flow run {THIRD}, by node 2" in printed
+    shown = json.loads(plaza(OTHER, "--json")[1])
+    assert [child["flow_run"] for child in shown["children"]] == [RUN, THIRD]
+    assert (shown["recipe_ID"], shown["parent"]) == ("the-parents", None)
+    listed = plaza()[1].splitlines()
+    assert "recipe ID" in listed[0]
+    assert any("the-parents" in line for line in listed)
+
+
+def test_run_of_mimas_is_found_by_either_id(home, plaza):
+    decided = mimas_run_folder(RUN)
+    record = DecisionRecord(scenario=SCENARIO, recipes=(), jobs=(), rules=(), recipe_id="a/guid")
+    asyncio.run(decided.keep(record))
+    called("a/guid", RUN)
+    for name in (RUN, RUN[:6], "a/guid", "aguid"):
+        _, printed, _ = plaza(name)
+        assert f"run of Mimas {RUN}, recipe ID a/guid" in printed
+    assert json.loads(plaza("a/guid", "--json")[1])["scenario"]["dcid"] == 7
+
+
+def test_run_of_mimas_that_has_decided_nothing_yet_is_told_so(home, plaza):
+    mimas_run_folder(RUN).path.mkdir(parents=True)
+    status, _, told = plaza(RUN)
+    assert status == 1
+    assert f"plaza logs {RUN}" in told
+
+
+def test_guid_of_mimas_and_of_a_recipe_names_both(folder, plaza):
+    for path in (mimas_run_folder(OTHER).path, run_folder(RUN).path):
+        path.mkdir(parents=True, exist_ok=True)
+        called("of-both", path.name)
+    status, _, told = plaza("of-both")
+    assert status == 1
+    assert all(run in told for run in (RUN, OTHER, "say which"))
 
 
 def test_the_latest_runs_are_listed_first(home, plaza):

@@ -18,7 +18,7 @@ from flows.site.running_site import RunningSite
 def site(tmp_path, monkeypatch):
     """A site of which nothing but the addresses is there."""
     site = RunningSite(tmp_path, "http://127.0.0.1:9/api", "http://127.0.0.1:9", "tcp://127.0.0.1:9")
-    monkeypatch.setattr("flows.site.services.up", lambda wait: site)
+    monkeypatch.setattr("flows.site.services.up", lambda settings, wait: site)
     monkeypatch.setattr("flows.site.running_site.one_certificate", lambda home: home / "certificate.pem")
     monkeypatch.setenv("PLAZA_HOME", str(tmp_path))
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))

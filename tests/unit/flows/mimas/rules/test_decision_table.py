@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from blocks.settings import CHECKOUT
 from flows.mimas.rules import RuleSet, load_rules
 from flows.mimas.scenario import (
     AnomalousScatterer,
@@ -228,7 +229,14 @@ TABLE = [
     row(I19, "EIGER", "END", SERIAL, J(NEXUS, "xia2 dials", "±SYM ABS", sweeps="own")),
     row(I19, "EIGER", "END_GROUP", SERIAL, "autoprocessing-i19serial-groupend"),
     row("i15", ANY_DETECTOR, "END", ANY_CLASS, "processing-rlv", "strategy-screen19", "per-image-analysis-rotation"),
-    row("i15", ANY_DETECTOR, "END", ANY_CLASS, *chemical(CBF, AIMLESS_CBF)),
+    row(
+        "i15",
+        ANY_DETECTOR,
+        "END",
+        ANY_CLASS,
+        J(CBF, "", "±SYM ABS", sweeps="all"),
+        J(AIMLESS_CBF, "", "±SYM", sweeps="all"),
+    ),
 ]
 
 
@@ -362,3 +370,12 @@ def test_decisions_are_those_of_the_table(rules, beamline, known):
 def test_the_table_is_the_whole_one():
     assert len(EVERY_BEAMLINE) * len(ANY_DETECTOR.split()) * len(DCClass) * len(Event) == 11 * 3 * 8 * 4
     assert set(ANY_CLASS.split()) == set(DCClass.__members__)
+
+
+def test_the_page_names_every_recipe(rules):
+    page = (CHECKOUT / "docs/reference/mimas.md").read_text()
+    cases = itertools.product(EVERY_BEAMLINE, ANY_DETECTOR.split(), DCClass.__members__, Event.__members__)
+    scenarios = (scenario_of(Case(*case, sweeps=OTHERS)) for case in cases)
+    for recipe in {wanted.recipe for scenario in scenarios for wanted in rules.invocations(scenario)}:
+        written = (f"`{recipe}`", f"`{recipe}[-eiger]`", f"`{recipe.removesuffix('-eiger')}[-eiger]`")
+        assert any(name in page for name in written), recipe

@@ -1,0 +1,1 @@
+"""What the script `dev-cluster` runs. Standard library only: it runs before anything of Plaza is installed."""
