@@ -93,6 +93,7 @@ def test_it_is_carried_out_until_it_has_been_and_nothing_was_amiss():
         (broken, None, True),
         (whole, outcome(whole), True),
         (whole, failed, False),
+        (whole, failed.model_copy(update={"interrupted": "ISPyB is away"}), True),
         (broken, outcome(broken), False),
     ):
         assert record.model_copy(update={"outcome": happened}).is_to_be_carried_out == expected
