@@ -98,7 +98,10 @@ class Publisher:
                     continue
                 if channel.is_closed:
                     channel = await _open(connection)
-                await self._publish(path, channel)
+                try:
+                    await self._publish(path, channel)
+                except OSError as error:  # of the disk: the connection's faults are others by now
+                    self._note_trouble(path, str(error))
             await asyncio.sleep(LOOK_S)
 
     def _rests(self, path: Path) -> bool:
@@ -119,7 +122,7 @@ class Publisher:
         except NotRouted as error:
             if sending != path:
                 sending.rename(path)
-            self._note_trouble(path, message, str(error))
+            self._note_trouble(path, f"for {_destination(message)}, {error}")
         except NotConfirmed as error:
             if sending != path:
                 self._put_aside(sending, UNCERTAIN, f"{error}, so it may have been published")
@@ -146,15 +149,13 @@ class Publisher:
             return None
         return message
 
-    def _note_trouble(self, path: Path, message: BrokerMessage, reason: str) -> None:
+    def _note_trouble(self, path: Path, reason: str) -> None:
         trouble = self._trouble.setdefault(path.name, _Trouble())
         trouble.failures += 1
         trouble.rests_until = time.monotonic() + _PAUSES.after(trouble.failures)
         if trouble.failures == 1:
-            logger.warning(
-                "a message for %s isn't taken and stays in %s: %s", _destination(message), path, _shown(reason)
-            )
-        self.tally.note_error(f"{_destination(message)}: {_shown(reason)}")
+            logger.warning("a message isn't published and stays in %s: %s", path, _shown(reason))
+        self.tally.note_error(f"a message isn't published: {_shown(reason)}")
 
     def _put_aside(self, path: Path, where: str, reason: str) -> None:
         aside = self.folder / where / path.name

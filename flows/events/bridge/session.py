@@ -12,6 +12,7 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 
 from blocks.broker_address import BrokerAddress
+from blocks.errors import PassingFault
 from flows.events.bridge.broadcasts import Broadcaster, ServiceStatus, listen
 from flows.events.bridge.connection import FAULTS, BrokerUnavailable, connect
 from flows.events.bridge.intake import Intake, Reject, Site, reject_to_dead_letters
@@ -30,6 +31,10 @@ from flows.events.bridge.topology import (
 logger = logging.getLogger(__name__)
 
 _FINISH_S: Final = 7.0  # with the message in hand; supervisord kills after 10
+
+
+class HomeUnavailable(PassingFault):
+    """The home folder can't be written just now."""
 
 
 class Stopped(Exception):
@@ -61,6 +66,8 @@ class Bridge:
         ------
         BrokerUnavailable
             There's no connection, or it's lost.
+        HomeUnavailable
+            The home folder can't be written.
         Stopped
             The bridge was told to end, and has finished.
         """
@@ -71,7 +78,9 @@ class Bridge:
                 intakes = [await self._intake(connection, REQUESTS, reject_to_dead_letters)]
                 if self.address.stomp_vhost is not None:
                     intakes.append(await self._stomp_intake(stack, self.address.stomp_vhost))
-                await self._work(connection, intakes)
+                # In a task of its own: before Python 3.11.4 a group that fails leaves the task that waits for it
+                # counted as cancelled, and the next time limit in that one cancels it for good
+                await asyncio.create_task(self._work(connection, intakes))
         except BaseExceptionGroup as group:
             if group.subgroup(Stopped) is not None:
                 raise Stopped from group
@@ -96,7 +105,10 @@ class Bridge:
     async def _prepare(self, connection: AbstractConnection) -> None:
         """Have everything there that clients need, before any message is taken."""
         await declare_topology(connection, self.address.xrc_beamlines, lambda: connect(self.address))
-        await asyncio.to_thread(self.publisher.prepare)
+        try:
+            await asyncio.to_thread(self.publisher.prepare)
+        except OSError as error:
+            raise HomeUnavailable(f"the outbox can't be used: {error}") from error
         self.journal.connected()
         await listen(connection, self.host, self.stop.set)
         self.tally.note_connection()
@@ -153,9 +165,7 @@ class Bridge:
             await asyncio.to_thread(self.journal.forget_old)
             await asyncio.sleep(WRITTEN_S)
 
-    async def _stop_when_told(
-        self, intakes: list[Intake], broadcaster: Broadcaster, channel: AbstractChannel
-    ) -> None:
+    async def _stop_when_told(self, intakes: list[Intake], broadcaster: Broadcaster, channel: AbstractChannel) -> None:
         await self.stop.wait()
         await broadcaster.say(channel, ServiceStatus.SHUTTING_DOWN)
         for intake in intakes:
