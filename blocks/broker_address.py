@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -102,21 +103,23 @@ def _read_parts(parts: SplitResult, options: dict[str, str]) -> BrokerAddress:
     found = tuple(read_host(each, _PORTS[parts.scheme]) for each in hosts.split(",") if each)
     if not found:
         raise _Unreadable("it names no host")
-    who = {"username": unquote(username), "password": unquote(password)} if has_credentials else {}
-    lists = {
-        name: tuple(each.strip() for each in options[name].split(",") if each.strip())
-        for name in ("xrc_beamlines", "gpu_beamlines")
-        if name in options
-    }
     return BrokerAddress(
         found,
         vhost=unquote(parts.path[1:]) or VHOST,
+        username=unquote(username) if has_credentials else "guest",
+        password=unquote(password) if has_credentials else "guest",
         tls=parts.scheme == "amqps",
         ca_file=Path(options["ca_file"]) if "ca_file" in options else None,
         stomp_vhost=options.get("stomp_vhost"),
-        **who,
-        **lists,
+        xrc_beamlines=_words(options, "xrc_beamlines", XRC_BEAMLINES),
+        gpu_beamlines=_words(options, "gpu_beamlines", GPU_BEAMLINES),
     )
+
+
+def _words(options: Mapping[str, str], name: str, otherwise: tuple[str, ...]) -> tuple[str, ...]:
+    if name not in options:
+        return otherwise
+    return tuple(word.strip() for word in options[name].split(",") if word.strip())
 
 
 def _read_options(query: str) -> dict[str, str]:

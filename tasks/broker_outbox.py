@@ -1,6 +1,7 @@
 """Messages for RabbitMQ, a file each in the home folder: the bridge publishes them as soon as the broker takes them.
 
-Recipe runs are many and short, so none of them speaks to the broker itself. A message is on the disk when `put` returns.
+Recipe runs are many and short, so none of them speaks to the broker itself. A message is on the disk when `put`
+returns.
 """
 
 from __future__ import annotations

@@ -112,8 +112,9 @@ class DecisionRecord(_Record):
 
     @property
     def is_to_be_carried_out(self) -> bool:
-        """It has not been, or all of it was and nothing was amiss: then to carry it out again changes nothing."""
-        return self.outcome is None or not (self.outcome.failed or self.outcome.faults)
+        """It has not been to its end, or all was and nothing was amiss: then to carry it out again changes nothing."""
+        outcome = self.outcome
+        return outcome is None or bool(outcome.interrupted) or not (outcome.failed or outcome.faults)
 
     def is_for(self, dcid: Dcid, event: Event, given: Mapping[str, Any]) -> bool:
         """Tell whether it's the decision on an event."""

@@ -62,7 +62,9 @@ def wait_until_ready(
             _wait_for("server", lambda: ask_api(site, "health", timeout_s=_HEALTH_S) is True, supervisor, deadline)
             _wait_for("worker", lambda: _worker_has_reported(supervisor, site), supervisor, deadline)
             if any(state.name == BRIDGE for state in supervisor.states()):
-                _wait_for(BRIDGE, lambda: bridge_state(supervisor.home, supervisor.states()) is not None, supervisor, deadline)
+                _wait_for(
+                    BRIDGE, lambda: bridge_state(supervisor.home, supervisor.states()) is not None, supervisor, deadline
+                )
             output, _ = deploying.communicate(timeout=max(1.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired as error:
             raise ServiceFailed("the deployments weren't applied in time: try `plaza deploy`") from error

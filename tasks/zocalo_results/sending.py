@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from blocks.broker_address import BrokerAddress
-from blocks.errors import MessageRefused, NodeRefused, PassingFault
+from blocks.errors import NodeRefused, PassingFault
 from blocks.identifiers import Dcid
 from blocks.site_broker import find_broker
 from tasks.broker_outbox import is_there, put

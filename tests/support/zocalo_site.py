@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from ispyb import sqlalchemy as models
+from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from blocks.ispyb_connection import open_engine
 from blocks.settings import Settings
-from blocks.site_ispyb import SQLITE_FILE
 from flows.events.bridge.state import BridgeState, read_state
 from flows.run_marks import JOB_RECIPE_PREFIX, guid_tag
 from flows.site.access.secret import authorization
 from flows.site.services import running_site
-from tasks.ispyb_access.schema.tables import create_schema
 from tests.support.commanded_site import CommandedSite, await_
 from tests.support.dev_rabbitmq import Broker
 from tests.support.zocalo_clients import ZocaloClients
@@ -91,7 +90,7 @@ class ZocaloSite(CommandedSite):
         return self.runs(guid)
 
     def bridge(self) -> BridgeState:
-        """Return how the bridge says that it is, once it has said so."""
+        """Return how the bridge says that it is: every few seconds."""
         return await_(lambda: read_state(self.settings.home))
 
     def await_bridge(self, after: int = 0) -> int:
@@ -108,10 +107,6 @@ class ZocaloSite(CommandedSite):
         process = self.await_bridge()
         os.kill(process, signal.SIGKILL)
         return process
-
-    def queue(self, name: str) -> dict[str, Any]:
-        """Return what the broker says of a queue; its counts lag by some seconds."""
-        return self.broker.ask(f"queues/{self.broker.vhost}/{name}")
 
     def hook(self, folder: Path) -> Path:
         """Write a program that looks up, by Prefect's API, the run of the recipe ID in ACCEPT_GUID."""
@@ -138,8 +133,9 @@ class ZocaloSite(CommandedSite):
 
 
 @contextmanager
-def zocalo_site(folder: Path, broker: Broker) -> Iterator[ZocaloSite]:
-    """Have a site with a bridge to a broker."""
+def zocalo_site(folder: Path, broker: Broker, ispyb: URL) -> Iterator[ZocaloSite]:
+    """Have a site with a bridge to a broker, and its collections in an ISPyB that is empty."""
+    add_collections(ispyb)
     recipes = folder / "recipes"
     recipes.mkdir()
     for name, document in RECIPES.items():
@@ -152,9 +148,8 @@ def zocalo_site(folder: Path, broker: Broker) -> Iterator[ZocaloSite]:
         analysis_workers=1,
         bridge=True,
         broker_url=f"{broker.url}?stomp_vhost=/",
+        ispyb_url=ispyb.render_as_string(hide_password=False),
     )
-    settings.home.mkdir()
-    fill_ispyb(settings.home / SQLITE_FILE)
     clients = ZocaloClients(broker, folder / "beamline")
     with running_site(settings) as site:
         whole = ZocaloSite(settings, site, broker, clients)
@@ -162,10 +157,9 @@ def zocalo_site(folder: Path, broker: Broker) -> Iterator[ZocaloSite]:
         yield whole
 
 
-def fill_ispyb(file: Path) -> None:
-    """Make an ISPyB with two collections of a grid scan on i03 and a processing job."""
-    engine = open_engine(f"sqlite:///{file}")
-    create_schema(engine)
+def add_collections(ispyb: URL) -> None:
+    """Add two collections of a grid scan on i03, and a processing job."""
+    engine = open_engine(ispyb)
     with Session(engine) as session:
         person = models.Person(familyName="Crowfoot", login="dch")
         proposal = models.Proposal(Person=person, proposalCode="mx", proposalNumber="12345")

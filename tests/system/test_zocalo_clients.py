@@ -21,20 +21,28 @@ from sqlalchemy.orm import Session
 from blocks.site_ispyb import connect
 from tests.support.checkout import CHECKOUT
 from tests.support.commanded_site import await_
+from tests.support.dev_mariadb import DevMariaDB, dev_mariadb
 from tests.support.dev_rabbitmq import DevRabbitMQ, await_on_disk
 from tests.support.zocalo_clients import ACCEPTANCE, client_python
 from tests.support.zocalo_site import CRYSTAL, DCGID, DCID, JOB, OTHER_DCID, ZocaloSite, zocalo_site
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.slow]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.mariadb, pytest.mark.slow]
 
 REQUESTS, DEAD_LETTERS = "processing_recipe", "dlq.processing_recipe"
 GUIDE = CHECKOUT / "docs" / "how-to" / "zocalo-clients.md"
 
 
 @pytest.fixture(scope="module")
-def site(rabbitmq: DevRabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZocaloSite]:
+def ispyb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevMariaDB]:
+    with dev_mariadb(tmp_path_factory.mktemp("ispyb")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def site(rabbitmq: DevRabbitMQ, ispyb: DevMariaDB, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZocaloSite]:
     client_python("zocalo")
-    with zocalo_site(tmp_path_factory.mktemp("zocalo-site"), rabbitmq) as site:
+    url = ispyb.make_database("ispyb")
+    with zocalo_site(tmp_path_factory.mktemp("zocalo-site"), rabbitmq, url) as site:
         yield site
 
 
@@ -159,6 +167,19 @@ async def test_bridge_that_is_killed_loses_nothing_and_starts_nothing_twice(site
     killed = site.kill_bridge()
     site.await_bridge(after=killed)
     assert [len(site.await_runs(name)) for name in names] == [1] * len(names)
+    assert await count(site.broker.url, DEAD_LETTERS) == before
+
+
+async def test_request_waits_for_a_database_that_is_away(site, ispyb, guid):
+    """The broker keeps it, and doesn't count it as tried so often that it would be a dead letter."""
+    before = await count(site.broker.url, DEAD_LETTERS)
+    ispyb.kill()
+    try:
+        site.clients.go("-p", "-s", f"guid={guid}", JOB)
+        await_(lambda: site.bridge().held == 1)
+    finally:
+        ispyb.start()
+    assert len(site.await_runs(guid)) == 1
     assert await count(site.broker.url, DEAD_LETTERS) == before
 
 

@@ -28,8 +28,9 @@ from flows.events.request import RunRequest
 
 logger = logging.getLogger(__name__)
 
-MOST_AT_HAND: Final = 20
-"""So many messages the broker lets out before it hears what became of them."""
+MOST_AT_HAND: Final = 10
+"""So many messages the broker lets out before it hears what became of them. With a policy that limits deliveries, each
+lost connection brings those closer to the dead letters."""
 HELD_S: Final = 20 * 60.0
 """RabbitMQ takes a message back, and counts it as tried, if it hears nothing of it for half an hour."""
 TRIES: Final = 5  # of a message by which something fails that nobody expects

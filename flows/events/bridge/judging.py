@@ -14,7 +14,9 @@ from flows.display_text import escaped, shortened
 from flows.events.request import RunRequest
 
 MOST_BYTES: Final = 512 * 1024  # a custom recipe takes tens of thousands; a file of the drop folder has indents, too
-_EXPECTED: Final = 'expected {"recipes": [names], "parameters": {…}}, or a "custom_recipe", or a job as "ispyb_process" in "parameters"'
+_EXPECTED: Final = (
+    'expected {"recipes": [names], "parameters": {…}}, or a "custom_recipe", or a job: "ispyb_process" in "parameters"'
+)
 _SEEN_CHARACTERS: Final = 200
 _NAME_CHARACTERS: Final = 100
 _HEADER_CHARACTERS: Final = 1000

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from blocks.errors import PassingFault
+from blocks.errors import PassingFault, PrefectUnavailable
 from flows.events.bridge.judging import BadMessage
 from flows.events.dispatching import RequestRefused, dispatch
 from flows.events.request import RunRequest
 from flows.events.sending import SendingRefused
 from flows.events.submitting import Told, submit_request
 from flows.resources import SiteResources
+
+logger = logging.getLogger(__name__)
+
+_JUDGE_S: Final = 5.0  # others wait meanwhile
 
 
 class OwnSite:
@@ -23,9 +29,13 @@ class OwnSite:
     async def judge(self, request: RunRequest, mark: str) -> None:
         """Find out whether there's something to run, as `flows.events.bridge.intake.Site` says."""
         try:
-            await dispatch(request, mark, self._resources)
+            async with asyncio.timeout(_JUDGE_S):
+                await dispatch(request, mark, self._resources)
         except RequestRefused as error:
             raise BadMessage(str(error)) from error
+        except (PrefectUnavailable, TimeoutError) as error:
+            # The drop folder is there for that; whether its recipe is known is found out when the server is back
+            logger.info("a request goes to the drop folder unjudged: %s", error or "Prefect's server takes its time")
 
     async def submit(self, request: RunRequest, headers: Mapping[str, Any], mark: str) -> str:
         """Have it run, as `flows.events.bridge.intake.Site` says."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from blocks.broker_address import BrokerAddress
 from blocks.errors import ConfigurationError, PrefectUnavailable
-from blocks.retrying import Pauses
+from blocks.retrying import Pauses, first_only, retry
 from blocks.settings import Settings
 from blocks.site_broker import NO_BROKER, find_broker
 from flows.events.bridge.broadcasts import host_name
@@ -18,7 +18,7 @@ from flows.events.bridge.intake import Site
 from flows.events.bridge.journal import Journal
 from flows.events.bridge.own_site import OwnSite
 from flows.events.bridge.publishing import Publisher
-from flows.events.bridge.session import Bridge, Stopped
+from flows.events.bridge.session import Bridge, HomeUnavailable, Stopped
 from flows.events.bridge.state import Tally
 from flows.events.drop_folder import DropFolder
 from flows.resources import SiteResources
@@ -48,7 +48,7 @@ async def serve_broker(
 ) -> None:
     """Serve a broker until the bridge is to end, through all the times that it's away."""
     tally.broker = str(address)
-    journal = await asyncio.to_thread(Journal.of, settings.home)
+    journal = await retry(lambda: asyncio.to_thread(Journal.of, settings.home), OSError, PAUSES, tell=first_only(_tell))
     host = await asyncio.to_thread(host_name)
     bridge = Bridge(address, site, journal, tally, Publisher(settings.home, tally), host, stop)
     failures = 0
@@ -63,6 +63,11 @@ async def serve_broker(
             if failures == 1:
                 logger.warning("the broker %s is away; nothing is lost, it's tried again: %s", address, error)
             tally.note_error(f"the broker is away: {error}")
+        except HomeUnavailable as error:
+            failures += 1
+            if failures == 1:
+                logger.warning("%s; it's tried again", error)
+            tally.note_error(str(error))
         except Exception as error:  # whatever the broker or a disk can bring about: the site goes on
             failures += 1
             logger.exception("the bridge begins anew")
@@ -90,6 +95,10 @@ async def _find_address(settings: Settings, tally: Tally, stop: asyncio.Event) -
         await asyncio.to_thread(tally.write)
         await _pause(_LOOK_FOR_ADDRESS_S, stop)
     return None
+
+
+def _tell(fault: BaseException, _pause_s: float) -> None:
+    logger.warning("the bridge's folder in the home can't be used, it's tried again: %s", fault)
 
 
 async def _pause(seconds: float, stop: asyncio.Event) -> None:

@@ -12,6 +12,7 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 
 from blocks.broker_address import BrokerAddress
+from blocks.errors import PassingFault
 from flows.events.bridge.broadcasts import Broadcaster, ServiceStatus, listen
 from flows.events.bridge.connection import FAULTS, BrokerUnavailable, connect
 from flows.events.bridge.intake import Intake, Reject, Site, reject_to_dead_letters
@@ -30,6 +31,10 @@ from flows.events.bridge.topology import (
 logger = logging.getLogger(__name__)
 
 _FINISH_S: Final = 7.0  # with the message in hand; supervisord kills after 10
+
+
+class HomeUnavailable(PassingFault):
+    """The home folder can't be written just now."""
 
 
 class Stopped(Exception):
@@ -61,17 +66,26 @@ class Bridge:
         ------
         BrokerUnavailable
             There's no connection, or it's lost.
+        HomeUnavailable
+            The home folder can't be written.
         Stopped
             The bridge was told to end, and has finished.
         """
         try:
             async with AsyncExitStack() as stack:
-                connection = await self._enter(stack, None)
-                await self._prepare(connection)
-                intakes = [await self._intake(connection, REQUESTS, reject_to_dead_letters)]
+                connections = [await self._enter(stack), await self._enter(stack)]
+                taking, publishing = connections
+                await self._prepare(taking)
+                intakes = [await self._intake(taking, REQUESTS, reject_to_dead_letters)]
                 if self.address.stomp_vhost is not None:
-                    intakes.append(await self._stomp_intake(stack, self.address.stomp_vhost))
-                await self._work(connection, intakes)
+                    connections.append(await self._enter(stack, self.address.stomp_vhost))
+                    intakes.append(await self._stomp_intake(connections[-1]))
+                self.tally.note_connection()
+                await asyncio.to_thread(self.tally.write)
+                logger.info("connected to %s", self.address)
+                # In a task of its own: before Python 3.11.4 a group that fails leaves the task that waits for it
+                # counted as cancelled, and the next time limit in that one cancels it for good
+                await asyncio.create_task(self._work(connections, publishing, intakes))
         except BaseExceptionGroup as group:
             if group.subgroup(Stopped) is not None:
                 raise Stopped from group
@@ -83,7 +97,7 @@ class Bridge:
         finally:
             self.tally.connected_since = None
 
-    async def _enter(self, stack: AsyncExitStack, vhost: str | None) -> AbstractConnection:
+    async def _enter(self, stack: AsyncExitStack, vhost: str | None = None) -> AbstractConnection:
         connection = await connect(self.address, vhost)
 
         async def close() -> None:
@@ -96,12 +110,12 @@ class Bridge:
     async def _prepare(self, connection: AbstractConnection) -> None:
         """Have everything there that clients need, before any message is taken."""
         await declare_topology(connection, self.address.xrc_beamlines, lambda: connect(self.address))
-        await asyncio.to_thread(self.publisher.prepare)
+        try:
+            await asyncio.to_thread(self.publisher.prepare)
+        except OSError as error:
+            raise HomeUnavailable(f"the outbox can't be used: {error}") from error
         self.journal.connected()
         await listen(connection, self.host, self.stop.set)
-        self.tally.note_connection()
-        await asyncio.to_thread(self.tally.write)
-        logger.info("connected to %s", self.address)
 
     async def _intake(self, connection: AbstractConnection, queue: str, reject: Reject) -> Intake:
         channel = connection.channel(publisher_confirms=False)
@@ -115,9 +129,8 @@ class Bridge:
         underlay.on_consumer_cancel_callbacks.add(lost)
         return Intake(channel, queue, self.site, self.journal, self.tally, reject)
 
-    async def _stomp_intake(self, stack: AsyncExitStack, vhost: str) -> Intake:
+    async def _stomp_intake(self, connection: AbstractConnection) -> Intake:
         """Take what STOMP's clients put; their queue, which the broker makes, has no dead letters of its own."""
-        connection = await self._enter(stack, vhost)
         for queue in STOMP_QUEUES:
             await declare_queue(connection, queue)
         dead_letters = await connection.channel(publisher_confirms=True, on_return_raises=True)
@@ -129,19 +142,30 @@ class Bridge:
 
         return await self._intake(connection, STOMP_REQUESTS, reject)
 
-    async def _work(self, connection: AbstractConnection, intakes: list[Intake]) -> None:
+    async def _work(
+        self, connections: list[AbstractConnection], publishing: AbstractConnection, intakes: list[Intake]
+    ) -> None:
+        """Take and publish: over connections of their own, as a broker short of memory doesn't read from who publishes.
+
+        Raises
+        ------
+        BaseExceptionGroup
+            One of the connections is lost, or the bridge has ended.
+        """
+
         def look() -> ServiceStatus:
             return ServiceStatus.PROCESSING if any(intake.is_busy for intake in intakes) else ServiceStatus.IDLE
 
         broadcaster = Broadcaster(self.host, look)
-        channel = await connection.channel(publisher_confirms=False)
+        channel = await publishing.channel(publisher_confirms=False)
         async with asyncio.TaskGroup() as tasks:
             for intake in intakes:
                 tasks.create_task(intake.run())
-            tasks.create_task(self.publisher.run(connection))
+            tasks.create_task(self.publisher.run(publishing))
             tasks.create_task(broadcaster.run(channel))
             tasks.create_task(self._report(intakes))
-            tasks.create_task(_until_closed(connection))
+            for connection in connections:
+                tasks.create_task(_until_closed(connection))
             tasks.create_task(self._stop_when_told(intakes, broadcaster, channel))
 
     async def _report(self, intakes: list[Intake]) -> None:
@@ -153,9 +177,7 @@ class Bridge:
             await asyncio.to_thread(self.journal.forget_old)
             await asyncio.sleep(WRITTEN_S)
 
-    async def _stop_when_told(
-        self, intakes: list[Intake], broadcaster: Broadcaster, channel: AbstractChannel
-    ) -> None:
+    async def _stop_when_told(self, intakes: list[Intake], broadcaster: Broadcaster, channel: AbstractChannel) -> None:
         await self.stop.wait()
         await broadcaster.say(channel, ServiceStatus.SHUTTING_DOWN)
         for intake in intakes:

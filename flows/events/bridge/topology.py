@@ -1,7 +1,7 @@
 """Queues and exchanges that Zocalo's clients take for granted: none of them declares any.
 
-A message to a queue that isn't there vanishes without a word, so they're there before anything else is done. What a site
-has declared stays as it is. What isn't there is declared as in Diamond's published configuration, so that
+A message to a queue that isn't there vanishes without a word, so they're there before anything else is done. What a
+site has declared stays as it is. What isn't there is declared as in Diamond's published configuration, so that
 `zocalo.configure_rabbitmq` finds nothing to change. Policies can't be declared by AMQP: docs/how-to/zocalo-clients.md
 has those that a site should set.
 """
@@ -159,7 +159,7 @@ async def _declare_delayed(
         await _declare_exchange(probe, _WITH_DELAYS)
     except (AMQPConnectionError, ChannelClosed):
         logger.warning(
-            "the broker has no plug-in rabbitmq_delayed_message_exchange: what clients send with a delay arrives at once"
+            "the broker has no plug-in rabbitmq_delayed_message_exchange: what clients send with a delay comes at once"
         )
         await _declare_exchange(connection, _WITHOUT_DELAYS)
     finally:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from blocks.errors import MessageRefused, NodeRefused
+from blocks.errors import MessageRefused, NodeRefused, UnknownStep
 from blocks.settings import Settings
 from tasks.broker_outbox import BrokerMessage, outbox_folder
 from tasks.step.registry import load_step, queue_of
@@ -116,24 +116,27 @@ async def test_what_would_kill_the_device_is_refused(payload, send):
     assert "3-D centring" in str(error)
 
 
+@pytest.mark.parametrize("parameters", [{"dcid": 1}, {"dcgid": 1}, {"dcid": 0, "dcgid": 1}, {"dcid": "x", "dcgid": 1}])
+async def test_a_result_of_no_collection_is_refused(parameters, send):
+    outcome, messages = await send(NODE | {"parameters": parameters}, FOUND)
+    assert messages == []
+    assert "dc" in str(outcome.refused[0][1])
+
+
 @pytest.mark.parametrize(
     "change",
-    [
-        {"parameters": {"dcid": 1}},
-        {"parameters": {"dcgid": 1}},
-        {"parameters": PARAMETERS | {"beamline": "i04"}},
-        {"queue": "xrc.i03.x"},
-        {"queue": None, "service": "Send XRC results to GDA"},
-    ],
+    [{"parameters": PARAMETERS | {"beamline": "i04"}}, {"queue": None, "service": "Send XRC results to GDA"}],
 )
 async def test_a_node_that_does_not_say_for_whom_is_refused(change, send):
-    try:
-        outcome, messages = await send(NODE | change, FOUND)
-    except Exception as error:  # no step, or parameters that aren't
-        assert "xrc" in str(error) or "dc" in str(error)
-        return
+    outcome, messages = await send(NODE | change, FOUND)
     assert messages == []
     assert isinstance(outcome.refused[0][1], NodeRefused)
+
+
+def test_a_queue_of_another_shape_has_no_step():
+    for queue in ("xrc.i03.x", "xrc.", "xrc", "xrc.i03\n", "other.i03"):
+        with pytest.raises(UnknownStep):
+            queue_of(1, {"queue": queue})
 
 
 async def test_a_label_and_a_beamline_name_the_queue(send):

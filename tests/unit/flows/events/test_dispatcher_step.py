@@ -101,7 +101,7 @@ def test_run_that_is_refused_is_told(resources):
 
 def test_job_is_run_once_by_its_own_recipe(resources, monkeypatch):
     class Job:
-        process, recipe, dcid = 42, "ispyb-x", 7  # as JobParameters says it
+        process, recipe, dcid = 42, "ispyb-x", 7
 
     resources.launcher.recipes.add("ispyb-x")
     monkeypatch.setattr("flows.events.dispatching._read_job", lambda request, resources: Job)

@@ -150,9 +150,18 @@ def find_related_files(folder):
     return InterruptedRun(load_step("nexusparser.find_related_files"), node, payloads, FakeResources())
 
 
+def tell_beamline(folder):
+    crystal = {"centre_of_mass": [1.5, 1, 1], "max_voxel": [1, 0, 0], "bounding_box": [[0, 0, 0], [2, 2, 2]]}
+    counts = {"max_count": 1, "n_voxels": 8, "total_count": 8}
+    found = [{"results": results, "type": "3d"} for results in ([crystal | counts], [])]
+    node = {"queue": "xrc.i03", "parameters": {"dcid": 17, "dcgid": 3}}
+    settings = Settings(home=folder, bridge=True, broker_url="amqp://mq/zocalo")
+    return InterruptedRun(load_step("xrc.i03"), node, [*found, "odd"], FakeResources(settings))
+
+
 CASES: list[Callable[[Path], InterruptedRun]] = [
     watch_pattern, watch_list_in_vain, watch_for_nobody, watch_nothing, analyse, draw, centre, centre_in_vain,
-    centre_with_late_messages, archive_pattern, archive_list, mail, find_related_files,
+    centre_with_late_messages, archive_pattern, archive_list, mail, find_related_files, tell_beamline,
 ]  # fmt: skip
 ELSEWHERE = {"ispyb_connector", "ispyb_pia"}  # tests/integration/tasks/ispyb_connector: they need a database
 AT_LEAST_ONCE = {"notify_gda"}  # a datagram can't be taken back, and isn't answered

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from flows.events.bridge.state import BridgeState
 from flows.site.health.disks import MIB, Disk
 from flows.site.health.facts import ApiFacts, SiteFacts
 from flows.site.health.problems import MOST_DIFFERENCES, find_problems, find_warnings, find_wrong_numbers
@@ -53,6 +54,39 @@ def stopped(pid):
 
 def without(*gone):
     return tuple(each for each in PROCESSES if each not in gone)
+
+
+BRIDGE = ServiceState("bridge", "RUNNING", 110, 600, "", 1)
+CONNECTED = BridgeState(pid=110, written_at=0, started_at=0, broker="mq:5672, virtual host zocalo", connected_since=1)
+
+
+def with_bridge(**changes):
+    return replace(HEALTHY, services=(*SERVICES, BRIDGE), bridge=CONNECTED.model_copy(update=changes))
+
+
+def test_a_bridge_that_is_connected_is_no_problem():
+    assert find_problems(with_bridge()) == ()
+    assert find_warnings(with_bridge()) == ()
+
+
+@pytest.mark.parametrize(
+    ("facts", "problem"),
+    [
+        (with_bridge(connected_since=None, last_error="refused"), "the broker mq:5672, virtual host zocalo is away"),
+        (with_bridge(broker=None, last_error="no broker is set"), "no broker is set"),
+        (replace(HEALTHY, services=(*SERVICES, BRIDGE)), "the bridge has not said how it is"),
+        (replace(HEALTHY, services=(*SERVICES, replace(BRIDGE, state="BACKOFF"))), "the bridge doesn't run"),
+    ],
+)
+def test_a_bridge_that_hears_nobody_is_a_problem(facts, problem):
+    (said,) = find_problems(facts)
+    assert said.startswith(problem)
+
+
+def test_messages_that_wait_are_told_of():
+    held, unpublished = find_warnings(with_bridge(held=2, outbox=3, last_error="ISPyB is away"))
+    assert held == "the bridge holds 2 messages that it can't take now: ISPyB is away"
+    assert unpublished.startswith("3 messages wait to be published")
 
 
 def test_a_site_whose_runs_start_has_no_problems():
