@@ -11,7 +11,7 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_list)]
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_list), Field(min_length=1)]
 
 
 class MostJobsWaiting(BaseModel):
@@ -48,7 +48,7 @@ class CloudGroupSetting(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    visit_pattern: Names = ()
-    beamlines: Names = ()
+    visit_pattern: Names
+    beamlines: Names
     recipes: Names = ("autoprocessing",)
     max_jobs_waiting: MostJobsWaiting = MostJobsWaiting()

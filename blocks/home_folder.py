@@ -11,6 +11,8 @@ RECIPE_RUNS: Final = "recipe-runs"
 """In the home folder: the records of recipe runs, a folder each."""
 MIMAS_RUNS: Final = "mimas-runs"
 """In the home folder: what Mimas read and decided, a folder for each of its runs."""
+HELD_JOBS: Final = "held-jobs"
+"""In the home folder: jobs that wait for somebody to start them, a file each."""
 RECIPE_IDS: Final = "recipe-ids"
 """In the home folder: which runs had a recipe ID of their own, a file each."""
 

@@ -65,12 +65,14 @@ class DropFolder:
         """
         if isinstance(content, CollectionEvent):
             at, what = content.at or datetime.now(UTC), f"{content.event}-{content.dcid}"
+            text = content.model_dump_json(by_alias=True, exclude_defaults=True, indent=2)
         else:
             at, what = datetime.now(UTC), "request"
+            text = content.model_dump_json(exclude_none=True, indent=2)
         # In the order of their times by name; two writers at the same moment, on two hosts, never take the same one
         name = f"{at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}-{what}-{uuid4().hex[:12]}.json"
         path = self.path / name
-        write_atomically(path, content.model_dump_json(by_alias=True, exclude_defaults=True, indent=2).encode() + b"\n")
+        write_atomically(path, text.encode() + b"\n")
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)  # its name, too

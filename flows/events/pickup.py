@@ -5,6 +5,7 @@ The site's worker looks every second, too (`flows.events.delivery`); only one of
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -12,13 +13,14 @@ from typing import Final
 from prefect import flow, get_run_logger
 from pydantic import BaseModel, ConfigDict
 
-from blocks.errors import DatabaseUnavailable
 from blocks.settings import get_settings
-from flows.events.delivery import Delivery
+from flows.events.delivery import TRIES_IN_ORDER, Delivery
 from flows.events.drop_file import DropFile
 from flows.events.drop_folder import DropFolder, LockTaken
 from flows.events.drop_sender import StartedRun
-from flows.events.sending import MimasUnreachable
+from flows.events.sending import EventNotTaken, MimasUnreachable
+
+logger = logging.getLogger(__name__)
 
 PATIENCE_S: Final = 30.0  # with somebody else who sends
 
@@ -70,24 +72,44 @@ async def pick_up(
     delivery, why = Delivery(folder, count), ""
     try:
         async with folder.lock(patience_s):
-            await delivery.send_waiting()
-    except (MimasUnreachable, DatabaseUnavailable, LockTaken) as error:
+            why = await _send(delivery)
+    except LockTaken as error:
         why = str(error)
     waiting = tuple(folder.files())
     reasons = (str(delivery.why_waiting(path) or "") for path in waiting)
     return PickedUp(sent=sent, waiting=waiting, why=why or next(filter(None, reasons), ""))
 
 
+async def _send(delivery: Delivery) -> str:
+    """Send what waits; what is answered with an error is overtaken by the others. Return why something still waits."""
+    why = ""
+    for _ in range(TRIES_IN_ORDER):
+        try:
+            await delivery.send_waiting()
+        except EventNotTaken as error:
+            why = str(error)
+        except MimasUnreachable as error:
+            return str(error)
+        except OSError:
+            raise
+        except Exception as error:  # whatever one file brings about
+            logger.exception("one of those that wait can't be sent")
+            why = repr(error)
+        else:
+            break
+    return why
+
+
 @flow(name="pickup", flow_run_name="pickup")
 async def pickup() -> PickedUp:
     """Send what waits in the site's drop folder, oldest first, each once."""
-    logger = get_run_logger()
+    run_logger = get_run_logger()
 
     def tell(file: DropFile, runs: tuple[StartedRun, ...]) -> None:
         named = ", ".join(f"{run.recipe}: flow run {run.flow_run_id}, recipe ID {run.recipe_id}" for run in runs)
-        logger.info("sent %s (%s): %s", file.content, file.path.name, named)
+        run_logger.info("sent %s (%s): %s", file.content, file.path.name, named)
 
     picked = await pick_up(DropFolder.of(get_settings().home), tell, patience_s=0)
     if picked.waiting:
-        logger.warning("%d file(s) still wait: %s", len(picked.waiting), picked.why or "they may be half written")
+        run_logger.warning("%d file(s) still wait: %s", len(picked.waiting), picked.why or "they may be half written")
     return picked

@@ -16,9 +16,10 @@ from blocks.errors import DatabaseUnavailable, PlazaError
 from blocks.prefect_api import has_prefect_api
 from blocks.retrying import Pauses, retry
 from blocks.validation_faults import describe
+from flows.display_text import escaped
 from flows.events.delivery import Delivery
 from flows.events.drop_file import DroppedRequest
-from flows.events.drop_folder import DropFolder, LockTaken, drop_folder_at_hand
+from flows.events.drop_folder import DropFolder, drop_folder_at_hand
 from flows.events.drop_sender import DropSender, StartedRun
 from flows.events.event import CollectionEvent
 from flows.events.request import RunRequest
@@ -123,13 +124,25 @@ def _checked(request: RunRequest, headers: Mapping[str, Any], mark: str) -> Drop
     try:
         check_request(request)
         check_parameters(request.parameters)
-        return DroppedRequest(headers=headers, message=request, mark=mark)
+        content = DroppedRequest(headers=_in_json(headers), message=request, mark=mark)
+        content.model_dump_json()
     except SendingRefused:
         raise
     except ValidationError as error:
         raise SendingRefused(f"that's no request: {describe(error, most=3)}") from error
     except PlazaError as error:
         raise SendingRefused(str(error)) from error
+    except ValueError as error:
+        raise SendingRefused(f"the request can't be written as JSON: {error}") from error
+    return content
+
+
+def _in_json(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return headers of any protocol as JSON has them."""
+    return {
+        escaped(str(name)): value if isinstance(value, int | float | None) else escaped(str(value))
+        for name, value in headers.items()
+    }
 
 
 async def send_kept(folder: DropFolder, content: CollectionEvent | DroppedRequest, path: Path) -> Told:
@@ -152,7 +165,9 @@ async def send_kept(folder: DropFolder, content: CollectionEvent | DroppedReques
             if path not in sent and not path.exists() and not _aside(folder, path).exists():
                 return Told(await _find_runs(content))  # the site's worker was faster
         why = delivery.why_waiting(path) or why
-    except (MimasUnreachable, DatabaseUnavailable, LockTaken, OSError) as error:  # a TimeoutError is an OSError
+    except SendingRefused:
+        raise
+    except Exception as error:  # whatever another file brings about: this one is kept
         why = delivery.why_waiting(path) or error
     if path in sent:
         logger.info("%s: %s", content, sent[path])
@@ -214,7 +229,7 @@ def _refusal(folder: DropFolder, content: CollectionEvent | DroppedRequest, asid
 
 
 def _kept(content: CollectionEvent | DroppedRequest, path: Path, why: Exception) -> Told:
-    reason = str(why) or f"it took longer than {PATIENCE_S:.0f} s"
+    reason = f"it took longer than {PATIENCE_S:.0f} s" if isinstance(why, TimeoutError) else str(why) or repr(why)
     logger.warning("%s is kept in %s and will be sent as soon as the site takes it: %s", content, path, reason)
     return Told(kept=path)
 

@@ -84,7 +84,8 @@ def decide_on(
         return DecisionRecord.of(Decision(scenario, (), (refusal,)), given, warnings)
     rules = rules_in_force()
     more = (beamline_warning(rules, scenario), _other_beamline_named(scenario, given))
-    return DecisionRecord.of(rules.decide(scenario), given, (*warnings, *filter(None, more)))
+    told = (*warnings, *filter(None, more))
+    return DecisionRecord.of(rules.decide(scenario), given, told, site_rules=rules.changes)
 
 
 def not_served(scenario: Scenario, settings: Settings) -> str:

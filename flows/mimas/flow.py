@@ -12,7 +12,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed
 from pydantic import Field
 
-from blocks.errors import PlazaError
+from blocks.errors import DatabaseUnavailable, PlazaError
 from flows.display_text import one_line, shortened
 from flows.mimas.deciding import decision_of, not_served
 from flows.mimas.launches import launch_decided
@@ -113,6 +113,10 @@ async def _carry_out(
     await folder.keep(record.model_copy(update={"outcome": outcome}))
     await publish(outcome, record)  # also of an event of which something couldn't be launched
     _log(outcome)
+    if outcome.interrupted:
+        raise DatabaseUnavailable(
+            f"{outcome.interrupted}; not created: {describe_faults(outcome.failed)}. `plaza resume {run.id}` goes on"
+        )
     if refusal := not_served(record.scenario, resources.settings):
         raise OtherBeamline(refusal)
     _require_all(outcome, run)

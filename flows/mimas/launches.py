@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from blocks.errors import DatabaseUnavailable
 from flows.mimas import jobs
 from flows.mimas.messages import run_key
-from flows.mimas.outcome import MimasOutcome, describe_job
+from flows.mimas.outcome import CreatedJob, MimasOutcome, describe_job
 from flows.mimas.patient_launcher import PatientLauncher
 from flows.mimas.publishing import tags
 from flows.mimas.record import DecisionRecord
+from flows.mimas.scenario import ISPyBJobInvocation, Scenario
 from flows.run_marks import JOB_RECIPE_PREFIX
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
 
@@ -34,12 +37,11 @@ async def launch_decided(record: DecisionRecord, read_by: UUID | None, resources
     Returns
     -------
     MimasOutcome
-        What was launched, what isn't installed, and what could not be launched: a failure doesn't stop the others.
+        What was launched, what isn't installed, and what could not be launched: a failure doesn't stop the others. It's
+        interrupted where ISPyB has been away for ten minutes.
 
     Raises
     ------
-    DatabaseUnavailable
-        ISPyB has been away for ten minutes: the jobs aren't created.
     PrefectUnavailable
         Prefect's API has been away for minutes before anything is launched.
     """
@@ -52,11 +54,8 @@ async def launch_decided(record: DecisionRecord, read_by: UUID | None, resources
     in_order = sorted(dict.fromkeys(recipes), key=_can_wait)
     outcomes = {recipe: await launcher.launch(_launch(record, recipe, read_by)) for recipe in in_order}
     # After the recipes, for which people at the beamline wait: to create a job waits for an ISPyB that is away
-    created = {
-        job: await jobs.carry_out(resources, launcher, job, scenario, read_by)
-        for job in record.jobs
-        if JOB_RECIPE_PREFIX + job.recipe in installed
-    }
+    here = [job for job in record.jobs if JOB_RECIPE_PREFIX + job.recipe in installed]
+    created, interrupted = await _carry_out_jobs(here, resources, launcher, scenario, read_by)
     launches = [*(outcomes[recipe] for recipe in dict.fromkeys(recipes)), *created.values()]
     return MimasOutcome(
         dcid=scenario.dcid,
@@ -70,7 +69,28 @@ async def launch_decided(record: DecisionRecord, read_by: UUID | None, resources
         matched=record.matched,
         warnings=record.warnings,
         faults=record.faults,
+        interrupted=interrupted,
     )
+
+
+async def _carry_out_jobs(
+    wanted: Sequence[ISPyBJobInvocation],
+    resources: Resources,
+    launcher: PatientLauncher,
+    scenario: Scenario,
+    read_by: UUID | None,
+) -> tuple[dict[ISPyBJobInvocation, CreatedJob | FailedLaunch], str]:
+    """Create jobs, and return what became of each; where ISPyB stays away, the rest are none, and it's said why."""
+    created: dict[ISPyBJobInvocation, CreatedJob | FailedLaunch] = {}
+    for number, job in enumerate(wanted):
+        try:
+            created[job] = await jobs.carry_out(resources, launcher, job, scenario, read_by)
+        except DatabaseUnavailable as error:
+            for other in wanted[number:]:
+                reason = f"ISPyB is away, so job {other.display_name!r} isn't created"
+                created[other] = FailedLaunch(recipe=JOB_RECIPE_PREFIX + other.recipe, reason=reason)
+            return created, str(error)
+    return created, ""
 
 
 def _can_wait(recipe: str) -> bool:

@@ -73,6 +73,8 @@ class MimasOutcome(_Record):
     """Facts of ISPyB that were left out since they make no sense, and what else somebody should look at."""
     faults: tuple[str, ...] = ()
     """What kept the rules from deciding: a rule that raised, rules that can't be imported, another's beamline."""
+    interrupted: str = ""
+    """Why it wasn't carried out to its end, which is to be done when the run is taken up again; empty: it was."""
 
 
 def describe_job(job: ISPyBJobInvocation, created: CreatedJob | FailedLaunch | None) -> WantedJob:

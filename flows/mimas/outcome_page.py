@@ -49,6 +49,7 @@ def _for_people(outcome: MimasOutcome, record: DecisionRecord) -> str:
                 "Jobs", ("job", "starts", "parameters", "state"), map(_job_row, outcome.jobs), "No job asked for."
             ),
             *_list("Left out", map(markdown_text, outcome.warnings)),
+            *_list("Rules of the site", map(markdown_text, record.site_rules)),
             "### Rules that matched",
             "",
             *(list(_matched_lines(record.rules)) or ["None."]),

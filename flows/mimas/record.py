@@ -66,6 +66,8 @@ class DecisionRecord(_Record):
         Parameters for the recipes that came with the event.
     faults
         What kept the rules from deciding on all that they're for.
+    site_rules
+        What the site has added to Plaza's rules, replaced or switched off.
     warnings
         What makes no sense in ISPyB, or in the event, and didn't count.
     has_reading
@@ -81,6 +83,7 @@ class DecisionRecord(_Record):
     given: Mapping[str, Any] = {}
     faults: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    site_rules: tuple[str, ...] = ()
     has_reading: bool = False
     recipe_id: str = ""
     outcome: MimasOutcome | None = None
@@ -109,8 +112,9 @@ class DecisionRecord(_Record):
 
     @property
     def is_to_be_carried_out(self) -> bool:
-        """It has not been, or all of it was and nothing was amiss: then to carry it out again changes nothing."""
-        return self.outcome is None or not (self.outcome.failed or self.outcome.faults)
+        """It has not been to its end, or all was and nothing was amiss: then to carry it out again changes nothing."""
+        outcome = self.outcome
+        return outcome is None or bool(outcome.interrupted) or not (outcome.failed or outcome.faults)
 
     def is_for(self, dcid: Dcid, event: Event, given: Mapping[str, Any]) -> bool:
         """Tell whether it's the decision on an event."""

@@ -38,6 +38,8 @@ def _lines(record: DecisionRecord, flow_run: str) -> Iterator[str]:
             "jobs", (f"{job.display_name or 'unnamed'} ({job.recipe}): {job.state}" for job in record.outcome.jobs)
         )
     yield from _section("warnings", record.warnings)
+    if record.site_rules:
+        yield from _section("rules of the site", record.site_rules)
     matched = (rule for rule in record.rules if rule.matched)
     yield from _section("rules that matched", (f"{rule.rule}: {', '.join(rule.asks_for)}" for rule in matched))
     others = (rule for rule in record.rules if not rule.matched and not rule.fault)

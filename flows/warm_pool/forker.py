@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 FLOW_MODULES = (
     "distributed",
     "flows.events.dispatcher_step",
+    "flows.events.pickup",
     "flows.launching",
     "flows.mimas.flow",
     "flows.recipe.catalogue",

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from blocks.errors import ConfigurationError, MessageRefused
+from blocks.errors import ConfigurationError, MessageRefused, UnknownJob
 from blocks.identifiers import Dcid, JobId, parse_dcid, parse_job_id
 from flows.cli.ispyb.by_hand import fulfil_by_hand
 from flows.cli.ispyb.option import IspybURL, open_ispyb
 from flows.cli.whole_numbers import integer
 
 if TYPE_CHECKING:
+    from flows.mimas.backlog import HeldJob
     from tasks.ispyb_access.overviews.jobs import Job, Program
     from tasks.step.ports import FailedLaunch, LaunchedRecipe
 
@@ -36,6 +37,8 @@ app = typer.Typer(
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+MESSAGE = "message-"
+"""How the names of held messages begin that name no job."""
 JobNumber = Annotated[
     int, typer.Argument(metavar="JOB", help="The job's number in ISPyB.", show_default=False, parser=integer)
 ]
@@ -152,23 +155,64 @@ def held(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def start(job_id: JobNumber, ispyb: IspybURL = None) -> None:
+def start(
+    job: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB", help="The job's number in ISPyB, or what `plaza job held` calls it.", show_default=False
+        ),
+    ],
+    ispyb: IspybURL = None,
+) -> None:
     """Start a job's recipe on the site, such as that of a job that is held; what runs already isn't started again."""
     from flows.mimas.backlog import Backlog
     from flows.site.running_site import use_running_site
-    from tasks.ispyb_access.overviews.jobs import read_job
 
     use_running_site()
-    number = parse_job_id(job_id)
+    backlog = Backlog.of()
+    is_message = job.startswith(MESSAGE)
+    held_job = backlog.find(job if is_message else parse_job_id(integer(job)))
+    if not is_message:
+        _start_job(parse_job_id(integer(job)), held_job.variables if held_job else {}, ispyb)
+    elif held_job is None:
+        raise UnknownJob(f"{job!r:.200} isn't held: expected a name that `plaza job held` lists, or a job's number")
+    else:
+        _start_message(held_job)
+    if held_job is None:
+        return
+    try:  # only now: should this process die before, it's still held
+        backlog.release(held_job)
+    except OSError as error:
+        typer.echo(f"plaza: it runs, but {backlog.path} still lists it as held: {error}", err=True)
+
+
+def _start_job(job_id: JobId, variables: Mapping[str, Any], ispyb: str | None) -> None:
+    from tasks.ispyb_access.overviews.jobs import read_job
+
     with open_ispyb(ispyb) as engine:
-        job = read_job(engine, number)
+        job = read_job(engine, job_id)
     if not job.recipe:
         raise MessageRefused(f"job {job_id} names no recipe: say which with `plaza job update {job_id} --recipe …`")
-    backlog = Backlog.of()
-    held_job = backlog.find(number)
-    _start(job.recipe, job.dcid, number, held_job.variables if held_job else {})
-    if held_job:  # only now: should this process die before, the job is still held
-        backlog.release(held_job)
+    _start(job.recipe, job.dcid, job_id, variables)
+
+
+def _start_message(held_job: HeldJob) -> None:
+    """Start what a held message names, as the dispatcher would; ISPyB is the site's."""
+    import asyncio
+
+    from flows.events.dispatcher_step import launch_of_event
+    from flows.events.dispatching import dispatch
+    from flows.events.request import RunRequest
+    from flows.resources import SiteResources
+
+    async def launch() -> Sequence[LaunchedRecipe | FailedLaunch]:
+        async with SiteResources() as resources:
+            found = await dispatch(RunRequest.model_validate(held_job.message), held_job.name, resources)
+            launches = [launch_of_event(event, held_job.name) for event in found.events]
+            return await resources.launcher.launch([*launches, *([found.launch] if found.launch else [])])
+
+    for launched in asyncio.run(launch()):
+        _tell(launched, f"{held_job.name} is still held", held_job.name)
 
 
 @app.command()
@@ -235,7 +279,6 @@ def _start(recipe: str, dcid: Dcid | None, job_id: JobId, variables: Mapping[str
     from flows.mimas.patient_launcher import PatientLauncher
     from flows.resources import SiteResources
     from flows.run_marks import JOB_RECIPE_PREFIX
-    from tasks.step.ports import FailedLaunch
 
     async def launch() -> LaunchedRecipe | FailedLaunch:
         async with SiteResources() as resources:
@@ -243,11 +286,16 @@ def _start(recipe: str, dcid: Dcid | None, job_id: JobId, variables: Mapping[str
             name = JOB_RECIPE_PREFIX + recipe
             return await jobs.start(launcher, name, dcid or None, job_id, variables, "by hand")
 
-    launched = asyncio.run(launch())
+    _tell(asyncio.run(launch()), f"job {job_id} is in ISPyB", str(job_id))
+
+
+def _tell(launched: LaunchedRecipe | FailedLaunch, kept: str, name: str) -> None:
+    from tasks.step.ports import FailedLaunch
+
     if isinstance(launched, FailedLaunch):
         raise ConfigurationError(
-            f"job {job_id} is in ISPyB, but its recipe {launched.recipe} could not be started: {launched.reason}. "
-            f"See `plaza status` and `plaza deploy`; then: plaza job start {job_id}"
+            f"{kept}, but its recipe {launched.recipe} could not be started: {launched.reason}. "
+            f"See `plaza status` and `plaza deploy`; then: plaza job start {name}"
         )
     word = "is taken up again" if launched.taken_up else "has a run already" if launched.earlier else "starts"
     stood = f" ({launched.state})" if launched.state else ""

@@ -13,7 +13,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from blocks.home_folder import make_folder
+from blocks.home_folder import HELD_JOBS, make_folder
 from blocks.identifiers import JobId
 from blocks.settings import get_settings
 from flows.mimas.backlog.held_job import HeldJob
@@ -36,7 +36,7 @@ class Backlog:
     @classmethod
     def of(cls, home: Path | None = None) -> Backlog:
         """Return that of a home folder."""
-        return cls((home or get_settings().home) / "held-jobs")
+        return cls((home or get_settings().home) / HELD_JOBS)
 
     def hold(self, job: HeldJob) -> bool:
         """Hold a job: durably, once however often it's held, and not if it has been released.

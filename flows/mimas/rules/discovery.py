@@ -35,9 +35,11 @@ class _RuleBook:
     def __init__(self) -> None:
         self._rules: dict[str, Rule] = {}
         self._faults: list[str] = []
+        self._changes: list[str] = []
 
-    def take(self, source: str, module: Any) -> None:
-        """Add what a module says."""
+    def take(self, source: str, module: Any, *, is_ours: bool = False) -> None:
+        """Add what a module says; what others than Plaza say changes Plaza's rules."""
+        before = dict(self._rules)
         rules, switched_off = getattr(module, "RULES", None), getattr(module, "SWITCHED_OFF", None)
         if rules is None and switched_off is None:
             self.fault(source, "expected RULES or SWITCHED_OFF in it, seen neither")
@@ -45,6 +47,16 @@ class _RuleBook:
             self._add(source, rules)
         if switched_off is not None:
             self._switch_off(source, switched_off)
+        if not is_ours:
+            self._note_changes(source, before)
+
+    def _note_changes(self, source: str, before: Mapping[str, Rule]) -> None:
+        added = [name for name in self._rules if name not in before]
+        replaced = [name for name, rule in self._rules.items() if name in before and rule is not before[name]]
+        gone = [name for name in before if name not in self._rules]
+        for what, names in (("adds", added), ("replaces", replaced), ("switches off", gone)):
+            if names:
+                self._changes.append(f"{source} {what} {', '.join(map(repr, names))}")
 
     def fault(self, source: str, what: str) -> None:
         """Tell of a source that can't be used as it is."""
@@ -52,7 +64,7 @@ class _RuleBook:
 
     def all(self) -> RuleSet:
         """Return what was gathered."""
-        return RuleSet(tuple(self._rules.values()), tuple(self._faults))
+        return RuleSet(tuple(self._rules.values()), tuple(self._faults), tuple(self._changes))
 
     def _add(self, source: str, rules: Any) -> None:
         if not _is_sequence_of(Rule, rules):
@@ -148,7 +160,7 @@ def _package(point: EntryPoint) -> str:
 def _take_entry_point(book: _RuleBook, point: EntryPoint) -> None:
     source = f"rules {point.name} ({point.value}) of package {_package(point)}"
     try:
-        book.take(source, point.load())
+        book.take(source, point.load(), is_ours=_is_ours(point))
     except (Exception, SystemExit) as error:  # a package's module may raise anything
         book.fault(source, f"expected a module that can be imported, it {raised(error)}; mend or remove the package")
 

@@ -18,10 +18,13 @@ class RuleSet:
         Names are unique.
     faults
         Packages and files of rules that can't be used: what, what was expected, what was seen, what to do.
+    changes
+        What the site has added to Plaza's own rules, replaced or switched off.
     """
 
     rules: tuple[Rule, ...]
     faults: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
     def decide(self, scenario: Scenario) -> Decision:
         """Say what is to be run for a data collection, and why."""

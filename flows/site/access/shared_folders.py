@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from blocks.home_folder import MIMAS_RUNS, RECIPE_IDS, RECIPE_RUNS, TAKING_UP_LOCK
+from blocks.home_folder import HELD_JOBS, MIMAS_RUNS, RECIPE_IDS, RECIPE_RUNS, TAKING_UP_LOCK
 
 logger = logging.getLogger(__name__)
 
-READ: Final = (RECIPE_RUNS, RECIPE_IDS, MIMAS_RUNS, "dead-letters", "spot-differences", "logs")
+READ: Final = (RECIPE_RUNS, RECIPE_IDS, MIMAS_RUNS, HELD_JOBS, "dead-letters", "spot-differences", "logs")
 WRITTEN: Final = ("events",)
 """Whoever can write there may tell Mimas of events, but no more than that."""
 

@@ -171,7 +171,7 @@ async def test_a_job_waits_for_ispyb_and_others_overtake_but_not_of_its_own(
     def read_job(*_):
         if away:
             raise DatabaseUnavailable("ISPyB doesn't answer")
-        return SimpleNamespace(dcid=7, process=42, recipe="redo")
+        return SimpleNamespace(dcid=7, process=42, recipe="ispyb-redo")
 
     monkeypatch.setattr(dispatching, "_read_job", read_job)
     zocalo_file(folder, 100, parameters={"ispyb_process": 42})
@@ -202,7 +202,7 @@ async def test_a_recipe_that_is_not_deployed_yet_is_waited_for(folder, mimas, la
 async def test_a_submitted_request_is_sent_behind_what_waits_and_leaves_nothing(folder, mimas, launcher):
     zocalo_file(folder, recipes=["b"], parameters={"ispyb_dcid": 7})
     request = RunRequest(recipes=("a",), parameters={"ispyb_dcid": 7, "guid": "mine"})
-    told = await submit_request(request, HEADERS)
+    told = await submit_request(request, HEADERS | {"of RabbitMQ": b"\xff", "x": "\ud800", "workflows-recipe": True})
     assert launched(launcher) == [("b", 7), ("a", 7)]
     assert [(run.recipe, run.recipe_id) for run in told.runs] == [("a", "mine")]
     assert folder.files() == []
@@ -238,6 +238,7 @@ async def test_while_the_server_is_away_a_request_is_kept_and_sent_later(folder,
         (RunRequest(recipes=("nonesuch",)), "'nonesuch' is unknown"),
         (RunRequest(recipes=("a",), parameters={"x": "y" * 70_000}), "65536 at most"),
         (RunRequest(recipes=("a",), parameters={"ispyb_dcid": 2**32}), "4294967295 at most"),
+        (RunRequest(custom_recipe={"1": {"queue": "a", "x": "\ud800"}, "start": [[1, []]]}), "."),
     ],
 )
 async def test_a_request_that_can_not_be_run_is_told_to_who_asks_and_not_kept(
@@ -278,3 +279,7 @@ async def test_a_fault_that_nobody_expects_holds_up_no_other(folder, mimas, laun
     await sending.send_waiting()
     assert launched(launcher) == [("a", 8)]
     assert len(folder.files()) == 1
+    zocalo_file(folder, 300, recipes=["b"], parameters={"ispyb_dcid": 8})
+    assert (await submit_request(RunRequest(recipes=("a",)))).kept in folder.files()
+    picked = await pick_up(folder)
+    assert (picked.sent, len(picked.waiting), "thought of" in picked.why) == (2, 1, True)

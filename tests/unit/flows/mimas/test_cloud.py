@@ -2,6 +2,7 @@
 
 import pytest
 
+from blocks.errors import ConfigurationError
 from blocks.settings import Settings, get_settings
 from flows.cluster_statistics import ClusterStatistics, Measured
 from flows.mimas.cloud import active_groups, groups_just_now
@@ -46,12 +47,14 @@ def test_the_cloud_is_used_when_the_own_cluster_is_full_and_the_cloud_is_not(kno
 
 
 def test_each_group_has_its_own_limits_and_the_site_its_quota_and_time_out():
-    patient = {"visit_pattern": "nt", "max_jobs_waiting": {"slurm": 100, "iris": 3}}
-    config = Settings(cloudbursting=True, cloud_groups=[{}, patient], s3echo_quota=5, statistics_timeout=1000)
+    usual_limits = {"visit_pattern": ["mx"], "beamlines": ["i03"]}
+    patient = {"visit_pattern": "nt", "beamlines": "i04", "max_jobs_waiting": {"slurm": 100, "iris": 3}}
+    groups = [usual_limits, patient]
+    config = Settings(cloudbursting=True, cloud_groups=groups, s3echo_quota=5, statistics_timeout=1000)
     (usual,) = active_groups(config, statistics(slurm=(100, 900), s3echo=(4.7, 900), iris=(2, 900)), NOW)
-    assert usual == CloudGroup()
+    assert usual == CloudGroup(visits=("mx",), beamlines=("i03",), recipes=("autoprocessing",))
     both = active_groups(config, statistics(slurm=(101, 900), s3echo=(4.7, 900), iris=(2, 900)), NOW)
-    assert [group.visits for group in both] == [(), ("nt",)]
+    assert [group.visits for group in both] == [("mx",), ("nt",)]
     assert len(active_groups(config, statistics(slurm=(101, 0), s3echo=(4.7, 0), iris=(3, 0)), NOW)) == 1
     assert active_groups(config, statistics(s3echo=(4.8, 0)), NOW) == ()
 
@@ -59,9 +62,16 @@ def test_each_group_has_its_own_limits_and_the_site_its_quota_and_time_out():
 def test_groups_come_from_the_environment_as_json(monkeypatch, tmp_path):
     monkeypatch.setenv("PLAZA_HOME", str(tmp_path))
     monkeypatch.setenv("PLAZA_CLOUDBURSTING", "true")
-    monkeypatch.setenv("PLAZA_CLOUD_GROUPS", '[{"visit_pattern": ["mx"], "max_jobs_waiting": {"iris": 9}}]')
+    monkeypatch.setenv(
+        "PLAZA_CLOUD_GROUPS", '[{"visit_pattern": "mx", "beamlines": ["i03"], "max_jobs_waiting": {"iris": 9}}]'
+    )
     get_settings.cache_clear()
     (group,) = get_settings().cloud_groups
     get_settings.cache_clear()
     assert (group.visit_pattern, group.max_jobs_waiting.slurm, group.max_jobs_waiting.iris) == (("mx",), 60, 9)
-    assert groups_just_now(Settings(home=tmp_path, cloudbursting=True, cloud_groups=[{}])) == ()
+    assert groups_just_now(Settings(home=tmp_path, cloudbursting=True, cloud_groups=[MX])) == ()
+    monkeypatch.setenv("PLAZA_CLOUD_GROUPS", '[{"visit_pattern": []}]')
+    get_settings.cache_clear()
+    with pytest.raises(ConfigurationError, match="PLAZA_CLOUD_GROUPS"):
+        get_settings()
+    get_settings.cache_clear()

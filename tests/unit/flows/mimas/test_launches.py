@@ -4,8 +4,10 @@ from uuid import UUID
 
 import pytest
 
+from blocks.errors import DatabaseUnavailable
 from blocks.retrying import Pauses
 from flows.mimas.launches import launch_decided
+from flows.mimas.outcome import CreatedJob
 from flows.mimas.record import DecisionRecord
 from flows.mimas.rules import decide
 from flows.mimas.scenario import DCClass, DetectorClass, Event, ImageRange, Scenario
@@ -100,3 +102,22 @@ async def test_once_an_outage_has_lasted_each_other_launch_is_tried_once(decisio
     outcome = await launch_decided(record(decision), MIMAS_RUN, FakeResources(launcher=launcher))
     assert {fault.recipe for fault in outcome.failed} == {ANALYSIS, ARCHIVE}
     assert 10**6 - launcher.outages[ARCHIVE] == 1
+
+
+async def test_with_ispyb_away_the_recipes_run_and_no_other_job_waits_for_it(decision, launcher, monkeypatch):
+    asked = []
+
+    async def carry_out(resources, launcher, job, scenario, read_by):
+        asked.append(job.display_name)
+        if len(asked) == 2:
+            raise DatabaseUnavailable("ISPyB can't be reached")
+        return CreatedJob(job_id=1)
+
+    monkeypatch.setattr("flows.mimas.jobs.carry_out", carry_out)
+    launcher.recipes |= {f"ispyb-{job.recipe}" for job in decision.jobs}
+    outcome = await launch_decided(record(decision), MIMAS_RUN, FakeResources(launcher=launcher))
+    assert len(asked) == 2
+    assert {launched.recipe for launched in outcome.launched} == {ANALYSIS, ARCHIVE}
+    assert outcome.interrupted == "ISPyB can't be reached"
+    assert len(outcome.failed) == len(decision.jobs) - 1
+    assert outcome.jobs[0].job_id == 1

@@ -1,7 +1,7 @@
 """`plaza ispyb run` and `plaza job`: ISPyB put right by hand."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -10,13 +10,15 @@ from sqlalchemy import func, select
 from typer.testing import CliRunner
 
 from blocks.errors import ConfigurationError, MessageRefused, PlazaError, UnknownJob
-from blocks.settings import Settings
+from blocks.settings import Settings, get_settings
 from blocks.sqlite_file import MissingDatabase
 from flows import launching as running
 from flows.cli.ispyb import by_hand as ispyb_by_hand
 from flows.cli.main import app
+from flows.mimas.backlog import Backlog, HeldJob
 from tasks.ispyb_access.overviews.jobs import status_word
 from tasks.ispyb_access.schema.tables import METADATA
+from tests.support.fake_resources import FakeLauncher, FakeResources
 
 REGISTER = {"ispyb_command": "register_processing", "program": "fast_dp", "store_result": "program"}
 TELL = {"ispyb_command": "add_program_message", "program_id": "$program", "severity": "INFO", "message": "σ"}
@@ -319,6 +321,47 @@ class TestStart:
         done = plaza("job", "start", number)
         assert f"recipe ispyb-autoprocessing-xia2-dials starts: run {UUID(int=7)}" in done.stderr
         assert launches == [({"dcid": dcid, "parameters": {"ispyb_process": number}}, f"{dcid}-job-{number}")]
+
+    def test_a_held_job_is_started_with_its_trigger_variables_and_held_no_more(
+        self, plaza, job, launches, tmp_path, monkeypatch
+    ):
+        monkeypatch.setenv("PLAZA_HOME", str(tmp_path / "home"))
+        get_settings.cache_clear()
+        number, dcid = job
+        message = {"parameters": {"statistic-cluster": "iris", "ispyb_process": number}}
+        held = HeldJob(message=message, since=datetime.now(UTC), job_id=number, dcid=dcid, beamline="i03")
+        Backlog.of().hold(held)
+        listed = CliRunner().invoke(app, ["job", "held", "--json"])
+        assert json.loads(listed.stdout)["message"] == message
+        assert "iris" in CliRunner().invoke(app, ["job", "held"]).stdout
+        plaza("job", "start", number)
+        assert launches == [({"dcid": dcid, "parameters": message["parameters"]}, f"{dcid}-job-{number}")]
+        assert CliRunner().invoke(app, ["job", "held"]).stdout == "No job is held.\n"
+        get_settings.cache_clear()
+
+    def test_a_held_message_without_a_job_is_started_by_its_name(self, plaza, tmp_path, monkeypatch):
+        class Site(FakeResources):
+            async def __aenter__(self):
+                return self
+
+            async def __aexit__(self, *exc):
+                pass
+
+        site = Site(launcher=FakeLauncher(["archive-nexus"]))
+        monkeypatch.setattr("flows.resources.SiteResources", lambda: site)
+        monkeypatch.setattr("flows.site.running_site.use_running_site", lambda: None)
+        monkeypatch.setenv("PLAZA_HOME", str(tmp_path / "home"))
+        get_settings.cache_clear()
+        message = {"recipes": ["archive-nexus"], "parameters": {"ispyb_dcid": 12, "colour": "red"}}
+        held = HeldJob(message=message, since=datetime.now(UTC), key="run/1")
+        Backlog.of().hold(held)
+        plaza("job", "start", held.name)
+        (launch,) = site.launcher.launched
+        assert (launch.recipe, launch.dcid, launch.parameters) == ("archive-nexus", 12, message["parameters"])
+        assert Backlog.of().held() == []
+        with pytest.raises(UnknownJob, match="isn't held: expected a name that `plaza job held` lists"):
+            plaza("job", "start", held.name)
+        get_settings.cache_clear()
 
     def test_a_job_may_start_as_soon_as_it_is_created(self, plaza, add_collection, launches):
         done = plaza(

@@ -229,3 +229,16 @@ def test_a_file_may_have_dataclasses(write):
     rules = load_rules(write(code))
     assert rules.faults == ()
     assert rules.decide(Scenario(7, DCClass.ROTATION, Event.END, "b21")).matched == ("long",)
+
+
+def test_what_a_file_changes_of_plaza_s_rules_is_told(tmp_path):
+    file = tmp_path / "rules.py"
+    file.write_text(
+        "from flows.mimas.decision import Rule\nfrom flows.mimas.rules.asking import recipes\n"
+        "from flows.mimas.rules.conditions import is_end\n"
+        "RULES = tuple(Rule(name, is_end, recipes('x')) for name in ('preview', 'ours'))\n"
+        "SWITCHED_OFF = ('quick processing',)\n"
+    )
+    source = f"rule file {file}"
+    expected = (f"{source} adds 'ours'", f"{source} replaces 'preview'", f"{source} switches off 'quick processing'")
+    assert load_rules(file).changes == expected
