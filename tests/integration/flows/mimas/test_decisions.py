@@ -198,7 +198,7 @@ async def test_a_run_is_found_by_the_recipe_id_of_its_event(collection):
 async def test_what_is_not_ready_in_time_goes_to_the_error_queue(collection, monkeypatch):
     sent = []
 
-    async def send_to_queue(queue, message, resources):
+    async def send_to_queue(queue, message, resources, **_more):
         sent.append((queue, message))
         return "sent"
 
