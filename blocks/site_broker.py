@@ -2,8 +2,10 @@
 
 from typing import Final
 
+from pydantic import ValidationError
+
 from blocks.broker_address import BrokerAddress, read_broker_url
-from blocks.errors import PrefectUnavailable
+from blocks.errors import ConfigurationError, PrefectUnavailable
 from blocks.prefect_api import has_prefect_api
 from blocks.settings import Settings
 
@@ -32,7 +34,15 @@ def find_broker(settings: Settings) -> BrokerAddress | None:
     from blocks.message_broker import MessageBroker  # Prefect's blocks take a second to import
     from blocks.saved_blocks import find_block
 
-    block = find_block(
-        MessageBroker, BLOCK_NAME, holds="the broker's address", setting="PLAZA_BROKER_URL", away=PrefectUnavailable
-    )
+    try:
+        block = find_block(
+            MessageBroker, BLOCK_NAME, holds="the broker's address", setting="PLAZA_BROKER_URL", away=PrefectUnavailable
+        )
+    except ValidationError as error:
+        # Their names alone: a password may stand in any of them
+        wrong = ", ".join(sorted({str(fault["loc"][0]) if fault["loc"] else "all" for fault in error.errors()}))
+        raise ConfigurationError(
+            f"the Prefect block message-broker/{BLOCK_NAME} can't be read, wrong fields: {wrong}. Save it anew "
+            "(docs/how-to/zocalo-clients.md)"
+        ) from None
     return None if block is None else block.address()

@@ -41,6 +41,7 @@ async def connect(address: BrokerAddress, vhost: str | None = None) -> AbstractC
     ConfigurationError
         What TLS takes can't be read.
     """
+    vhost = address.vhost if vhost is None else vhost
     reasons = []
     for host, port in random.sample(address.hosts, len(address.hosts)):
         try:
@@ -50,7 +51,7 @@ async def connect(address: BrokerAddress, vhost: str | None = None) -> AbstractC
                     port=port,
                     login=address.username,
                     password=address.password,
-                    virtualhost=address.vhost if vhost is None else vhost,
+                    virtualhost=vhost,
                     ssl=address.tls,
                     ssl_context=address.tls_context(),
                     heartbeat=_HEARTBEAT_S,
@@ -60,7 +61,7 @@ async def connect(address: BrokerAddress, vhost: str | None = None) -> AbstractC
             )
         except FAULTS as error:
             reasons.append(f"{host}:{port}: {_reason(error)}")
-    raise BrokerUnavailable("; ".join(reasons))
+    raise BrokerUnavailable(f"virtual host {vhost}: {'; '.join(reasons)}")
 
 
 def _reason(error: BaseException) -> str:

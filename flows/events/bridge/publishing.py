@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -37,7 +38,8 @@ SENDING: Final = "sending"
 LOOK_S: Final = 0.2  # a beamline waits for its crystal's centre
 MOST_BYTES: Final = 16 * 1024 * 1024  # what RabbitMQ itself takes from 4.0 on
 _CONFIRM_S: Final = 10.0
-_REMEMBERED_S: Final = 24 * 3600.0
+_REMEMBERED_S: Final = 30 * 24 * 3600.0
+_FORGETS_S: Final = 3600.0
 _PAUSES: Final = Pauses(first_s=1.0, longest_s=10.0)
 _REASON_CHARACTERS: Final = 300
 
@@ -46,7 +48,7 @@ class NotRouted(Exception):
     """The broker puts a message into no queue, or takes it not at all."""
 
 
-class NotConfirmed(Exception):
+class NotConfirmed(ConnectionError):
     """Nobody knows whether the broker has a message."""
 
 
@@ -63,6 +65,7 @@ class Publisher:
     home: Path
     tally: Tally
     _trouble: dict[str, _Trouble] = field(default_factory=dict)
+    _forgot_at: float = -math.inf
 
     @property
     def folder(self) -> Path:
@@ -70,11 +73,15 @@ class Publisher:
         return outbox_folder(self.home)
 
     def prepare(self) -> None:
-        """Make the outbox; put aside what an earlier process may have sent or not; forget what was sent long ago."""
+        """Make the outbox, and put aside what was being sent when the last connection was lost."""
         for name in ("", PUBLISHED, SENDING):
             (self.folder / name).mkdir(mode=0o770, parents=True, exist_ok=True)
         for path in _files(self.folder / SENDING):
             self._put_aside(path, UNCERTAIN, "the bridge ended while it sent it, so it may have been published")
+
+    def _forget_old(self) -> None:
+        """Forget what was published long ago: a run that says it again is late by then."""
+        self._forgot_at = time.monotonic()
         oldest = time.time() - _REMEMBERED_S
         for path in _files(self.folder / PUBLISHED):
             if path.stat().st_mtime < oldest:
@@ -90,6 +97,8 @@ class Publisher:
         """
         channel = await _open(connection)
         while True:
+            if time.monotonic() - self._forgot_at > _FORGETS_S:
+                await asyncio.to_thread(self._forget_old)
             files = await asyncio.to_thread(_files, self.folder)
             self.tally.outbox = len(files)
             self._trouble = {name: each for name, each in self._trouble.items() if (self.folder / name) in set(files)}
@@ -100,7 +109,9 @@ class Publisher:
                     channel = await _open(connection)
                 try:
                     await self._publish(path, channel)
-                except OSError as error:  # of the disk: the connection's faults are others by now
+                except NotConfirmed:
+                    raise
+                except OSError as error:  # of the disk
                     self._note_trouble(path, str(error))
             await asyncio.sleep(LOOK_S)
 

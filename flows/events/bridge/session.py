@@ -73,14 +73,19 @@ class Bridge:
         """
         try:
             async with AsyncExitStack() as stack:
-                connection = await self._enter(stack, None)
-                await self._prepare(connection)
-                intakes = [await self._intake(connection, REQUESTS, reject_to_dead_letters)]
+                connections = [await self._enter(stack), await self._enter(stack)]
+                taking, publishing = connections
+                await self._prepare(taking)
+                intakes = [await self._intake(taking, REQUESTS, reject_to_dead_letters)]
                 if self.address.stomp_vhost is not None:
-                    intakes.append(await self._stomp_intake(stack, self.address.stomp_vhost))
+                    connections.append(await self._enter(stack, self.address.stomp_vhost))
+                    intakes.append(await self._stomp_intake(connections[-1]))
+                self.tally.note_connection()
+                await asyncio.to_thread(self.tally.write)
+                logger.info("connected to %s", self.address)
                 # In a task of its own: before Python 3.11.4 a group that fails leaves the task that waits for it
                 # counted as cancelled, and the next time limit in that one cancels it for good
-                await asyncio.create_task(self._work(connection, intakes))
+                await asyncio.create_task(self._work(connections, publishing, intakes))
         except BaseExceptionGroup as group:
             if group.subgroup(Stopped) is not None:
                 raise Stopped from group
@@ -92,7 +97,7 @@ class Bridge:
         finally:
             self.tally.connected_since = None
 
-    async def _enter(self, stack: AsyncExitStack, vhost: str | None) -> AbstractConnection:
+    async def _enter(self, stack: AsyncExitStack, vhost: str | None = None) -> AbstractConnection:
         connection = await connect(self.address, vhost)
 
         async def close() -> None:
@@ -111,9 +116,6 @@ class Bridge:
             raise HomeUnavailable(f"the outbox can't be used: {error}") from error
         self.journal.connected()
         await listen(connection, self.host, self.stop.set)
-        self.tally.note_connection()
-        await asyncio.to_thread(self.tally.write)
-        logger.info("connected to %s", self.address)
 
     async def _intake(self, connection: AbstractConnection, queue: str, reject: Reject) -> Intake:
         channel = connection.channel(publisher_confirms=False)
@@ -127,9 +129,8 @@ class Bridge:
         underlay.on_consumer_cancel_callbacks.add(lost)
         return Intake(channel, queue, self.site, self.journal, self.tally, reject)
 
-    async def _stomp_intake(self, stack: AsyncExitStack, vhost: str) -> Intake:
+    async def _stomp_intake(self, connection: AbstractConnection) -> Intake:
         """Take what STOMP's clients put; their queue, which the broker makes, has no dead letters of its own."""
-        connection = await self._enter(stack, vhost)
         for queue in STOMP_QUEUES:
             await declare_queue(connection, queue)
         dead_letters = await connection.channel(publisher_confirms=True, on_return_raises=True)
@@ -141,19 +142,30 @@ class Bridge:
 
         return await self._intake(connection, STOMP_REQUESTS, reject)
 
-    async def _work(self, connection: AbstractConnection, intakes: list[Intake]) -> None:
+    async def _work(
+        self, connections: list[AbstractConnection], publishing: AbstractConnection, intakes: list[Intake]
+    ) -> None:
+        """Take and publish: over connections of their own, as a broker short of memory doesn't read from who publishes.
+
+        Raises
+        ------
+        BaseExceptionGroup
+            One of the connections is lost, or the bridge has ended.
+        """
+
         def look() -> ServiceStatus:
             return ServiceStatus.PROCESSING if any(intake.is_busy for intake in intakes) else ServiceStatus.IDLE
 
         broadcaster = Broadcaster(self.host, look)
-        channel = await connection.channel(publisher_confirms=False)
+        channel = await publishing.channel(publisher_confirms=False)
         async with asyncio.TaskGroup() as tasks:
             for intake in intakes:
                 tasks.create_task(intake.run())
-            tasks.create_task(self.publisher.run(connection))
+            tasks.create_task(self.publisher.run(publishing))
             tasks.create_task(broadcaster.run(channel))
             tasks.create_task(self._report(intakes))
-            tasks.create_task(_until_closed(connection))
+            for connection in connections:
+                tasks.create_task(_until_closed(connection))
             tasks.create_task(self._stop_when_told(intakes, broadcaster, channel))
 
     async def _report(self, intakes: list[Intake]) -> None:

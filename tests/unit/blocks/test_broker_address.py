@@ -68,3 +68,17 @@ def test_a_block_says_the_same():
     assert "s3cret" not in repr(block)
     with pytest.raises(ValueError, match="port of mq"):
         MessageBroker(hosts=["mq:x"], username="a", password="b")
+
+
+def test_a_block_that_can_not_be_read_is_told_without_what_it_holds(monkeypatch):
+    from blocks.message_broker import MessageBroker
+
+    def find_block(block_type, *_, **__):
+        return block_type.model_validate({"hosts": ["s3cret:x"], "username": "a", "password": ["s3cret"]})
+
+    monkeypatch.setattr("blocks.site_broker.has_prefect_api", lambda: True)
+    monkeypatch.setattr("blocks.saved_blocks.find_block", find_block)
+    with pytest.raises(ConfigurationError, match="wrong fields: hosts, password") as refused:
+        find_broker(Settings())
+    assert "s3cret" not in str(refused.value)
+    assert MessageBroker.get_block_type_slug() == "message-broker"
