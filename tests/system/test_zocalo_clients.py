@@ -150,10 +150,14 @@ def test_beamlines_devices_receive_their_crystals(site):
 
 
 def test_what_stomp_clients_put_runs_too(site, rabbitmq, guid):
+    go_by_stomp(site, rabbitmq, guid)
+    assert len(site.await_runs(guid)) == 1
+
+
+def go_by_stomp(site: ZocaloSite, rabbitmq: DevRabbitMQ, guid: str) -> None:
     where = ["--stomp-host", "127.0.0.1", "--stomp-port", rabbitmq.stomp_port, "--stomp-prfx", "zocalo"]
     who = ["--stomp-user", site.clients.username, "--stomp-pass", site.clients.password]
     site.clients.go("-t", "StompTransport", *where, *who, "-r", "example", "-s", f"guid={guid}", DCID)
-    assert len(site.await_runs(guid)) == 1
 
 
 async def test_bridge_that_is_killed_loses_nothing_and_starts_nothing_twice(site, guid):
@@ -210,7 +214,7 @@ def kept(folder: Path, guid: str) -> list[Path]:
     return [file for file in folder.rglob("msg-*") if guid in file.read_text()]
 
 
-async def test_zocalos_configuration_as_documented_leaves_the_bridge_alone(site, guid, tmp_path):
+def test_zocalos_configuration_as_documented_leaves_the_bridge_alone(site, rabbitmq, guid, tmp_path):
     documented = [text for text in re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.S) if "groups" in text]
     file = tmp_path / "rabbitmq.yml"
     file.write_text(documented[0])
@@ -219,9 +223,13 @@ async def test_zocalos_configuration_as_documented_leaves_the_bridge_alone(site,
     site.clients("zocalo.configure_rabbitmq", file)
     assert objects(site) == before
     again = site.clients("zocalo.configure_rabbitmq", file)
-    assert not re.search(r"(creating|deleting|Removing|Updating|Creating) .*'?zocalo'?", again), again
+    assert not re.search(r"(?i)(creating|deleting|removing|updating) .*(vhost='zocalo'|\('zocalo')", again), again
     site.clients.go("-r", "example", "-s", f"guid={guid}", DCID)
     assert len(site.await_runs(guid)) == 1
+    # it can't know the queue that the broker made for STOMP, and removes it: the bridge makes another
+    await_(lambda: is_there(site, "queues/%2F/zocalo.processing_recipe"))
+    go_by_stomp(site, rabbitmq, f"{guid}-stomp")
+    assert len(site.await_runs(f"{guid}-stomp")) == 1
 
 
 def objects(site: ZocaloSite) -> dict[str, list[Any]]:
@@ -247,14 +255,14 @@ def test_site_outlives_its_broker_and_what_was_dropped_meanwhile_is_sent(site, r
     site.clients.go("-r", "example", "-s", f"guid={guid}", DCID)
     assert len(list(site.clients.dropped.iterdir())) == 1
     rabbitmq.start()
-    await_(lambda: exchange_is_there(site, "results") and exchange_is_there(site, "delayed"))
+    await_(lambda: all(is_there(site, f"exchanges/{site.broker.vhost}/{name}") for name in ("results", "delayed")))
     site.clients("zocalo.pickup", "-w", 0, "-d", 0)
     assert len(site.await_runs(guid)) == 1
 
 
-def exchange_is_there(site: ZocaloSite, name: str) -> bool:
+def is_there(site: ZocaloSite, path: str) -> bool:
     try:
-        return bool(site.broker.ask(f"exchanges/{site.broker.vhost}/{name}"))
+        return bool(site.broker.ask(path))
     except urllib.error.HTTPError:
         return False
 
