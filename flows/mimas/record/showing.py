@@ -29,7 +29,8 @@ def _lines(record: DecisionRecord, flow_run: str) -> Iterator[str]:
     yield f"run of Mimas {flow_run}{f', recipe ID {record.recipe_id}' if record.recipe_id else ''}"
     if record.given:
         yield "given: " + ", ".join(f"{name}={value!r}" for name, value in record.given.items())
-    yield from _section("not decided", record.faults)
+    if record.faults:
+        yield from _section("not decided", record.faults)
     if record.outcome is None:
         yield from _section("decided, but not (yet) launched to the end", _wanted(record))
     else:
@@ -37,7 +38,8 @@ def _lines(record: DecisionRecord, flow_run: str) -> Iterator[str]:
         yield from _section(
             "jobs", (f"{job.display_name or 'unnamed'} ({job.recipe}): {job.state}" for job in record.outcome.jobs)
         )
-    yield from _section("warnings", record.warnings)
+    if record.warnings:
+        yield from _section("warnings", record.warnings)
     if record.site_rules:
         yield from _section("rules of the site", record.site_rules)
     matched = (rule for rule in record.rules if rule.matched)
