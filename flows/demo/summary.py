@@ -22,7 +22,7 @@ from tasks.simulation.plan import CollectionKind
 
 if TYPE_CHECKING:
     from blocks.settings import Settings
-    from flows.mimas.outcome import MimasOutcome
+    from flows.mimas.record.outcome import MimasOutcome
     from tasks.ispyb_access.overviews.results import WrittenRows
 
 
@@ -63,7 +63,7 @@ async def summarise(
 
 
 async def _show_decisions(console: Console, record: CollectionRecord) -> None:
-    from flows.mimas.publishing import read_outcome
+    from flows.mimas.record.publishing import read_outcome
 
     console.print("[bold]What Mimas decided, and why[/bold]")
     for event in ("start", "end"):

@@ -15,10 +15,10 @@ from pydantic import Field
 from blocks.errors import DatabaseUnavailable, PlazaError
 from flows.display_text import one_line, shortened
 from flows.mimas.deciding import decision_of, not_served
-from flows.mimas.launches import launch_decided
-from flows.mimas.outcome import FAULTS_CHARACTERS, EventName, MimasOutcome, describe_faults
-from flows.mimas.publishing import label_run, publish
+from flows.mimas.launches.launching import launch_decided
 from flows.mimas.record import mimas_run_folder
+from flows.mimas.record.outcome import FAULTS_CHARACTERS, EventName, MimasOutcome, describe_faults
+from flows.mimas.record.publishing import label_run, publish
 from flows.mimas.scenario import Event
 from flows.prefect_limits import DcidOrDigits, ExtraParameters, state_message
 from flows.recipe.readiness import ERROR_QUEUE, TIMEOUT, WAIT, RunStatusWait, await_readiness

@@ -19,7 +19,7 @@ from flows.mimas.deciding import not_served
 from flows.mimas.decision import Decision
 from flows.mimas.facts import InvalidScenario
 from flows.mimas.given_scenario import scenario_from_parameters
-from flows.mimas.messages import as_message, run_key
+from flows.mimas.launches.messages import as_message, run_key
 from flows.mimas.record import mimas_run_folder
 from flows.mimas.rules import beamline_warning, rules_in_force
 from flows.run_marks import LAUNCH_KEY

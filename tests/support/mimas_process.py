@@ -16,8 +16,8 @@ from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow_async
 
 from flows.launching import PrefectLauncher
-from flows.mimas import jobs
 from flows.mimas.flow import mimas
+from flows.mimas.launches import jobs
 
 
 def kill_after(done: int) -> None:

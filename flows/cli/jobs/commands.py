@@ -275,8 +275,8 @@ def _start(recipe: str, dcid: Dcid | None, job_id: JobId, variables: Mapping[str
     """
     import asyncio
 
-    from flows.mimas import jobs
-    from flows.mimas.patient_launcher import PatientLauncher
+    from flows.mimas.launches import jobs
+    from flows.mimas.launches.patient_launcher import PatientLauncher
     from flows.resources import SiteResources
     from flows.run_marks import JOB_RECIPE_PREFIX
 

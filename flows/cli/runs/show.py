@@ -79,7 +79,7 @@ def show(
 
 def _show_decision(flow_run: str, *, as_json: bool) -> None:
     from flows.mimas.record import mimas_run_folder
-    from flows.mimas.showing import mimas_run_text
+    from flows.mimas.record.showing import mimas_run_text
 
     if as_json and (record := mimas_run_folder(flow_run).read()) is not None:
         typer.echo(json.dumps({"mimas_run": flow_run, **record.model_dump(mode="json")}, indent=2))

@@ -16,9 +16,9 @@ from blocks.ispyb_connection import transaction
 from blocks.settings import get_settings
 from flows.mimas.backlog import Backlog
 from flows.mimas.flow import mimas
-from flows.mimas.publishing import read_outcome_of_run
 from flows.mimas.record import mimas_run_folder
-from flows.mimas.showing import mimas_run_text
+from flows.mimas.record.publishing import read_outcome_of_run
+from flows.mimas.record.showing import mimas_run_text
 from flows.recipe.run_record.recipe_ids import runs_called
 from tasks.ispyb_access.overviews.jobs import list_jobs
 from tests.support.recipe_runs import recipe_runs_of
@@ -198,7 +198,7 @@ async def test_a_run_is_found_by_the_recipe_id_of_its_event(collection):
 async def test_what_is_not_ready_in_time_goes_to_the_error_queue(collection, monkeypatch):
     sent = []
 
-    async def send_to_queue(queue, message, resources):
+    async def send_to_queue(queue, message, resources, **_more):
         sent.append((queue, message))
         return "sent"
 

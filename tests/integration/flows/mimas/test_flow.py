@@ -16,7 +16,7 @@ from blocks.ispyb_connection import transaction
 from blocks.settings import get_settings
 from flows.launching import PrefectLauncher
 from flows.mimas.flow import mimas
-from flows.mimas.publishing import read_outcome, read_outcome_of_run
+from flows.mimas.record.publishing import read_outcome, read_outcome_of_run
 from flows.recipe import ispyb_reading as reading
 from flows.recipe.mimas_reading import find_reading
 from flows.recipe.parameters import recipe_parameters

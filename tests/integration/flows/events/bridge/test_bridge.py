@@ -218,6 +218,18 @@ async def test_what_is_held_is_not_lost_with_the_bridge_and_what_nobody_expects_
         assert await client.count(DEAD_LETTERS) == 1
 
 
+async def test_what_was_held_for_long_is_handed_to_the_site_as_it_is(tmp_path, broker, monkeypatch):
+    monkeypatch.setattr(intake, "PAUSES", intake.Pauses(first_s=0.05, longest_s=0.05))
+    monkeypatch.setattr(intake, "HELD_S", 0.5)
+    (tmp_path / "away").touch()
+    async with bridge(tmp_path, broker.url), connected(broker.url) as client:
+        sent_at = time.monotonic()
+        await client.send(request("job"))
+        await until(lambda: submitted(tmp_path))
+        assert time.monotonic() - sent_at >= 0.5
+        await client.until_counted(REQUESTS, 0)
+
+
 async def test_results_are_published_once_to_who_waits_and_what_is_late_is_kept_aside(tmp_path, broker):
     headers, now = {"workflows-recipe": True}, time.time()
     options = {"exchange": "results", "headers": headers, "expires_s": 60.0, "at_most_once": True, "home": tmp_path}

@@ -14,10 +14,10 @@ from blocks.identifiers import Dcid, JobId
 from flows.display_text import shortened
 from flows.mimas.backlog import Backlog, HeldJob
 from flows.mimas.backlog.held_job import JOB
-from flows.mimas.messages import as_message
-from flows.mimas.outcome import CreatedJob
-from flows.mimas.patient_launcher import PatientLauncher
-from flows.mimas.publishing import tags
+from flows.mimas.launches.messages import as_message
+from flows.mimas.launches.patient_launcher import PatientLauncher
+from flows.mimas.record.outcome import CreatedJob
+from flows.mimas.record.publishing import tags
 from flows.mimas.scenario import ISPyBJobInvocation, Scenario
 from flows.prefect_outages import REASON_CHARACTERS
 from flows.recipe import ispyb_reading

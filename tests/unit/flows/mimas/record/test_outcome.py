@@ -4,14 +4,14 @@ from uuid import UUID
 
 import pytest
 
-from flows.mimas.outcome import (
+from flows.mimas.record import DecisionRecord
+from flows.mimas.record.outcome import (
     CreatedJob,
     MimasOutcome,
     describe_faults,
     describe_job,
 )
-from flows.mimas.outcome_page import from_markdown, to_markdown
-from flows.mimas.record import DecisionRecord
+from flows.mimas.record.outcome_page import from_markdown, to_markdown
 from flows.mimas.rules import decide
 from flows.mimas.scenario import DCClass, DetectorClass, Event, ImageRange, Scenario
 from flows.prefect_limits import PAGE_CHARACTERS

@@ -20,7 +20,7 @@ from blocks.home_folder import MIMAS_RUNS
 from blocks.identifiers import Dcid
 from blocks.settings import get_settings
 from flows.mimas.decision import Decision, Ruling
-from flows.mimas.outcome import MimasOutcome
+from flows.mimas.record.outcome import MimasOutcome
 from flows.mimas.scenario import Event, Invocation, ISPyBJobInvocation, RecipeInvocation, Scenario
 from tasks.step.atomic_file import write_atomically
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from flows.display_text import one_line
-from flows.mimas.outcome import MimasOutcome
-from flows.mimas.outcome_page import headline, label
-from flows.mimas.record import DecisionRecord, mimas_run_folder
+from flows.mimas.record.decision_record import DecisionRecord, mimas_run_folder
+from flows.mimas.record.outcome import MimasOutcome
+from flows.mimas.record.outcome_page import headline, label
 from tasks.step.ports import LaunchedRecipe
 
 

@@ -18,9 +18,9 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.sorting import ArtifactSort
 
 from blocks.identifiers import Dcid
-from flows.mimas.outcome import ARTIFACT_KEY, EventName, MimasOutcome
-from flows.mimas.outcome_page import from_markdown, to_markdown
-from flows.mimas.record import DecisionRecord
+from flows.mimas.record.decision_record import DecisionRecord
+from flows.mimas.record.outcome import ARTIFACT_KEY, EventName, MimasOutcome
+from flows.mimas.record.outcome_page import from_markdown, to_markdown
 from flows.mimas.scenario import Scenario
 from flows.prefect_limits import run_name
 from flows.prefect_outages import through_outages

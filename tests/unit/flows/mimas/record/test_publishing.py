@@ -3,7 +3,7 @@
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
-from flows.mimas import publishing
+from flows.mimas.record import publishing
 from flows.mimas.scenario import DCClass, Event, Scenario
 from flows.recipe.run import with_dcid
 

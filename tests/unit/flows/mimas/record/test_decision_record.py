@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from flows.mimas.decision import Rule
-from flows.mimas.outcome import MimasOutcome
 from flows.mimas.predicates import beamline_is
 from flows.mimas.record import DecisionNotKept, DecisionRecord, mimas_run_folder
+from flows.mimas.record.outcome import MimasOutcome
+from flows.mimas.record.showing import mimas_run_text
 from flows.mimas.rules import load_rules
 from flows.mimas.rules.rule_set import RuleSet
 from flows.mimas.scenario import (
@@ -21,7 +22,6 @@ from flows.mimas.scenario import (
     SpaceGroup,
     UnitCell,
 )
-from flows.mimas.showing import mimas_run_text
 from tasks.step.ports import FailedLaunch
 
 SCENARIO = Scenario(

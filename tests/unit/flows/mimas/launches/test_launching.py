@@ -6,9 +6,9 @@ import pytest
 
 from blocks.errors import DatabaseUnavailable
 from blocks.retrying import Pauses
-from flows.mimas.launches import launch_decided
-from flows.mimas.outcome import CreatedJob
+from flows.mimas.launches.launching import launch_decided
 from flows.mimas.record import DecisionRecord
+from flows.mimas.record.outcome import CreatedJob
 from flows.mimas.rules import decide
 from flows.mimas.scenario import DCClass, DetectorClass, Event, ImageRange, Scenario
 from tests.support.fake_resources import FakeLauncher, FakeResources
@@ -113,7 +113,7 @@ async def test_with_ispyb_away_the_recipes_run_and_no_other_job_waits_for_it(dec
             raise DatabaseUnavailable("ISPyB can't be reached")
         return CreatedJob(job_id=1)
 
-    monkeypatch.setattr("flows.mimas.jobs.carry_out", carry_out)
+    monkeypatch.setattr("flows.mimas.launches.jobs.carry_out", carry_out)
     launcher.recipes |= {f"ispyb-{job.recipe}" for job in decision.jobs}
     outcome = await launch_decided(record(decision), MIMAS_RUN, FakeResources(launcher=launcher))
     assert len(asked) == 2

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from blocks.errors import DatabaseUnavailable
-from flows.mimas import jobs
-from flows.mimas.messages import run_key
-from flows.mimas.outcome import CreatedJob, MimasOutcome, describe_job
-from flows.mimas.patient_launcher import PatientLauncher
-from flows.mimas.publishing import tags
+from flows.mimas.launches import jobs
+from flows.mimas.launches.messages import run_key
+from flows.mimas.launches.patient_launcher import PatientLauncher
 from flows.mimas.record import DecisionRecord
+from flows.mimas.record.outcome import CreatedJob, MimasOutcome, describe_job
+from flows.mimas.record.publishing import tags
 from flows.mimas.scenario import ISPyBJobInvocation, Scenario
 from flows.run_marks import JOB_RECIPE_PREFIX
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe

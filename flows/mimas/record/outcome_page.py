@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from flows.display_text import markdown_cell, markdown_text, printable
-from flows.mimas.outcome import MimasOutcome, WantedJob
-from flows.mimas.record import DecisionRecord, RuleRecord
+from flows.mimas.record.decision_record import DecisionRecord, RuleRecord
+from flows.mimas.record.outcome import MimasOutcome, WantedJob
 from flows.mimas.scenario import Scenario
 from flows.prefect_limits import page_text
 from tasks.step.ports import LaunchedRecipe
