@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import re
@@ -59,6 +60,12 @@ class RabbitMQCluster(DevCluster):
             await channel.declare_queue("mine", durable=True, arguments=QUORUM)
             message = aio_pika.Message(text.encode(), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
             await channel.default_exchange.publish(message, "mine")
+
+    async def await_messages(self, number: int) -> None:
+        """Wait until so many messages are in the queue `mine`: one that has just started knows of none."""
+        async with asyncio.timeout(60):
+            while await self.waiting() != number:
+                await asyncio.sleep(0.05)
 
     async def waiting(self) -> int:
         """Count the messages in the queue `mine`."""
@@ -140,7 +147,7 @@ async def test_killed_broker_comes_back_with_what_it_had_confirmed(cluster):
     kill(cluster.server)
     assert cluster.run("status").returncode == 1
     cluster("up", "rabbitmq")
-    assert await cluster.waiting() == 1
+    await cluster.await_messages(1)
 
 
 async def test_down_ends_all_of_it_and_keeps_all(cluster):
@@ -151,7 +158,7 @@ async def test_down_ends_all_of_it_and_keeps_all(cluster):
     assert cluster.run("status").returncode == 1
     cluster("up", "rabbitmq")
     assert cluster.url == url
-    assert await cluster.waiting() == waiting
+    await cluster.await_messages(waiting)
 
 
 @pytest.fixture
