@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -90,16 +90,19 @@ def known_queues() -> list[str]:
     return sorted({*STEPS, *site_steps()})
 
 
+def own_queues() -> list[str]:
+    """Return the queues that have a step of Plaza's, whatever else is installed."""
+    return sorted({*STEPS, *(point.name for point in _offered() if _is_ours(point))})
+
+
 @cache
 def site_steps() -> Mapping[str, str]:
-    """Return the queues and steps of packages that the site has installed: their entry points `plaza.steps`.
+    """Return the queues and steps of the entry points `plaza.steps`: of Plaza's flows, and of packages of the site.
 
     Plaza's own steps stay as they are, whatever a package says. Asked once: it takes some tens of milliseconds.
     """
-    from importlib.metadata import entry_points
-
     found: dict[str, str] = {}
-    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: not _is_ours(point)):
+    for point in sorted(_offered(), key=lambda point: not _is_ours(point)):
         rival = STEPS.get(point.name) or found.get(point.name)
         if rival and rival != point.value:
             package = point.dist.name if point.dist else "a package"
@@ -107,6 +110,12 @@ def site_steps() -> Mapping[str, str]:
         elif not rival:
             found[point.name] = point.value
     return found
+
+
+def _offered() -> Iterable["EntryPoint"]:
+    from importlib.metadata import entry_points
+
+    return entry_points(group=ENTRY_POINTS)
 
 
 def _is_ours(point: "EntryPoint") -> bool:
