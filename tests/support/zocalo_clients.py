@@ -19,7 +19,7 @@ ACCEPTANCE = CHECKOUT.parent / "shared" / "tools" / "zocalo_accept.py"
 
 
 def client_python(name: str) -> Path:
-    """Return the Python in which the clients of the file of that name in tests/clients are installed; skip without it."""
+    """Return the Python in which the clients of that file of tests/clients are installed; skip without it."""
     python = ENVIRONMENTS / name / "bin" / "python"
     if not (ENVIRONMENTS / name / "made-from").exists():
         pytest.skip(f"the clients of tests/clients/{name}.txt aren't installed in {python}: `./plaza test` does that")
