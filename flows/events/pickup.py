@@ -1,6 +1,6 @@
 """Send what waits in the home's drop folder, once: `plaza pickup`, and the deployment pickup/live each minute.
 
-The site's worker looks every second, too (`flows.events.delivery`); only one of them sends at a time.
+The site's worker looks every second, too (`flows.events.drop_folder.delivery`); only one of them sends at a time.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from prefect import flow, get_run_logger
 from pydantic import BaseModel, ConfigDict
 
 from blocks.settings import get_settings
-from flows.events.delivery import TRIES_IN_ORDER, Delivery
-from flows.events.drop_file import DropFile
-from flows.events.drop_folder import DropFolder, LockTaken
-from flows.events.drop_sender import StartedRun
+from flows.events.drop_folder.delivery import TRIES_IN_ORDER, Delivery
+from flows.events.drop_folder.file import DropFile
+from flows.events.drop_folder.folder import DropFolder, LockTaken
+from flows.events.drop_folder.sender import StartedRun
 from flows.events.sending import EventNotTaken, MimasUnreachable
 
 logger = logging.getLogger(__name__)

@@ -17,10 +17,10 @@ from blocks.prefect_api import has_prefect_api
 from blocks.retrying import Pauses, retry
 from blocks.validation_faults import describe
 from flows.display_text import escaped
-from flows.events.delivery import Delivery
-from flows.events.drop_file import DroppedRequest
-from flows.events.drop_folder import DropFolder, drop_folder_at_hand
-from flows.events.drop_sender import DropSender, StartedRun
+from flows.events.drop_folder.delivery import Delivery
+from flows.events.drop_folder.file import DroppedRequest
+from flows.events.drop_folder.folder import DropFolder, drop_folder_at_hand
+from flows.events.drop_folder.sender import DropSender, StartedRun
 from flows.events.event import CollectionEvent
 from flows.events.request import RunRequest
 from flows.events.sending import MimasUnreachable, SendingRefused, open_sender

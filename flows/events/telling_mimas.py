@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from blocks.identifiers import Dcid
 from blocks.validation_faults import describe
-from flows.events.drop_folder import drop_folder_at_hand
+from flows.events.drop_folder.folder import drop_folder_at_hand
 from flows.events.event import CollectionEvent, EventKind
 from flows.events.sending import EventRefused, SendingRefused
 from flows.events.submitting import Told, send_kept, send_unkept

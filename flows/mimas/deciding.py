@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from flows.mimas.cloud import groups_just_now
 from flows.mimas.decision import Decision
-from flows.mimas.ispyb_scenario import scenario_from_ispyb
 from flows.mimas.record import DecisionRecord, MimasRunFolder
 from flows.mimas.rules import beamline_warning, rules_in_force
 from flows.mimas.scenario import Event, Scenario
+from flows.mimas.scenarios.cloud import groups_just_now
+from flows.mimas.scenarios.ispyb_scenario import scenario_from_ispyb
 from flows.recipe.ispyb_reading import read_collection
 from flows.recipe.mimas_reading import keep_reading
 

@@ -14,14 +14,14 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from blocks.errors import MessageRefused
-from flows.mimas.cloud import groups_just_now
 from flows.mimas.deciding import not_served
 from flows.mimas.decision import Decision
-from flows.mimas.facts import InvalidScenario
-from flows.mimas.given_scenario import scenario_from_parameters
 from flows.mimas.launches.messages import as_message, run_key
 from flows.mimas.record import mimas_run_folder
 from flows.mimas.rules import beamline_warning, rules_in_force
+from flows.mimas.scenarios.cloud import groups_just_now
+from flows.mimas.scenarios.facts import InvalidScenario
+from flows.mimas.scenarios.given_scenario import scenario_from_parameters
 from flows.run_marks import LAUNCH_KEY
 from tasks.step import ABORT, Fills, Message, Note, Send, StepContext, StepParameters, message_step
 from tasks.step.atomic_file import write_atomically

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from blocks.retrying import Pauses, retry
 from blocks.settings import get_settings
-from flows.events.delivery import deliver_forever
-from flows.events.drop_folder import DropFolder
+from flows.events.drop_folder.delivery import deliver_forever
+from flows.events.drop_folder.folder import DropFolder
 from flows.site.running_site import STOPPING_FILE, WORK_POOL
 
 if TYPE_CHECKING:

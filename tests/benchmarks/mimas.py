@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Engine, insert
 
 from blocks.ispyb_connection import open_engine, transaction
-from flows.mimas.given_scenario import scenario_from_parameters
 from flows.mimas.rules import own_rules
 from flows.mimas.scenario import DCClass, Event
+from flows.mimas.scenarios.given_scenario import scenario_from_parameters
 from tasks.ispyb_access.schema.tables import METADATA, create_schema
 from tests.benchmarks.ispyb_reading import facility
 

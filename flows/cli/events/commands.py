@@ -54,7 +54,7 @@ def list_events() -> None:
     from blocks.settings import get_settings
     from flows.cli.events.output import print_events
     from flows.cli.events.refused_by_server import refused_by_server
-    from flows.events.drop_folder import DropFolder
+    from flows.events.drop_folder.folder import DropFolder
 
     print_events(DropFolder.of(get_settings().home), refused_by_server())
 

@@ -8,8 +8,8 @@ import typer
 
 from flows.cli.tables import print_table
 from flows.display_text import escaped
-from flows.events.drop_file import InvalidDropFile, read_drop_file
-from flows.events.drop_folder import DropFolder
+from flows.events.drop_folder.file import InvalidDropFile, read_drop_file
+from flows.events.drop_folder.folder import DropFolder
 from flows.events.event import CollectionEvent
 
 TITLES = ("at", "event", "dcid", "from", "file")

@@ -21,7 +21,7 @@ def use_site_of_events() -> None:
     ConfigurationError
         There never was a site in the home folder.
     """
-    from flows.events.drop_folder import drop_folder_at_hand
+    from flows.events.drop_folder.folder import drop_folder_at_hand
     from flows.site.running_site import read_running_site, use_running_site
 
     named = os.environ.get("PREFECT_API_URL")  # one may tell another site than this home's
@@ -47,7 +47,7 @@ async def warn_unless_mimas_hears(command: str) -> None:
     MimasUnreachable
         They can't be kept either.
     """
-    from flows.events.drop_folder import drop_folder_at_hand
+    from flows.events.drop_folder.folder import drop_folder_at_hand
     from flows.events.sending import MimasUnreachable, check_mimas
 
     try:

@@ -61,9 +61,9 @@ class _Decider:
 
     def decide(self, number: int, parameters: Any) -> list[dict[str, Any]] | dict[str, str]:
         """Return what is printed of a scenario."""
-        from flows.mimas.facts import InvalidScenario
-        from flows.mimas.given_scenario import scenario_from_parameters
-        from flows.mimas.invocation_json import invocation_json
+        from flows.mimas.scenarios.facts import InvalidScenario
+        from flows.mimas.scenarios.given_scenario import scenario_from_parameters
+        from flows.mimas.what_if.invocation_json import invocation_json
 
         try:
             scenario, warnings = scenario_from_parameters(parameters)
@@ -109,7 +109,7 @@ def _read(file: Path) -> list[Any]:
     InvalidScenario
         It can't be read, or has something else.
     """
-    from flows.mimas.facts import InvalidScenario
+    from flows.mimas.scenarios.facts import InvalidScenario
 
     name = "standard input" if file == STANDARD_INPUT else one_line(str(file))
     expected = "expected JSON with a scenario (an object) or a list of them"

@@ -7,8 +7,8 @@ from typing import Any
 
 from flows.display_text import one_line
 from flows.mimas.decision import Decision, Ruling
-from flows.mimas.invocation_json import invocation_json
 from flows.mimas.scenario import ImageRange, Invocation, ISPyBJobInvocation, JobParameter, RecipeInvocation, Scenario
+from flows.mimas.what_if.invocation_json import invocation_json
 
 INDENT = "  "
 

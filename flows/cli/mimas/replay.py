@@ -19,8 +19,8 @@ from flows.cli.mimas.trial_rules import RulesFile, rules_to_ask, warn
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from flows.mimas.replay import ReplayedPage
-    from flows.mimas.rule_comparison import RuleComparison
+    from flows.mimas.what_if.replay import ReplayedPage
+    from flows.mimas.what_if.rule_comparison import RuleComparison
     from tasks.ispyb_access.reading.past.facts import UnreadCollection
     from tasks.ispyb_access.reading.past.statements import Period
 
@@ -53,7 +53,7 @@ def replay(
     now = datetime.now()
     period = _period(moment_of(since, "--since", now), None if until is None else moment_of(until, "--until", now))
     events, comparison = events_of(event), _comparison(rules)
-    from flows.mimas.replay import replay as replayed
+    from flows.mimas.what_if.replay import replay as replayed
 
     with open_ispyb(ispyb) as engine:
         if beamlines:
@@ -85,8 +85,8 @@ def _period(since: datetime, until: datetime | None) -> Period:
 
 
 def _comparison(file: Path | None) -> RuleComparison:
-    from flows.mimas.rule_comparison import RuleComparison
     from flows.mimas.rules import own_rules
+    from flows.mimas.what_if.rule_comparison import RuleComparison
 
     in_force = rules_to_ask(None)
     return RuleComparison(own_rules(), in_force) if file is None else RuleComparison(in_force, rules_to_ask(file))

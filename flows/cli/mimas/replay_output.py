@@ -9,10 +9,10 @@ from typing import Any
 
 from flows.cli.mimas.output import headline, job_details, job_name, pair
 from flows.display_text import one_line
-from flows.mimas.invocation_json import invocation_json
-from flows.mimas.replay import Difference
-from flows.mimas.rule_comparison import Change, RecipeCount
 from flows.mimas.scenario import Invocation, ISPyBJobInvocation
+from flows.mimas.what_if.invocation_json import invocation_json
+from flows.mimas.what_if.replay import Difference
+from flows.mimas.what_if.rule_comparison import Change, RecipeCount
 
 INDENT = "  "
 

@@ -67,7 +67,7 @@ def show(
 def _faults_of_one() -> tuple[type[Exception], ...]:
     """Return what concerns one data collection only; ISPyB that is away concerns all."""
     from blocks.errors import UnknownDataCollection
-    from flows.mimas.facts import InvalidScenario
+    from flows.mimas.scenarios.facts import InvalidScenario
     from tasks.ispyb_access.reading.visit.files import VisitFilesUnavailable
 
     return InvalidScenario, UnknownDataCollection, VisitFilesUnavailable
@@ -92,8 +92,8 @@ def _decide(engine: Engine, dcid: int, events: Sequence[Event], rules: RuleSet) 
         The visit's file system doesn't answer.
     """
     from blocks.identifiers import parse_dcid
-    from flows.mimas.ispyb_scenario import scenario_from_ispyb
     from flows.mimas.rules import beamline_warning
+    from flows.mimas.scenarios.ispyb_scenario import scenario_from_ispyb
     from tasks.ispyb_access.reading.reader import read_data_collection
     from tasks.ispyb_access.reading.visit.files import FileAccess
 
@@ -111,7 +111,7 @@ def _decide(engine: Engine, dcid: int, events: Sequence[Event], rules: RuleSet) 
 
 def _cloud() -> tuple[CloudGroup, ...]:
     from blocks.settings import get_settings
-    from flows.mimas.cloud import groups_just_now
+    from flows.mimas.scenarios.cloud import groups_just_now
 
     return groups_just_now(get_settings())
 
@@ -129,7 +129,7 @@ def _lines(decisions: Sequence[Decision], explain: bool) -> Iterator[str]:
 
 def _commands(decisions: Sequence[Decision], explain: bool) -> Iterator[str]:
     from flows.cli.mimas.output import explanation_lines, headline
-    from flows.mimas.command_lines import command_line
+    from flows.mimas.what_if.command_lines import command_line
 
     for decision in decisions:
         if explain:
@@ -141,7 +141,7 @@ def _commands(decisions: Sequence[Decision], explain: bool) -> Iterator[str]:
 
 def _objects(decisions: Sequence[Decision], explain: bool) -> Iterator[str]:
     from flows.cli.mimas.output import explanation_json
-    from flows.mimas.invocation_json import invocation_json
+    from flows.mimas.what_if.invocation_json import invocation_json
 
     for decision in decisions:
         found: dict[str, Any] = {

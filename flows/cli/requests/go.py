@@ -82,7 +82,7 @@ def _send(request: RunRequest, headers: dict[str, str], *, drop: bool) -> Told:
     import asyncio
 
     from flows.cli.events.site_of_events import use_site_of_events
-    from flows.events.drop_folder import make_drop_folder
+    from flows.events.drop_folder.folder import make_drop_folder
 
     with suppress(OSError):  # then nothing can be kept here, and that is told
         make_drop_folder()

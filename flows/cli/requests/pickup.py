@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from flows.events.drop_file import DropFile
-    from flows.events.drop_sender import StartedRun
+    from flows.events.drop_folder.file import DropFile
+    from flows.events.drop_folder.sender import StartedRun
 
 NOT_NEEDED = "As zocalo.pickup has it; not needed here."
 
@@ -26,7 +26,7 @@ def pickup(
     from blocks.settings import get_settings
     from flows.cli.events.site_of_events import use_site_of_events
     from flows.display_text import escaped
-    from flows.events.drop_folder import DropFolder
+    from flows.events.drop_folder.folder import DropFolder
 
     folder = DropFolder.of(get_settings().home)
     if not folder.files():

@@ -20,7 +20,7 @@ from flows.events.bridge.own_site import OwnSite
 from flows.events.bridge.publishing import Publisher
 from flows.events.bridge.session import Bridge, HomeUnavailable, Stopped
 from flows.events.bridge.state import Tally
-from flows.events.drop_folder import DropFolder
+from flows.events.drop_folder.folder import DropFolder
 from flows.resources import SiteResources
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from flows.events.drop_folder import DropFolder
+from flows.events.drop_folder.folder import DropFolder
 from flows.site import health
 from flows.site.running_site import process_environment
 from tests.support.site_under_test import wait_for

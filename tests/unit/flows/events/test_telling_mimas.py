@@ -7,11 +7,12 @@ import os
 import pytest
 
 from blocks.settings import get_settings
-from flows.events import delivery, submitting
-from flows.events.delivery import Delivery
-from flows.events.drop_file import read_drop_file
-from flows.events.drop_folder import DropFolder
-from flows.events.drop_sender import StartedRun
+from flows.events import submitting
+from flows.events.drop_folder import delivery
+from flows.events.drop_folder.delivery import Delivery
+from flows.events.drop_folder.file import read_drop_file
+from flows.events.drop_folder.folder import DropFolder
+from flows.events.drop_folder.sender import StartedRun
 from flows.events.event import CollectionEvent
 from flows.events.sending import EventNotTaken, EventRefused, MimasUnreachable, open_sender
 from flows.events.submitting import EventNotKept, Told

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from flows.events.drop_file import read_drop_file
-from flows.events.drop_folder import DropFolder
+from flows.events.drop_folder.file import read_drop_file
+from flows.events.drop_folder.folder import DropFolder
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,9 @@ import pytest
 from ispyb import sqlalchemy as models
 from sqlalchemy.orm import Session
 
-from flows.mimas.ispyb_scenario import scenario_from_ispyb
 from flows.mimas.rules import decide
 from flows.mimas.scenario import Event
+from flows.mimas.scenarios.ispyb_scenario import scenario_from_ispyb
 from tasks.ispyb_access.overviews.collections import UnknownBeamline, latest_collections
 from tasks.ispyb_access.overviews.jobs import list_jobs, read_job
 from tasks.ispyb_access.reading.reader import read_data_collection, read_processing_job

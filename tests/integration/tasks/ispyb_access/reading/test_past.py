@@ -8,8 +8,8 @@ from ispyb import sqlalchemy as models
 from sqlalchemy import event, select, text
 from sqlalchemy.orm import Session
 
-from flows.mimas.ispyb_scenario import InvalidScenario, scenario_from_ispyb
 from flows.mimas.scenario import DCClass, DetectorClass, Event
+from flows.mimas.scenarios.ispyb_scenario import InvalidScenario, scenario_from_ispyb
 from tasks.ispyb_access.reading.past import visit_crystals
 from tasks.ispyb_access.reading.past.facts import UnreadCollection
 from tasks.ispyb_access.reading.past.reader import read_period

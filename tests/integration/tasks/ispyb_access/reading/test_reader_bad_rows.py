@@ -7,8 +7,8 @@ from ispyb import sqlalchemy as models
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
-from flows.mimas.ispyb_scenario import scenario_from_ispyb
 from flows.mimas.scenario import DCClass, Event
+from flows.mimas.scenarios.ispyb_scenario import scenario_from_ispyb
 from tasks.ispyb_access.reading.reader import read_data_collection, read_processing_job
 
 COLLECTION = models.DataCollection.__table__

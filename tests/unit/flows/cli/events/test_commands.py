@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from blocks.settings import get_settings
 from flows.cli.main import app
-from flows.events.drop_file import read_drop_file
-from flows.events.drop_folder import DropFolder
+from flows.events.drop_folder.file import read_drop_file
+from flows.events.drop_folder.folder import DropFolder
 
 
 @pytest.fixture

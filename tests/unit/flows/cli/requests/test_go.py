@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from flows.cli.main import app
 from flows.cli.requests.building import own_headers
-from flows.events.drop_folder import DropFolder
+from flows.events.drop_folder.folder import DropFolder
 
 NODE = {"queue": "images", "parameters": {"image_command": "diffraction", "file": "{file}"}}
 RECIPE = {"1": NODE, "start": [[1, []]]}

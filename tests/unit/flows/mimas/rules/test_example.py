@@ -19,7 +19,7 @@ EXAMPLE = CHECKOUT / "docs/how-to/mimas-rules-example"
 
 ASK = """
 import json, sys
-from flows.mimas.given_scenario import scenario_from_parameters
+from flows.mimas.scenarios.given_scenario import scenario_from_parameters
 from flows.mimas.rules import rules_in_force
 
 rules = rules_in_force()

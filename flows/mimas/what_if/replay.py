@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from flows.mimas.facts import InvalidScenario
-from flows.mimas.ispyb_scenario import scenario_from_ispyb
-from flows.mimas.rule_comparison import Change, RuleComparison
 from flows.mimas.scenario import Event, Scenario
+from flows.mimas.scenarios.facts import InvalidScenario
+from flows.mimas.scenarios.ispyb_scenario import scenario_from_ispyb
+from flows.mimas.what_if.rule_comparison import Change, RuleComparison
 from tasks.ispyb_access.reading.past.facts import CollectionFacts, UnreadCollection
 from tasks.ispyb_access.reading.past.reader import PAGE, read_period
 from tasks.ispyb_access.reading.past.statements import Period

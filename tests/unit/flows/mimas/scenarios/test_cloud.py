@@ -5,8 +5,8 @@ import pytest
 from blocks.errors import ConfigurationError
 from blocks.settings import Settings, get_settings
 from flows.cluster_statistics import ClusterStatistics, Measured
-from flows.mimas.cloud import active_groups, groups_just_now
 from flows.mimas.scenario import CloudGroup
+from flows.mimas.scenarios.cloud import active_groups, groups_just_now
 
 NOW = 1_000_000.0
 MX = {"visit_pattern": ["mx", "cm"], "beamlines": ["i03"], "recipes": ["xia2"]}

@@ -13,9 +13,9 @@ from typing import Final
 
 from blocks.errors import DatabaseUnavailable
 from flows.display_text import escaped
-from flows.events.drop_file import DropFile, InvalidDropFile, read_drop_file
-from flows.events.drop_folder import DropFolder, LockTaken
-from flows.events.drop_sender import DropSender, StartedRun
+from flows.events.drop_folder.file import DropFile, InvalidDropFile, read_drop_file
+from flows.events.drop_folder.folder import DropFolder, LockTaken
+from flows.events.drop_folder.sender import DropSender, StartedRun
 from flows.events.sending import EventNotTaken, MimasUnreachable, SendingRefused, open_sender
 from flows.resources import SiteResources
 

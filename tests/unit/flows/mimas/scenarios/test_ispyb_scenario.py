@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from flows.mimas.facts import PRECEDENCE, InvalidScenario, class_of, detector_family
-from flows.mimas.ispyb_scenario import scenario_from_ispyb
 from flows.mimas.scenario import AnomalousScatterer, DCClass, DetectorClass, Event, ImageRange, UnitCell
+from flows.mimas.scenarios.facts import PRECEDENCE, InvalidScenario, class_of, detector_family
+from flows.mimas.scenarios.ispyb_scenario import scenario_from_ispyb
 from tasks.ispyb_access.reading.classification import DataCollectionClass
 from tasks.ispyb_access.reading.parameters import DispatcherParameters
 from tests.support.collection_facts import KNOWN, NOTHING_KNOWN

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flows.events import drop_file
-from flows.events.drop_file import InvalidDropFile, read_drop_file
-from flows.events.drop_folder import DropFolder, LockTaken, drop_folder_at_hand
+from flows.events.drop_folder import file as drop_file
+from flows.events.drop_folder.file import InvalidDropFile, read_drop_file
+from flows.events.drop_folder.folder import DropFolder, LockTaken, drop_folder_at_hand
 from flows.events.event import CollectionEvent
 from flows.prefect_limits import LARGEST_DCID
 from tests.support.checkout import CHECKOUT

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from flows.mimas.command_lines import command_line
 from flows.mimas.scenario import ImageRange, ISPyBJobInvocation, JobParameter, RecipeInvocation
+from flows.mimas.what_if.command_lines import command_line
 
 
 def job(**fields):

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from flows.events import delivery
-from flows.events.delivery import UNWRITTEN_S, Delivery, deliver_forever
-from flows.events.drop_folder import DropFolder
+from flows.events.drop_folder import delivery
+from flows.events.drop_folder.delivery import UNWRITTEN_S, Delivery, deliver_forever
+from flows.events.drop_folder.folder import DropFolder
 from flows.events.event import CollectionEvent
 from flows.events.sending import EventNotTaken, EventRefused, MimasUnreachable
 from tests.support.fake_mimas import FakeMimas

@@ -4,9 +4,9 @@ import dataclasses
 
 from flows.mimas.decision import Rule
 from flows.mimas.predicates import beamline_is, event_is
-from flows.mimas.rule_comparison import Change, RecipeCount, RuleComparison
 from flows.mimas.rules import RuleSet
 from flows.mimas.scenario import DCClass, Event, ISPyBJobInvocation, RecipeInvocation, Scenario
+from flows.mimas.what_if.rule_comparison import Change, RecipeCount, RuleComparison
 
 SCENARIO = Scenario(7, DCClass.ROTATION, Event.END, "i03")
 ON_I03 = beamline_is("i03")

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from blocks.errors import UnknownDataCollection
 from blocks.identifiers import Dcid, parse_dcid
 from blocks.validation_faults import describe, reasons
-from flows.mimas.facts import InvalidScenario, Warnings, bounded, class_of, detector_family
 from flows.mimas.scenario import (
     AnomalousScatterer,
     CloudGroup,
@@ -22,6 +21,7 @@ from flows.mimas.scenario import (
     SpaceGroup,
     UnitCell,
 )
+from flows.mimas.scenarios.facts import InvalidScenario, Warnings, bounded, class_of, detector_family
 
 # A recipe's placeholder that nobody filled, and what others were filled with where ISPyB says nothing
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from blocks.errors import DatabaseUnavailable, PassingFault, PlazaError, PrefectUnavailable
-from flows.events.drop_file import DroppedRequest
+from flows.events.drop_folder.file import DroppedRequest
 from flows.events.event import CollectionEvent
 from flows.events.sending import EventNotTaken, MimasUnreachable, Sender, SendingRefused, told_as_ours
 from flows.recipe.run_record.recipe_ids import recipe_id_of

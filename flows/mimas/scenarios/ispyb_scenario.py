@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from flows.mimas.facts import InvalidScenario, Warnings, bounded, class_of, detector_family
 from flows.mimas.scenario import (
     AnomalousScatterer,
     CloudGroup,
@@ -15,6 +14,7 @@ from flows.mimas.scenario import (
     SpaceGroup,
     UnitCell,
 )
+from flows.mimas.scenarios.facts import InvalidScenario, Warnings, bounded, class_of, detector_family
 
 if TYPE_CHECKING:
     from tasks.ispyb_access.reading.parameters import DispatcherParameters

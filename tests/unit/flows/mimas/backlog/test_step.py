@@ -4,9 +4,9 @@ import pytest
 
 from blocks.errors import MessageRefused
 from blocks.settings import Settings
-from flows.mimas import held_step
 from flows.mimas.backlog import Backlog
-from flows.mimas.held_step import hold_job
+from flows.mimas.backlog import step as held_step
+from flows.mimas.backlog.step import hold_job
 from tasks.step import Message, StepContext
 from tests.support.fake_resources import FakeResources
 

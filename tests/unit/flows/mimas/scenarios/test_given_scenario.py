@@ -6,8 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from flows.mimas.facts import PRECEDENCE, InvalidScenario
-from flows.mimas.given_scenario import scenario_from_parameters
 from flows.mimas.scenario import (
     AnomalousScatterer,
     CloudGroup,
@@ -19,6 +17,8 @@ from flows.mimas.scenario import (
     SpaceGroup,
     UnitCell,
 )
+from flows.mimas.scenarios.facts import PRECEDENCE, InvalidScenario
+from flows.mimas.scenarios.given_scenario import scenario_from_parameters
 
 LEAST = {"dcid": "1234", "event": "end", "beamline": "i03", "dc_class": "ROTATION"}
 

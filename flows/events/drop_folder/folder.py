@@ -19,7 +19,7 @@ from blocks.home_folder import make_folder
 from blocks.retrying import Pauses, retry
 from blocks.settings import get_settings
 from flows.display_text import printable
-from flows.events.drop_file import DroppedRequest
+from flows.events.drop_folder.file import DroppedRequest
 from flows.events.event import CollectionEvent
 from tasks.step.atomic_file import write_atomically
 

@@ -10,9 +10,10 @@ import pytest
 
 from blocks.errors import DatabaseUnavailable
 from blocks.settings import get_settings
-from flows.events import delivery, dispatching, submitting
-from flows.events.delivery import UNWRITTEN_S, Delivery
-from flows.events.drop_folder import DropFolder
+from flows.events import dispatching, submitting
+from flows.events.drop_folder import delivery
+from flows.events.drop_folder.delivery import UNWRITTEN_S, Delivery
+from flows.events.drop_folder.folder import DropFolder
 from flows.events.event import CollectionEvent
 from flows.events.pickup import pick_up
 from flows.events.request import RunRequest

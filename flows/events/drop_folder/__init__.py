@@ -1,0 +1,1 @@
+"""Events and requests that wait on the disk until they are sent."""
