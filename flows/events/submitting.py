@@ -75,16 +75,28 @@ async def submit_request(
     EventNotKept
         It can't be sent now and there is no home of a site to keep it in, or its disk is full.
     """
-    content = _checked(request, headers or {}, mark or uuid4().hex)
+    return await keep_and_send(_checked(request, headers or {}, mark or uuid4().hex))
+
+
+async def keep_and_send(content: CollectionEvent | DroppedRequest) -> Told:
+    """Put an event or a request on the disk, then send it behind what waits already.
+
+    Raises
+    ------
+    SendingRefused
+        It can't be sent as it is.
+    EventNotKept
+        It can't be sent now and there is no home of a site to keep it in, or its disk is full.
+    """
     folder = drop_folder_at_hand()
     if folder is None:
-        return await send_unkept(content, "there is no home of a site to keep it in")
+        return await _send_unkept(content, "there is no home of a site to keep it in")
     try:
         path = await asyncio.to_thread(folder.keep, content)
     except OSError as error:
         logger.warning("%s can't be kept in %s: %s", content, folder.path, error.strerror)
-        return await send_unkept(content, f"it can't be kept in {folder.path} ({error.strerror})")
-    return await send_kept(folder, content, path)
+        return await _send_unkept(content, f"it can't be kept in {folder.path} ({error.strerror})")
+    return await _send_kept(folder, content, path)
 
 
 def drop_request(request: RunRequest, headers: Mapping[str, Any] | None = None) -> Path:
@@ -145,7 +157,7 @@ def _in_json(headers: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-async def send_kept(folder: DropFolder, content: CollectionEvent | DroppedRequest, path: Path) -> Told:
+async def _send_kept(folder: DropFolder, content: CollectionEvent | DroppedRequest, path: Path) -> Told:
     """Send what waits and this behind it, unless that takes longer than a beamline may wait.
 
     Raises
@@ -179,7 +191,7 @@ async def send_kept(folder: DropFolder, content: CollectionEvent | DroppedReques
     return Told()  # somebody else was faster, and which run it is can't be asked just now
 
 
-async def send_unkept(content: CollectionEvent | DroppedRequest, why: str) -> Told:
+async def _send_unkept(content: CollectionEvent | DroppedRequest, why: str) -> Told:
     """Send without keeping it, for as long as one may wait.
 
     Raises

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from typing import Any
 
 from pydantic import ValidationError
 
 from blocks.identifiers import Dcid
 from blocks.validation_faults import describe
-from flows.events.drop_folder.folder import drop_folder_at_hand
 from flows.events.event import CollectionEvent, EventKind
 from flows.events.sending import EventRefused, SendingRefused
-from flows.events.submitting import Told, send_kept, send_unkept
-
-logger = logging.getLogger(__name__)
+from flows.events.submitting import Told, keep_and_send
 
 
 async def tell_mimas(
@@ -40,15 +35,7 @@ async def tell_mimas(
             f"there is no {event} of data collection {dcid!r:.60}: {describe(error, most=3)}. "
             "Send it with the id that the collection has in ISPyB"
         ) from error
-    folder = drop_folder_at_hand()
-    if folder is None:
-        return await send_unkept(told, "there is no home of a site to keep it in")
     try:
-        path = await asyncio.to_thread(folder.keep, told)
-    except OSError as error:
-        logger.warning("%s can't be kept in %s: %s", told, folder.path, error.strerror)
-        return await send_unkept(told, f"it can't be kept in {folder.path} ({error.strerror})")
-    try:
-        return await send_kept(folder, told, path)
+        return await keep_and_send(told)
     except SendingRefused as error:
         raise EventRefused(str(error)) from error
