@@ -12,6 +12,8 @@ SHOWN_CHARACTERS: Final = 400  # of its message
 
 # Through these a rule or a module of rules is called
 _CALLERS: Final = ("flows.mimas.decision", "flows.mimas.predicates", "flows.mimas.rules.discovery")
+# The last one takes the place of Python's own where a package imports it
+_IMPORTERS: Final = frozenset({"importlib", "_frozen_importlib", "importlib_metadata"})
 
 
 def raised(error: BaseException) -> str:
@@ -25,6 +27,6 @@ def _place(error: BaseException) -> str:
         return ""
     for frame, line in walk_tb(error.__traceback__):
         module = str(frame.f_globals.get("__name__"))
-        if module not in _CALLERS and module.partition(".")[0] not in {"importlib", "_frozen_importlib"}:
+        if module not in _CALLERS and module.partition(".")[0] not in _IMPORTERS:
             return f" ({Path(frame.f_code.co_filename).name}, line {line})"
     return ""

@@ -132,7 +132,7 @@ def test_a_second_operator_can_look_and_resume(site: SharedSite, failed_run: str
         (("status",), "heard of"),
         (("show", failed_run), "poison"),
         (("logs", failed_run), "begins with poison"),
-        (("event", "list"), "No event waits"),
+        (("event", "list"), "No event and no request waits"),
     ):
         done = site.plaza_as_other(*words, in_group=True)
         assert done.returncode == 0, (words, done.stderr)

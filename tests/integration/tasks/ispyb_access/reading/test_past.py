@@ -2,6 +2,8 @@
 
 import logging
 from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from ispyb import sqlalchemy as models
@@ -156,12 +158,14 @@ def _session_without_beamline(engine):
 
 
 @pytest.fixture
-def visits(tmp_path):
+def visits():
     """Folders of two visits; the first has so many YAML files that they aren't all looked at."""
-    folders = [tmp_path / name for name in ("mx12345-1", "mx12345-2")]
-    for folder in folders:
-        (folder / "processing").mkdir(parents=True)
-    return folders
+    with TemporaryDirectory(dir="/tmp") as facility:
+        # As deep as at Diamond, by which a visit is told from what is in it; pytest's own folder may be deeper
+        folders = [Path(facility, "data", "2026", name) for name in ("mx12345-1", "mx12345-2")]
+        for folder in folders:
+            (folder / "processing").mkdir(parents=True)
+        yield folders
 
 
 def test_visits_yaml_files_count_where_ispyb_says_nothing(compare, add_collection, visits):
