@@ -111,7 +111,7 @@ def _sends(decision: Decision, passed_on: Mapping[str, Any], environment: Mappin
 
 
 def _tell(decision: Decision, warnings: Iterable[str], context: StepContext) -> None:
-    for warning in warnings:
+    for warning in (*warnings, *decision.unexplained):
         context.logger.warning(warning)
     for fault in decision.faults:
         context.logger.error("%s: mend or switch it off, then `plaza resume` this run", fault)

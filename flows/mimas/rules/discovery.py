@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from blocks.settings import get_settings
 from flows.mimas.decision import Decision, Rule
-from flows.mimas.raised import raised
-from flows.mimas.rules.rule_set import RuleSet
+from flows.mimas.raised import is_interruption, raised
+from flows.mimas.rules.rule_set import RuleSet, beamlines_of_rule
 from flows.mimas.scenario import Scenario
 from tasks.file_version import FileVersion, file_version
 
@@ -37,6 +37,7 @@ class _RuleBook:
         self._rules: dict[str, Rule] = {}
         self._faults: list[str] = []
         self._changes: list[str] = []
+        self._oddities: list[str] = []
 
     def take(self, source: str, module: Any, *, is_ours: bool = False) -> None:
         """Add what a module says; what others than Plaza say changes Plaza's rules."""
@@ -65,7 +66,8 @@ class _RuleBook:
 
     def all(self) -> RuleSet:
         """Return what was gathered."""
-        return RuleSet(tuple(self._rules.values()), tuple(self._faults), tuple(self._changes))
+        rules = tuple(self._rules.values())
+        return RuleSet(rules, tuple(self._faults), tuple(self._changes), tuple(self._oddities))
 
     def _add(self, source: str, rules: Any) -> None:
         if not _is_sequence_of(Rule, rules):
@@ -79,6 +81,10 @@ class _RuleBook:
                 continue
             seen.add(rule.name)
             self._rules[rule.name] = rule  # a known name keeps its place
+            _, fault = beamlines_of_rule(rule)
+            if fault:
+                told = f"{source}: rule {rule.name!r} counts, but can't say for which beamlines it is: it {fault}"
+                self._oddities.append(told)
 
     def _switch_off(self, source: str, names: Any) -> None:
         if not _is_sequence_of(str, names):
@@ -171,7 +177,9 @@ def _take_entry_point(book: _RuleBook, point: EntryPoint) -> None:
     source = f"rules {point.name} ({point.value}) of package {_package(point)}"
     try:
         book.take(source, point.load(), is_ours=_is_ours(point))
-    except (Exception, SystemExit) as error:  # a package's module may raise anything
+    except BaseException as error:  # a package's module may raise anything
+        if is_interruption(error):
+            raise
         book.fault(source, f"expected a module that can be imported, it {raised(error)}; mend or remove the package")
 
 
@@ -182,7 +190,9 @@ def _take_file(book: _RuleBook, file: Path, *, is_there: bool) -> None:
         return
     try:
         book.take(source, _run(file))
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_interruption(error):
+            raise
         book.fault(source, f"expected a Python file that can be run, it {raised(error)}; mend it")
 
 
