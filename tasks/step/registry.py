@@ -105,7 +105,7 @@ def site_steps() -> Mapping[str, str]:
     for point in sorted(_offered(), key=lambda point: not _is_ours(point)):
         rival = STEPS.get(point.name) or found.get(point.name)
         if rival and rival != point.value:
-            package = point.dist.name if point.dist else "a package"
+            package = _package(point) or "a package"
             logger.warning("%s offers a step for the queue %s, which %s serves already", package, point.name, rival)
         elif not rival:
             found[point.name] = point.value
@@ -119,7 +119,12 @@ def _offered() -> Iterable["EntryPoint"]:
 
 
 def _is_ours(point: "EntryPoint") -> bool:
-    return point.dist is not None and point.dist.name.lower() == DISTRIBUTION
+    return _package(point).lower() == DISTRIBUTION
+
+
+def _package(point: "EntryPoint") -> str:
+    name: str | None = point.dist.name if point.dist else None  # None: its folder has no METADATA
+    return name or ""
 
 
 def load_step(queue: str) -> Step:

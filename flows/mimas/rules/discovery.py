@@ -170,11 +170,16 @@ def _is_ours(point: EntryPoint) -> bool:
 
 
 def _package(point: EntryPoint) -> str:
-    return point.dist.name.lower() if point.dist else ""
+    name: str | None = point.dist.name if point.dist else None  # None: its folder has no METADATA
+    return (name or "").lower()
 
 
 def _take_entry_point(book: _RuleBook, point: EntryPoint) -> None:
-    source = f"rules {point.name} ({point.value}) of package {_package(point)}"
+    source = f"rules {point.name} ({point.value}) of package {_package(point) or 'without a name'}"
+    if not point.pattern.match(point.value):
+        expected = f"expected `module` or `module:attribute` in its entry points {ENTRY_POINTS}"
+        book.fault(source, f"{expected}, seen {point.value!r:.80}; mend or remove the package")
+        return
     try:
         book.take(source, point.load(), is_ours=_is_ours(point))
     except BaseException as error:  # a package's module may raise anything

@@ -220,6 +220,29 @@ def test_without_a_file_there_are_ours(monkeypatch, unset):
     assert rules_in_force() == RuleSet(OURS)
 
 
+def test_a_package_without_metadata_counts(install, tmp_path):
+    install("site_rules", ADDS)
+    (tmp_path / "site_rules-1.0.dist-info" / "METADATA").unlink()
+    install("broken_rules", "1/0")
+    (tmp_path / "broken_rules-1.0.dist-info" / "METADATA").unlink()
+    rules = load_rules()
+    assert wanted(rules) == ["site-recipe"]
+    (told,) = rules.faults
+    assert told.startswith("rules site (broken_rules) of package without a name: expected a module")
+
+
+@pytest.mark.parametrize("value", ["not a module!", ""])
+def test_an_entry_point_that_is_none_is_told(install, tmp_path, value):
+    install("broken_rules", ADDS)
+    (tmp_path / "broken_rules-1.0.dist-info" / "entry_points.txt").write_text(f"[plaza.mimas_rules]\nbad = {value}\n")
+    install("good_rules", ADDS)
+    rules = load_rules()
+    (told,) = rules.faults
+    expected = f"expected `module` or `module:attribute` in its entry points plaza.mimas_rules, seen {value!r}; mend"
+    assert told.startswith(f"rules bad ({value}) of package broken_rules: {expected}")
+    assert wanted(rules) == ["site-recipe"]
+
+
 def test_a_package_that_was_away_counts_when_it_is_there(install, tmp_path):
     install("site_rules", "from late_module import RULES")
     assert len(load_rules().faults) == 1
