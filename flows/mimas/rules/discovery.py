@@ -134,8 +134,13 @@ def own_rules() -> RuleSet:
     """Return Plaza's own rules alone, as they are without a site's."""
     book = _RuleBook()
     for area in AREAS:
-        book.take(f"Plaza's own rules ({area})", import_module(f"{__package__}.{area}"))
+        book.take(f"Plaza's own rules ({area})", import_module(area_module(area)))
     return book.all()
+
+
+def area_module(area: str) -> str:
+    """Return the name of the module of one of Plaza's own areas."""
+    return f"{__package__}.{area}"
 
 
 @lru_cache(maxsize=4)
