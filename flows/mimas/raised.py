@@ -19,6 +19,7 @@ _CALLERS: Final = (
     *("flows.mimas.decision", "flows.mimas.predicates"),
     *("flows.mimas.rules.discovery", "flows.mimas.rules.rule_set"),
 )
+_IMPORTERS: Final = {"importlib", "importlib_metadata", "_frozen_importlib"}
 
 
 def is_interruption(error: BaseException) -> bool:
@@ -52,6 +53,6 @@ def _place(error: BaseException) -> str:
         return ""
     for frame, line in walk_tb(error.__traceback__):
         module = str(frame.f_globals.get("__name__"))
-        if module not in _CALLERS and module.partition(".")[0] not in {"importlib", "_frozen_importlib"}:
+        if module not in _CALLERS and module.partition(".")[0] not in _IMPORTERS:
             return f" ({Path(frame.f_code.co_filename).name}, line {line})"
     return ""

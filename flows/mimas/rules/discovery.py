@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from blocks.installed_packages import package_of
 from blocks.settings import get_settings
 from flows.mimas.decision import Decision, Rule
 from flows.mimas.raised import is_interruption, raised
@@ -165,22 +166,17 @@ def _load(file: Path | None, version: FileVersion | None) -> RuleSet:
 def _in_order(points: Iterable[EntryPoint]) -> list[EntryPoint]:
     def place(point: EntryPoint) -> tuple[int, str, str]:
         is_known = _is_ours(point) and point.name in AREAS
-        return AREAS.index(point.name) if is_known else len(AREAS), _package(point), point.name
+        return AREAS.index(point.name) if is_known else len(AREAS), package_of(point).lower(), point.name
 
     return sorted(points, key=place)
 
 
 def _is_ours(point: EntryPoint) -> bool:
-    return _package(point) == DISTRIBUTION
-
-
-def _package(point: EntryPoint) -> str:
-    name: str | None = point.dist.name if point.dist else None  # None: its folder has no METADATA
-    return (name or "").lower()
+    return package_of(point).lower() == DISTRIBUTION
 
 
 def _take_entry_point(book: _RuleBook, point: EntryPoint) -> None:
-    source = f"rules {point.name} ({point.value}) of package {_package(point) or 'without a name'}"
+    source = f"rules {point.name} ({point.value}) of package {package_of(point) or 'without a name'}"
     if not point.pattern.match(point.value):
         expected = f"expected `module` or `module:attribute` in its entry points {ENTRY_POINTS}"
         book.fault(source, f"{expected}, seen {point.value!r:.80}; mend or remove the package")
