@@ -1,17 +1,20 @@
 """Plaza's settings: the environment (PLAZA_…) wins over the file plaza.env of the home folder."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from blocks.cloud_groups import CloudGroupSetting
 from blocks.errors import ConfigurationError
 from blocks.validation_faults import describe, dotted
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+
+_FIELD_OF_ERROR = re.compile(r'field "(\w+)"')  # pydantic-settings says it in the message only
 
 
 class Settings(BaseSettings):
@@ -180,7 +183,14 @@ def get_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        faults = describe(error, place=lambda location: f"PLAZA_{dotted(location).upper()}")
-        raise ConfigurationError(
-            f"settings can't be used: {faults}. Mend them in the environment or in {CHECKOUT / 'plaza.env'}"
-        ) from error
+        raise _unusable(describe(error, place=lambda location: f"PLAZA_{dotted(location).upper()}")) from error
+    except SettingsError as error:  # before it's validated: of those that are JSON
+        field = _FIELD_OF_ERROR.search(str(error))
+        what = f"PLAZA_{field[1].upper()}: expected a list as JSON" if field else str(error)
+        raise _unusable(f"{what}, seen what is none: {error.__cause__}") from error
+
+
+def _unusable(faults: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"settings can't be used: {faults}. Mend them in the environment or in {CHECKOUT / 'plaza.env'}"
+    )

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from traceback import walk_tb
 from typing import Annotated, NoReturn
 
 import typer
@@ -95,6 +96,11 @@ def main() -> None:
         if not _is_another_users(file):
             raise
         _end(f"{file}: {error.strerror}. {whose(get_settings().home)}")
+    except OSError as error:
+        if not _is_of_printing(error):
+            raise
+        _drop_output()
+        _end(f"what is printed can't be written: {error.strerror}; make room where it goes, then say it again")
 
 
 def _open_standard_streams() -> None:
@@ -105,6 +111,19 @@ def _open_standard_streams() -> None:
         except OSError:
             nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
             assert nowhere == number
+
+
+def _is_of_printing(error: OSError) -> bool:
+    """Tell whether it was raised by what all commands print with."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return error.filename is None and str(frame.f_globals.get("__name__")).partition(".")[0] in {"typer", "rich"}
+
+
+def _drop_output() -> None:
+    """Let what is left to be printed lead nowhere: Python would try once more at its end, and complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _is_another_users(file: Path) -> bool:

@@ -34,7 +34,7 @@ def find_problems(
 ) -> list[str]:
     """Resolve every entrypoint, work pool, queue and block that the files name, and check the recipes; needs no server.
 
-    Rules of Mimas that can't be used are told, too.
+    Rules of Mimas that can't be used, or not wholly, are told, too.
 
     Parameters
     ----------
@@ -53,7 +53,9 @@ def find_problems(
     except ConfigurationError as error:
         return [str(error)]
     of_recipes = beside.submit(_check_recipes, recipes, tuple(declared)) if beside else None
-    problems = [*_check_pools(files), *_check_flows(files), *_check_blocks(deployments), *rules_in_force().faults]
+    rules = rules_in_force()
+    of_rules = (*rules.faults, *rules.oddities)
+    problems = [*_check_pools(files), *_check_flows(files), *_check_blocks(deployments), *of_rules]
     return problems + (of_recipes.result() if of_recipes else _check_recipes(recipes, declared))
 
 

@@ -84,7 +84,7 @@ def decide_on(
         return DecisionRecord.of(Decision(scenario, (), (refusal,)), given, warnings)
     rules = rules_in_force()
     more = (beamline_warning(rules, scenario), _other_beamline_named(scenario, given))
-    told = (*warnings, *filter(None, more))
+    told = (*warnings, *filter(None, more), *rules.oddities)
     return DecisionRecord.of(rules.decide(scenario), given, told, site_rules=rules.changes)
 
 

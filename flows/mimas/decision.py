@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from flows.mimas.predicates import Predicate, Verdict
-from flows.mimas.raised import raised
+from flows.mimas.predicates import Predicate, verdict_of
+from flows.mimas.raised import is_interruption, raised
 from flows.mimas.scenario import Invocation, ISPyBJobInvocation, RecipeInvocation, Scenario
 
 
@@ -62,13 +62,26 @@ class Ruling:
     applies: Predicate = field(repr=False, compare=False)
     scenario: Scenario = field(repr=False, compare=False)
 
+    @property
+    def because(self) -> tuple[str, ...]:
+        """The conditions that decided, each with what was seen; or why it can't be explained."""
+        return self._reasons[0]
+
+    @property
+    def unexplained(self) -> str:
+        """Why it can't be explained, which changes nothing of what it asks for; empty: it can."""
+        return self._reasons[1]
+
     @cached_property
-    def verdict(self) -> Verdict:
-        """Why it matched, or didn't: worked out when it's asked for, since that takes longer than the decision."""
+    def _reasons(self) -> tuple[tuple[str, ...], str]:
+        """Worked out when it's asked for, since that takes longer than the decision."""
         try:
-            return self.applies.judge(self.scenario)
-        except Exception as error:  # as in the decision, which hasn't failed of it either
-            return Verdict(self.matched, "it says why", f"broken: {raised(error)}")
+            return verdict_of(self.applies, self.scenario).because(), ""
+        except BaseException as error:  # as in the decision, which hasn't failed of it either
+            if is_interruption(error):
+                raise
+            why = f"can't be explained: it {raised(error)}"
+            return (why,), why
 
     def explain(self) -> str:
         """Return a line: matched, or the conditions that said no, or what is wrong with the rule."""
@@ -76,7 +89,7 @@ class Ruling:
             return f"{self.rule}: asks for nothing, since it {self.fault}"
         if self.matched:
             return f"{self.rule}: matched"
-        return f"{self.rule}: did not match ({'; '.join(self.verdict.because())})"
+        return f"{self.rule}: did not match ({'; '.join(self.because)})"
 
 
 @dataclass(frozen=True)
@@ -119,6 +132,13 @@ class Decision:
         """What kept rules from being asked, or what they did wrong: the others have decided without them."""
         return (*self.unusable, *self.broken_rules)
 
+    @property
+    def unexplained(self) -> tuple[str, ...]:
+        """Rules that can't say why, and what keeps them from it; what they ask for counts."""
+        return tuple(
+            f"rule {one.rule!r} {one.unexplained}" for one in self.rulings if one.unexplained and not one.fault
+        )
+
     def explain(self) -> str:
         """Return a line for every rule: matched, or the conditions that said no."""
         return "\n".join(ruling.explain() for ruling in self.rulings)
@@ -146,7 +166,9 @@ def _ask(rule: Rule, scenario: Scenario) -> tuple[bool, tuple[Invocation, ...], 
             return False, (), ""
         matched = True
         return True, _checked(rule.invoke(scenario)), ""
-    except (Exception, SystemExit) as error:  # of sites' rules, which may raise anything
+    except BaseException as error:  # of sites' rules, which may raise anything
+        if is_interruption(error):
+            raise
         return matched, (), raised(error)
 
 

@@ -47,7 +47,7 @@ class Predicate:
 
     def __call__(self, scenario: Scenario) -> bool:
         """Answer without the reasons, which takes a tenth of the time where a subclass can."""
-        return self.judge(scenario).holds
+        return verdict_of(self, scenario).holds
 
     def beamlines(self) -> frozenset[str] | None:
         """Return the beamlines on which it may hold; None: it may on any."""
@@ -94,12 +94,12 @@ class AllOf(Composed):
 
     def beamlines(self) -> frozenset[str] | None:
         """Return the beamlines of all its parts that name some."""
-        named = [names for part in self.parts if (names := part.beamlines()) is not None]
+        named = [names for part in self.parts if (names := beamlines_of(part)) is not None]
         return frozenset.intersection(*named) if named else None
 
     def judge(self, scenario: Scenario) -> Verdict:
         """Answer; the reasons of a no are the parts that said no."""
-        verdicts = [part.judge(scenario) for part in self.parts]
+        verdicts = [verdict_of(part, scenario) for part in self.parts]
         refusals = [verdict for verdict in verdicts if not verdict.holds]
         return Verdict(not refusals, self._condition(verdicts, "and"), reasons=tuple(refusals or verdicts))
 
@@ -117,12 +117,12 @@ class AnyOf(Composed):
 
     def beamlines(self) -> frozenset[str] | None:
         """Return the beamlines of any of its parts."""
-        named = [part.beamlines() for part in self.parts]
+        named = [beamlines_of(part) for part in self.parts]
         return None if None in named else frozenset[str]().union(*(names for names in named if names))
 
     def judge(self, scenario: Scenario) -> Verdict:
         """Answer; the reasons of a yes are the parts that said yes."""
-        verdicts = [part.judge(scenario) for part in self.parts]
+        verdicts = [verdict_of(part, scenario) for part in self.parts]
         approvals = [verdict for verdict in verdicts if verdict.holds]
         return Verdict(bool(approvals), self._condition(verdicts, "or"), reasons=tuple(approvals or verdicts))
 
@@ -139,7 +139,7 @@ class Not(Predicate):
 
     def judge(self, scenario: Scenario) -> Verdict:
         """Answer; the reason is the other's verdict turned round."""
-        verdict = self.other.judge(scenario)
+        verdict = verdict_of(self.other, scenario)
         return Verdict(not verdict.holds, f"not ({verdict.condition})", verdict.seen, _turned(verdict.reasons))
 
 
@@ -148,6 +148,42 @@ def _turned(reasons: Iterable[Verdict]) -> tuple[Verdict, ...]:
         Verdict(not reason.holds, f"not ({reason.condition})", reason.seen, _turned(reason.reasons))
         for reason in reasons
     )
+
+
+def verdict_of(predicate: Predicate, scenario: Scenario) -> Verdict:
+    """Ask a predicate for its verdict; a judge of a site's that says yes or no and no more is taken at its word.
+
+    Raises
+    ------
+    TypeError
+        It says something else.
+    """
+    verdict: object = predicate.judge(scenario)
+    if isinstance(verdict, Verdict):
+        return verdict
+    if isinstance(verdict, bool):
+        return Verdict(verdict, type(predicate).__name__, "not said")
+    raise TypeError(f"{type(predicate).__name__}.judge: expected a Verdict, seen {verdict!r:.60}")
+
+
+def beamlines_of(predicate: Predicate) -> frozenset[str] | None:
+    """Return the beamlines on which a predicate may hold; None: it may on any.
+
+    Raises
+    ------
+    TypeError
+        A site's predicate has something else of this name.
+    """
+    ask: object = predicate.beamlines
+    what = (
+        f"{type(predicate).__name__}.beamlines: expected a method that returns a frozenset of beamlines' names or None"
+    )
+    if not callable(ask):
+        raise TypeError(f"{what}, seen {ask!r:.60}; give the attribute another name")
+    names = ask()
+    if names is None or (isinstance(names, frozenset) and all(isinstance(name, str) for name in names)):
+        return names
+    raise TypeError(f"{what}, seen {names!r:.60}")
 
 
 @dataclass(frozen=True)

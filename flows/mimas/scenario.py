@@ -171,9 +171,9 @@ class CloudGroup:
         A recipe goes there if its name contains one of these.
     """
 
-    visits: tuple[str, ...] = ()
+    visits: tuple[Name, ...] = ()
     beamlines: tuple[Name, ...] = ()
-    recipes: tuple[str, ...] = ("autoprocessing",)
+    recipes: tuple[Name, ...] = ("autoprocessing",)
 
     def has(self, scenario: Scenario) -> bool:
         """Tell whether a data collection is one of the group's."""

@@ -97,7 +97,8 @@ def _decide(parameters: MimasParameters, context: StepContext) -> tuple[Decision
     if parameters.cloudbursting is None:
         scenario = replace(scenario, cloudbursting=groups_just_now(settings))
     rules = rules_in_force()
-    return rules.decide(scenario), [*told, *filter(None, [beamline_warning(rules, scenario)])]
+    strange = beamline_warning(rules, scenario)
+    return rules.decide(scenario), [*told, *([strange] if strange else []), *rules.oddities]
 
 
 def _sends(decision: Decision, passed_on: Mapping[str, Any], environment: Mapping[str, Any]) -> list[Send]:
@@ -111,7 +112,7 @@ def _sends(decision: Decision, passed_on: Mapping[str, Any], environment: Mappin
 
 
 def _tell(decision: Decision, warnings: Iterable[str], context: StepContext) -> None:
-    for warning in warnings:
+    for warning in (*warnings, *decision.unexplained):
         context.logger.warning(warning)
     for fault in decision.faults:
         context.logger.error("%s: mend or switch it off, then `plaza resume` this run", fault)

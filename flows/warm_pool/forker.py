@@ -16,6 +16,7 @@ from pathlib import Path
 
 from blocks.errors import ConfigurationError, PassingFault
 from blocks.home_folder import make_folder
+from flows.mimas.rules.discovery import AREAS, area_module
 from flows.warm_pool.fork_server import ForkRequest
 from tasks.step.registry import STEPS
 
@@ -28,9 +29,11 @@ FLOW_MODULES = (
     "flows.events.pickup",
     "flows.launching",
     "flows.mimas.flow",
+    *map(area_module, AREAS),  # a site's rules each run loads itself: they may have changed
     "flows.recipe.catalogue",
     "flows.recipe.flow",
     "flows.recipe.merged",
+    "gemmi",
     "tasks.ispyb_access.reading.reader",
     "tenacity",
     *sorted({step.partition(":")[0] for step in STEPS.values()}),

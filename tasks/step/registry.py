@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from blocks.errors import UnknownStep
+from blocks.installed_packages import package_of
 from tasks.step.contract import Step
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def site_steps() -> Mapping[str, str]:
     for point in sorted(_offered(), key=lambda point: not _is_ours(point)):
         rival = STEPS.get(point.name) or found.get(point.name)
         if rival and rival != point.value:
-            package = point.dist.name if point.dist else "a package"
+            package = package_of(point) or "a package"
             logger.warning("%s offers a step for the queue %s, which %s serves already", package, point.name, rival)
         elif not rival:
             found[point.name] = point.value
@@ -119,7 +120,7 @@ def _offered() -> Iterable["EntryPoint"]:
 
 
 def _is_ours(point: "EntryPoint") -> bool:
-    return point.dist is not None and point.dist.name.lower() == DISTRIBUTION
+    return package_of(point).lower() == DISTRIBUTION
 
 
 def load_step(queue: str) -> Step:

@@ -16,9 +16,22 @@ class MimasGroup(TyperGroup):
     """Takes data collections, and options, in place of a command's name: shows what would run for them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the command's name before what isn't one."""
+        """Put the command's name before what isn't one.
+
+        Raises
+        ------
+        typer.BadParameter
+            The first is neither a command nor a data collection.
+        """
         is_command = not args or args[0] in self.commands or args[0] in ctx.help_option_names
-        if not is_command and (args[0].startswith("-") or args[0][:1].isdigit()):
+        if not is_command:
+            if not args[0].startswith("-") and not args[0][:1].isdigit():
+                known = ", ".join(sorted(self.commands))
+                raise typer.BadParameter(
+                    f"{args[0]!r:.60} is neither a command nor the id of a data collection, a whole number; commands "
+                    f"are: {known}",
+                    ctx=ctx,
+                )
             args = ["show", *args]
         return super().parse_args(ctx, args)
 

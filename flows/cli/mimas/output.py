@@ -83,7 +83,7 @@ def explanation_json(rulings: Iterable[Ruling]) -> list[dict[str, Any]]:
         {
             "rule": ruling.rule,
             "matched": ruling.matched,
-            "because": list(ruling.verdict.because()),
+            "because": list(ruling.because),
             "fault": ruling.fault,
             "invocations": [invocation_json(wanted) for wanted in ruling.invocations],
         }

@@ -47,7 +47,7 @@ def rules_to_ask(file: Path | None) -> RuleSet:
         rules = rules_in_force() if file is None else load_rules(file.absolute())
         if file is not None and (faults := [fault for fault in rules.faults if fault not in load_rules().faults]):
             raise ConfigurationError("; ".join(faults))
-    for fault in rules.faults:
+    for fault in (*rules.faults, *rules.oddities):
         warn(fault)
     return rules
 

@@ -69,7 +69,7 @@ class DecisionRecord(_Record):
     site_rules
         What the site has added to Plaza's rules, replaced or switched off.
     warnings
-        What makes no sense in ISPyB, or in the event, and didn't count.
+        What makes no sense in ISPyB, or in the event, and didn't count; rules that can't be explained.
     has_reading
         What was read of the data collection is kept for the recipe runs.
     outcome
@@ -101,7 +101,7 @@ class DecisionRecord(_Record):
             rules=tuple(map(_rule_record, decision.rulings)),
             given=given or {},
             faults=decision.faults,
-            warnings=tuple(warnings),
+            warnings=(*warnings, *decision.unexplained),
             **facts,
         )
 
@@ -171,11 +171,10 @@ def mimas_run_folder(flow_run: object, home: Path | None = None) -> MimasRunFold
 
 
 def _rule_record(ruling: Ruling) -> RuleRecord:
-    verdict = ruling.verdict
     return RuleRecord(
         rule=ruling.rule,
         matched=ruling.matched,
-        because=verdict.because(),
+        because=ruling.because,
         asks_for=tuple(map(_named, ruling.invocations)),
         fault=ruling.fault,
     )

@@ -15,10 +15,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from blocks.installed_packages import package_of
 from blocks.settings import get_settings
 from flows.mimas.decision import Decision, Rule
-from flows.mimas.raised import raised
-from flows.mimas.rules.rule_set import RuleSet
+from flows.mimas.raised import is_interruption, raised
+from flows.mimas.rules.rule_set import RuleSet, beamlines_of_rule
 from flows.mimas.scenario import Scenario
 from tasks.file_version import FileVersion, file_version
 
@@ -37,6 +38,7 @@ class _RuleBook:
         self._rules: dict[str, Rule] = {}
         self._faults: list[str] = []
         self._changes: list[str] = []
+        self._oddities: list[str] = []
 
     def take(self, source: str, module: Any, *, is_ours: bool = False) -> None:
         """Add what a module says; what others than Plaza say changes Plaza's rules."""
@@ -65,7 +67,8 @@ class _RuleBook:
 
     def all(self) -> RuleSet:
         """Return what was gathered."""
-        return RuleSet(tuple(self._rules.values()), tuple(self._faults), tuple(self._changes))
+        rules = tuple(self._rules.values())
+        return RuleSet(rules, tuple(self._faults), tuple(self._changes), tuple(self._oddities))
 
     def _add(self, source: str, rules: Any) -> None:
         if not _is_sequence_of(Rule, rules):
@@ -79,6 +82,10 @@ class _RuleBook:
                 continue
             seen.add(rule.name)
             self._rules[rule.name] = rule  # a known name keeps its place
+            _, fault = beamlines_of_rule(rule)
+            if fault:
+                told = f"{source}: rule {rule.name!r} counts, but can't say for which beamlines it is: it {fault}"
+                self._oddities.append(told)
 
     def _switch_off(self, source: str, names: Any) -> None:
         if not _is_sequence_of(str, names):
@@ -128,8 +135,13 @@ def own_rules() -> RuleSet:
     """Return Plaza's own rules alone, as they are without a site's."""
     book = _RuleBook()
     for area in AREAS:
-        book.take(f"Plaza's own rules ({area})", import_module(f"{__package__}.{area}"))
+        book.take(f"Plaza's own rules ({area})", import_module(area_module(area)))
     return book.all()
+
+
+def area_module(area: str) -> str:
+    """Return the name of the module of one of Plaza's own areas."""
+    return f"{__package__}.{area}"
 
 
 @lru_cache(maxsize=4)
@@ -154,24 +166,26 @@ def _load(file: Path | None, version: FileVersion | None) -> RuleSet:
 def _in_order(points: Iterable[EntryPoint]) -> list[EntryPoint]:
     def place(point: EntryPoint) -> tuple[int, str, str]:
         is_known = _is_ours(point) and point.name in AREAS
-        return AREAS.index(point.name) if is_known else len(AREAS), _package(point), point.name
+        return AREAS.index(point.name) if is_known else len(AREAS), package_of(point).lower(), point.name
 
     return sorted(points, key=place)
 
 
 def _is_ours(point: EntryPoint) -> bool:
-    return _package(point) == DISTRIBUTION
-
-
-def _package(point: EntryPoint) -> str:
-    return point.dist.name.lower() if point.dist else ""
+    return package_of(point).lower() == DISTRIBUTION
 
 
 def _take_entry_point(book: _RuleBook, point: EntryPoint) -> None:
-    source = f"rules {point.name} ({point.value}) of package {_package(point)}"
+    source = f"rules {point.name} ({point.value}) of package {package_of(point) or 'without a name'}"
+    if not point.pattern.match(point.value):
+        expected = f"expected `module` or `module:attribute` in its entry points {ENTRY_POINTS}"
+        book.fault(source, f"{expected}, seen {point.value!r:.80}; mend or remove the package")
+        return
     try:
         book.take(source, point.load(), is_ours=_is_ours(point))
-    except (Exception, SystemExit) as error:  # a package's module may raise anything
+    except BaseException as error:  # a package's module may raise anything
+        if is_interruption(error):
+            raise
         book.fault(source, f"expected a module that can be imported, it {raised(error)}; mend or remove the package")
 
 
@@ -182,7 +196,9 @@ def _take_file(book: _RuleBook, file: Path, *, is_there: bool) -> None:
         return
     try:
         book.take(source, _run(file))
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_interruption(error):
+            raise
         book.fault(source, f"expected a Python file that can be run, it {raised(error)}; mend it")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flows.mimas.decision import Decision, Rule, apply_rules, invocations_of
+from flows.mimas.predicates import beamlines_of
+from flows.mimas.raised import is_interruption, raised
 from flows.mimas.scenario import Invocation, Scenario
 
 
@@ -20,11 +22,14 @@ class RuleSet:
         Packages and files of rules that can't be used: what, what was expected, what was seen, what to do.
     changes
         What the site has added to Plaza's own rules, replaced or switched off.
+    oddities
+        What is wrong with rules that count all the same.
     """
 
     rules: tuple[Rule, ...]
     faults: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
+    oddities: tuple[str, ...] = ()
 
     def decide(self, scenario: Scenario) -> Decision:
         """Say what is to be run for a data collection, and why."""
@@ -36,8 +41,18 @@ class RuleSet:
 
     def known_beamlines(self) -> frozenset[str] | None:
         """Return the beamlines that rules are for; None: one of them is for any."""
-        named = [rule.applies.beamlines() for rule in self.rules]
+        named = [beamlines_of_rule(rule)[0] for rule in self.rules]
         return None if None in named else frozenset[str]().union(*(names for names in named if names))
+
+
+def beamlines_of_rule(rule: Rule) -> tuple[frozenset[str] | None, str]:
+    """Return the beamlines that a rule is for, None if it may be any; and what keeps the rule from saying it."""
+    try:
+        return beamlines_of(rule.applies), ""
+    except BaseException as error:  # of a site's predicate, which decides all the same
+        if is_interruption(error):
+            raise
+        return None, raised(error)
 
 
 def beamline_warning(rules: RuleSet, scenario: Scenario) -> str | None:

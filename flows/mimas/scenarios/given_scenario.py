@@ -21,18 +21,18 @@ from flows.mimas.scenario import (
     SpaceGroup,
     UnitCell,
 )
-from flows.mimas.scenarios.facts import InvalidScenario, Warnings, bounded, class_of, detector_family
+from flows.mimas.scenarios.facts import PRECEDENCE, InvalidScenario, Warnings, bounded, class_of, detector_family
+from flows.prefect_limits import LARGEST_DCID
 
 # A recipe's placeholder that nobody filled, and what others were filled with where ISPyB says nothing
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 _UNSET: Final = {"", "None", "False"}
+_TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,19}")
 _CELL_CHARACTERS: Final = 300  # of a cell that is written as text
 
-_CLOUD_FORM: Final = (
-    'expected {"visit_pattern": [beginnings of visits], "beamlines": [names], "recipes": [parts of names]}'
-)
+_CLOUD_FORM: Final = '{"visit_pattern": [beginnings of visits], "beamlines": [names], "recipes": [parts of names]}'
 
 
 def scenario_from_parameters(parameters: Mapping[str, Any]) -> tuple[Scenario, tuple[str, ...]]:
@@ -43,7 +43,7 @@ def scenario_from_parameters(parameters: Mapping[str, Any]) -> tuple[Scenario, t
     parameters
         `dcid`, `event` and `beamline`; any of `dc_class`, `visit`, `run_status`, `sweep_list`, `unit_cell`,
         `space_group`, `diffraction_plan_info`, `preferred_processing`, `detectorclass` and `cloudbursting`. Others are
-        ignored. What is empty, or a placeholder that nobody filled, counts as unset.
+        ignored. What is empty, false, or a placeholder that nobody filled, counts as unset.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def _is_set(value: Any) -> bool:
     if isinstance(value, str):
         text = value.strip()
         return text not in _UNSET and not _PLACEHOLDER.fullmatch(text)
-    return value is not None
+    return value is not None and value is not False
 
 
 def _seen(value: object) -> str:
@@ -93,16 +93,18 @@ def _seen(value: object) -> str:
 
 
 def _dcid(value: object) -> Dcid:
+    expected = f"dcid: expected the data collection's number, from 1 to {LARGEST_DCID}, or its digits as text, seen"
     try:
-        return parse_dcid(value)
+        dcid = parse_dcid(value)
     except UnknownDataCollection as error:
-        raise InvalidScenario(
-            f"dcid: expected the data collection's number, or its digits as text, seen {_seen(value)}"
-        ) from error
+        raise InvalidScenario(f"{expected} {_seen(value)}") from error
+    if dcid > LARGEST_DCID:
+        raise InvalidScenario(f"{expected} {dcid}")
+    return dcid
 
 
 def _event(value: object) -> Event:
-    name = value.strip().upper().replace("-", "_") if isinstance(value, str) else ""
+    name = _upper(value).replace("-", "_")
     if name not in Event.__members__:
         names = ", ".join(event.value for event in Event)
         raise InvalidScenario(f"event: expected one of {names}, seen {_seen(value)}")
@@ -117,13 +119,27 @@ def _beamline(value: object) -> str:
 
 def _dc_class(value: object, warnings: Warnings) -> DCClass:
     if isinstance(value, Mapping):
-        return class_of({name: holds for name, holds in value.items() if _is_set(holds)})
-    name = re.sub(r"[ -]+", "_", value.strip().upper()) if isinstance(value, str) else ""
+        return class_of({name: _holds(name, value[name], warnings) for name in PRECEDENCE if name in value})
+    name = re.sub(r"[ -]+", "_", _upper(value))
     if name in DCClass.__members__:
         return DCClass[name]
     names = ", ".join(DCClass.__members__)
     warnings.add(f"dc_class: expected one of {names}, or an object of booleans, seen {_seen(value)}; UNDEFINED is used")
     return DCClass.UNDEFINED
+
+
+def _holds(name: str, value: object, warnings: Warnings) -> bool:
+    if not _is_set(value) or isinstance(value, bool):
+        return value is True
+    holds = _TRUTHS.get(str(value).strip().lower()) if isinstance(value, str | int) else None
+    if holds is None:
+        warnings.leave_out(f"dc_class {name}", value, "expected true or false")
+    return bool(holds)
+
+
+def _upper(value: object) -> str:
+    # Of other scripts' letters some become ASCII's
+    return value.strip().upper() if isinstance(value, str) and value.isascii() else ""
 
 
 def _sweeps(value: object) -> tuple[ImageRange, ...]:
@@ -150,6 +166,9 @@ def _whole(value: Any) -> Any:
 
 
 def _space_group(value: object, warnings: Warnings) -> SpaceGroup | None:
+    if isinstance(value, int) and value:  # strict as all else: in JSON a number is a slip more often than a group
+        warnings.leave_out("space group", value, f"expected text: a number of the tables as '{value}'")
+        return None
     return warnings.sensible("space group", SpaceGroup, value) if value else None
 
 
@@ -191,7 +210,7 @@ def _cloud_groups(value: object, warnings: Warnings) -> tuple[CloudGroup, ...]:
     if not value or value is True or (isinstance(value, str) and value.strip().lower() in {"true", "false"}):
         return ()
     if not _is_list(value):
-        warnings.leave_out("cloudbursting", value, f"expected a list, of each group: {_CLOUD_FORM}")
+        warnings.leave_out("cloudbursting", value, f"expected a list, of each group {_CLOUD_FORM}")
         return ()
     groups = (_cloud_group(group, warnings) for group in value)
     return tuple(group for group in groups if group)
@@ -200,7 +219,7 @@ def _cloud_groups(value: object, warnings: Warnings) -> tuple[CloudGroup, ...]:
 def _cloud_group(value: object, warnings: Warnings) -> CloudGroup | None:
     spec = value.get("cloud_spec", value) if isinstance(value, Mapping) else None
     if not isinstance(value, Mapping) or not isinstance(spec, Mapping):
-        warnings.leave_out("cloudbursting group", value, _CLOUD_FORM)
+        warnings.leave_out("cloudbursting group", value, f"expected {_CLOUD_FORM}")
         return None
     if not value.get("cloudbursting", True):
         return None
@@ -208,7 +227,7 @@ def _cloud_group(value: object, warnings: Warnings) -> CloudGroup | None:
     try:
         return CloudGroup(_texts(spec.get("visit_pattern")), _texts(spec.get("beamlines")), **recipes)
     except ValidationError:
-        warnings.leave_out("cloudbursting group", value, _CLOUD_FORM)
+        warnings.leave_out("cloudbursting group", value, f"expected {_CLOUD_FORM}")
         return None
 
 

@@ -22,6 +22,16 @@ def test_a_setting_that_can_not_be_used_is_named(monkeypatch, variable, value):
         get_settings()
 
 
+@pytest.mark.parametrize("variable", ["PLAZA_CLOUD_GROUPS", "PLAZA_BEAMLINES", "PLAZA_VISIT_LINK_TARGETS"])
+@pytest.mark.parametrize("value", ["[{", "i03", "[1,]", ""])
+def test_a_setting_that_is_no_json_is_named(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(
+        ConfigurationError, match=rf"^settings can't be used: {variable}: expected a list as JSON, seen .*: line 1 col"
+    ):
+        get_settings()
+
+
 def test_folders_are_absolute_since_runs_work_in_others(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PLAZA_HOME", "home")

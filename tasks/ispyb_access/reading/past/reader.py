@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from sqlalchemy import Connection, Engine
 
@@ -25,6 +26,11 @@ from tasks.ispyb_access.reading.past.visit_crystals import NOTHING, VisitCrystal
 # Data collections. With those of their groups, they are all that is held at a time. Of a list of 1000 or more MariaDB
 # makes a table, and then reads all of GridInfo to join the two.
 PAGE = 900
+
+NO_TIME: Final = (
+    "expected a time as its startTime in ISPyB, seen what is none, so nobody knows whether it's of this period; mend "
+    "DataCollection.startTime"
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,6 @@ def read_period(engine: Engine, period: Period, *, size: int = PAGE) -> Iterator
             rows = read_page(connection, period, after, last, size)
             details = _read_details(connection, rows)
         after = rows[-1].dcid if len(rows) == size else last
-        rows = [row for row in rows if row.info["startTime"] is not None]  # to SQLite, text is later than any time
         yield Page(_assemble(rows, details, crystals), (after - first + 1) / (last - first + 1))
 
 
@@ -80,6 +85,9 @@ def _assemble(
     of_files = crystals.read(rows)
     found: list[CollectionFacts | UnreadCollection] = []
     for row in rows:
+        if row.info["startTime"] is None:  # to SQLite, text is later than any time
+            found.append(UnreadCollection(row.dcid, NO_TIME))
+            continue
         group = [] if row.group is None else details.sweeps.get(row.group, [])
         join = partial(facts_of, row, group, of_files.get(row.dcid, NOTHING), has_grid=row.dcid in details.with_grid)
         try:

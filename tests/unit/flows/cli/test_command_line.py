@@ -3,17 +3,19 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 
-def plaza(*words, **environment):
+def plaza(*words, stdout=subprocess.PIPE, **environment):
     """Run the command line in a process of its own."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PLAZA_", "PREFECT_"))}
     return subprocess.run(
         [sys.executable, "-c", "from flows.cli import main; main()", *words],
         env=clean | environment,
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         timeout=240,
         check=False,
@@ -48,3 +50,22 @@ def test_a_site_that_is_down_is_told_how_to_start(tmp_path):
         assert "Traceback" not in done.stderr
     for _ in range(2):
         assert plaza("down", PLAZA_HOME=str(tmp_path)).stdout == "Nothing ran.\n"
+
+
+@pytest.mark.parametrize("unbuffered", ["1", ""])
+@pytest.mark.parametrize("words", [("status",), ("ispyb", "commands")])
+def test_what_cannot_be_printed_is_told(tmp_path, words, unbuffered):
+    with Path("/dev/full").open("w") as full:
+        done = plaza(*words, stdout=full, PLAZA_HOME=str(tmp_path), PYTHONUNBUFFERED=unbuffered)
+    assert done.returncode == 1
+    assert done.stderr.startswith("plaza: what is printed can't be written: No space left on device; ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_is_neither_a_command_nor_a_data_collection_is_told(tmp_path):
+    done = plaza("mimas", "abc", "1", PLAZA_HOME=str(tmp_path), COLUMNS="200")
+    assert done.returncode == 2
+    assert (
+        "'abc' is neither a command nor the id of a data collection, a whole number; commands are: decide, r"
+        in done.stderr
+    )

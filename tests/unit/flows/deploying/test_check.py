@@ -179,3 +179,15 @@ def test_rules_that_cannot_be_used_are_told(folder, monkeypatch):
     get_settings.cache_clear()
     (fault,) = find_problems(folder, folder)
     assert fault.startswith(f"rule file {folder}/checked_flows.py: expected RULES or SWITCHED_OFF in it")
+
+
+def test_a_predicate_of_the_site_that_is_not_as_it_should_be_is_told(folder, monkeypatch):
+    (folder / "rules.py").write_text(
+        "from flows.mimas.decision import Rule\nfrom flows.mimas.predicates import Predicate\n"
+        "class Mine(Predicate):\n    beamlines = ('i03',)\n"
+        "RULES = (Rule('mine', Mine(), lambda scenario: ()),)\n"
+    )
+    monkeypatch.setenv("PLAZA_MIMAS_RULES", str(folder / "rules.py"))
+    get_settings.cache_clear()
+    (told,) = find_problems(folder, folder)
+    assert told.startswith(f"rule file {folder}/rules.py: rule 'mine' counts, but can't say for which beamlines it is")

@@ -77,3 +77,28 @@ def test_what_nobody_prefers_goes_to_the_cloud_while_there_is_room(decide, tmp_p
 
     assert clusters(decide(settings=groups)) == {"xia2 dials": {"iris"}, "xia2 3dii": set(), "autoPROC": {"iris"}}
     assert not any(clusters(decide()).values())
+
+
+def test_odd_rules_of_the_site_cost_no_more_than_themselves(decide, tmp_path, monkeypatch):
+    (tmp_path / "rules.py").write_text(
+        "import asyncio\n"
+        "from flows.mimas.decision import Rule\n"
+        "from flows.mimas.predicates import Predicate, Verdict, beamline_is\n"
+        "from flows.mimas.rules.asking import recipes\n"
+        "class OnOne(Predicate):\n"
+        "    beamlines = ('i03',)\n"
+        "    def judge(self, scenario): return Verdict(True, 'asked', reasons=(3,))\n"
+        "def gives_up(scenario): raise asyncio.CancelledError\n"
+        "RULES = (Rule('odd', OnOne(), recipes('odd-one')), Rule('lost', beamline_is('i03'), gives_up))\n"
+    )
+    before = decide()
+    monkeypatch.setenv("PLAZA_MIMAS_RULES", str(tmp_path / "rules.py"))
+    get_settings.cache_clear()
+    record = decide()
+    assert [one.recipe for one in record.recipes] == [*(one.recipe for one in before.recipes), "odd-one"]
+    assert record.jobs == before.jobs
+    assert record.faults == ("rule 'lost' raised CancelledError (rules.py, line 8)",)
+    beamlines, reasons = record.warnings
+    assert "rule 'odd' counts, but can't say for which beamlines it is" in beamlines
+    assert reasons.startswith("rule 'odd' can't be explained: it raised AttributeError")
+    get_settings.cache_clear()

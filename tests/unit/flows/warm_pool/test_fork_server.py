@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
+
+from flows.warm_pool.forker import _ONE_THREAD
 
 
 def _preload(folder, source):
@@ -32,3 +35,15 @@ def test_unfit_module_is_refused(tmp_path, source, reason):
     result = _preload(tmp_path, source)
     assert result.returncode == 1
     assert reason in result.stderr
+
+
+def test_what_mimas_decides_by_is_preloaded():
+    code = (
+        "import sys; from flows.warm_pool.fork_server import preload; from flows.warm_pool.forker import FLOW_MODULES\n"
+        "preload(FLOW_MODULES); before = set(sys.modules)\n"
+        "from flows.mimas.rules import own_rules; from flows.mimas.scenario import UnitCell\n"
+        "own_rules(); UnitCell(50, 60, 70, 90, 90, 90); print(sorted(set(sys.modules) - before))"
+    )
+    environment = {**os.environ, **_ONE_THREAD}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr

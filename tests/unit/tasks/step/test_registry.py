@@ -74,6 +74,13 @@ def install(tmp_path, monkeypatch):
     site_steps.cache_clear()
 
 
+def test_a_step_of_a_package_without_metadata_is_found(install, tmp_path):
+    install(**{"site.greet": "site_greetings:greet", "images": "site_greetings:greet"})
+    (tmp_path / "site_package-1.0.dist-info" / "METADATA").unlink()
+    assert load_step("site.greet").name == "greet"
+    assert "site.greet" not in registry.own_queues()
+
+
 def test_a_step_of_the_site_is_found_by_its_queue(install):
     install(**{"site.greet": "site_greetings:greet"})
     assert queue_of(1, {"queue": "site.greet"}) == "site.greet"

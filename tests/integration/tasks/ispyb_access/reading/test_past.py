@@ -242,6 +242,19 @@ def test_a_page_takes_few_statements(engine, add_collection):
 
 
 @only_sqlite
+def test_a_collection_that_started_at_no_time_is_told(engine, add_collection):
+    dcids = [add_collection() for _ in range(3)]
+    with engine.begin() as connection:
+        statement = text("UPDATE DataCollection SET startTime = 'yesterday' WHERE dataCollectionId = :dcid")
+        connection.execute(statement, {"dcid": dcids[1]})
+    (page,) = read_period(engine, AT_ALL_TIMES)
+    assert [one.dcid for one in page.collections] == dcids
+    told = page.collections[1]
+    assert isinstance(told, UnreadCollection)
+    assert told.reason.startswith("expected a time as its startTime in ISPyB")
+
+
+@only_sqlite
 def test_a_collection_whose_values_no_reader_foresaw_does_not_stop_the_others(engine, add_collection, monkeypatch):
     from tasks.ispyb_access.reading.past import reader
 

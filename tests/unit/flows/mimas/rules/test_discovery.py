@@ -119,6 +119,8 @@ def test_a_rule_that_is_switched_off_may_be_given_anew(install, write):
         (b"\xff\xfe\x00", "it raised "),
         ("import nothing_of_this_name", "it raised ModuleNotFoundError: No module named 'nothing_of_this_name' ("),
         ("raise SystemExit(3)", "it raised SystemExit: 3"),
+        ("class Own(BaseException): pass\nraise Own('base')", "it raised Own: base ("),
+        ("import asyncio\nraise asyncio.CancelledError", "it raised CancelledError ("),
         ("1/0", "it raised ZeroDivisionError: division by zero ("),
         (IMPORTS + "RULES = (Rule('x', lambda scenario: True, asks('y')),)", "rule 'x': expected a Predicate"),
         ("\n\nopen('')", "rules.py, line 3); mend"),
@@ -146,6 +148,21 @@ def test_what_cannot_be_used_is_told_and_the_rest_counts(install, write, code, f
         assert told.startswith("rules site (broken_rules) of package broken_rules: ")
         assert fault in told
         assert wanted(rules) == ["site-recipe"]
+
+
+def test_what_a_predicate_names_beamlines_is_told_if_it_is_something_else(write):
+    code = (
+        "from flows.mimas.predicates import Predicate, Verdict\n"
+        "class Mine(Predicate):\n    beamlines = ('b21',)\n    def judge(self, scenario): return True\n"
+    )
+    file = write(IMPORTS + code + "RULES = (Rule('x', Mine(), asks('site-recipe')),)\n")
+    rules = load_rules(file)
+    assert (rules.faults, wanted(rules)) == ((), ["site-recipe"])
+    (told,) = rules.oddities
+    assert told.startswith(
+        f"rule file {file}: rule 'x' counts, but can't say for which beamlines it is: it raised TypeE"
+    )
+    assert "seen ('b21',); give the attribute another name" in told
 
 
 def test_of_two_rules_of_a_name_in_one_source_the_first_counts(write):
@@ -201,6 +218,29 @@ def test_without_a_file_there_are_ours(monkeypatch, unset):
     if unset is not None:
         monkeypatch.setenv("PLAZA_MIMAS_RULES", unset)
     assert rules_in_force() == RuleSet(OURS)
+
+
+def test_a_package_without_metadata_counts(install, tmp_path):
+    install("site_rules", ADDS)
+    (tmp_path / "site_rules-1.0.dist-info" / "METADATA").unlink()
+    install("broken_rules", "1/0")
+    (tmp_path / "broken_rules-1.0.dist-info" / "METADATA").unlink()
+    rules = load_rules()
+    assert wanted(rules) == ["site-recipe"]
+    (told,) = rules.faults
+    assert told.startswith("rules site (broken_rules) of package without a name: expected a module")
+
+
+@pytest.mark.parametrize("value", ["not a module!", ""])
+def test_an_entry_point_that_is_none_is_told(install, tmp_path, value):
+    install("broken_rules", ADDS)
+    (tmp_path / "broken_rules-1.0.dist-info" / "entry_points.txt").write_text(f"[plaza.mimas_rules]\nbad = {value}\n")
+    install("good_rules", ADDS)
+    rules = load_rules()
+    (told,) = rules.faults
+    expected = f"expected `module` or `module:attribute` in its entry points plaza.mimas_rules, seen {value!r}; mend"
+    assert told.startswith(f"rules bad ({value}) of package broken_rules: {expected}")
+    assert wanted(rules) == ["site-recipe"]
 
 
 def test_a_package_that_was_away_counts_when_it_is_there(install, tmp_path):

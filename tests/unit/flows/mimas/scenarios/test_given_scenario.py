@@ -75,7 +75,9 @@ def test_all_facts_are_taken_over():
     )
 
 
-@pytest.mark.parametrize("unset", [None, "", " ", "None", "False", "{ispyb_whatever}", "{ispyb_dc_info[runStatus]}"])
+@pytest.mark.parametrize(
+    "unset", [None, False, "", " ", "None", "False", "{ispyb_whatever}", "{ispyb_dc_info[runStatus]}"]
+)
 def test_what_nobody_filled_counts_as_unset(unset):
     optional = (
         "visit",
@@ -96,14 +98,16 @@ def test_what_nobody_filled_counts_as_unset(unset):
             of(**{needed: unset})
 
 
-@pytest.mark.parametrize("dcid", [1234, "1234", " 1234 "])
+@pytest.mark.parametrize("dcid", [1234, "1234", " 1234 ", 2**32 - 1, "4294967295"])
 def test_dcid_may_be_text_of_digits(dcid):
-    assert fact("dcid", dcid=dcid) == 1234
+    assert fact("dcid", dcid=dcid) == int(dcid)
 
 
-@pytest.mark.parametrize("dcid", [True, 0, -1, "-1", 1.0, "1.0", "12x", "²", "1" * 5000, 2**63, [1], {"a": 1}])
+@pytest.mark.parametrize(
+    "dcid", [True, 0, -1, "-1", 1.0, "1.0", "12x", "²", "1" * 5000, 2**63, 2**32, "4294967296", [1], {"a": 1}]
+)
 def test_what_is_no_dcid_makes_no_scenario(dcid):
-    with pytest.raises(InvalidScenario, match=r"^dcid: expected the data collection's number"):
+    with pytest.raises(InvalidScenario, match=r"^dcid: expected the data collection's number, from 1 to 4294967295, "):
         of(dcid=dcid)
 
 
@@ -122,7 +126,7 @@ def test_events_are_named_in_any_case(text, event):
     assert fact("event", event=text) is event
 
 
-@pytest.mark.parametrize("event", ["stop", "end group", 1, True, ["end"], {"end": 1}])
+@pytest.mark.parametrize("event", ["stop", "end group", "ſtart", 1, True, ["end"], {"end": 1}])
 def test_what_is_no_event_makes_no_scenario(event):
     with pytest.raises(InvalidScenario, match=r"^event: expected one of start, end, start-group, end-group, seen "):
         of(event=event)
@@ -141,7 +145,22 @@ def test_of_two_classes_the_more_special_one_counts(first, second):
     assert fact("dc_class", dc_class={second: "True", first: "False"}) is PRECEDENCE[second]
 
 
-@pytest.mark.parametrize("nothing", [{}, dict.fromkeys(PRECEDENCE, False), {"screen": None}, {"else": True}])
+@pytest.mark.parametrize("yes", [True, 1, "true", "TRUE", " True ", "yes", "1"])
+@pytest.mark.parametrize("no", [False, None, 0, "", "false", "FALSE", " False", "no", "No", "0", "None", "{ispyb_x}"])
+def test_what_holds_may_be_text(yes, no):
+    assert fact("dc_class", dc_class={"grid": no, "rotation": yes}) is DCClass.ROTATION
+    assert fact("dc_class", dc_class={"grid": yes, "rotation": no}) is DCClass.GRIDSCAN
+
+
+@pytest.mark.parametrize("value", ["perhaps", "ſ", 2, 1.0, ["True"], {"a": 1}])
+def test_what_is_neither_true_nor_false_does_not_hold_with_a_warning(value):
+    scenario, (warning,) = of(dc_class={"grid": value, "rotation": True})
+    assert scenario.dc_class is DCClass.ROTATION
+    assert warning.startswith("dc_class grid ")
+    assert warning.endswith(" is left out: expected true or false")
+
+
+@pytest.mark.parametrize("nothing", [{}, dict.fromkeys(PRECEDENCE, False), {"screen": None}, {"else": "x"}])
 def test_no_class_is_undefined(nothing):
     assert fact("dc_class", dc_class=nothing) is DCClass.UNDEFINED
 
@@ -158,7 +177,7 @@ def test_classes_are_named_in_any_case(name, dc_class):
     assert fact("dc_class", dc_class=name) is dc_class
 
 
-@pytest.mark.parametrize("name", ["grid", "em", "", None, 7, ["ROTATION"], "{ispyb_dc_class}"])
+@pytest.mark.parametrize("name", ["grid", "em", "ſcreening", "", None, False, 7, ["ROTATION"], "{ispyb_dc_class}"])
 def test_an_unknown_class_is_undefined_with_a_warning(name):
     scenario, (warning,) = of(dc_class=name)
     assert scenario.dc_class is DCClass.UNDEFINED
@@ -256,7 +275,16 @@ def test_a_scatterer_that_makes_no_sense_counts_as_unset_with_a_warning(plan):
     assert "is left out" in warning
 
 
-@pytest.mark.parametrize("value", [{"visit": 7}, {"run_status": ["x"]}, {"preferred_processing": {"a": 1}}])
+def test_the_number_of_a_group_is_wanted_as_text():
+    _, (warning,) = of(space_group=19)
+    assert warning == "space group '19' is left out: expected text: a number of the tables as '19'"
+    assert fact("space_group", space_group="19").string == "P212121"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"visit": 7}, {"visit": 0}, {"run_status": True}, {"run_status": ["x"]}, {"preferred_processing": {"a": 1}}],
+)
 def test_text_that_is_none_makes_no_scenario(value):
     with pytest.raises(InvalidScenario, match="scenario of data collection 1234: "):
         of(**value)
@@ -285,12 +313,22 @@ def test_groups_that_may_use_the_cloud_are_named_as_in_zocalos_configuration(gro
 
 @pytest.mark.parametrize(
     "groups",
-    ["mx", 7, {"beamlines": ["i03"]}, ["mx"], [{"beamlines": 3}], [{"cloud_spec": "mx"}], [{"beamlines": [3]}]],
+    [
+        "mx",
+        7,
+        {"beamlines": ["i03"]},
+        ["mx"],
+        [{"beamlines": 3}],
+        [{"cloud_spec": "mx"}],
+        [{"beamlines": [3]}],
+        [{"visit_pattern": [""], "beamlines": ["i03"]}],
+    ],
 )
 def test_a_group_that_makes_no_sense_stays_here_with_a_warning(groups):
     scenario, (warning,) = of(cloudbursting=groups)
     assert scenario.cloudbursting == ()
-    assert 'expected {"visit_pattern": ' in warning or "of each group: " in warning
+    assert 'expected {"visit_pattern": ' in warning or 'expected a list, of each group {"visit_pattern": ' in warning
+    assert warning.count("expected") == 1
 
 
 @pytest.mark.parametrize("parameters", [None, [], "dcid", 7])
