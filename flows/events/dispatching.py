@@ -23,7 +23,7 @@ from flows.recipe.queue_sending import MERGED_RECIPE
 from flows.recipe.readiness import KEYS, RunStatusWait, wait_asked_for
 from flows.recipe.run_record.recipe_ids import GUID, clean, given_guid, recipe_id_of
 from flows.recipe.source import file_of, keep_custom_recipe, merged_name, merged_source
-from flows.run_marks import collection_tags, guid_tag
+from flows.run_marks import as_text, collection_tags, guid_tag
 from tasks.ispyb_access.reading.asking import job_to_read
 from tasks.step.ports import Launch
 
@@ -248,7 +248,7 @@ def _tags(request: RunRequest, dcid: Dcid | None) -> list[str]:
 
 
 def _digest(request: RunRequest) -> str:
-    said = [list(request.recipes), request.custom_recipe or None, request.parameters]
+    said = [list(request.recipes), request.custom_recipe or None, as_text(request.parameters)]
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

@@ -16,6 +16,7 @@ from blocks.errors import PassingFault, PlazaError
 from blocks.prefect_api import has_prefect_api
 from flows.display_text import shortened
 from flows.events.event import CollectionEvent, EventKind
+from flows.run_marks import extras_that_count
 
 if TYPE_CHECKING:
     from httpx import HTTPStatusError
@@ -136,10 +137,12 @@ class Sender:
             sort=FlowRunSort.EXPECTED_START_TIME_DESC,
             limit=_MOST_EARLIER,
         )
+        extras = extras_that_count(event.parameters)
         return [
             run
             for run in runs
-            if (run.parameters.get("parameters") or {}) == event.parameters and run.parameters.get("guid") == event.guid
+            if extras_that_count(run.parameters.get("parameters") or {}) == extras
+            and run.parameters.get("guid") == event.guid
         ]
 
 

@@ -22,7 +22,7 @@ from flows.mimas.rules import beamline_warning, rules_in_force
 from flows.mimas.scenarios.cloud import groups_just_now
 from flows.mimas.scenarios.facts import InvalidScenario
 from flows.mimas.scenarios.given_scenario import scenario_from_parameters
-from flows.run_marks import LAUNCH_KEY
+from flows.run_marks import LAUNCH_KEY, PASSED_ON
 from tasks.step import ABORT, Fills, Message, Note, Send, StepContext, StepParameters, message_step
 from tasks.step.atomic_file import write_atomically
 
@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 DISPATCHER: Final = "dispatcher"
 ISPYB: Final = "ispyb"
-PASSED_ON: Final = ("filename", "message_index", "number_of_frames", "start_frame_index")
 _PLACEHOLDER: Final = re.compile(r"\{[^{}]*\}")
 
 
