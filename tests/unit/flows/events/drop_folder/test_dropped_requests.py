@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from blocks.errors import DatabaseUnavailable
+from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.settings import get_settings
 from flows.events import dispatching, submitting
 from flows.events.drop_folder import delivery
@@ -19,6 +19,7 @@ from flows.events.pickup import pick_up
 from flows.events.request import RunRequest
 from flows.events.sending import MimasUnreachable, SendingRefused
 from flows.events.submitting import drop_request, submit_request
+from flows.resources import SiteResources
 from tests.support.fake_mimas import FakeMimas
 from tests.support.fake_resources import FakeLauncher, FakeResources
 
@@ -164,14 +165,15 @@ async def test_a_file_of_zocalo_go_is_read_once_it_is_whole(folder, mimas, launc
     assert launched(launcher) == [("a", 7)]
 
 
+@pytest.mark.parametrize("fault", [DatabaseUnavailable, ConfigurationError])
 async def test_a_job_waits_for_ispyb_and_others_overtake_but_not_of_its_own(
-    folder, mimas, launcher, clock, monkeypatch
+    folder, mimas, launcher, clock, monkeypatch, fault
 ):
     away = True
 
     def read_job(*_):
         if away:
-            raise DatabaseUnavailable("ISPyB doesn't answer")
+            raise fault("ISPyB doesn't answer")
         return SimpleNamespace(dcid=7, process=42, recipe="ispyb-redo")
 
     monkeypatch.setattr(dispatching, "_read_job", read_job)
@@ -189,6 +191,15 @@ async def test_a_job_waits_for_ispyb_and_others_overtake_but_not_of_its_own(
     clock(60)
     await sending.send_waiting()
     assert [recipe for recipe, _ in launched(launcher)] == ["b", "ispyb-redo", "a"]
+
+
+async def test_a_job_that_is_asked_for_without_an_ispyb_is_kept(folder, mimas, launcher, monkeypatch, tmp_path):
+    monkeypatch.setenv("PLAZA_ISPYB_URL", f"sqlite:///{tmp_path}/not-mounted/ispyb.sqlite")
+    get_settings.cache_clear()
+    for module in (delivery, submitting):
+        monkeypatch.setattr(module, "SiteResources", SiteResources)
+    told = await submit_request(RunRequest(parameters={"ispyb_process": 42}))
+    assert told.kept in folder.files()
 
 
 async def test_a_recipe_that_is_not_deployed_yet_is_waited_for(folder, mimas, launcher, clock):
