@@ -43,6 +43,10 @@ class RequestRefused(PlazaError, ValueError):
     """A request that can't be run, today or later: the message says what was expected, what was seen, what to do."""
 
 
+class UnknownRecipe(RequestRefused):
+    """A request for a recipe that the site doesn't have."""
+
+
 class RecipeNotDeployed(PassingFault):
     """A recipe whose file is there has no deployment yet."""
 
@@ -99,7 +103,9 @@ async def dispatch(request: RunRequest, key: str, resources: Resources) -> Dispa
     Raises
     ------
     RequestRefused
-        See `check_request`; or a recipe or its job is unknown, or its recipes can't be merged.
+        See `check_request`; or its job is unknown, or its recipes can't be merged.
+    UnknownRecipe
+        It names one recipe, or its job does, and there's none.
     RecipeNotDeployed
         Its recipe's file is there, but isn't deployed yet.
     DatabaseUnavailable
@@ -176,7 +182,7 @@ async def _require_installed(recipe: str, resources: Resources) -> None:
         raise RecipeNotDeployed(
             f"the recipe {recipe!r:.100} isn't deployed, but its file {file} is there: `plaza deploy`"
         )
-    raise RequestRefused(
+    raise UnknownRecipe(
         f"the recipe {recipe!r:.100} is unknown: there is no file {file}; see the recipes' folder for those there are"
     )
 
