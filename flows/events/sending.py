@@ -141,8 +141,7 @@ class Sender:
         return [
             run
             for run in runs
-            if extras_that_count(run.parameters.get("parameters") or {}) == extras
-            and run.parameters.get("guid") == event.guid
+            if extras_that_count(run.parameters.get("parameters") or {}) == extras and _guid_of(run) == event.guid
         ]
 
 
@@ -184,6 +183,11 @@ async def check_mimas() -> None:
         async with asyncio.timeout(_CHECK_S), open_sender() as sender:
             await sender.deployment("start")
             await sender.deployment("end")
+
+
+def _guid_of(run: FlowRun) -> str | None:
+    guid = run.parameters.get("guid")
+    return None if guid is None else str(guid)  # by HTTP it may have come as a number
 
 
 def _created(run: FlowRun) -> datetime:

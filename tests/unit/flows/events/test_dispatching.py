@@ -129,6 +129,8 @@ REFUSED = {
     "bad dcid": ({"recipes": ["a"], "parameters": {"ispyb_dcid": "abc"}}, "ispyb_dcid"),
     "dcid 0": ({"recipes": ["a"], "parameters": {"ispyb_dcid": 0}}, "ispyb_dcid"),
     "dcid beyond ISPyB": ({"recipes": ["a"], "parameters": {"ispyb_dcid": 2**40}}, "at most"),
+    "guid of an object": ({"recipes": ["a"], "parameters": {"guid": {"a": 1}}}, "guid: expected"),
+    "guid of a list": ({"recipes": ["a"], "parameters": {"guid": ["a"]}}, "guid: expected"),
     "bad job": ({"parameters": {"ispyb_process": "4x"}}, "ispyb_process"),
     "path": ({"recipes": ["../a"]}, "no recipe can be called"),
     "NUL": ({"recipes": ["a\0"]}, "no recipe can be called"),
@@ -136,6 +138,18 @@ REFUSED = {
     "custom recipe of a cycle": (
         {"custom_recipe": {"1": {"queue": "images", "output": 1}, "start": [[1, []]]}},
         "custom recipe: node 1: cycle: 1 -> 1",
+    ),
+    "custom recipe for a queue that nobody serves": (
+        {"custom_recipe": {"1": {"queue": "no.such"}, "start": [[1, []]]}},
+        "custom recipe: node 1 asks for queue 'no.such', which no step serves",
+    ),
+    "custom recipe with half a placeholder": (
+        {"custom_recipe": {"1": {"queue": "images", "parameters": {"file": "{x"}}, "start": [[1, []]]}},
+        "custom recipe: node 1: ",
+    ),
+    "custom recipe that looks into text": (
+        {"custom_recipe": {"1": {"queue": "images", "a": "{x[y]}"}, "start": [[1, []]]}, "parameters": {"x": "text"}},
+        "custom recipe: node 1: ",
     ),
     "custom recipe without start": ({"custom_recipe": {"1": {"queue": "images"}}}, "start"),
     "event missing": ({"recipes": ["mimas"], "parameters": {"ispyb_dcid": 1}}, "needs an event"),
