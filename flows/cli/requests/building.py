@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from getpass import getuser
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -21,9 +21,6 @@ from flows.events.request import RunRequest
 from flows.recipe.language.files import read_text
 from flows.recipe.language.validation import read_recipe
 from flows.recipe.source import file_of
-
-MIMAS: Final = "mimas"
-"""The recipe that needs no file: Mimas is told."""
 
 
 class WrongArguments(PlazaError, ValueError):
@@ -90,6 +87,8 @@ def check_names(request: RunRequest) -> None:
     WrongArguments
         One isn't there.
     """
+    from flows.events.dispatching import MIMAS  # which needs no file: it's told
+
     folder = get_settings().recipe_directory
     if not folder.is_dir():
         return

@@ -117,8 +117,10 @@ def test_wait_is_what_a_person_would_call_yes(recipes, resources, value, is_wait
 def test_request_with_a_guid_is_known_by_it_and_by_what_it_says(recipes, resources):
     one = {"recipes": ["a"], "parameters": {"guid": "x/y-z", "ispyb_dcid": 1}}
     other = {"recipes": ["b"], "parameters": {"guid": "x/y-z", "ispyb_dcid": 1}}
-    keys = [dispatched(message, resources, key).launch.key for message, key in ((one, "k"), (one, "l"), (other, "k"))]
-    assert keys[0] == keys[1] != keys[2]
+    as_text = {"recipes": ["a"], "parameters": {"guid": "x/y-z", "ispyb_dcid": "1"}}
+    asked = ((one, "k"), (one, "l"), (as_text, "m"), (other, "k"))
+    keys = [dispatched(message, resources, key).launch.key for message, key in asked]
+    assert keys[0] == keys[1] == keys[2] != keys[3]
     assert keys[0].startswith("guid-xy-z-")
     assert dispatched(one, resources).launch.tags == ["dcid:1", "guid:x/y-z"]
 
