@@ -1,5 +1,6 @@
 """Requests in the drop folder, Zocalo's own drop files and Plaza's: sent once each, beside events, in their order."""
 
+import asyncio
 import json
 import os
 from contextlib import asynccontextmanager
@@ -295,3 +296,24 @@ async def test_a_fault_that_nobody_expects_holds_up_no_other(folder, mimas, laun
     assert (await submit_request(RunRequest(recipes=("a",)))).kept in folder.files()
     picked = await pick_up(folder)
     assert (picked.sent, len(picked.waiting), "thought of" in picked.why) == (2, 1, True)
+
+
+async def test_behind_many_a_request_is_kept_once_its_patience_is_over(folder, mimas, launcher, monkeypatch):
+    """And nothing is lost or sent twice of what it sent in between."""
+    create = mimas.create_flow_run_from_deployment
+
+    async def slowly(*arguments, **others):
+        await asyncio.sleep(0.02)
+        return await create(*arguments, **others)
+
+    monkeypatch.setattr(mimas, "create_flow_run_from_deployment", slowly)
+    monkeypatch.setattr(delivery, "PASS_S", 0.05)
+    for dcid in range(1, 101):
+        folder.keep(CollectionEvent.now("end", dcid))
+    async with asyncio.timeout(5):
+        told = await submit_request(RunRequest(recipes=("a",)))
+    assert told.kept in folder.files()
+    assert 0 < len(mimas.runs) < 100
+    assert (await pick_up(folder)).waiting == ()
+    assert mimas.told() == [("end", dcid) for dcid in range(1, 101)]
+    assert launched(launcher) == [("a", None)]
