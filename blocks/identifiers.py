@@ -14,6 +14,8 @@ JobId = NewType("JobId", int)
 # What a BIGINT holds. Columns of today's schema end before, and then have no such row; but beyond this no database and
 # no JSON of 64 bits could take the number: Prefect's server answers 500 to everybody who lists a run with such a one.
 LARGEST_ID: Final = 2**63 - 1
+LARGEST_OF_ISPYB: Final = 2**32 - 1
+"""Of its columns for data collections and processing jobs today: unsigned INTs."""
 
 # Not \d, which other scripts' digits are too; nor thousands of digits, which Python refuses to read.
 _DIGITS = re.compile(r"[0-9]{1,19}")
@@ -57,4 +59,4 @@ def _positive_id(value: object) -> int | None:
 
 
 def _refusal(value: object, of: str) -> str:
-    return f"{value!r:.60} is no id of a {of}: expected a whole number from 1 to {LARGEST_ID}"
+    return f"{value!r:.60} is no id of a {of}: expected a whole number from 1 to {LARGEST_OF_ISPYB}"

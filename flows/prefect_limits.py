@@ -19,10 +19,10 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from blocks.errors import PlazaError
-from blocks.identifiers import Dcid
+from blocks.identifiers import LARGEST_OF_ISPYB, Dcid
 from flows.display_text import one_line, printable, shortened
 
-LARGEST_DCID: Final = 2**32 - 1  # ISPyB's column is an unsigned INT
+LARGEST_DCID: Final = LARGEST_OF_ISPYB
 LARGEST_NUMBER: Final = 2**63 - 1024
 """The largest of 64 bits that is a double: Prefect's UI sends schemas back as JavaScript has read them."""
 MOST_BYTES: Final = 64 * 1024  # an eighth of what Prefect takes: every list of runs shows them

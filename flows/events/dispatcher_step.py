@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from blocks.errors import MessageRefused
 from blocks.identifiers import parse_job_id
 from blocks.validation_faults import describe
-from flows.events.dispatching import MIMAS, Dispatch, RequestRefused, dispatch
+from flows.events.dispatching import MIMAS, Dispatch, RequestRefused, UnknownRecipe, dispatch
 from flows.events.event import CollectionEvent
 from flows.events.request import RunRequest
 from flows.recipe.run_record.children import Child, note_children
@@ -21,7 +21,7 @@ from flows.recipe.run_record.folder import run_folder
 from flows.recipe.run_record.recipe_ids import RecipeId, recipe_id_of
 from flows.run_marks import LAUNCH_KEY, job_key, parent_tag
 from tasks.ispyb_access.reading.asking import job_to_read
-from tasks.step import Message, Send, StepContext, StepParameters, message_step
+from tasks.step import Message, Note, Send, StepContext, StepParameters, message_step
 from tasks.step.contract import BY_HAND
 from tasks.step.identity import current_identity
 from tasks.step.ports import FailedLaunch, Launch, LaunchedRecipe
@@ -38,12 +38,19 @@ class DispatcherParameters(StepParameters):
 async def start_recipes(parameters: DispatcherParameters, message: Message, context: StepContext) -> Sequence[Send]:
     """Start what a message names: `recipes`, a `custom_recipe`, a job's recipe, or Mimas; with its `parameters`.
 
-    A message that comes again starts nothing twice.
+    A message that comes again starts nothing twice. A recipe that Mimas's step asks for needn't be installed.
     """
     request = _request(message.payload)
     key = _key(message, context)
     try:
         found = await dispatch(request, key, context.resources)
+    except UnknownRecipe as error:
+        if LAUNCH_KEY not in message.environment:
+            raise MessageRefused(str(error)) from error
+        # Mimas's rules are for all sites, and not every site has all their recipes
+        context.logger.warning("not installed here: %s", error)
+        context.note(*(Note(f"not installed here: {name}") for name in request.recipes))
+        return ()
     except RequestRefused as error:
         raise MessageRefused(str(error)) from error
     launches = [_for_parent(launch, context) for launch in _launches(found, request, key)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from blocks.errors import PassingFault, PlazaError, RecipeError, UnknownDataCollection, UnknownJob
+from blocks.errors import PassingFault, PlazaError, RecipeError, UnknownDataCollection, UnknownJob, UnknownStep
 from blocks.identifiers import Dcid, parse_dcid, parse_job_id
 from blocks.validation_faults import describe
 from flows.events.event import CollectionEvent
@@ -19,13 +19,15 @@ from flows.events.request import RunRequest
 from flows.prefect_limits import LARGEST_DCID, ParametersRefused, check_parameters
 from flows.recipe.language.merging import merge
 from flows.recipe.language.names import name_fault
+from flows.recipe.language.substitution import fill_recipe
 from flows.recipe.queue_sending import MERGED_RECIPE
 from flows.recipe.readiness import KEYS, RunStatusWait, wait_asked_for
 from flows.recipe.run_record.recipe_ids import GUID, clean, given_guid, recipe_id_of
 from flows.recipe.source import file_of, keep_custom_recipe, merged_name, merged_source
-from flows.run_marks import collection_tags, guid_tag
+from flows.run_marks import as_text, collection_tags, guid_tag
 from tasks.ispyb_access.reading.asking import job_to_read
 from tasks.step.ports import Launch
+from tasks.step.registry import queue_of
 
 if TYPE_CHECKING:
     from tasks.ispyb_access.reading.parameters import JobParameters
@@ -41,6 +43,10 @@ _Value = TypeVar("_Value")
 
 class RequestRefused(PlazaError, ValueError):
     """A request that can't be run, today or later: the message says what was expected, what was seen, what to do."""
+
+
+class UnknownRecipe(RequestRefused):
+    """A request for a recipe that the site doesn't have."""
 
 
 class RecipeNotDeployed(PassingFault):
@@ -72,13 +78,14 @@ def check_request(request: RunRequest) -> None:
         It names nothing to run, an id is none, a custom recipe is none, or its parameters can't be handed over.
     """
     _checked(lambda: check_parameters(request.parameters), "its parameters")
+    _require_guid(request)
     dcid, job = _dcid(request), _job(request)
     _checked(lambda: wait_asked_for(request.parameters), "its parameters")
     for name in request.recipes:
         if fault := name_fault(name):
             raise RequestRefused(f"no recipe can be called {name!r:.100}: {fault}")
     if request.custom_recipe:
-        _checked(lambda: merge(request.custom_recipe), "its custom recipe")
+        _checked(lambda: _check_custom_recipe(request), "its custom recipe")
     if not request.recipes and not request.custom_recipe and job is None:
         raise RequestRefused(
             "nothing to run: expected names in `recipes`, a `custom_recipe`, or a job (`ispyb_process`) whose recipe "
@@ -99,7 +106,9 @@ async def dispatch(request: RunRequest, key: str, resources: Resources) -> Dispa
     Raises
     ------
     RequestRefused
-        See `check_request`; or a recipe or its job is unknown, or its recipes can't be merged.
+        See `check_request`; or its job is unknown, or its recipes can't be merged.
+    UnknownRecipe
+        It names one recipe, or its job does, and there's none.
     RecipeNotDeployed
         Its recipe's file is there, but isn't deployed yet.
     DatabaseUnavailable
@@ -176,7 +185,7 @@ async def _require_installed(recipe: str, resources: Resources) -> None:
         raise RecipeNotDeployed(
             f"the recipe {recipe!r:.100} isn't deployed, but its file {file} is there: `plaza deploy`"
         )
-    raise RequestRefused(
+    raise UnknownRecipe(
         f"the recipe {recipe!r:.100} is unknown: there is no file {file}; see the recipes' folder for those there are"
     )
 
@@ -210,6 +219,28 @@ def _waiting(wait: RunStatusWait | None) -> dict[str, Any]:
 def _tells_mimas(request: RunRequest) -> bool:
     """Tell whether Mimas itself is meant, and not a recipe file that a site has brought along from Zocalo."""
     return MIMAS in request.recipes and not file_of(MIMAS).is_file()
+
+
+def _check_custom_recipe(request: RunRequest) -> None:
+    """Check the request's own recipe for what no run could do, whatever ISPyB and the site's settings fill in.
+
+    Raises
+    ------
+    RecipeError
+        It breaks a rule of the language, or a text can't be filled.
+    UnknownStep
+        No step serves a queue.
+    """
+    filled = fill_recipe(merge(request.custom_recipe), request.parameters)
+    for number, node in filled.nodes.items():
+        if "{" not in str(node.get("queue")):
+            queue_of(number, node)
+
+
+def _require_guid(request: RunRequest) -> None:
+    guid = request.parameters.get(GUID)
+    if guid is not None and (isinstance(guid, bool) or not isinstance(guid, str | int)):
+        raise RequestRefused(f"{GUID}: expected the run's recipe ID, text or a whole number, seen {guid!r:.100}")
 
 
 def _dcid(request: RunRequest) -> Dcid | None:
@@ -248,12 +279,12 @@ def _tags(request: RunRequest, dcid: Dcid | None) -> list[str]:
 
 
 def _digest(request: RunRequest) -> str:
-    said = [list(request.recipes), request.custom_recipe or None, request.parameters]
+    said = [list(request.recipes), request.custom_recipe or None, as_text(request.parameters)]
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _checked(check: Callable[[], _Value], what: str) -> _Value:
     try:
         return check()
-    except (RecipeError, ParametersRefused) as error:
+    except (RecipeError, UnknownStep, ParametersRefused) as error:
         raise RequestRefused(f"{what}: {error}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import re
@@ -15,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from flows.prefect_limits import DcidParameter, ExtraParameters, tag
+from flows.run_marks import extras_that_count
 
 EventKind = Literal["start", "end", "start-group", "end-group"]
 KINDS: Final[tuple[EventKind, ...]] = get_args(EventKind)
@@ -87,8 +87,8 @@ class CollectionEvent(BaseModel):
     def key(self) -> str:
         """What the same event has in common, whoever tells it, whenever."""
         key = f"{self.dcid}-{self.event}"
-        if self.parameters:
-            key += f"-{_digest(json.dumps(self.parameters, sort_keys=True))}"
+        if extras := extras_that_count(self.parameters):
+            key += f"-{_digest(extras)}"
         return f"{key}-guid-{_digest(self.guid)}" if self.guid else key
 
     @property

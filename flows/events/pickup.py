@@ -69,10 +69,12 @@ async def pick_up(
 
     if not folder.files():
         return PickedUp(sent=0, waiting=())
-    delivery, why = Delivery(folder, count), ""
+    delivery, why, is_to_go_on = Delivery(folder, count), "", True
     try:
-        async with folder.lock(patience_s):
-            why = await _send(delivery)
+        while is_to_go_on:
+            async with folder.lock(patience_s):
+                why = await _send(delivery)
+            is_to_go_on = delivery.is_cut_short
     except LockTaken as error:
         why = str(error)
     waiting = tuple(folder.files())

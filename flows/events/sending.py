@@ -16,6 +16,7 @@ from blocks.errors import PassingFault, PlazaError
 from blocks.prefect_api import has_prefect_api
 from flows.display_text import shortened
 from flows.events.event import CollectionEvent, EventKind
+from flows.run_marks import extras_that_count
 
 if TYPE_CHECKING:
     from httpx import HTTPStatusError
@@ -136,10 +137,11 @@ class Sender:
             sort=FlowRunSort.EXPECTED_START_TIME_DESC,
             limit=_MOST_EARLIER,
         )
+        extras = extras_that_count(event.parameters)
         return [
             run
             for run in runs
-            if (run.parameters.get("parameters") or {}) == event.parameters and run.parameters.get("guid") == event.guid
+            if extras_that_count(run.parameters.get("parameters") or {}) == extras and _guid_of(run) == event.guid
         ]
 
 
@@ -154,13 +156,19 @@ async def open_sender() -> AsyncIterator[Sender]:
     """
     if not has_prefect_api():  # Prefect would start a server of its own
         raise MimasUnreachable("no site runs (no PREFECT_API_URL is set): start one with `plaza up`")
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+    from prefect.context import AsyncClientContext
+    from prefect.settings import (
+        PREFECT_CLIENT_MAX_RETRIES,
+        PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED,
+        temporary_settings,
+    )
 
     # Its own tries would take a minute: who sends tries again, or keeps the event
-    with told_as_ours(), temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
-        async with get_client() as client:
-            yield Sender(client)
+    as_ours = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}
+    with told_as_ours(), temporary_settings(as_ours):
+        # Whatever else asks the API meanwhile, a launcher for one, shares the client: to make one takes 25 ms
+        async with AsyncClientContext.get_or_create() as context:
+            yield Sender(context.client)
 
 
 async def check_mimas() -> None:
@@ -175,6 +183,11 @@ async def check_mimas() -> None:
         async with asyncio.timeout(_CHECK_S), open_sender() as sender:
             await sender.deployment("start")
             await sender.deployment("end")
+
+
+def _guid_of(run: FlowRun) -> str | None:
+    guid = run.parameters.get("guid")
+    return None if guid is None else str(guid)  # by HTTP it may have come as a number
 
 
 def _created(run: FlowRun) -> datetime:

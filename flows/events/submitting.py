@@ -170,8 +170,12 @@ async def _send_kept(folder: DropFolder, content: CollectionEvent | DroppedReque
     sent: dict[Path, tuple[StartedRun, ...]] = {}
     why: Exception = MimasUnreachable("others wait before it")
     try:
-        async with asyncio.timeout(PATIENCE_S), folder.lock(PATIENCE_S):
-            sent = await delivery.send_waiting()
+        async with asyncio.timeout(PATIENCE_S):
+            is_to_go_on = True
+            while is_to_go_on:
+                async with folder.lock(PATIENCE_S):
+                    sent |= await delivery.send_waiting()
+                is_to_go_on = delivery.is_cut_short and path not in sent and path.exists()
             if delivery.own_refusal is not None:
                 raise delivery.own_refusal
             if path not in sent and not path.exists() and not _aside(folder, path).exists():

@@ -10,7 +10,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State  # without it Prefect couldn't read the flow's types
 from prefect.context import FlowRunContext
 from prefect.states import Completed
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from blocks.errors import DatabaseUnavailable, PlazaError
 from flows.display_text import one_line, shortened
@@ -36,7 +36,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Guid = Annotated[str, Field(max_length=1000)]
+GUID_CHARACTERS: Final = 1000
+Guid = Annotated[
+    str,
+    Field(max_length=GUID_CHARACTERS),
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+    WithJsonSchema({"anyOf": [{"type": "string", "maxLength": GUID_CHARACTERS}, {"type": "integer"}]}),
+]
 QueueName = Annotated[str, Field(min_length=1, max_length=200)]
 NOT_READY: Final = "NotReady"
 """The state of a run whose event went to its error queue."""

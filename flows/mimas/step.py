@@ -14,15 +14,17 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from blocks.errors import MessageRefused
+from flows.display_text import one_line, shortened
 from flows.mimas.deciding import not_served
 from flows.mimas.decision import Decision
 from flows.mimas.launches.messages import as_message, run_key
 from flows.mimas.record import mimas_run_folder
+from flows.mimas.record.outcome import FAULTS_CHARACTERS
 from flows.mimas.rules import beamline_warning, rules_in_force
 from flows.mimas.scenarios.cloud import groups_just_now
 from flows.mimas.scenarios.facts import InvalidScenario
 from flows.mimas.scenarios.given_scenario import scenario_from_parameters
-from flows.run_marks import LAUNCH_KEY
+from flows.run_marks import LAUNCH_KEY, PASSED_ON
 from tasks.step import ABORT, Fills, Message, Note, Send, StepContext, StepParameters, message_step
 from tasks.step.atomic_file import write_atomically
 
@@ -30,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 DISPATCHER: Final = "dispatcher"
 ISPYB: Final = "ispyb"
-PASSED_ON: Final = ("filename", "message_index", "number_of_frames", "start_frame_index")
 _PLACEHOLDER: Final = re.compile(r"\{[^{}]*\}")
 
 
@@ -83,7 +84,7 @@ def decide_on_collection(parameters: MimasParameters, message: Message, context:
         return sends
     # Those of before are known by how many they are: they have to come first when the message comes again
     write_atomically(file, json.dumps([(send.output, send.payload, send.environment) for send in sends]).encode())
-    return [*sends, Send({"faults": list(decision.faults)}, ABORT)]
+    return [*sends, Send({"reason": _reason(decision.faults), "faults": list(decision.faults)}, ABORT)]
 
 
 def _decide(parameters: MimasParameters, context: StepContext) -> tuple[Decision, list[str]]:
@@ -116,10 +117,26 @@ def _tell(decision: Decision, warnings: Iterable[str], context: StepContext) -> 
         context.logger.warning(warning)
     for fault in decision.faults:
         context.logger.error("%s: mend or switch it off, then `plaza resume` this run", fault)
-        context.note(Note(fault, is_warning=True))
-    context.note(Note("recipes asked for", len(decision.recipes)), Note("jobs asked for", len(decision.jobs)))
+    # The message comes again, and notes add up: a fault that is mended then isn't told for good
+    if not decision.faults or _tells_of_faults(context):
+        context.note(*(Note(fault, is_warning=True) for fault in decision.faults))
+        context.note(Note("recipes asked for", len(decision.recipes)), Note("jobs asked for", len(decision.jobs)))
     context.logger.info("rules that matched: %s", ", ".join(decision.matched) or "none")
     context.logger.info("why:\n%s", decision.explain())
+
+
+def _tells_of_faults(context: StepContext) -> bool:
+    """Tell whether the recipe sends faults on to another node: then the message is done."""
+    outputs = context.node.get("output")
+    return isinstance(outputs, Mapping) and ABORT in outputs
+
+
+def _reason(faults: Iterable[str]) -> str:
+    said = shortened(one_line("; ".join(faults)), FAULTS_CHARACTERS)
+    return (
+        f"not all rules could be asked: {said}. What the others ask for is sent; mend or switch off the rule, then "
+        "`plaza resume` this run"
+    )
 
 
 def _sent_before(key: str, home: Path) -> Path:

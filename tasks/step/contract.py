@@ -16,6 +16,9 @@ node has failed, so that no run is called completed whose answer is missing. Wha
 `abort` stays undone, though it call it done then; what it had called done long before can't be taken back. One that has
 to give an answer even if no message comes says so by `without_messages`. `tasks.xray_centring` is an example.
 
+A message step that gives up sends `abort`, too, with why as `reason` in the payload: the message is undone if nobody
+hears of it.
+
 A step that can't use any message of its node refuses them by `NodeRefused`: one dead letter stands for all.
 """
 

@@ -110,11 +110,11 @@ def test_events_that_make_no_sense_are_shown_and_hold_up_no_other(site: Site, dc
 
     before = {run["id"] for run in site.runs("mimas")}
     extra = {"note": {"texts": ["<'\">", "ü"]}}
-    sound = event("start-group", dcid=str(dcid), guid="by-http", parameters=extra)
+    sound = event("start-group", dcid=str(dcid), guid=20261128, parameters=extra)
     events = [event("end"), event("end", dcid="abc"), event("end", dcid=2**40), sound]
     ask_api(site.site, "events", events)
     (run,) = await_(lambda: [run for run in site.runs("mimas") if run["id"] not in before and run["end_time"]])
-    assert (run["parameters"]["guid"], run["parameters"]["parameters"]) == ("by-http", extra)
+    assert (run["parameters"]["guid"], run["parameters"]["parameters"]) == (20261128, extra)
     shown = await_(lambda: text if (text := site.plaza("event", "list").stdout).count("HTTP") == 3 else "")
     assert "'abc' does not match" in shown
     assert "None is not valid" in shown

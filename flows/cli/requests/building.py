@@ -15,10 +15,12 @@ from pydantic import ValidationError
 
 from blocks.errors import PlazaError
 from blocks.identifiers import parse_dcid, parse_job_id
+from blocks.settings import get_settings
 from blocks.validation_faults import describe
 from flows.events.request import RunRequest
 from flows.recipe.language.files import read_text
 from flows.recipe.language.validation import read_recipe
+from flows.recipe.source import file_of
 
 
 class WrongArguments(PlazaError, ValueError):
@@ -77,6 +79,24 @@ def message_of(request: RunRequest) -> dict[str, Any]:
     return {"recipes": list(request.recipes), "parameters": dict(request.parameters), **custom}
 
 
+def check_names(request: RunRequest) -> None:
+    """Check that the site has the recipes, as far as its recipes' folder can be seen from here.
+
+    Raises
+    ------
+    WrongArguments
+        One isn't there.
+    """
+    from flows.events.dispatching import MIMAS  # which needs no file: it's told
+
+    folder = get_settings().recipe_directory
+    if not folder.is_dir():
+        return
+    for name in request.recipes:
+        if name != MIMAS and not file_of(name).is_file():
+            raise WrongArguments(f"the recipe {name!r:.100} is unknown: there is no file {file_of(name)}")
+
+
 def own_headers() -> dict[str, str]:
     """Return who asks, and on which host, as `zocalo.go` says it, and dodal's variables for others who ask."""
     try:
@@ -92,10 +112,10 @@ def own_headers() -> dict[str, str]:
 def _id(arguments: Arguments) -> dict[str, int]:
     ids, what = arguments.ids, "job" if arguments.is_job else "data collection"
     if arguments.no_dcid:
+        if arguments.is_job:
+            raise WrongArguments("-n and -p contradict one another: a job has an id; give it with -p, and leave out -n")
         if ids:
             raise WrongArguments(f"-n says that there's no data collection, but {' '.join(ids)!r:.100} was given")
-        if arguments.is_job:
-            raise WrongArguments("-n and -p: a job has an id; give it, without -n")
         return {}
     if not ids:
         raise WrongArguments(f"no id of a {what} was given: give one, or say -n if it's for none")

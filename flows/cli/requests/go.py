@@ -73,9 +73,14 @@ def go(
 
 
 def _check(request: RunRequest) -> None:
+    from flows.cli.requests.building import WrongArguments, check_names
     from flows.events.submitting import check
 
     check(request)
+    try:
+        check_names(request)
+    except WrongArguments as error:
+        raise WrongArguments(f"{error}{_near_names(request)}") from error
 
 
 def _send(request: RunRequest, headers: dict[str, str], *, drop: bool) -> Told:

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 LOOK_S: Final = 1.0
 UNWRITTEN_S: Final = 10.0  # a file that doesn't change for so long isn't being written
 TRIES_IN_ORDER: Final = 3  # answers of HTTP 5xx, until other events may overtake
+PASS_S: Final = 2.0  # then the folder is looked at anew, and others may have its lock
+_PAUSE_S: Final = 0.25  # for who waits for the lock: longer than between two of its tries
 _LONGEST_REST_S: Final = 5.0
 _FAULT_REST_S: Final = 10.0
 
@@ -56,18 +58,26 @@ class Delivery:
         Told of each file that is sent.
     own
         A request whose sender waits for what becomes of it: refused, it's not moved aside, but `own_refusal` says why.
+
+    Attributes
+    ----------
+    is_cut_short
+        The last sending has left some that could have been sent: they took too long together.
     """
 
     folder: DropFolder
     on_sent: Callable[[DropFile, tuple[StartedRun, ...]], None] = lambda file, runs: None
     own: Path | None = None
     own_refusal: SendingRefused | None = None
+    is_cut_short: bool = field(default=False, init=False)
     _unread: dict[Path, _Unread] = field(default_factory=dict)
     _trouble: dict[Path, _Trouble] = field(default_factory=dict)
     _stuck: set[Path] = field(default_factory=set)  # can be neither removed nor moved
 
     async def send_waiting(self) -> dict[Path, tuple[StartedRun, ...]]:
-        """Send all that waits, oldest first, and return the flow runs; call it with the folder's lock.
+        """Send what waits, oldest first, for some seconds, and return the flow runs; call it with the folder's lock.
+
+        Where there's more, `is_cut_short` says so: give up the lock, and call it again.
 
         Raises
         ------
@@ -76,16 +86,21 @@ class Delivery:
         OSError
             The folder can't be read.
         """
+        self.is_cut_short, ends = False, time.monotonic() + PASS_S
         waiting = await asyncio.to_thread(self._read)
         sent: dict[Path, tuple[StartedRun, ...]] = {}
         if not waiting:
             return sent
         async with open_sender() as sender, SiteResources() as resources:
             for file in waiting:
-                if not self._is_to_rest(file):
-                    runs = await self._send(DropSender(sender, resources), file)
-                    if runs is not None:
-                        sent[file.path] = runs
+                if self._is_to_rest(file):
+                    continue
+                if sent and time.monotonic() >= ends:
+                    self.is_cut_short = True
+                    break
+                runs = await self._send(DropSender(sender, resources), file)
+                if runs is not None:
+                    sent[file.path] = runs
         return sent
 
     def why_waiting(self, path: Path) -> Exception | None:
@@ -208,6 +223,7 @@ async def deliver_forever(folder: DropFolder) -> None:
             if sent:
                 logger.warning("sent %d event(s) or request(s) that had waited in %s", len(sent), folder.path)
             is_away = False
+            rest = _PAUSE_S if delivery.is_cut_short else LOOK_S
         except MimasUnreachable as error:
             if not is_away:
                 logger.warning("events wait in %s: %s", folder.path, error)

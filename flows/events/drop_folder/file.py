@@ -5,6 +5,7 @@ Files of other writers are read as carefully as anything from outside: docs/refe
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import json
@@ -125,8 +126,11 @@ def read_drop_file(path: Path) -> DropFile:
 
 def _read(path: Path) -> DropFile:
     text, changed = _read_file(path)
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InvalidDropFile("it's written in UTF-16: expected UTF-8")
     identity = hashlib.sha256(f"{path.name}\0{changed}\0".encode(errors="surrogateescape") + text)
     mark = identity.hexdigest()[:32]
+    text = text.removeprefix(codecs.BOM_UTF8)  # as editors and shells of Windows begin a file
     if _is_request(text):
         request = DroppedRequest.model_validate_json(text)
         return DropFile(path, request, _time_of(changed), request.mark or mark)

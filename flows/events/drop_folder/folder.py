@@ -25,6 +25,7 @@ from tasks.step.atomic_file import write_atomically
 
 MOST_FILES: Final = 1000  # that are read at a time: there may be any number
 _REASON_SUFFIX: Final = ".reason"
+_MOST_NAME_BYTES: Final = 200  # of a file that is moved aside: its reason's name is longer, and 255 is the most
 _MOST_REASON_BYTES: Final = 4096
 _LOCK_PAUSES: Final = Pauses(first_s=0.02, longest_s=0.2)
 # zocalo.go gives its drop files such names, without .json
@@ -92,9 +93,12 @@ class DropFolder:
     def refuse(self, path: Path, reason: str) -> Path:
         """Move a file aside, write beside it why, and return where it is."""
         self.refused.mkdir(mode=0o770, exist_ok=True)
-        aside = self.refused / path.name
-        if os.path.lexists(aside):
-            aside = aside.with_name(f"{path.stem}-{uuid4().hex[:8]}{path.suffix}")
+        stem, suffix = path.stem, path.suffix
+        if is_long := len(os.fsencode(path.name)) > _MOST_NAME_BYTES:
+            stem, suffix = _shortened(stem), _shortened(suffix)
+        aside = self.refused / f"{stem}{suffix}"
+        if is_long or os.path.lexists(aside):
+            aside = aside.with_name(f"{stem}-{uuid4().hex[:8]}{suffix}")
         # First: whoever sees the file there finds its reason
         write_atomically(_reason_file(aside), (printable(reason) + "\n").encode(errors="backslashreplace"))
         path.rename(aside)
@@ -146,6 +150,10 @@ class DropFolder:
 
 def _is_to_be_sent(name: str) -> bool:
     return (name.endswith(".json") and name[0] != ".") or _UUID.fullmatch(name) is not None
+
+
+def _shortened(name: str) -> str:
+    return os.fsdecode(os.fsencode(name)[: _MOST_NAME_BYTES // 2])
 
 
 def _reason_file(aside: Path) -> Path:

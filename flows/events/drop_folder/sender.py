@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from blocks.errors import DatabaseUnavailable, PassingFault, PlazaError, PrefectUnavailable
+from blocks.errors import ConfigurationError, DatabaseUnavailable, PassingFault, PlazaError, PrefectUnavailable
 from flows.events.drop_folder.file import DroppedRequest
 from flows.events.event import CollectionEvent
 from flows.events.sending import EventNotTaken, MimasUnreachable, Sender, SendingRefused, told_as_ours
@@ -53,7 +53,7 @@ class DropSender:
         EventNotTaken, MimasUnreachable
             Prefect's server doesn't take it now.
         DatabaseUnavailable
-            The recipe of a job is asked for, and ISPyB doesn't answer.
+            The recipe of a job is asked for, and ISPyB doesn't answer, or isn't where the settings say.
         """
         if isinstance(content, CollectionEvent):
             return (await self._tell(content, mark),)
@@ -99,6 +99,8 @@ def _told_as_ours() -> Iterator[None]:
             raise
     except (DatabaseUnavailable, MimasUnreachable, SendingRefused):
         raise
+    except ConfigurationError as error:  # the site's, not the request's: an ISPyB that isn't mounted, or has moved
+        raise DatabaseUnavailable(str(error)) from error
     except PassingFault as error:  # a recipe that isn't deployed yet
         raise EventNotTaken(str(error)) from error
     except PlazaError as error:  # a recipe, a job or an id that there is not

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flows.mimas.scenario import ISPyBJobInvocation, JobParameter, Scenario
+from flows.run_marks import extras_that_count
 
 
 def run_key(scenario: Scenario, recipe: str, given: Mapping[str, Any]) -> str:
     """Return what tells one launch from another: the same key is the same run."""
     key = f"{scenario.dcid}-{scenario.event.value}-{recipe}"
-    if not given:
-        return key
+    extras = extras_that_count(given)
     # By a digest, since what came with an event may take 64 KiB
-    text = json.dumps(given, sort_keys=True, default=str)
-    return f"{key}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return f"{key}-{hashlib.sha256(extras.encode()).hexdigest()[:12]}" if extras else key
 
 
 def as_message(job: ISPyBJobInvocation) -> dict[str, Any]:

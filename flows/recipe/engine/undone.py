@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import structs
 
@@ -57,7 +57,10 @@ class Undone:
     def give_up_message(self, result: Handled) -> Channel | None:
         """Pass on what a message step sends that gives its message up, which nobody hears, and leave that undone."""
         full = self._exchange.send(self._number, result.sends, result.message, (), self._progress.sent)
-        self.leave([result.message], self._reason(is_heard=False))
+        said = (_said(send) for send in result.sends if self._outputs.gives_up(send.output))
+        why = next(filter(None, said), None)
+        reason = self._reason(is_heard=False) if why is None else f"the step {self._step.name} has given up: {why}"
+        self.leave([result.message], reason)
         return full
 
     def give_up(self, abort: Send) -> Channel | None:
@@ -142,3 +145,9 @@ class Undone:
         logger.log(level, "%d messages are left undone: %s", len(numbers), reason)
         self._progress.leave_undone(len(numbers), reason, is_heard=is_heard)
         self._exchange.leave_undone(self._number, numbers, reason, is_heard=is_heard)
+
+
+def _said(abort: Send) -> str | None:
+    """Return why a step gives up, if it says so."""
+    reason = abort.payload.get("reason") if isinstance(abort.payload, Mapping) else None
+    return reason if isinstance(reason, str) and reason else None

@@ -17,7 +17,9 @@ def test_largest_id_is_one():
     "value", ["", "12a", "-1", "1.0", "٣", "1_000", "9" * 5000, 0, -1, 1.0, True, None, [1], LARGEST_ID + 1]
 )
 def test_what_is_no_id_is_refused(value):
-    with pytest.raises(UnknownDataCollection, match="is no id of a data collection: expected a whole number"):
+    with pytest.raises(
+        UnknownDataCollection, match="is no id of a data collection: expected a whole number from 1 to 4294967295"
+    ):
         parse_dcid(value)
     with pytest.raises(UnknownJob, match="is no id of a processing job: expected a whole number"):
         parse_job_id(value)

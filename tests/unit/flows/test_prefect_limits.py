@@ -67,6 +67,20 @@ def test_recipes_deployments_take_text_of_digits(tmp_path):
             ask_server(recipe, dcid=text)
 
 
+@pytest.mark.parametrize(("guid", "said"), [("a", "a"), (42, "42"), (None, None)])
+def test_recipe_ids_may_be_numbers(guid, said):
+    ask_server(mimas, dcid=1, guid=guid)
+    assert begin(mimas, dcid=1, guid=guid)["guid"] == said
+
+
+@pytest.mark.parametrize("guid", [True, 1.5, {"a": 1}, ["a"], "a" * 1001])
+def test_recipe_ids_are_nothing_else(guid):
+    with pytest.raises(ValidationError, match="guid"):
+        ask_server(mimas, dcid=1, guid=guid)
+    with pytest.raises(ParameterTypeError, match="guid"):
+        begin(mimas, dcid=1, guid=guid)
+
+
 def test_time_to_wait_is_bounded_too():
     with pytest.raises(ValidationError, match="run_status_timeout"):
         ask_server(mimas, dcid=1, run_status_timeout=2**70)

@@ -10,7 +10,9 @@ from blocks.settings import get_settings
 from flows.events.dispatcher_step import start_recipes
 from flows.recipe.run_record.children import read_children
 from flows.recipe.run_record.folder import run_folder
+from flows.run_marks import LAUNCH_KEY
 from tasks.step import Message, StepContext
+from tasks.step.notes import Notes
 from tests.support.fake_resources import FakeLauncher, FakeResources
 
 RECIPE = {"1": {"queue": "images"}, "start": [[1, []]]}
@@ -29,9 +31,9 @@ def resources(home, monkeypatch):
     return FakeResources(launcher=FakeLauncher(["a", "b", "merged-recipe", "mimas"]))
 
 
-def handled(payload, resources, number=5, run=PARENT):
-    context = StepContext({}, run, resources, refuse=lambda message, error: None)
-    message = Message(payload, {"ID": "parents-guid"}, number, 0.0)
+def handled(payload, resources, number=5, run=PARENT, environment=None, **ways):
+    context = StepContext({}, run, resources, refuse=lambda message, error: None, **ways)
+    message = Message(payload, {"ID": "parents-guid", **(environment or {})}, number, 0.0)
     sends = asyncio.run(start_recipes.message_function(start_recipes.parameters(), message, context))
     return list(sends)
 
@@ -91,6 +93,15 @@ def test_message_that_names_nothing_to_run_is_refused(resources, payload, reason
     with pytest.raises(MessageRefused, match=reason):
         handled(payload, resources)
     assert not resources.launcher.launched
+
+
+def test_recipe_that_mimas_asks_for_and_that_is_not_here_is_noted(resources):
+    notes = Notes()
+    handled({"recipes": ["unheard-of"]}, resources, environment={LAUNCH_KEY: "7-end-unheard-of"}, note=notes.add)
+    assert notes.lines() == ["1 not installed here: unheard-of"]
+    assert not resources.launcher.launched
+    with pytest.raises(MessageRefused, match="no recipe can be called"):
+        handled({"recipes": ["../x"]}, resources, environment={LAUNCH_KEY: "7-end-x"})
 
 
 def test_run_that_is_refused_is_told(resources):

@@ -117,8 +117,10 @@ def test_wait_is_what_a_person_would_call_yes(recipes, resources, value, is_wait
 def test_request_with_a_guid_is_known_by_it_and_by_what_it_says(recipes, resources):
     one = {"recipes": ["a"], "parameters": {"guid": "x/y-z", "ispyb_dcid": 1}}
     other = {"recipes": ["b"], "parameters": {"guid": "x/y-z", "ispyb_dcid": 1}}
-    keys = [dispatched(message, resources, key).launch.key for message, key in ((one, "k"), (one, "l"), (other, "k"))]
-    assert keys[0] == keys[1] != keys[2]
+    as_text = {"recipes": ["a"], "parameters": {"guid": "x/y-z", "ispyb_dcid": "1"}}
+    asked = ((one, "k"), (one, "l"), (as_text, "m"), (other, "k"))
+    keys = [dispatched(message, resources, key).launch.key for message, key in asked]
+    assert keys[0] == keys[1] == keys[2] != keys[3]
     assert keys[0].startswith("guid-xy-z-")
     assert dispatched(one, resources).launch.tags == ["dcid:1", "guid:x/y-z"]
 
@@ -129,6 +131,8 @@ REFUSED = {
     "bad dcid": ({"recipes": ["a"], "parameters": {"ispyb_dcid": "abc"}}, "ispyb_dcid"),
     "dcid 0": ({"recipes": ["a"], "parameters": {"ispyb_dcid": 0}}, "ispyb_dcid"),
     "dcid beyond ISPyB": ({"recipes": ["a"], "parameters": {"ispyb_dcid": 2**40}}, "at most"),
+    "guid of an object": ({"recipes": ["a"], "parameters": {"guid": {"a": 1}}}, "guid: expected"),
+    "guid of a list": ({"recipes": ["a"], "parameters": {"guid": ["a"]}}, "guid: expected"),
     "bad job": ({"parameters": {"ispyb_process": "4x"}}, "ispyb_process"),
     "path": ({"recipes": ["../a"]}, "no recipe can be called"),
     "NUL": ({"recipes": ["a\0"]}, "no recipe can be called"),
@@ -136,6 +140,18 @@ REFUSED = {
     "custom recipe of a cycle": (
         {"custom_recipe": {"1": {"queue": "images", "output": 1}, "start": [[1, []]]}},
         "custom recipe: node 1: cycle: 1 -> 1",
+    ),
+    "custom recipe for a queue that nobody serves": (
+        {"custom_recipe": {"1": {"queue": "no.such"}, "start": [[1, []]]}},
+        "custom recipe: node 1 asks for queue 'no.such', which no step serves",
+    ),
+    "custom recipe with half a placeholder": (
+        {"custom_recipe": {"1": {"queue": "images", "parameters": {"file": "{x"}}, "start": [[1, []]]}},
+        "custom recipe: node 1: ",
+    ),
+    "custom recipe that looks into text": (
+        {"custom_recipe": {"1": {"queue": "images", "a": "{x[y]}"}, "start": [[1, []]]}, "parameters": {"x": "text"}},
+        "custom recipe: node 1: ",
     ),
     "custom recipe without start": ({"custom_recipe": {"1": {"queue": "images"}}}, "start"),
     "event missing": ({"recipes": ["mimas"], "parameters": {"ispyb_dcid": 1}}, "needs an event"),

@@ -38,9 +38,9 @@ class Site:
     def __init__(self, home):
         self.engine = Engine(FakeResources(Settings(home=home, beamlines=("i03", "i04"))))
 
-    async def run(self, parameters, journal=None, state=None):
+    async def run(self, parameters, journal=None, state=None, **outputs):
         recipe = {
-            1: {"queue": "mimas", "parameters": parameters, "output": {"dispatcher": 2, "ispyb": 3}},
+            1: {"queue": "mimas", "parameters": parameters, "output": {"dispatcher": 2, "ispyb": 3, **outputs}},
             2: {"queue": "keep"},
             3: {"queue": "keep"},
             "start": [[1, []]],
@@ -126,6 +126,18 @@ async def test_what_makes_no_sense_is_told_and_left_out(site, caplog):
     assert len([job for job in site.jobs if job["displayname"] == "xia2 dials"]) == 1
 
 
+async def test_a_fault_that_another_node_hears_of_is_noted(site, monkeypatch):
+    def burst(scenario):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(mimas_step, "rules_in_force", lambda: RuleSet((Rule("b", beamline_is("i03"), burst),)))
+    progress = await site.run(END, abort=3)
+    assert not progress.fault
+    [heard] = site.engine.kept.payloads
+    assert "rule 'b' raised ZeroDivisionError" in heard["reason"]
+    assert any("rule 'b' raised" in warning for warning in progress.notes.warnings())
+
+
 async def test_what_a_broken_rule_leaves_out_is_sent_when_it_is_mended(site, monkeypatch, tmp_path):
     def burst(scenario):
         raise ZeroDivisionError("by zero")
@@ -142,7 +154,8 @@ async def test_what_a_broken_rule_leaves_out_is_sent_when_it_is_mended(site, mon
         progress = await site.run(END, journal)
     assert site.recipes == ["a", "c"]
     assert progress.fault
-    assert any("rule 'b' raised ZeroDivisionError" in warning for warning in progress.notes.warnings())
+    assert "has given up: not all rules could be asked: rule 'b' raised ZeroDivisionError" in progress.fault
+    assert not progress.notes.lines()
 
     monkeypatch.setattr(mimas_step, "rules_in_force", lambda: rules(ask("b")))
     with Journal(tmp_path / "journal.jsonl") as journal:
@@ -151,3 +164,4 @@ async def test_what_a_broken_rule_leaves_out_is_sent_when_it_is_mended(site, mon
         progress = await site.run(END, journal, replay(read_journal(tmp_path / "journal.jsonl")))
     assert site.recipes == ["a", "c", "b"]
     assert not progress.fault
+    assert progress.notes.lines() == ["3 recipes asked for", "0 jobs asked for"]

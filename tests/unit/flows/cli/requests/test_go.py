@@ -5,6 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from blocks.settings import get_settings
 from flows.cli.main import app
 from flows.cli.requests.building import own_headers
 from flows.events.drop_folder.folder import DropFolder
@@ -15,6 +16,11 @@ RECIPE = {"1": NODE, "start": [[1, []]]}
 
 @pytest.fixture(autouse=True)
 def no_server(home, monkeypatch):
+    folder = home / "recipes"
+    folder.mkdir()
+    for name in "abdx":
+        (folder / f"{name}.json").write_text(json.dumps(RECIPE))
+    monkeypatch.setenv("PLAZA_RECIPE_DIRECTORY", str(folder))
     monkeypatch.setattr("flows.events.submitting.has_prefect_api", lambda: False)
     monkeypatch.setattr("flows.events.sending.has_prefect_api", lambda: False)
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
@@ -72,6 +78,7 @@ def test_a_dry_run_prints_what_zocalo_go_sends_and_sends_nothing(words, message,
         ("-n", "name a recipe with -r"),
         ("-n -r a 1", "-n says that there's no data collection"),
         ("-n -p", "-n and -p"),
+        ("-n -p 42", "-n and -p"),
         ("-p", "no id of a job"),
         ("-p abc", "'abc' is no id of a processing job"),
         ("-r a -a x 1", "-a: expected an id"),
@@ -81,13 +88,19 @@ def test_a_dry_run_prints_what_zocalo_go_sends_and_sends_nothing(words, message,
         ("-f EMPTY 1", "No recipe defined"),
         ("-f BROKEN 1", "not JSON"),
         ("-f /nonesuch.json 1", "nonesuch"),
+        ("-f UNSERVED 1", "'no.such.queue'"),
+        ("-f UNFILLED 1", "'{x'"),
     ],
 )
 @pytest.mark.parametrize("way", ["", "--drop", "-d"])
 def test_what_asks_for_nothing_is_refused_and_nothing_is_kept(words, complaint, way, tmp_path, home):
     (tmp_path / "empty").write_text("{}")
     (tmp_path / "broken").write_text("{")
-    words = words.replace("EMPTY", str(tmp_path / "empty")).replace("BROKEN", str(tmp_path / "broken"))
+    (tmp_path / "unserved").write_text(json.dumps({"1": {"queue": "no.such.queue"}, "start": [[1, []]]}))
+    unfilled = {**NODE, "parameters": {"image_command": "{x"}}
+    (tmp_path / "unfilled").write_text(json.dumps({"1": unfilled, "start": [[1, []]]}))
+    for name in ("empty", "broken", "unserved", "unfilled"):
+        words = words.replace(name.upper(), str(tmp_path / name))
     done = plaza("go", *way.split(), *words.split())
     assert done.exit_code == 1
     assert complaint in str(done.exception)
@@ -102,6 +115,17 @@ def test_without_a_server_there_is_a_drop_file_which_is_named(words, home):
     dropped = json.loads(path.read_text())
     assert dropped["headers"] == own_headers()
     assert dropped["message"] == {"recipes": ["a"], "parameters": {"guid": "mine", "ispyb_dcid": 1}}
+
+
+def test_a_dry_run_tells_of_a_recipe_that_is_not_there(home, monkeypatch, tmp_path):
+    for name in "nosuch", "ab":
+        done = plaza("go", "-d", "-r", "a", "-r", name, "1")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert f"the recipe {name!r} is unknown: there is no file {home / 'recipes'}" in str(done.exception)
+    assert "Near it: " in str(done.exception)
+    monkeypatch.setenv("PLAZA_RECIPE_DIRECTORY", str(tmp_path / "elsewhere"))  # on another host
+    get_settings.cache_clear()
+    assert plaza("go", "-d", "-r", "nosuch", "1").exit_code == 0
 
 
 def test_programs_are_told_in_json(home):

@@ -13,6 +13,7 @@ from flows.events.drop_folder import delivery
 from flows.events.drop_folder.delivery import UNWRITTEN_S, Delivery, deliver_forever
 from flows.events.drop_folder.folder import DropFolder
 from flows.events.event import CollectionEvent
+from flows.events.pickup import pick_up
 from flows.events.sending import EventNotTaken, EventRefused, MimasUnreachable
 from tests.support.fake_mimas import FakeMimas
 
@@ -225,10 +226,48 @@ async def test_a_fault_of_the_delivery_does_not_end_it(folder, mimas, monkeypatc
     working = asyncio.create_task(deliver_forever(folder))
     keep(folder, ("end", 1))
     async with asyncio.timeout(20):
-        while folder.files():
+        while "that had waited" not in caplog.text:
             await asyncio.sleep(0.01)
     working.cancel()
     assert mimas.told() == [("end", 1)]
     assert "TypeError: nobody expects this" in caplog.text
     assert caplog.text.count("events wait in") == 1
     assert "sent 1 event(s) or request(s) that had waited" in caplog.text
+    assert folder.files() == []
+
+
+async def test_many_are_sent_in_passes_between_which_the_folder_is_looked_at(folder, mimas, clock, monkeypatch):
+    keep(folder, *[("end", dcid) for dcid in range(1, 8)])
+    (folder.path / "torn.json").write_text('{"event": "end", "dc')
+    mimas.trouble = lambda _: clock(delivery.PASS_S / 2)
+    sending, told = Delivery(folder), []
+    for _ in range(3):
+        await sending.send_waiting()
+        told.append((len(mimas.runs), sending.is_cut_short))
+    assert told == [(2, True), (4, True), (6, True)]
+    assert not folder.refused.exists()
+    clock(UNWRITTEN_S)
+    keep(folder, ("start", 1))  # the oldest now
+    await sending.send_waiting()
+    assert (mimas.told()[-2], sending.is_cut_short) == (("start", 1), False)
+    assert [path.name for path in DropFolder(folder.refused).files()] == ["torn.json"]
+
+
+async def test_pickup_sends_all_whatever_a_pass_takes(folder, mimas, monkeypatch):
+    monkeypatch.setattr(delivery, "PASS_S", 0.0)
+    keep(folder, *[("end", dcid) for dcid in range(1, 5)])
+    picked = await pick_up(folder, patience_s=0)
+    assert (picked.sent, picked.waiting, len(mimas.runs)) == (4, (), 4)
+
+
+@pytest.mark.parametrize("name", ["a" * 250 + ".json", "ü" * 125 + ".json", "a." + "b" * 248 + ".json"])
+async def test_a_file_whose_name_is_long_is_moved_aside_too(folder, mimas, clock, name):
+    for _ in range(2):
+        (folder.path / name).write_text("nothing")
+        sending = Delivery(folder)
+        await sending.send_waiting()
+        clock(UNWRITTEN_S)
+        await sending.send_waiting()
+    assert folder.files() == []
+    assert len(aside := DropFolder(folder.refused).files()) == 2
+    assert all("Invalid JSON" in folder.reason(path) for path in aside)

@@ -76,6 +76,8 @@ def test_names_are_in_the_order_of_their_times_and_never_the_same(folder):
         ('{"event": "end", "dcid": 7, "parameters": {"a": "' + "x" * 70_000 + '"}}', "bytes as JSON"),
         (" " * 2_000_000 + '{"event": "end", "dcid": 7}', "2000027 bytes"),
         (b'{"event": "end", "dcid": 7, "from": "\xe9"}', "unicode"),
+        ('{"event": "end", "dcid": 7}'.encode("utf-16"), "UTF-16: expected UTF-8"),
+        ('{"event": "end", "dcid": 7, "guid": {"a": 1}}', "guid"),
     ],
 )
 def test_what_is_no_event_is_told_in_a_few_words(folder, content, complaint):
@@ -91,6 +93,8 @@ def test_what_is_no_event_is_told_in_a_few_words(folder, content, complaint):
     [
         ('{"event": "end", "dcid": 7}', CollectionEvent(event="end", dcid=7)),
         ('{"event": "end", "dcid": "7"}', CollectionEvent(event="end", dcid=7)),
+        ('\ufeff{"event": "end", "dcid": 7}', CollectionEvent(event="end", dcid=7)),
+        ('{"event": "end", "dcid": 7, "guid": 42}', CollectionEvent(event="end", dcid=7, guid="42")),
         ('{"event": "start", "dcid": 7, "at": "2026-11-28T13:00+01:00"}', event_at(NOON, event="start")),
         (
             '{"event": "end", "dcid": 7, "parameters": {"a": "b"}}',
@@ -112,6 +116,13 @@ def test_the_script_that_the_docs_show_writes_an_event(folder):
     kept = read_drop_file(path)
     assert (kept.content.event, kept.content.dcid) == ("end", 1234567)
     assert abs(kept.at - datetime.now(UTC)) < timedelta(hours=1)
+
+
+def test_the_python_that_the_docs_show_is_fifteen_lines():
+    page = (CHECKOUT / "docs" / "how-to" / "send-events.md").read_text()
+    program = page.split("```python\n")[1].split("```")[0]
+    assert len(program.splitlines()) <= 15
+    compile(program, "send-events.md", "exec")
 
 
 def test_the_example_that_the_docs_show_is_an_event(folder):

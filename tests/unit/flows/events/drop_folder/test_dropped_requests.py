@@ -1,5 +1,6 @@
 """Requests in the drop folder, Zocalo's own drop files and Plaza's: sent once each, beside events, in their order."""
 
+import asyncio
 import json
 import os
 from contextlib import asynccontextmanager
@@ -8,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from blocks.errors import DatabaseUnavailable
+from blocks.errors import ConfigurationError, DatabaseUnavailable
 from blocks.settings import get_settings
 from flows.events import dispatching, submitting
 from flows.events.drop_folder import delivery
@@ -19,6 +20,7 @@ from flows.events.pickup import pick_up
 from flows.events.request import RunRequest
 from flows.events.sending import MimasUnreachable, SendingRefused
 from flows.events.submitting import drop_request, submit_request
+from flows.resources import SiteResources
 from tests.support.fake_mimas import FakeMimas
 from tests.support.fake_resources import FakeLauncher, FakeResources
 
@@ -164,14 +166,15 @@ async def test_a_file_of_zocalo_go_is_read_once_it_is_whole(folder, mimas, launc
     assert launched(launcher) == [("a", 7)]
 
 
+@pytest.mark.parametrize("fault", [DatabaseUnavailable, ConfigurationError])
 async def test_a_job_waits_for_ispyb_and_others_overtake_but_not_of_its_own(
-    folder, mimas, launcher, clock, monkeypatch
+    folder, mimas, launcher, clock, monkeypatch, fault
 ):
     away = True
 
     def read_job(*_):
         if away:
-            raise DatabaseUnavailable("ISPyB doesn't answer")
+            raise fault("ISPyB doesn't answer")
         return SimpleNamespace(dcid=7, process=42, recipe="ispyb-redo")
 
     monkeypatch.setattr(dispatching, "_read_job", read_job)
@@ -189,6 +192,15 @@ async def test_a_job_waits_for_ispyb_and_others_overtake_but_not_of_its_own(
     clock(60)
     await sending.send_waiting()
     assert [recipe for recipe, _ in launched(launcher)] == ["b", "ispyb-redo", "a"]
+
+
+async def test_a_job_that_is_asked_for_without_an_ispyb_is_kept(folder, mimas, launcher, monkeypatch, tmp_path):
+    monkeypatch.setenv("PLAZA_ISPYB_URL", f"sqlite:///{tmp_path}/not-mounted/ispyb.sqlite")
+    get_settings.cache_clear()
+    for module in (delivery, submitting):
+        monkeypatch.setattr(module, "SiteResources", SiteResources)
+    told = await submit_request(RunRequest(parameters={"ispyb_process": 42}))
+    assert told.kept in folder.files()
 
 
 async def test_a_recipe_that_is_not_deployed_yet_is_waited_for(folder, mimas, launcher, clock):
@@ -284,3 +296,24 @@ async def test_a_fault_that_nobody_expects_holds_up_no_other(folder, mimas, laun
     assert (await submit_request(RunRequest(recipes=("a",)))).kept in folder.files()
     picked = await pick_up(folder)
     assert (picked.sent, len(picked.waiting), "thought of" in picked.why) == (2, 1, True)
+
+
+async def test_behind_many_a_request_is_kept_once_its_patience_is_over(folder, mimas, launcher, monkeypatch):
+    """And nothing is lost or sent twice of what it sent in between."""
+    create = mimas.create_flow_run_from_deployment
+
+    async def slowly(*arguments, **others):
+        await asyncio.sleep(0.02)
+        return await create(*arguments, **others)
+
+    monkeypatch.setattr(mimas, "create_flow_run_from_deployment", slowly)
+    monkeypatch.setattr(delivery, "PASS_S", 0.05)
+    for dcid in range(1, 101):
+        folder.keep(CollectionEvent.now("end", dcid))
+    async with asyncio.timeout(5):
+        told = await submit_request(RunRequest(recipes=("a",)))
+    assert told.kept in folder.files()
+    assert 0 < len(mimas.runs) < 100
+    assert (await pick_up(folder)).waiting == ()
+    assert mimas.told() == [("end", dcid) for dcid in range(1, 101)]
+    assert launched(launcher) == [("a", None)]
