@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from blocks.errors import PassingFault, PlazaError, RecipeError, UnknownDataCollection, UnknownJob, UnknownStep
+from blocks.errors import PassingFault, PlazaError, RecipeError, UnknownDataCollection, UnknownJob
 from blocks.identifiers import Dcid, parse_dcid, parse_job_id
 from blocks.validation_faults import describe
 from flows.events.event import CollectionEvent
@@ -27,7 +27,6 @@ from flows.recipe.source import file_of, keep_custom_recipe, merged_name, merged
 from flows.run_marks import as_text, collection_tags, guid_tag
 from tasks.ispyb_access.reading.asking import job_to_read
 from tasks.step.ports import Launch
-from tasks.step.registry import queue_of
 
 if TYPE_CHECKING:
     from tasks.ispyb_access.reading.parameters import JobParameters
@@ -85,7 +84,8 @@ def check_request(request: RunRequest) -> None:
         if fault := name_fault(name):
             raise RequestRefused(f"no recipe can be called {name!r:.100}: {fault}")
     if request.custom_recipe:
-        _checked(lambda: _check_custom_recipe(request), "its custom recipe")
+        # Its queues aren't looked at: as with Zocalo it's the run that fails where nobody serves one
+        _checked(lambda: fill_recipe(merge(request.custom_recipe), request.parameters), "its custom recipe")
     if not request.recipes and not request.custom_recipe and job is None:
         raise RequestRefused(
             "nothing to run: expected names in `recipes`, a `custom_recipe`, or a job (`ispyb_process`) whose recipe "
@@ -221,22 +221,6 @@ def _tells_mimas(request: RunRequest) -> bool:
     return MIMAS in request.recipes and not file_of(MIMAS).is_file()
 
 
-def _check_custom_recipe(request: RunRequest) -> None:
-    """Check the request's own recipe for what no run could do, whatever ISPyB and the site's settings fill in.
-
-    Raises
-    ------
-    RecipeError
-        It breaks a rule of the language, or a text can't be filled.
-    UnknownStep
-        No step serves a queue.
-    """
-    filled = fill_recipe(merge(request.custom_recipe), request.parameters)
-    for number, node in filled.nodes.items():
-        if "{" not in str(node.get("queue")):
-            queue_of(number, node)
-
-
 def _require_guid(request: RunRequest) -> None:
     guid = request.parameters.get(GUID)
     if guid is not None and (isinstance(guid, bool) or not isinstance(guid, str | int)):
@@ -286,5 +270,5 @@ def _digest(request: RunRequest) -> str:
 def _checked(check: Callable[[], _Value], what: str) -> _Value:
     try:
         return check()
-    except (RecipeError, UnknownStep, ParametersRefused) as error:
+    except (RecipeError, ParametersRefused) as error:
         raise RequestRefused(f"{what}: {error}") from error

@@ -13,14 +13,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from blocks.errors import PlazaError
+from blocks.errors import PlazaError, UnknownStep
 from blocks.identifiers import parse_dcid, parse_job_id
 from blocks.settings import get_settings
 from blocks.validation_faults import describe
 from flows.events.request import RunRequest
 from flows.recipe.language.files import read_text
+from flows.recipe.language.recipe import recipe_from_document
 from flows.recipe.language.validation import read_recipe
 from flows.recipe.source import file_of
+from tasks.step.registry import queue_of
 
 
 class WrongArguments(PlazaError, ValueError):
@@ -95,6 +97,18 @@ def check_names(request: RunRequest) -> None:
     for name in request.recipes:
         if name != MIMAS and not file_of(name).is_file():
             raise WrongArguments(f"the recipe {name!r:.100} is unknown: there is no file {file_of(name)}")
+
+
+def queues_without_step(request: RunRequest) -> list[str]:
+    """Say of each node of a custom recipe that no step serves it, for those whose queue isn't still to be filled in."""
+    told = []
+    for number, node in recipe_from_document(request.custom_recipe).nodes.items() if request.custom_recipe else ():
+        try:
+            if "{" not in str(node.get("queue")):
+                queue_of(number, node)
+        except UnknownStep as error:
+            told.append(str(error))
+    return told
 
 
 def own_headers() -> dict[str, str]:

@@ -59,12 +59,14 @@ def go(
 
     While the site can't be reached, what is asked for is kept in a file of the home, and sent once it can.
     """
-    from flows.cli.requests.building import Arguments, message_of, own_headers, request_of
+    from flows.cli.requests.building import Arguments, message_of, own_headers, queues_without_step, request_of
 
     if verbose:
         logging.getLogger("flows").setLevel(logging.INFO)
     arguments = Arguments(ids or (), recipes or (), file, parameters or (), no_dcid, is_job, scaling)
     request, headers = request_of(arguments), own_headers()
+    for fault in queues_without_step(request):
+        typer.echo(f"the run will fail: {fault}", err=True)
     if dry_run:
         _check(request)
         typer.echo(json.dumps({"headers": headers, "message": message_of(request)}, indent=2))

@@ -141,10 +141,6 @@ REFUSED = {
         {"custom_recipe": {"1": {"queue": "images", "output": 1}, "start": [[1, []]]}},
         "custom recipe: node 1: cycle: 1 -> 1",
     ),
-    "custom recipe for a queue that nobody serves": (
-        {"custom_recipe": {"1": {"queue": "no.such"}, "start": [[1, []]]}},
-        "custom recipe: node 1 asks for queue 'no.such', which no step serves",
-    ),
     "custom recipe with half a placeholder": (
         {"custom_recipe": {"1": {"queue": "images", "parameters": {"file": "{x"}}, "start": [[1, []]]}},
         "custom recipe: node 1: ",

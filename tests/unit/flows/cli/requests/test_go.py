@@ -88,7 +88,6 @@ def test_a_dry_run_prints_what_zocalo_go_sends_and_sends_nothing(words, message,
         ("-f EMPTY 1", "No recipe defined"),
         ("-f BROKEN 1", "not JSON"),
         ("-f /nonesuch.json 1", "nonesuch"),
-        ("-f UNSERVED 1", "'no.such.queue'"),
         ("-f UNFILLED 1", "'{x'"),
     ],
 )
@@ -96,15 +95,21 @@ def test_a_dry_run_prints_what_zocalo_go_sends_and_sends_nothing(words, message,
 def test_what_asks_for_nothing_is_refused_and_nothing_is_kept(words, complaint, way, tmp_path, home):
     (tmp_path / "empty").write_text("{}")
     (tmp_path / "broken").write_text("{")
-    (tmp_path / "unserved").write_text(json.dumps({"1": {"queue": "no.such.queue"}, "start": [[1, []]]}))
     unfilled = {**NODE, "parameters": {"image_command": "{x"}}
     (tmp_path / "unfilled").write_text(json.dumps({"1": unfilled, "start": [[1, []]]}))
-    for name in ("empty", "broken", "unserved", "unfilled"):
+    for name in ("empty", "broken", "unfilled"):
         words = words.replace(name.upper(), str(tmp_path / name))
     done = plaza("go", *way.split(), *words.split())
     assert done.exit_code == 1
     assert complaint in str(done.exception)
     assert DropFolder.of(home).files() == []
+
+
+def test_a_queue_that_nobody_serves_is_told_and_its_recipe_sent(tmp_path, home):
+    (tmp_path / "unserved").write_text(json.dumps({"1": {"queue": "no.such.queue"}, "start": [[1, []]]}))
+    done = plaza("go", "-f", str(tmp_path / "unserved"), "1")
+    assert "the run will fail: node 1 asks for queue 'no.such.queue', which no step serves" in done.stderr
+    assert (done.exit_code, len(DropFolder.of(home).files())) == (0, 1)
 
 
 @pytest.mark.parametrize("words", ["-r a -s guid=mine 1", "--drop -r a -s guid=mine 1"])
