@@ -14,6 +14,7 @@ JobId = NewType("JobId", int)
 # What a BIGINT holds. Columns of today's schema end before, and then have no such row; but beyond this no database and
 # no JSON of 64 bits could take the number: Prefect's server answers 500 to everybody who lists a run with such a one.
 LARGEST_ID: Final = 2**63 - 1
+_LARGEST_DCID: Final = 2**32 - 1  # ISPyB's column is an unsigned INT: what people are told
 
 # Not \d, which other scripts' digits are too; nor thousands of digits, which Python refuses to read.
 _DIGITS = re.compile(r"[0-9]{1,19}")
@@ -29,7 +30,7 @@ def parse_dcid(value: object) -> Dcid:
     """
     number = _positive_id(value)
     if number is None:
-        raise UnknownDataCollection(_refusal(value, "data collection"))
+        raise UnknownDataCollection(_refusal(value, "data collection", _LARGEST_DCID))
     return Dcid(number)
 
 
@@ -56,5 +57,5 @@ def _positive_id(value: object) -> int | None:
     return int(value) if 1 <= value <= LARGEST_ID else None
 
 
-def _refusal(value: object, of: str) -> str:
-    return f"{value!r:.60} is no id of a {of}: expected a whole number from 1 to {LARGEST_ID}"
+def _refusal(value: object, of: str, largest: int = LARGEST_ID) -> str:
+    return f"{value!r:.60} is no id of a {of}: expected a whole number from 1 to {largest}"

@@ -12,6 +12,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed
 from pydantic import Field
 
+from blocks.broker_names import BrokerName
 from blocks.errors import DatabaseUnavailable, PlazaError
 from flows.display_text import one_line, shortened
 from flows.mimas.deciding import decision_of, not_served
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Guid = Annotated[str, Field(max_length=1000)]
-QueueName = Annotated[str, Field(min_length=1, max_length=200)]
+QueueName = Annotated[BrokerName, Field(min_length=1, max_length=200)]
 NOT_READY: Final = "NotReady"
 """The state of a run whose event went to its error queue."""
 

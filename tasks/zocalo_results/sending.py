@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from blocks.broker_address import BrokerAddress
+from blocks.broker_names import broker_name_fault
 from blocks.errors import NodeRefused, PassingFault
 from blocks.identifiers import Dcid
 from blocks.site_broker import find_broker
@@ -88,6 +89,10 @@ def _put(
 def _beamline(node: Mapping[str, Any], parameters: XrcParameters) -> str:
     """Return the beamline that is told."""
     queue = node.get("queue") or f"xrc.{parameters.beamline or ''}"
+    exchange = str(node.get("exchange", ""))
+    for name in (str(queue), exchange):
+        if fault := broker_name_fault(name):
+            raise NodeRefused(f"no queue or exchange can be called {name!r:.100}: {fault}")
     named = _QUEUE.fullmatch(str(queue))
     if named is None:
         raise NodeRefused(f"expected the queue of a beamline, as in xrc.i03; seen {queue!r:.100}")

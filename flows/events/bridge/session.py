@@ -14,7 +14,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from blocks.broker_address import BrokerAddress
 from blocks.errors import PassingFault
 from flows.events.bridge.broadcasts import Broadcaster, ServiceStatus, listen
-from flows.events.bridge.connection import FAULTS, BrokerUnavailable, connect
+from flows.events.bridge.connection import FAULTS, BrokerUnavailable, connect, in_words
 from flows.events.bridge.intake import Intake, Reject, Site, reject_to_dead_letters
 from flows.events.bridge.journal import Journal
 from flows.events.bridge.publishing import Publisher
@@ -198,4 +198,4 @@ def _first(error: BaseException) -> str:
     """Say what a session ended of: its tasks end together, and the first one says why."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return str(error) or repr(error)
+    return in_words(error)

@@ -197,4 +197,5 @@ def _of_messages(facts: SiteFacts) -> Iterator[str]:
     if state is not None and state.held:
         yield f"the bridge holds {state.held} messages that it can't take now: {one_line(state.last_error)}"
     if state is not None and state.outbox:
-        yield f"{state.outbox} messages wait to be published by the bridge: see bridge.log among the logs"
+        not_taken = f"; nothing takes those for {one_line(state.not_taken_by)}" if state.not_taken_by else ""
+        yield f"{state.outbox} messages wait to be published by the bridge{not_taken}: see bridge.log among the logs"
