@@ -2,9 +2,9 @@
 
 Messages are noted as they arrive, and taken one after the other, in their order. One that can't be accepted now, since
 something is away that may come back, is held: the broker keeps it, it's tried again after pauses, and others go on, but
-for those of the same data collection. Those that are held take places of the few that the broker lets out at a time, and it takes back what it
-hears nothing of; so after some time, and the oldest of more than a few at once, they're handed to the site as they are,
-which sends them when it can.
+for those of the same data collection. Those that are held take places of the few that the broker lets out at a time,
+and it takes back what it hears nothing of; so after some time, and the oldest of more than a few at once, they're
+handed to the site as they are, which sends them when it can.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -24,6 +24,7 @@ from blocks.retrying import Pauses
 from flows.display_text import escaped, shortened
 from flows.events.bridge.journal import Delivery, Journal, digest_of
 from flows.events.bridge.judging import BadMessage, kept_headers, read_request, seen, sender_of
+from flows.events.bridge.rejecting import Reject, reject_to_dead_letters
 from flows.events.bridge.state import Tally
 from flows.events.bridge.topology import dead_letters_of
 from flows.events.request import RunRequest
@@ -40,8 +41,6 @@ MOST_HELD: Final = MOST_AT_HAND // 2
 TRIES: Final = 5  # of a message by which something fails that nobody expects
 PAUSES: Final = Pauses(first_s=1.0, longest_s=30.0)
 _REASON_CHARACTERS: Final = 500
-
-Reject = Callable[[AbstractIncomingMessage], Awaitable[None]]
 
 
 class Site(Protocol):
@@ -70,11 +69,6 @@ class Site(Protocol):
             It can't be kept now.
         """
         ...
-
-
-async def reject_to_dead_letters(message: AbstractIncomingMessage) -> None:
-    """Have the broker move a message to the queue's dead letters."""
-    await message.reject(requeue=False)
 
 
 @dataclass(eq=False)

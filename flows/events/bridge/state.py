@@ -41,6 +41,8 @@ class BridgeState(BaseModel):
         Messages that wait to be published.
     not_taken_by
         Queues and exchanges that some of those are for, and that don't take them.
+    warnings
+        What somebody should look at though messages are taken.
     last_error
         What went wrong last, and when.
     """
@@ -59,6 +61,7 @@ class BridgeState(BaseModel):
     waiting: int = 0
     outbox: int = 0
     not_taken_by: str = ""
+    warnings: tuple[str, ...] = ()
     last_error: str = ""
     last_error_at: float | None = None
 
@@ -89,6 +92,7 @@ class Tally:
     waiting: int = 0
     outbox: int = 0
     not_taken_by: str = ""
+    warnings: tuple[str, ...] = ()
     last_error: str = ""
     last_error_at: float | None = None
     connections: int = 0
