@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from blocks.broker_names import BrokerName
 from blocks.settings import Settings, get_settings
 from tasks.step.atomic_file import write_atomically
 
@@ -42,9 +43,9 @@ class BrokerMessage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    queue: str
+    queue: BrokerName
     body: Any
-    exchange: str = ""
+    exchange: BrokerName = ""
     headers: Mapping[str, Any] = {}
     written_at: float
     expires_s: float | None = Field(None, gt=0)
@@ -94,6 +95,8 @@ def put(
 
     Raises
     ------
+    ValidationError
+        No queue or exchange can have the name.
     OSError
         It can't be kept: the disk is full, for instance.
     """

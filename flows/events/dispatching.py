@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import ValidationError
@@ -14,11 +16,11 @@ from pydantic import ValidationError
 from blocks.errors import PassingFault, PlazaError, RecipeError, UnknownDataCollection, UnknownJob
 from blocks.identifiers import Dcid, parse_dcid, parse_job_id
 from blocks.validation_faults import describe
-from flows.events.event import CollectionEvent
+from flows.events.event import ID_CHARACTERS, CollectionEvent
 from flows.events.request import RunRequest
 from flows.prefect_limits import LARGEST_DCID, ParametersRefused, check_parameters
 from flows.recipe.language.merging import merge
-from flows.recipe.language.names import name_fault
+from flows.recipe.language.names import name_fault, recipe_name
 from flows.recipe.language.substitution import fill_recipe
 from flows.recipe.queue_sending import MERGED_RECIPE
 from flows.recipe.readiness import KEYS, RunStatusWait, wait_asked_for
@@ -36,6 +38,8 @@ MIMAS: Final = "mimas"
 EVENT: Final = "event"
 _OF_DISPATCHER: Final = frozenset({"ispyb_dcid", EVENT, GUID, *KEYS})
 """Keys that Mimas is told in other ways than as parameters for recipes."""
+
+_NO_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
 
 _Value = TypeVar("_Value")
 
@@ -81,8 +85,7 @@ def check_request(request: RunRequest) -> None:
     dcid, job = _dcid(request), _job(request)
     _checked(lambda: wait_asked_for(request.parameters), "its parameters")
     for name in request.recipes:
-        if fault := name_fault(name):
-            raise RequestRefused(f"no recipe can be called {name!r:.100}: {fault}")
+        _check_name(name)
     if request.custom_recipe:
         # Its queues aren't looked at: as with Zocalo it's the run that fails where nobody serves one
         _checked(lambda: fill_recipe(merge(request.custom_recipe), request.parameters), "its custom recipe")
@@ -139,6 +142,7 @@ async def _launch_of_job(request: RunRequest, key: str, resources: Resources) ->
             f"processing job {job.process} has no recipe in ISPyB (ProcessingJob.recipe): give it one, or name the "
             "recipe in `recipes`"
         )
+    _check_name(job.recipe)
     dcid = _dcid(request) or job.dcid
     return await _launch(request, (job.recipe,), dcid, key, resources)
 
@@ -181,13 +185,29 @@ async def _require_installed(recipe: str, resources: Resources) -> None:
     if recipe in await resources.launcher.installed([recipe]):
         return
     file = file_of(recipe)
-    if file.is_file():  # a site that comes up sends what waited before it has deployed everything
+    if await asyncio.to_thread(
+        _is_there, file
+    ):  # a site that comes up sends what waited before it has deployed everything
         raise RecipeNotDeployed(
             f"the recipe {recipe!r:.100} isn't deployed, but its file {file} is there: `plaza deploy`"
         )
     raise UnknownRecipe(
         f"the recipe {recipe!r:.100} is unknown: there is no file {file}; see the recipes' folder for those there are"
     )
+
+
+def _check_name(recipe: str) -> None:
+    if fault := name_fault(recipe):
+        raise RequestRefused(f"no recipe can be called {recipe!r:.100}: {fault}")
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError as error:
+        if error.errno in _NO_NAME:  # some file systems take fewer bytes than others, or not all characters
+            raise RequestRefused(f"there can be no recipe {recipe_name(file)!r:.100}: {error.strerror}") from error
+        raise
 
 
 def _event(request: RunRequest, dcid: Dcid | None) -> CollectionEvent:
@@ -218,13 +238,17 @@ def _waiting(wait: RunStatusWait | None) -> dict[str, Any]:
 
 def _tells_mimas(request: RunRequest) -> bool:
     """Tell whether Mimas itself is meant, and not a recipe file that a site has brought along from Zocalo."""
-    return MIMAS in request.recipes and not file_of(MIMAS).is_file()
+    return MIMAS in request.recipes and not _is_there(file_of(MIMAS))
 
 
 def _require_guid(request: RunRequest) -> None:
     guid = request.parameters.get(GUID)
     if guid is not None and (isinstance(guid, bool) or not isinstance(guid, str | int)):
         raise RequestRefused(f"{GUID}: expected the run's recipe ID, text or a whole number, seen {guid!r:.100}")
+    if guid is not None and len(str(guid)) > ID_CHARACTERS:
+        raise RequestRefused(
+            f"{GUID}: expected {ID_CHARACTERS} characters at most, seen {len(str(guid))}: {guid!s:.60}"
+        )
 
 
 def _dcid(request: RunRequest) -> Dcid | None:
@@ -236,7 +260,9 @@ def _dcid(request: RunRequest) -> Dcid | None:
     except UnknownDataCollection as error:
         raise RequestRefused(f"ispyb_dcid: {error}") from error
     if dcid > LARGEST_DCID:
-        raise RequestRefused(f"ispyb_dcid: expected the id of a data collection, {LARGEST_DCID} at most, seen {dcid}")
+        raise RequestRefused(
+            f"ispyb_dcid: {dcid} is no id of a data collection: expected a whole number from 1 to {LARGEST_DCID}"
+        )
     return dcid
 
 

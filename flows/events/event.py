@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
+from blocks.broker_names import BrokerName
 from flows.prefect_limits import DcidParameter, ExtraParameters, tag
 from flows.run_marks import extras_that_count
 
@@ -44,6 +45,7 @@ def _text_or_none(value: Any) -> Any:
 _Id = Annotated[
     str | None, Field(max_length=ID_CHARACTERS, pattern=r"^[^\x00-\x1f\x7f]*$"), BeforeValidator(_text_or_none)
 ]
+_Queue = Annotated[BrokerName | None, Field(max_length=ID_CHARACTERS), BeforeValidator(_text_or_none)]
 
 
 class CollectionEvent(BaseModel):
@@ -61,7 +63,7 @@ class CollectionEvent(BaseModel):
         False, description="Decide only when the beamline has said in ISPyB how the collection ended"
     )
     run_status_timeout: float = Field(120.0, ge=0, le=86400, description="Seconds to wait for that, a day at most")
-    error_queue: _Id = Field(None, description="A queue that is sent the event if that doesn't come in time")
+    error_queue: _Queue = Field(None, description="A queue that is sent the event if that doesn't come in time")
     at: Annotated[AwareDatetime | None, BeforeValidator(_written_out)] = Field(
         None, description="When, in ISO 8601 with its time zone; without it the file's own time counts"
     )

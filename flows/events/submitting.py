@@ -19,11 +19,11 @@ from blocks.validation_faults import describe
 from flows.display_text import escaped
 from flows.events.drop_folder.delivery import Delivery
 from flows.events.drop_folder.file import DroppedRequest
-from flows.events.drop_folder.folder import DropFolder, drop_folder_at_hand
+from flows.events.drop_folder.folder import DropFolder, LockTaken, drop_folder_at_hand
 from flows.events.drop_folder.sender import DropSender, StartedRun
 from flows.events.event import CollectionEvent
 from flows.events.request import RunRequest
-from flows.events.sending import MimasUnreachable, SendingRefused, open_sender
+from flows.events.sending import EventNotTaken, MimasUnreachable, SendingRefused, open_sender
 from flows.prefect_limits import check_parameters
 from flows.resources import SiteResources
 
@@ -184,7 +184,7 @@ async def _send_kept(folder: DropFolder, content: CollectionEvent | DroppedReque
     except SendingRefused:
         raise
     except Exception as error:  # whatever another file brings about: this one is kept
-        why = delivery.why_waiting(path) or error
+        why = delivery.why_waiting(path) or _of_everyone(error)
     if path in sent:
         logger.info("%s: %s", content, sent[path])
         return Told(sent[path])
@@ -248,6 +248,15 @@ def _kept(content: CollectionEvent | DroppedRequest, path: Path, why: Exception)
     reason = f"it took longer than {PATIENCE_S:.0f} s" if isinstance(why, TimeoutError) else str(why) or repr(why)
     logger.warning("%s is kept in %s and will be sent as soon as the site takes it: %s", content, path, reason)
     return Told(kept=path)
+
+
+def _of_everyone(error: Exception) -> Exception:
+    """Return why what waits behind others waits: a fault that is another's own isn't told to who sent this one."""
+    if isinstance(error, TimeoutError | LockTaken) or (
+        isinstance(error, MimasUnreachable) and not isinstance(error, EventNotTaken)
+    ):
+        return error
+    return MimasUnreachable("another one that waits before it isn't taken yet")
 
 
 def _import_prefect() -> None:

@@ -12,6 +12,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from blocks.broker_names import BrokerName
 from blocks.errors import DatabaseUnavailable, PlazaError
 from flows.display_text import one_line, shortened
 from flows.mimas.deciding import decision_of, not_served
@@ -43,7 +44,7 @@ Guid = Annotated[
     BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
     WithJsonSchema({"anyOf": [{"type": "string", "maxLength": GUID_CHARACTERS}, {"type": "integer"}]}),
 ]
-QueueName = Annotated[str, Field(min_length=1, max_length=200)]
+QueueName = Annotated[BrokerName, Field(min_length=1, max_length=200)]
 NOT_READY: Final = "NotReady"
 """The state of a run whose event went to its error queue."""
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from blocks.broker_names import broker_name_fault
 from blocks.errors import MessageRefused
 from flows.recipe.source import keep_custom_recipe
 from tasks import broker_outbox
@@ -48,6 +49,8 @@ async def send_to_queue(
     """
     if queue in known_queues():
         return await _launch(queue, message, resources)
+    if fault := broker_name_fault(queue):
+        raise MessageRefused(f"no queue can be called {queue!r:.60}: {fault}")
     if await asyncio.to_thread(broker_outbox.is_there, resources.settings):
         await asyncio.to_thread(broker_outbox.put, queue, message, at=at, mark=_digest(queue, message) if at else None)
         return f"the bridge publishes it on the queue {queue!r:.100}"

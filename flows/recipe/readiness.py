@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from blocks.broker_names import broker_name_fault
 from blocks.errors import MessageRefused, RecipeError
 from blocks.identifiers import Dcid
 from flows.recipe.ispyb_reading import RunStatusMissing, await_run_status
@@ -76,8 +77,8 @@ def wait_asked_for(parameters: Mapping[str, Any]) -> RunStatusWait | None:
         A time-out is no number of seconds, or the queue's name no name; also where no wait is asked for.
     """
     queue = parameters.get(ERROR_QUEUE)
-    if queue is not None and not (isinstance(queue, str) and len(queue) <= QUEUE_CHARACTERS and queue.isprintable()):
-        raise RecipeError(f"{ERROR_QUEUE}: expected the name of a queue, seen {queue!r:.60}")
+    if queue is not None and (fault := _queue_fault(queue)):
+        raise RecipeError(f"{ERROR_QUEUE}: expected the name of a queue, seen {queue!r:.60}: {fault}")
     wait = RunStatusWait(
         _seconds(parameters, TIMEOUT, LONGEST_S, TIMEOUT_S),
         (queue or "").strip() or None,
@@ -123,6 +124,14 @@ async def await_readiness(dcid: Dcid, wait: RunStatusWait, request: Mapping[str,
             raise RunStatusMissing(f"{error}; nor can the message go to its error queue: {refusal}") from refusal
         return f"data collection {dcid} has no runStatus after {timeout_s:g} s; for {wait.error_queue}: {sent}"
     return ""
+
+
+def _queue_fault(queue: Any) -> str | None:
+    if not isinstance(queue, str):
+        return "it's no text"
+    if len(queue) > QUEUE_CHARACTERS:
+        return f"it has more than {QUEUE_CHARACTERS} characters"
+    return broker_name_fault(queue)
 
 
 def _seconds(parameters: Mapping[str, Any], name: str, most: float, usual: Any) -> Any:

@@ -13,6 +13,7 @@ from blocks.validation_faults import describe
 HEADERS: Final = {"workflows-recipe": True}
 """By which the receivers know that a recipe comes with it; they don't take it without."""
 _NODE: Final = 1
+SUCCESS: Final = "success"
 
 
 class Crystal(BaseModel):
@@ -36,8 +37,16 @@ class Centring(BaseModel):
     results: list[Crystal]
 
 
-def is_of_a_volume(payload: Any) -> bool:
-    """Tell whether a result has three dimensions, as a device expects: Zocalo's two-dimensional ones make it fail.
+def is_failure(payload: Mapping[str, Any]) -> bool:
+    """Tell whether centring says of itself that it failed."""
+    return bool(payload.get("status", SUCCESS) != SUCCESS)
+
+
+def payload_for_device(payload: Any) -> dict[str, Any] | None:
+    """Return what a device is told of a result; None: it has two dimensions, which make a device fail.
+
+    A result without `results` says that there is no crystal. So does a failure, whatever crystals it has: the device
+    looks at no `status`, and hears at once what else it would wait three minutes for.
 
     Raises
     ------
@@ -49,18 +58,19 @@ def is_of_a_volume(payload: Any) -> bool:
             f'expected the result of 3-D centring, {{"results": […], "status", "type": "3d"}}; seen {payload!r:.200}'
         )
     if payload.get("type", "3d") != "3d":
-        return False
-    results = payload.get("results")
+        return None
+    results = payload.get("results", [])
     crystals = results if isinstance(results, list) else []
     if any(isinstance(crystal, Mapping) and "bounding_box" not in crystal for crystal in crystals):
-        return False
+        return None
+    told = {**payload, "results": [] if is_failure(payload) else results}
     try:
-        Centring.model_validate(payload)
+        Centring.model_validate(told)
     except ValidationError as error:
         raise MessageRefused(
             f"expected the result of 3-D centring, with a list of crystals as `results`: {describe(error, most=3)}"
         ) from error
-    return True
+    return told
 
 
 def message_body(

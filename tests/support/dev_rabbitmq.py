@@ -79,9 +79,9 @@ class DevRabbitMQ(Broker):
         return frozen(self.cluster.process("rabbitmq"))
 
     @contextmanager
-    def virtual_host(self) -> Iterator[Broker]:
+    def virtual_host(self, name: str | None = None) -> Iterator[Broker]:
         """Make an empty virtual host, in which tests don't see what others left, for a while."""
-        name = f"test-{next(self._numbers)}"
+        name = name or f"test-{next(self._numbers)}"
         everything = {"configure": ".*", "write": ".*", "read": ".*"}
         self.ask(f"vhosts/{name}", "PUT")
         self.ask(f"permissions/{name}/{quote(str(urlsplit(self.url).username))}", "PUT", everything)

@@ -27,7 +27,7 @@ from tests.support.commanded_site import CommandedSite, await_
 from tests.support.dev_rabbitmq import Broker
 from tests.support.zocalo_clients import ZocaloClients
 
-DCID, OTHER_DCID, DCGID, JOB = 1234, 1235, 12340, 42
+DCID, OTHER_DCID, I04_DCID, DCGID, I04_DCGID, JOB = 1234, 1235, 1236, 12340, 12341, 42
 CRYSTAL = {
     "centre_of_mass": [2.5, 1.5, 0.5],
     "max_voxel": [2, 1, 0],
@@ -158,26 +158,33 @@ def zocalo_site(folder: Path, broker: Broker, ispyb: URL) -> Iterator[ZocaloSite
 
 
 def add_collections(ispyb: URL) -> None:
-    """Add two collections of a grid scan on i03, and a processing job."""
+    """Add two collections of a grid scan on i03 and one on i04, and a processing job."""
     engine = open_engine(ispyb)
     with Session(engine) as session:
         person = models.Person(familyName="Crowfoot", login="dch")
         proposal = models.Proposal(Person=person, proposalCode="mx", proposalNumber="12345")
-        visit = models.BLSession(Proposal=proposal, beamLineName="i03", visit_number=1)
-        session.add(visit)
+        visits = {
+            beamline: models.BLSession(Proposal=proposal, beamLineName=beamline, visit_number=number)
+            for number, beamline in enumerate(("i03", "i04"), 1)
+        }
+        session.add_all(visits.values())
         session.flush()
-        session.add(
-            models.DataCollectionGroup(dataCollectionGroupId=DCGID, sessionId=visit.sessionId, experimentType="Mesh3D")
-        )
+        for group, beamline in ((DCGID, "i03"), (I04_DCGID, "i04")):
+            session.add(
+                models.DataCollectionGroup(
+                    dataCollectionGroupId=group, sessionId=visits[beamline].sessionId, experimentType="Mesh3D"
+                )
+            )
         session.flush()
-        for number, dcid in enumerate((DCID, OTHER_DCID), 1):
+        collections = ((DCID, DCGID, "i03"), (OTHER_DCID, DCGID, "i03"), (I04_DCID, I04_DCGID, "i04"))
+        for number, (dcid, group, beamline) in enumerate(collections, 1):
             session.add(
                 models.DataCollection(
                     dataCollectionId=dcid,
-                    dataCollectionGroupId=DCGID,
-                    SESSIONID=visit.sessionId,
+                    dataCollectionGroupId=group,
+                    SESSIONID=visits[beamline].sessionId,
                     startTime=datetime(2024, 5, 1, 12, 30, number),
-                    imageDirectory="/dls/i03/data/2024/mx12345-1/lys/",
+                    imageDirectory=f"/dls/{beamline}/data/2024/mx12345-1/lys/",
                     imagePrefix="lys",
                     dataCollectionNumber=number,
                     fileTemplate=f"lys_{number}_master.h5",

@@ -24,7 +24,17 @@ from tests.support.commanded_site import await_
 from tests.support.dev_mariadb import DevMariaDB, dev_mariadb
 from tests.support.dev_rabbitmq import DevRabbitMQ, await_on_disk
 from tests.support.zocalo_clients import ACCEPTANCE, client_python
-from tests.support.zocalo_site import CRYSTAL, DCGID, DCID, JOB, OTHER_DCID, ZocaloSite, zocalo_site
+from tests.support.zocalo_site import (
+    CRYSTAL,
+    DCGID,
+    DCID,
+    I04_DCGID,
+    I04_DCID,
+    JOB,
+    OTHER_DCID,
+    ZocaloSite,
+    zocalo_site,
+)
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.mariadb, pytest.mark.slow]
 
@@ -136,7 +146,7 @@ def test_beamlines_devices_receive_their_crystals(site):
         assert device.stdout is not None
         assert device.stdout.readline() == "READY\n", device.communicate()[1]
     site.clients.go("-r", "centre-on-gpu", "-s", f"dcgid={DCGID}", DCID)
-    site.clients.go("-r", "centre-nothing", "-s", f"dcgid={DCGID}", OTHER_DCID)
+    site.clients.go("-r", "centre-nothing", "-s", f"dcgid={I04_DCGID}", I04_DCID)
     received = {}
     for beamline, device in devices.items():
         output, said = device.communicate(timeout=120)
@@ -146,7 +156,7 @@ def test_beamlines_devices_receive_their_crystals(site):
     assert received["i03"]["bounding_box"] == [CRYSTAL["bounding_box"]]
     assert (received["i03"]["ispyb_dcid"], received["i03"]["ispyb_dcgid"]) == (DCID, DCGID)
     assert received["i04"]["centre_of_mass"] == []
-    assert received["i04"]["ispyb_dcid"] == OTHER_DCID
+    assert received["i04"]["ispyb_dcid"] == I04_DCID
 
 
 def test_what_stomp_clients_put_runs_too(site, rabbitmq, guid):

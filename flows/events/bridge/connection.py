@@ -9,7 +9,7 @@ from typing import Final
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import InvalidFrameError
+from aio_pika.exceptions import ChannelInvalidStateError, InvalidFrameError
 
 from blocks.broker_address import BrokerAddress
 from blocks.errors import PassingFault
@@ -62,6 +62,16 @@ async def connect(address: BrokerAddress, vhost: str | None = None) -> AbstractC
         except FAULTS as error:
             reasons.append(f"{host}:{port}: {_reason(error)}")
     raise BrokerUnavailable(f"virtual host {vhost}: {'; '.join(reasons)}")
+
+
+def in_words(error: BaseException) -> str:
+    """Say what a fault of the broker's was, in words: some of aiormq's say nothing, others show an object's address."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    text = " ".join(str(error).split())
+    if isinstance(error, ChannelInvalidStateError | RuntimeError) or not text or text.startswith("<"):
+        return "the connection was lost"
+    return text[:200]
 
 
 def _reason(error: BaseException) -> str:

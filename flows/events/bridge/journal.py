@@ -3,12 +3,14 @@
 The broker brings a message again if the bridge or the connection dies before it's told that the message was taken, and
 gives it no id to know it by. So each delivery gets a mark, by which its runs are made once, and an empty file that is
 named after its content and mark. What is brought *again* finds its mark by its content; the same content sent once more
-on purpose is new to the broker, and gets a mark of its own.
+on purpose is new to the broker, and gets a mark of its own. Both are noted as they arrive, and of the two the one that
+was accepted is found last: so the second isn't taken for the first.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,12 +53,13 @@ class Delivery:
 
 @dataclass
 class Journal:
-    """The deliveries of a home's bridge. It writes to the disk: call it in a thread."""
+    """The deliveries of a home's bridge, from any thread; it writes to the disk."""
 
     folder: Path
     _left: list[Delivery] = field(default_factory=list)  # of earlier connections and processes
     _at_hand: set[Delivery] = field(default_factory=set)
     _connected_at: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def of(cls, home: Path) -> Journal:
@@ -74,9 +77,10 @@ class Journal:
 
     def connected(self) -> None:
         """Expect again what was at hand: its connection is lost."""
-        self._left += self._at_hand
-        self._at_hand.clear()
-        self._connected_at = time.monotonic()
+        with self._lock:
+            self._left += self._at_hand
+            self._at_hand.clear()
+            self._connected_at = time.monotonic()
 
     def take(self, digest: str, *, again: bool) -> Delivery:
         """Return the delivery of a message: what it was before, if it's brought again, else a new one.
@@ -86,14 +90,17 @@ class Journal:
         OSError
             It can't be noted.
         """
-        delivery = self._find(digest) if again else None
-        if delivery is None:
-            delivery = Delivery(digest, uuid4().hex)
-            (self.folder / delivery.file_name).touch()
-            sync_folder(self.folder)
-        else:
-            self._left.remove(delivery)
-        self._at_hand.add(delivery)
+        with self._lock:
+            delivery = self._find(digest) if again else None
+            if delivery is not None:
+                self._left.remove(delivery)
+                self._at_hand.add(delivery)
+                return delivery
+        delivery = Delivery(digest, uuid4().hex)
+        (self.folder / delivery.file_name).touch()
+        sync_folder(self.folder)
+        with self._lock:
+            self._at_hand.add(delivery)
         return delivery
 
     def _find(self, digest: str) -> Delivery | None:
@@ -117,15 +124,18 @@ class Journal:
 
     def forget(self, delivery: Delivery) -> None:
         """Forget a message: the broker knows what became of it."""
-        self._at_hand.discard(delivery)
+        with self._lock:
+            self._at_hand.discard(delivery)
         (self.folder / delivery.file_name).unlink(missing_ok=True)
 
     def forget_old(self) -> None:
         """Forget what the broker doesn't bring again, since it knew of it."""
-        if self._left and time.monotonic() - self._connected_at > FORGOTTEN_AFTER_S:
-            for delivery in self._left:
-                (self.folder / delivery.file_name).unlink(missing_ok=True)
-            self._left.clear()
+        with self._lock:
+            if time.monotonic() - self._connected_at <= FORGOTTEN_AFTER_S:
+                return
+            old, self._left = self._left, []
+        for delivery in old:
+            (self.folder / delivery.file_name).unlink(missing_ok=True)
 
 
 def digest_of(queue: str, body: bytes, headers: Mapping[str, Any], message_id: str | None) -> str:

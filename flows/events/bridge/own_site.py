@@ -35,7 +35,9 @@ class OwnSite:
             raise BadMessage(str(error)) from error
         except (PrefectUnavailable, TimeoutError) as error:
             # The drop folder is there for that; whether its recipe is known is found out when the server is back
-            logger.info("a request goes to the drop folder unjudged: %s", error or "Prefect's server takes its time")
+            logger.info(
+                "a request goes to the drop folder unjudged: %s", str(error) or "Prefect's server takes its time"
+            )
 
     async def submit(self, request: RunRequest, headers: Mapping[str, Any], mark: str) -> str:
         """Have it run, as `flows.events.bridge.intake.Site` says."""

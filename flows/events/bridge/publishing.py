@@ -1,7 +1,7 @@
 """Publish what waits in the outbox, oldest first: each confirmed by the broker, and put into a queue by it.
 
-What no queue takes, and what can't be sent now, stays and is tried again. What is of no use any more, can't be read, or
-may have been sent though it mustn't be sent twice, is kept aside in a folder that says so.
+What no queue takes, and what can't be sent now, stays and is tried again. What is of no use any more, what no broker
+takes as it is, and what may have been sent though it mustn't be sent twice, is kept aside in a folder that says so.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from typing import Final
 
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import ChannelClosed, DeliveryError
+from aio_pika.exceptions import ChannelClosed, ChannelPreconditionFailed, DeliveryError
+from pamqp import commands
 from pydantic import ValidationError
 
 from blocks.retrying import Pauses
 from blocks.validation_faults import describe
 from flows.display_text import escaped, shortened
-from flows.events.bridge.connection import FAULTS
+from flows.events.bridge.connection import FAULTS, in_words
 from flows.events.bridge.state import Tally
 from tasks.broker_outbox import PUBLISHED, BrokerMessage, outbox_folder, sync_folder
 
@@ -42,10 +43,15 @@ _REMEMBERED_S: Final = 30 * 24 * 3600.0
 _FORGETS_S: Final = 3600.0
 _PAUSES: Final = Pauses(first_s=1.0, longest_s=10.0)
 _REASON_CHARACTERS: Final = 300
+_NAMED: Final = 3  # destinations, by `plaza status`
 
 
 class NotRouted(Exception):
     """The broker puts a message into no queue, or takes it not at all."""
+
+
+class Unsendable(Exception):
+    """A message that no broker takes, today or later."""
 
 
 class NotConfirmed(ConnectionError):
@@ -54,6 +60,7 @@ class NotConfirmed(ConnectionError):
 
 @dataclass
 class _Trouble:
+    destination: str
     failures: int = 0
     rests_until: float = 0.0
 
@@ -101,7 +108,9 @@ class Publisher:
                 await asyncio.to_thread(self._forget_old)
             files = await asyncio.to_thread(_files, self.folder)
             self.tally.outbox = len(files)
-            self._trouble = {name: each for name, each in self._trouble.items() if (self.folder / name) in set(files)}
+            there = {path.name for path in files}
+            self._trouble = {name: each for name, each in self._trouble.items() if name in there}
+            self.tally.not_taken_by = ", ".join(sorted({each.destination for each in self._trouble.values()})[:_NAMED])
             for path in files:
                 if self._rests(path):
                     continue
@@ -112,7 +121,7 @@ class Publisher:
                 except NotConfirmed:
                     raise
                 except OSError as error:  # of the disk
-                    self._note_trouble(path, str(error))
+                    self._note_trouble(path, "the disk", str(error))
             await asyncio.sleep(LOOK_S)
 
     def _rests(self, path: Path) -> bool:
@@ -120,20 +129,23 @@ class Publisher:
         return trouble is not None and time.monotonic() < trouble.rests_until
 
     async def _publish(self, path: Path, channel: AbstractChannel) -> None:
-        message = await asyncio.to_thread(self._read, path)
-        if message is None:
+        read = await asyncio.to_thread(self._read, path)
+        if read is None:
             return
+        message, content = read
         sending = path
         if message.at_most_once:
             sending = self.folder / SENDING / path.name
             path.rename(sending)
             await asyncio.to_thread(sync_folder, sending.parent)
         try:
-            await _send(message, channel)
+            await _send(message, content, channel)
         except NotRouted as error:
             if sending != path:
                 sending.rename(path)
-            self._note_trouble(path, f"for {_destination(message)}, {error}")
+            self._note_trouble(path, _destination(message), str(error))
+        except Unsendable as error:
+            self._put_aside(sending, REFUSED, f"for {_destination(message)}, {error}")
         except NotConfirmed as error:
             if sending != path:
                 self._put_aside(sending, UNCERTAIN, f"{error}, so it may have been published")
@@ -143,8 +155,8 @@ class Publisher:
             self.tally.published += 1
             logger.info("published a message for %s", _destination(message))
 
-    def _read(self, path: Path) -> BrokerMessage | None:
-        """Read a file; None: it can't be published, and was put aside."""
+    def _read(self, path: Path) -> tuple[BrokerMessage, Message] | None:
+        """Read a file, and return it as AMQP has it, too; None: it can't be published, and was put aside."""
         try:
             if path.stat().st_size > MOST_BYTES:
                 self._put_aside(path, REFUSED, f"it has more than {MOST_BYTES} bytes")
@@ -158,15 +170,19 @@ class Publisher:
         if (left := _left_s(message)) is not None and left <= 0:
             self._put_aside(path, LATE, f"for {_destination(message)} it came {-left:.0f} s too late")
             return None
-        return message
+        try:
+            return message, _content(message)
+        except Exception as error:  # whatever a file can bring about, it's that of one file
+            self._put_aside(path, REFUSED, f"for {_destination(message)}, AMQP has no such message: {error!r}")
+            return None
 
-    def _note_trouble(self, path: Path, reason: str) -> None:
-        trouble = self._trouble.setdefault(path.name, _Trouble())
+    def _note_trouble(self, path: Path, destination: str, reason: str) -> None:
+        trouble = self._trouble.setdefault(path.name, _Trouble(destination))
         trouble.failures += 1
         trouble.rests_until = time.monotonic() + _PAUSES.after(trouble.failures)
         if trouble.failures == 1:
-            logger.warning("a message isn't published and stays in %s: %s", path, _shown(reason))
-        self.tally.note_error(f"a message isn't published: {_shown(reason)}")
+            logger.warning("a message for %s isn't published and stays in %s: %s", destination, path, _shown(reason))
+        self.tally.note_error(f"a message for {destination} isn't published: {_shown(reason)}")
 
     def _put_aside(self, path: Path, where: str, reason: str) -> None:
         aside = self.folder / where / path.name
@@ -189,16 +205,26 @@ async def _open(connection: AbstractConnection) -> AbstractChannel:
     return channel
 
 
-async def _send(message: BrokerMessage, channel: AbstractChannel) -> None:
-    """Publish a message and wait until the broker has put it into a queue."""
+def _content(message: BrokerMessage) -> Message:
+    """Return a message as AMQP has it, when all that aiormq writes of it has been written once on trial.
+
+    What can't be written would end aiormq's writer, and with it the connection.
+    """
     left = _left_s(message)
     content = Message(
         # As JSON of Zocalo's clients: ASCII
         _as_json(message.body),
         headers=dict(message.headers),
         delivery_mode=DeliveryMode.PERSISTENT,
-        expiration=None if left is None else timedelta(seconds=left),
+        expiration=None if left is None else timedelta(seconds=max(0.0, left)),
     )
+    commands.Basic.Publish(exchange=message.exchange, routing_key=message.queue).marshal()
+    content.properties.marshal()
+    return content
+
+
+async def _send(message: BrokerMessage, content: Message, channel: AbstractChannel) -> None:
+    """Publish a message and wait until the broker has put it into a queue."""
     exchange = channel.default_exchange
     if message.exchange:
         exchange = await channel.get_exchange(message.exchange, ensure=False)
@@ -206,10 +232,14 @@ async def _send(message: BrokerMessage, channel: AbstractChannel) -> None:
         await exchange.publish(content, message.queue, mandatory=True, timeout=_CONFIRM_S)
     except DeliveryError as error:
         raise NotRouted("no queue there takes it, or the broker doesn't: declare the queue, and it's sent") from error
+    except ChannelPreconditionFailed as error:
+        raise Unsendable(f"the broker takes no such message: {error}") from error
     except ChannelClosed as error:
         raise NotRouted(str(error)) from error
     except FAULTS as error:
-        raise NotConfirmed(f"the broker has not confirmed it ({type(error).__name__}: {error})") from error
+        raise NotConfirmed(f"the broker has not confirmed it ({in_words(error)})") from error
+    except Exception as error:  # of aiormq, by what the message says
+        raise Unsendable(f"it can't be published: {error!r}") from error
 
 
 def _as_json(body: object) -> bytes:

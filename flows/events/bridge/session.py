@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from blocks.broker_address import BrokerAddress
 from blocks.errors import PassingFault
 from flows.events.bridge.broadcasts import Broadcaster, ServiceStatus, listen
-from flows.events.bridge.connection import FAULTS, BrokerUnavailable, connect
-from flows.events.bridge.intake import Intake, Reject, Site, reject_to_dead_letters
+from flows.events.bridge.connection import FAULTS, BrokerUnavailable, connect, in_words
+from flows.events.bridge.intake import Intake, Site
 from flows.events.bridge.journal import Journal
 from flows.events.bridge.publishing import Publisher
+from flows.events.bridge.rejecting import Reject, reject_to_dead_letters, rejection_without_dead_letters
 from flows.events.bridge.state import WRITTEN_S, Tally
 from flows.events.bridge.topology import (
     REQUESTS,
@@ -30,11 +30,16 @@ from flows.events.bridge.topology import (
 
 logger = logging.getLogger(__name__)
 
+_STOMP_S: Final = 30.0
 _FINISH_S: Final = 7.0  # with the message in hand; supervisord kills after 10
 
 
 class HomeUnavailable(PassingFault):
     """The home folder can't be written just now."""
+
+
+class _Anew(Exception):
+    """A virtual host that was away is there."""
 
 
 class Stopped(Exception):
@@ -58,9 +63,13 @@ class Bridge:
     publisher: Publisher
     host: str
     stop: asyncio.Event
+    _warnings: list[str] = field(default_factory=list)
+    _is_without_stomp: bool = False
 
     async def serve(self) -> None:
         """Connect, and take and publish messages until the connection is lost or the bridge is to end.
+
+        It also returns when there's more to connect to than there was.
 
         Raises
         ------
@@ -75,11 +84,11 @@ class Bridge:
             async with AsyncExitStack() as stack:
                 connections = [await self._enter(stack), await self._enter(stack)]
                 taking, publishing = connections
-                await self._prepare(taking)
-                intakes = [await self._intake(taking, REQUESTS, reject_to_dead_letters)]
+                self._warnings = []
+                intakes = [await self._intake(taking, REQUESTS, await self._prepare(taking))]
                 if self.address.stomp_vhost is not None:
-                    connections.append(await self._enter(stack, self.address.stomp_vhost))
-                    intakes.append(await self._stomp_intake(connections[-1]))
+                    await self._add_stomp(stack, self.address.stomp_vhost, connections, intakes)
+                self.tally.warnings = tuple(self._warnings)
                 self.tally.note_connection()
                 await asyncio.to_thread(self.tally.write)
                 logger.info("connected to %s", self.address)
@@ -89,6 +98,8 @@ class Bridge:
         except BaseExceptionGroup as group:
             if group.subgroup(Stopped) is not None:
                 raise Stopped from group
+            if group.subgroup(_Anew) is not None:
+                return
             if (faults := group.subgroup(FAULTS)) is not None:
                 raise BrokerUnavailable(_first(faults)) from group
             raise
@@ -107,15 +118,53 @@ class Bridge:
         stack.push_async_callback(close)
         return connection
 
-    async def _prepare(self, connection: AbstractConnection) -> None:
-        """Have everything there that clients need, before any message is taken."""
-        await declare_topology(connection, self.address.xrc_beamlines, lambda: connect(self.address))
+    async def _prepare(self, connection: AbstractConnection) -> Reject:
+        """Have everything there that clients need, before any message is taken; return how one is rejected."""
+        found = await declare_topology(connection, self.address.xrc_beamlines, lambda: connect(self.address))
+        for difference in found.of_exchanges:
+            self._warn(f"{difference}. Delete it, and the bridge declares it as it should be")
         try:
             await asyncio.to_thread(self.publisher.prepare)
         except OSError as error:
             raise HomeUnavailable(f"the outbox can't be used: {error}") from error
         self.journal.connected()
         await listen(connection, self.host, self.stop.set)
+        if not found.of_requests:
+            return reject_to_dead_letters
+        self._warn(
+            f"the queue {REQUESTS} was declared by somebody else, and may have no dead letters: what can't be run the "
+            f"bridge itself puts into {dead_letters_of(REQUESTS)} ({found.of_requests})"
+        )
+        return await rejection_without_dead_letters(connection, REQUESTS)
+
+    def _warn(self, text: str) -> None:
+        if text not in self.tally.warnings:
+            logger.warning("%s", text)
+        self._warnings.append(text)
+
+    async def _add_stomp(
+        self, stack: AsyncExitStack, vhost: str, connections: list[AbstractConnection], intakes: list[Intake]
+    ) -> None:
+        """Hear STOMP's clients, too, if that can be; else the rest goes on, and that is tried again."""
+        try:
+            connection = await self._enter(stack, vhost)
+            intake = await self._stomp_intake(connection)
+        except (BrokerUnavailable, *FAULTS) as error:
+            self._warn(f"STOMP's clients aren't heard (stomp_vhost), all others are: {in_words(error)}")
+            self._is_without_stomp = True
+        else:
+            self._is_without_stomp = False
+            connections.append(connection)
+            intakes.append(intake)
+
+    async def _look_for_stomp(self, vhost: str) -> None:
+        """Begin anew as soon as the virtual host of STOMP's clients is there."""
+        while True:
+            await asyncio.sleep(_STOMP_S)
+            with suppress(BrokerUnavailable, *FAULTS):
+                async with AsyncExitStack() as stack:
+                    await self._stomp_intake(await self._enter(stack, vhost))
+                raise _Anew(f"the virtual host {vhost} is there")
 
     async def _intake(self, connection: AbstractConnection, queue: str, reject: Reject) -> Intake:
         channel = connection.channel(publisher_confirms=False)
@@ -133,13 +182,7 @@ class Bridge:
         """Take what STOMP's clients put; their queue, which the broker makes, has no dead letters of its own."""
         for queue in STOMP_QUEUES:
             await declare_queue(connection, queue)
-        dead_letters = await connection.channel(publisher_confirms=True, on_return_raises=True)
-
-        async def reject(message: AbstractIncomingMessage) -> None:
-            copy = Message(message.body, headers=message.headers, delivery_mode=DeliveryMode.PERSISTENT)
-            await dead_letters.default_exchange.publish(copy, dead_letters_of(STOMP_REQUESTS))
-            await message.ack()
-
+        reject = await rejection_without_dead_letters(connection, STOMP_REQUESTS)
         return await self._intake(connection, STOMP_REQUESTS, reject)
 
     async def _work(
@@ -166,6 +209,8 @@ class Bridge:
             tasks.create_task(self._report(intakes))
             for connection in connections:
                 tasks.create_task(_until_closed(connection))
+            if self._is_without_stomp and self.address.stomp_vhost is not None:
+                tasks.create_task(self._look_for_stomp(self.address.stomp_vhost))
             tasks.create_task(self._stop_when_told(intakes, broadcaster, channel))
 
     async def _report(self, intakes: list[Intake]) -> None:
@@ -198,4 +243,4 @@ def _first(error: BaseException) -> str:
     """Say what a session ended of: its tasks end together, and the first one says why."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return str(error) or repr(error)
+    return in_words(error)

@@ -39,6 +39,10 @@ class BridgeState(BaseModel):
         Messages that are in the queue.
     outbox
         Messages that wait to be published.
+    not_taken_by
+        Queues and exchanges that some of those are for, and that don't take them.
+    warnings
+        What somebody should look at though messages are taken.
     last_error
         What went wrong last, and when.
     """
@@ -56,6 +60,8 @@ class BridgeState(BaseModel):
     held: int = 0
     waiting: int = 0
     outbox: int = 0
+    not_taken_by: str = ""
+    warnings: tuple[str, ...] = ()
     last_error: str = ""
     last_error_at: float | None = None
 
@@ -85,6 +91,8 @@ class Tally:
     held: int = 0
     waiting: int = 0
     outbox: int = 0
+    not_taken_by: str = ""
+    warnings: tuple[str, ...] = ()
     last_error: str = ""
     last_error_at: float | None = None
     connections: int = 0

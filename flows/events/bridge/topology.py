@@ -17,6 +17,8 @@ from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPConnectionError, ChannelClosed, ChannelNotFoundEntity
 
+from flows.display_text import one_line, shortened
+
 logger = logging.getLogger(__name__)
 
 REQUESTS: Final = "processing_recipe"
@@ -26,6 +28,7 @@ DELAYED: Final = "delayed"
 STATUS: Final = "transient.status"
 COMMAND: Final = "command"
 CLUSTER_STATISTICS: Final = "transient.statistics.cluster"
+_REASON_CHARACTERS: Final = 300
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,25 @@ STOMP_QUEUES: Final = (Queue(dead_letters_of(STOMP_REQUESTS)), Queue(STOMP_REQUE
 """As the broker makes them for STOMP's clients, who couldn't send to a queue of other arguments."""
 
 
+@dataclass(frozen=True)
+class Differences:
+    """What somebody else has declared otherwise than Plaza would.
+
+    Parameters
+    ----------
+    of_requests
+        What differs in the queue `processing_recipe`, which may be without dead letters then; empty: nothing does.
+    of_exchanges
+        What differs in exchanges, a line each.
+    """
+
+    of_requests: str = ""
+    of_exchanges: tuple[str, ...] = ()
+
+
 async def declare_topology(
     connection: AbstractConnection, xrc_beamlines: tuple[str, ...], connect: Callable[[], Awaitable[AbstractConnection]]
-) -> None:
+) -> Differences:
     """Have everything there that clients in Zocalo's virtual host take for granted.
 
     Parameters
@@ -106,8 +125,41 @@ async def declare_topology(
     for exchange in EXCHANGES:
         await _declare_exchange(connection, exchange)
     await _declare_delayed(connection, connect)
-    for queue in queues(xrc_beamlines):
+    declared = queues(xrc_beamlines)
+    for queue in declared:
         await declare_queue(connection, queue)
+    [requests] = [queue for queue in declared if queue.name == REQUESTS]
+    found = [(exchange.name, await _exchange_difference(connection, exchange)) for exchange in EXCHANGES]
+    return Differences(
+        await _difference(connection, lambda channel: _declare(channel, requests)),
+        tuple(f"the exchange {name} isn't of the type that clients expect: {fault}" for name, fault in found if fault),
+    )
+
+
+def _declare(channel: AbstractChannel, queue: Queue) -> Awaitable[object]:
+    return channel.declare_queue(queue.name, durable=True, arguments=dict(queue.arguments))
+
+
+async def _exchange_difference(connection: AbstractConnection, exchange: Exchange) -> str:
+    fault = await _difference(
+        connection,
+        lambda channel: channel.declare_exchange(
+            exchange.name, exchange.type, durable=exchange.durable, arguments=dict(exchange.arguments)
+        ),
+    )
+    return fault if "'type'" in fault else ""  # whether it outlives a restart is the site's choice
+
+
+async def _difference(connection: AbstractConnection, declare: Callable[[AbstractChannel], Awaitable[object]]) -> str:
+    """Say in what something that's there differs from what is declared; the broker changes nothing of it."""
+    channel = connection.channel()
+    await channel.initialize()
+    try:
+        await declare(channel)
+    except ChannelClosed as error:  # it differs; or we may not declare, and can't know
+        return shortened(one_line(str(error)), _REASON_CHARACTERS)
+    await channel.close()
+    return ""
 
 
 async def declare_queue(connection: AbstractConnection, queue: Queue) -> None:
@@ -120,7 +172,7 @@ async def declare_queue(connection: AbstractConnection, queue: Queue) -> None:
     """
     if not await _has(connection, lambda channel: channel.declare_queue(queue.name, passive=True)):
         async with connection.channel() as channel:
-            await channel.declare_queue(queue.name, durable=True, arguments=dict(queue.arguments))
+            await _declare(channel, queue)
         logger.info("declared the queue %s", queue.name)
     if queue.bound_to is not None:
         await _bind(connection, queue.name, queue.bound_to)

@@ -8,6 +8,7 @@ from typing import Final
 from tasks.regular_files import unfit_kind
 
 SUFFIX: Final = ".json"
+MOST_BYTES: Final = 255 - len(SUFFIX)  # of a file's name file systems take 255
 OWN_FLOWS: Final = frozenset({"merged-recipe", "mimas", "pickup"})
 """Flows that are no recipe's; a test compares them with what we deploy."""
 
@@ -29,6 +30,8 @@ def name_fault(name: str) -> str | None:
         return "it starts or ends with a blank"
     if not name.isprintable():
         return "it has characters that can't be printed, or isn't UTF-8"
+    if (size := len(name.encode())) > MOST_BYTES:
+        return f"it has {size} bytes, and the name of a file can't have more than {MOST_BYTES} besides {SUFFIX}"
     found = [character for character in _REFUSED if character in name]
     return (
         f"it has {' '.join(found)}: Prefect and addresses of deployments can't have {' '.join(_REFUSED)}"

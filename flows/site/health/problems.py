@@ -194,7 +194,10 @@ def _of_bridge(facts: SiteFacts) -> Iterator[str]:
 
 def _of_messages(facts: SiteFacts) -> Iterator[str]:
     state = facts.bridge
+    if state is not None:
+        yield from (one_line(warning) for warning in state.warnings)
     if state is not None and state.held:
         yield f"the bridge holds {state.held} messages that it can't take now: {one_line(state.last_error)}"
     if state is not None and state.outbox:
-        yield f"{state.outbox} messages wait to be published by the bridge: see bridge.log among the logs"
+        not_taken = f"; nothing takes those for {one_line(state.not_taken_by)}" if state.not_taken_by else ""
+        yield f"{state.outbox} messages wait to be published by the bridge{not_taken}: see bridge.log among the logs"

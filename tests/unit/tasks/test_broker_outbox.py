@@ -48,3 +48,10 @@ def test_any_json_may_be_said(body, tmp_path):
 def test_a_bridge_is_there_where_the_site_wants_one(tmp_path):
     assert not is_there(Settings(home=tmp_path))
     assert is_there(Settings(home=tmp_path, bridge=True))
+
+
+@pytest.mark.parametrize("name", ["é" * 128, "a\0b", "\ud800"])
+@pytest.mark.parametrize("where", ["queue", "exchange"])
+def test_a_name_that_no_queue_or_exchange_can_have_is_refused_at_once(where, name, tmp_path):
+    with pytest.raises(ValueError, match="no queue or exchange can be called"):
+        put(**{"queue": "q", "body": {}, "home": tmp_path} | {where: name})

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from blocks.errors import MessageRefused, NodeRefused, UnknownStep
+from blocks.errors import DatabaseUnavailable, MessageRefused, NodeRefused, UnknownStep
 from blocks.settings import Settings
 from tasks.broker_outbox import BrokerMessage, outbox_folder
 from tasks.step.registry import load_step, queue_of
@@ -30,6 +30,21 @@ URL = "amqp://a:b@mq/zocalo"
 @pytest.fixture(autouse=True)
 def no_prefect(monkeypatch):
     monkeypatch.setattr("blocks.site_broker.has_prefect_api", lambda: False)
+
+
+@pytest.fixture(autouse=True)
+def beamlines(monkeypatch):
+    """The beamlines of collections in ISPyB; an error: it can't be asked."""
+    beamlines = {}
+
+    def read(engine, dcids):
+        if error := beamlines.get("error"):
+            raise error
+        return {dcid: beamlines[dcid] for dcid in dcids if dcid in beamlines}
+
+    monkeypatch.setattr("tasks.ispyb_access.reading.beamlines.read_beamlines", read)
+    monkeypatch.setattr(FakeResources, "ispyb", None)
+    return beamlines
 
 
 @pytest.fixture
@@ -68,6 +83,8 @@ async def test_a_result_waits_in_the_form_that_the_device_takes(send):
         ({"queue": "xrc.i03"}, f"{URL}?gpu_beamlines=", None),
         ({"parameters": PARAMETERS | {"gpu": "False"}}, URL, None),  # to the device any text would be true
         ({"parameters": PARAMETERS | {"gpu": "true"}, "queue": "xrc.i04"}, URL, True),
+        ({"parameters": PARAMETERS | {"gpu": ""}}, URL, None),  # says that it's a CPU's
+        ({"parameters": PARAMETERS | {"gpu": "{gpu}"}}, URL, True),  # says nothing
     ],
 )
 async def test_gpu_is_said_to_the_beamlines_that_expect_it(change, url, gpu, send):
@@ -78,6 +95,37 @@ async def test_gpu_is_said_to_the_beamlines_that_expect_it(change, url, gpu, sen
 async def test_no_diffraction_is_a_result_too(send):
     _, (message,) = await send(NODE, FOUND | {"results": []})
     assert message.body["payload"]["results"] == []
+
+
+async def test_without_results_there_is_no_crystal(send):
+    outcome, (message,) = await send(NODE, {"status": "success", "type": "3d"})
+    assert message.body["payload"] == {"results": [], "status": "success", "type": "3d"}
+    assert not outcome.notes.counts()
+
+
+@pytest.mark.parametrize("results", [{}, {"results": []}, {"results": [CRYSTAL]}])
+async def test_a_failure_is_told_as_no_crystal_so_that_nobody_waits(results, send):
+    outcome, (message,) = await send(NODE, {"status": "fail", "type": "3d"} | results)
+    assert message.body["payload"] == {"results": [], "status": "fail", "type": "3d"}
+    assert "centring failed" in next(iter(outcome.notes.counts()))
+
+
+async def test_a_result_goes_to_no_other_beamline_than_its_collection_is_of(send, beamlines):
+    beamlines[1001] = "i04"
+    for said in ({}, {"beamline": "{ispyb_beamline}"}):
+        outcome, messages = await send(NODE | {"parameters": PARAMETERS | said}, FOUND)
+        assert messages == []
+        assert isinstance(outcome.refused[0][1], NodeRefused)
+        assert "the collection is of 'i04'" in str(outcome.refused[0][1])
+    _, (message,) = await send(NODE | {"queue": "xrc.i04"}, FOUND)
+    assert message.queue == "xrc.i04"
+
+
+async def test_while_ispyb_is_away_the_queue_counts_and_it_is_said(send, beamlines):
+    beamlines["error"] = DatabaseUnavailable("away")
+    outcome, (message,) = await send(NODE, FOUND)
+    assert message.queue == "xrc.i03"
+    assert "ISPyB can't say" in next(iter(outcome.notes.counts()))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +173,11 @@ async def test_a_result_of_no_collection_is_refused(parameters, send):
 
 @pytest.mark.parametrize(
     "change",
-    [{"parameters": PARAMETERS | {"beamline": "i04"}}, {"queue": None, "service": "Send XRC results to GDA"}],
+    [
+        {"parameters": PARAMETERS | {"beamline": "i04"}},
+        {"exchange": "é" * 150},
+        {"queue": None, "service": "Send XRC results to GDA"},
+    ],
 )
 async def test_a_node_that_does_not_say_for_whom_is_refused(change, send):
     outcome, messages = await send(NODE | change, FOUND)

@@ -79,3 +79,12 @@ async def test_job_of_a_recipe_that_is_not_here_is_refused(resources, add_job):
     _, job = add_job("unheard-of")
     with pytest.raises(RequestRefused, match="ispyb-unheard-of"):
         await dispatched({"parameters": {"ispyb_process": job}}, resources)
+
+
+async def test_job_of_a_recipe_whose_name_is_too_long_for_a_file_is_refused(resources, add_job, monkeypatch):
+    _, job = add_job("a")
+    monkeypatch.setattr(
+        "flows.events.dispatching._read_job", lambda *_: type("Job", (), {"recipe": "é" * 150, "dcid": None})
+    )
+    with pytest.raises(RequestRefused, match="it has 300 bytes"):
+        await dispatched({"parameters": {"ispyb_process": job}}, resources)

@@ -130,7 +130,7 @@ REFUSED = {
     "nothing but a collection": ({"parameters": {"ispyb_dcid": 1}}, "nothing to run"),
     "bad dcid": ({"recipes": ["a"], "parameters": {"ispyb_dcid": "abc"}}, "ispyb_dcid"),
     "dcid 0": ({"recipes": ["a"], "parameters": {"ispyb_dcid": 0}}, "ispyb_dcid"),
-    "dcid beyond ISPyB": ({"recipes": ["a"], "parameters": {"ispyb_dcid": 2**40}}, "at most"),
+    "dcid beyond ISPyB": ({"recipes": ["a"], "parameters": {"ispyb_dcid": 2**40}}, "from 1 to 4294967295"),
     "guid of an object": ({"recipes": ["a"], "parameters": {"guid": {"a": 1}}}, "guid: expected"),
     "guid of a list": ({"recipes": ["a"], "parameters": {"guid": ["a"]}}, "guid: expected"),
     "bad job": ({"parameters": {"ispyb_process": "4x"}}, "ispyb_process"),
@@ -184,3 +184,35 @@ def test_broken_recipe_among_several_is_refused(recipes, resources):
     (recipes / "b.json").write_text("{")
     with pytest.raises(RequestRefused, match=r"b\.json: not JSON"):
         dispatched({"recipes": ["a", "b"]}, resources)
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        ({"recipes": ["x" * 300]}, "it has 300 bytes"),
+        ({"recipes": ["é" * 150]}, "it has 300 bytes"),
+        ({"recipes": ["a\0"]}, "can't be printed"),
+        ({"recipes": ["a"], "parameters": {"guid": "x" * 201}}, "guid: expected 200 characters at most"),
+        ({"recipes": ["mimas"], "parameters": {"guid": "x" * 201, "ispyb_dcid": 1, "event": "end"}}, "guid: expected"),
+        ({"recipes": ["a"], "parameters": {"dispatcher_error_queue": "é" * 150}}, "it has 300 bytes"),
+        ({"recipes": ["a"], "parameters": {"dispatcher_error_queue": "a\0"}}, "can't be printed|NUL"),
+        ({"recipes": ["a"], "parameters": {"ispyb_dcid": 2**32}}, "from 1 to 4294967295"),
+        ({"recipes": ["a"], "parameters": {"ispyb_dcid": 0}}, "from 1 to 4294967295"),
+    ],
+)
+def test_names_and_ids_have_limits_that_are_told(request_, reason):
+    with pytest.raises(RequestRefused, match=reason):
+        check_request(RunRequest.model_validate(request_))
+
+
+def test_a_name_that_the_file_system_refuses_is_no_trouble_that_passes(recipes, resources, monkeypatch):
+    import errno
+    import os
+    from pathlib import Path
+
+    def is_file(path):
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(path))
+
+    monkeypatch.setattr(Path, "is_file", is_file)  # encrypting file systems take 143 bytes
+    with pytest.raises(RequestRefused, match="File name too long"):
+        dispatched({"recipes": ["x" * 200]}, resources)

@@ -154,7 +154,7 @@ def tell_beamline(folder):
     crystal = {"centre_of_mass": [1.5, 1, 1], "max_voxel": [1, 0, 0], "bounding_box": [[0, 0, 0], [2, 2, 2]]}
     counts = {"max_count": 1, "n_voxels": 8, "total_count": 8}
     found = [{"results": results, "type": "3d"} for results in ([crystal | counts], [])]
-    node = {"queue": "xrc.i03", "parameters": {"dcid": 17, "dcgid": 3}}
+    node = {"queue": "xrc.i03", "parameters": {"dcid": 17, "dcgid": 3, "beamline": "i03"}}
     settings = Settings(home=folder, bridge=True, broker_url="amqp://mq/zocalo")
     return InterruptedRun(load_step("xrc.i03"), node, [*found, "odd"], FakeResources(settings))
 

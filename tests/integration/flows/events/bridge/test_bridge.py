@@ -17,9 +17,9 @@ import aio_pika
 import pytest
 
 from flows.cluster_statistics import read_statistics
-from flows.events.bridge import intake
+from flows.events.bridge import intake, session
 from flows.events.bridge.broadcasts import SERVICE_CLASS
-from flows.events.bridge.publishing import LATE, UNCERTAIN
+from flows.events.bridge.publishing import LATE, REFUSED, UNCERTAIN
 from flows.events.bridge.state import read_state
 from tasks.broker_outbox import PUBLISHED, outbox_folder, put
 from tests.support.dev_rabbitmq import Broker, DevRabbitMQ, await_on_disk
@@ -237,6 +237,8 @@ async def test_results_are_published_once_to_who_waits_and_what_is_late_is_kept_
     put("xrc.i03", {"is": "in time"}, at=now, mark="in time", **options)
     put("nobody-waits", {"is": "kept"}, home=tmp_path)
     put("x", {"is": "kept"}, exchange="no-such-exchange", home=tmp_path)
+    hostile = put("x", {"is": "hostile"}, at=1.0, home=tmp_path)
+    hostile.write_text(hostile.read_text().replace('"x"', f'"{"é" * 150}"'))
     sending = outbox_folder(tmp_path) / "sending"
     sending.mkdir()
     put("xrc.i03", {"is": "of a bridge that was killed"}, at=now, mark="?", **options).rename(sending / "x.json")
@@ -249,9 +251,11 @@ async def test_results_are_published_once_to_who_waits_and_what_is_late_is_kept_
         await client.channel.declare_queue("nobody-waits")
         assert json.loads((await client.get("nobody-waits")).body) == {"is": "kept"}
         assert await client.count("xrc.i03") == 0
+        await until(lambda: (state := read_state(tmp_path)) and "no-such-exchange" in state.not_taken_by)
     folder = outbox_folder(tmp_path)
-    left = {name: len(list((folder / name).glob("*.json"))) for name in (".", PUBLISHED, LATE, UNCERTAIN, "sending")}
-    assert left == {".": 1, PUBLISHED: 1, LATE: 1, UNCERTAIN: 1, "sending": 0}
+    names = (".", PUBLISHED, LATE, UNCERTAIN, REFUSED, "sending")
+    left = {name: len(list((folder / name).glob("*.json"))) for name in names}
+    assert left == {".": 1, PUBLISHED: 1, LATE: 1, UNCERTAIN: 1, REFUSED: 1, "sending": 0}
 
 
 async def test_it_speaks_as_a_service_of_zocalo_and_obeys(tmp_path, broker, monkeypatch):
@@ -287,6 +291,33 @@ async def test_it_speaks_as_a_service_of_zocalo_and_obeys(tmp_path, broker, monk
         assert ends[-1] in ("shutting down", "shutdown")
     assert read_statistics(tmp_path).pending["slurm"].value == 7
     get_settings.cache_clear()
+
+
+async def test_what_others_declared_otherwise_loses_no_message_and_a_virtual_host_that_is_away_keeps_nobody_out(
+    tmp_path, rabbitmq, broker, monkeypatch
+):
+    monkeypatch.setattr(session, "_STOMP_S", 0.2)
+    async with connected(broker.url) as client:
+        await client.channel.declare_queue(REQUESTS, durable=True, arguments={"x-queue-type": "quorum"})
+        await client.channel.declare_exchange("command", "direct", durable=True)
+        stomp = f"{broker.vhost}-stomp"
+        async with bridge(tmp_path, f"{broker.url}?stomp_vhost={stomp}"):
+            await client.send(b"bad")
+            await client.send(request("good"))
+            letter = await client.get(DEAD_LETTERS)
+            assert (letter.body, letter.headers["x-death"][0]["queue"]) == (b"bad", REQUESTS)
+            await until(lambda: submitted(tmp_path))
+            told = (state := read_state(tmp_path)) and state.warnings
+            assert [next(word for word in ("command", REQUESTS, stomp) if word in warning) for warning in told] == [
+                "command",
+                REQUESTS,
+                stomp,
+            ]
+            with rabbitmq.virtual_host(stomp) as host:
+                await until(lambda: (state := read_state(tmp_path)) and len(state.warnings) == 2)
+                async with connected(host.url) as stomp_client:
+                    await stomp_client.send(request("by-stomp"), "zocalo.processing_recipe")
+                    await until(lambda: len(submitted(tmp_path)) == 2)
 
 
 async def test_stomp_clients_are_heard_in_their_virtual_host(tmp_path, rabbitmq, broker):

@@ -250,7 +250,7 @@ async def test_while_the_server_is_away_a_request_is_kept_and_sent_later(folder,
         (RunRequest(), "nothing to run"),
         (RunRequest(recipes=("nonesuch",)), "'nonesuch' is unknown"),
         (RunRequest(recipes=("a",), parameters={"x": "y" * 70_000}), "65536 at most"),
-        (RunRequest(recipes=("a",), parameters={"ispyb_dcid": 2**32}), "4294967295 at most"),
+        (RunRequest(recipes=("a",), parameters={"ispyb_dcid": 2**32}), "from 1 to 4294967295"),
         (RunRequest(custom_recipe={"1": {"queue": "a", "x": "\ud800"}, "start": [[1, []]]}), "."),
     ],
 )
@@ -317,3 +317,18 @@ async def test_behind_many_a_request_is_kept_once_its_patience_is_over(folder, m
     assert (await pick_up(folder)).waiting == ()
     assert mimas.told() == [("end", dcid) for dcid in range(1, 101)]
     assert launched(launcher) == [("a", None)]
+
+
+async def test_the_fault_of_a_file_that_waits_is_not_told_to_who_sends_another(
+    folder, mimas, launcher, monkeypatch, caplog
+):
+    def read_job(*_):
+        raise ValueError("a fault of the first")
+
+    monkeypatch.setattr(dispatching, "_read_job", read_job)
+    zocalo_file(folder, 100, parameters={"ispyb_process": 42})
+    assert (await submit_request(RunRequest(recipes=("a",)))).kept
+    said = [record.getMessage() for record in caplog.records if "is kept in" in record.getMessage()]
+    assert said
+    assert "another one that waits before it" in said[-1]
+    assert "of the first" not in said[-1]

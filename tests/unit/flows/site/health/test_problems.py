@@ -89,6 +89,13 @@ def test_messages_that_wait_are_told_of():
     assert unpublished.startswith("3 messages wait to be published")
 
 
+def test_what_is_odd_at_the_broker_and_queues_that_are_not_there_are_named():
+    facts = with_bridge(outbox=1, not_taken_by="nobody-waits", warnings=("the exchange command isn't of the type",))
+    odd, unpublished = find_warnings(facts)
+    assert odd == "the exchange command isn't of the type"
+    assert "nothing takes those for nobody-waits" in unpublished
+
+
 def test_a_site_whose_runs_start_has_no_problems():
     assert find_problems(HEALTHY) == ()
     assert find_warnings(HEALTHY) == ()
