@@ -34,6 +34,6 @@ BAD_NAMES = {
     "a\nb": "can't be printed",
     "a\x1b[2Jb": "can't be printed",
     "a\udcffb": "isn't UTF-8",
-    "a\0b": "can't be printed",
-    "é" * 126: "it has 252 bytes",
 }
+NAMES_OF_NO_FILE = {"a\0b": "can't be printed", "é" * 126: "it has 252 bytes"}
+"""Bad ones that no file system takes."""

@@ -43,6 +43,8 @@ def test_what_no_broker_takes_is_refused_with_the_reason(publisher, text):
 
 def test_what_is_fit_is_read(publisher):
     path = outbox_folder(publisher.home) / "1.json"
-    path.write_text(json.dumps(MESSAGE | {"queue": "é" * 127, "headers": {"x": True}, "expires_s": 60}))
+    path.write_text(
+        json.dumps(MESSAGE | {"queue": "é" * 127, "headers": {"x": True}, "expires_s": 60, "written_at": time.time()})
+    )
     message, content = publisher._read(path)
     assert (message.queue, content.body) == ("é" * 127, b"{}")

@@ -6,7 +6,7 @@ import pytest
 
 from flows.recipe import catalogue
 from flows.recipe.language.names import name_fault
-from tests.support.recipe_names import BAD_NAMES, GOOD_NAMES
+from tests.support.recipe_names import BAD_NAMES, GOOD_NAMES, NAMES_OF_NO_FILE
 
 
 @pytest.mark.parametrize("name", GOOD_NAMES)
@@ -25,7 +25,7 @@ def test_usual_names_stay_readable():
     assert catalogue.entrypoint("per-image_2") == "flows.recipe.catalogue.per-image_2"
 
 
-@pytest.mark.parametrize(("name", "fault"), BAD_NAMES.items())
+@pytest.mark.parametrize(("name", "fault"), (BAD_NAMES | NAMES_OF_NO_FILE).items())
 def test_name_is_refused_with_the_reason(name, fault):
     assert fault in name_fault(name)
 
