@@ -64,16 +64,13 @@ class CommandedSite:
 AnySite = TypeVar("AnySite", bound=CommandedSite)
 
 
-@contextmanager
-def site_of_recipes(
-    kind: type[AnySite], folder: Path, recipes: Mapping[str, Any], **more_settings: Any
-) -> Iterator[AnySite]:
-    """Have a site in a folder, with these recipes by name, which may use trial steps: they are no part of Plaza."""
+def recipe_settings(folder: Path, recipes: Mapping[str, Any], **more_settings: Any) -> Settings:
+    """Return the settings of a site in a folder with these recipes, by name, which are written there."""
     recipe_directory = folder / "recipes"
     recipe_directory.mkdir()
     for name, document in recipes.items():
         (recipe_directory / f"{name}.json").write_text(json.dumps(document))
-    settings = Settings(
+    return Settings(
         home=folder / "site",
         recipe_directory=recipe_directory,
         server_port=0,
@@ -81,6 +78,14 @@ def site_of_recipes(
         analysis_workers=1,
         **more_settings,
     )
+
+
+@contextmanager
+def site_of_recipes(
+    kind: type[AnySite], folder: Path, recipes: Mapping[str, Any], **more_settings: Any
+) -> Iterator[AnySite]:
+    """Have a site in a folder, with these recipes by name, which may use trial steps: they are no part of Plaza."""
+    settings = recipe_settings(folder, recipes, **more_settings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(TRIAL_STEPS), prepend=os.pathsep)
         with running_site(settings) as site:

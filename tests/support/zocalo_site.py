@@ -18,12 +18,11 @@ from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from blocks.ispyb_connection import open_engine
-from blocks.settings import Settings
 from flows.events.bridge.state import BridgeState, read_state
 from flows.run_marks import JOB_RECIPE_PREFIX, guid_tag
 from flows.site.access.secret import authorization
 from flows.site.services import running_site
-from tests.support.commanded_site import CommandedSite, await_
+from tests.support.commanded_site import CommandedSite, await_, recipe_settings
 from tests.support.dev_rabbitmq import Broker
 from tests.support.zocalo_clients import ZocaloClients
 
@@ -136,16 +135,9 @@ class ZocaloSite(CommandedSite):
 def zocalo_site(folder: Path, broker: Broker, ispyb: URL) -> Iterator[ZocaloSite]:
     """Have a site with a bridge to a broker, and its collections in an ISPyB that is empty."""
     add_collections(ispyb)
-    recipes = folder / "recipes"
-    recipes.mkdir()
-    for name, document in RECIPES.items():
-        (recipes / f"{name}.json").write_text(json.dumps(document))
-    settings = Settings(
-        home=folder / "site",
-        recipe_directory=recipes,
-        server_port=0,
-        dask_port=0,
-        analysis_workers=1,
+    settings = recipe_settings(
+        folder,
+        RECIPES,
         bridge=True,
         broker_url=f"{broker.url}?stomp_vhost=/",
         ispyb_url=ispyb.render_as_string(hide_password=False),

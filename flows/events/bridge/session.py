@@ -170,10 +170,11 @@ class Bridge:
         channel = connection.channel(publisher_confirms=False)
         await channel.initialize()
         underlay = await channel.get_underlay_channel()
+        closing: list[asyncio.Future[None]] = []  # the loop itself keeps no hold on what it's to do
 
         def lost(_frame: object) -> None:
             logger.warning("the queue %s was deleted while it was listened to: it's declared again", queue)
-            asyncio.ensure_future(connection.close())  # noqa: RUF006  # which ends the session
+            closing.append(asyncio.ensure_future(connection.close()))  # which ends the session
 
         underlay.on_consumer_cancel_callbacks.add(lost)
         return Intake(channel, queue, self.site, self.journal, self.tally, reject)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from tasks.step.atomic_file import write_atomically
 
@@ -22,8 +21,8 @@ WRITTEN_S: Final = 6.0
 STALE_S: Final = 30.0
 
 
-class BridgeState(BaseModel):
-    """How the bridge was when it last said so; times are in seconds since the epoch.
+class _Account(BaseModel):
+    """What the bridge says of itself; times are in seconds since the epoch.
 
     Parameters
     ----------
@@ -47,11 +46,6 @@ class BridgeState(BaseModel):
         What went wrong last, and when.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    pid: int
-    written_at: float
-    started_at: float
     broker: str | None = None
     connected_since: float | None = None
     taken: int = 0
@@ -64,6 +58,16 @@ class BridgeState(BaseModel):
     warnings: tuple[str, ...] = ()
     last_error: str = ""
     last_error_at: float | None = None
+
+
+class BridgeState(_Account):
+    """How the bridge was when it last said so."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    pid: int
+    written_at: float
+    started_at: float
 
     def is_of(self, pid: int) -> bool:
         """Tell whether it's of this process, and fresh."""
@@ -78,26 +82,17 @@ def read_state(home: Path) -> BridgeState | None:
         return None
 
 
-@dataclass
-class Tally:
-    """The bridge's own account of itself, which it writes into the file."""
+class Tally(_Account):
+    """The bridge's own account of itself, which it writes into the file of its home."""
 
-    home: Path
-    broker: str | None = None
-    connected_since: float | None = None
-    taken: int = 0
-    rejected: int = 0
-    published: int = 0
-    held: int = 0
-    waiting: int = 0
-    outbox: int = 0
-    not_taken_by: str = ""
-    warnings: tuple[str, ...] = ()
-    last_error: str = ""
-    last_error_at: float | None = None
     connections: int = 0
-    _started_at: float = field(default_factory=time.time)
+    _home: Path
+    _started_at: float = PrivateAttr(default_factory=time.time)
     _can_write: bool = True
+
+    def __init__(self, home: Path, **told: Any) -> None:
+        super().__init__(**told)
+        self._home = home
 
     def note_connection(self) -> None:
         """Remember that the broker is there, since now."""
@@ -110,12 +105,12 @@ class Tally:
 
     def write(self) -> None:
         """Write the file; a disk that is full keeps nobody from working."""
-        shown = {name: getattr(self, name) for name in BridgeState.model_fields if hasattr(self, name)}
-        state = BridgeState(pid=os.getpid(), written_at=time.time(), started_at=self._started_at, **shown)
+        told = self.model_dump(exclude={"connections"})
+        state = BridgeState(pid=os.getpid(), written_at=time.time(), started_at=self._started_at, **told)
         try:
-            write_atomically(self.home / FILE, state.model_dump_json(indent=2).encode() + b"\n")
+            write_atomically(self._home / FILE, state.model_dump_json(indent=2).encode() + b"\n")
             self._can_write = True
         except OSError as error:
             if self._can_write:
-                logger.warning("%s can't be written: %s", self.home / FILE, error.strerror)
+                logger.warning("%s can't be written: %s", self._home / FILE, error.strerror)
             self._can_write = False

@@ -8,7 +8,6 @@ import pytest
 
 from blocks.settings import get_settings
 from flows.events import submitting
-from flows.events.drop_folder import delivery
 from flows.events.drop_folder.delivery import Delivery
 from flows.events.drop_folder.file import read_drop_file
 from flows.events.drop_folder.folder import DropFolder
@@ -18,16 +17,6 @@ from flows.events.sending import EventNotTaken, EventRefused, MimasUnreachable, 
 from flows.events.submitting import EventNotKept, Told
 from flows.events.telling_mimas import tell_mimas
 from flows.prefect_limits import LARGEST_DCID
-from tests.support.fake_mimas import FakeMimas
-
-
-@pytest.fixture
-def mimas(monkeypatch):
-    mimas = FakeMimas()
-    for module in (delivery, submitting):
-        monkeypatch.setattr(module, "open_sender", mimas.open_sender)
-    monkeypatch.setattr(submitting, "PATIENCE_S", 0.3)
-    return mimas
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from flows.events.drop_folder.folder import DropFolder
 from flows.events.event import CollectionEvent
 from flows.events.pickup import pick_up
 from flows.events.sending import EventNotTaken, EventRefused, MimasUnreachable
-from tests.support.fake_mimas import FakeMimas
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
@@ -25,25 +24,6 @@ def folder(tmp_path):
     folder = DropFolder(tmp_path / "events")
     folder.make()
     return folder
-
-
-@pytest.fixture
-def mimas(monkeypatch):
-    mimas = FakeMimas()
-    monkeypatch.setattr(delivery, "open_sender", mimas.open_sender)
-    return mimas
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that a test moves."""
-    seconds = [1000.0]
-    monkeypatch.setattr(delivery.time, "monotonic", lambda: seconds[0])
-
-    def wait(duration):
-        seconds[0] += duration
-
-    return wait
 
 
 def keep(folder, *events):

@@ -21,7 +21,6 @@ from flows.events.request import RunRequest
 from flows.events.sending import MimasUnreachable, SendingRefused
 from flows.events.submitting import drop_request, submit_request
 from flows.resources import SiteResources
-from tests.support.fake_mimas import FakeMimas
 from tests.support.fake_resources import FakeLauncher, FakeResources
 
 NODE = {"queue": "images", "parameters": {"image_command": "diffraction", "file": "{file}"}}
@@ -43,15 +42,6 @@ def folder(home, monkeypatch):
 
 
 @pytest.fixture
-def mimas(monkeypatch):
-    mimas = FakeMimas()
-    for module in (delivery, submitting):
-        monkeypatch.setattr(module, "open_sender", mimas.open_sender)
-    monkeypatch.setattr(submitting, "PATIENCE_S", 0.3)
-    return mimas
-
-
-@pytest.fixture
 def launcher(monkeypatch):
     launcher = FakeLauncher(["a", "b", "ispyb-redo"])
 
@@ -62,17 +52,6 @@ def launcher(monkeypatch):
     for module in (delivery, submitting):
         monkeypatch.setattr(module, "SiteResources", resources)
     return launcher
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    seconds = [1000.0]
-    monkeypatch.setattr(delivery.time, "monotonic", lambda: seconds[0])
-
-    def wait(duration):
-        seconds[0] += duration
-
-    return wait
 
 
 def zocalo_file(folder, at=None, **message):
