@@ -33,17 +33,6 @@ def scenarios(collection):
 
 
 @pytest.fixture
-def add(engine):
-    def add(*rows):
-        with Session(engine, expire_on_commit=False) as session:
-            session.add_all(rows)
-            session.commit()
-        return rows[0]
-
-    return add
-
-
-@pytest.fixture
 def compare(engine):
     """Compare all collections, read in small pages, with each as it's read by itself; return their scenarios."""
 

@@ -14,17 +14,6 @@ def read(engine, dcid, access=FileAccess.FULL):
 
 
 @pytest.fixture
-def add(engine):
-    def add(*rows):
-        with Session(engine, expire_on_commit=False) as session:
-            session.add_all(rows)
-            session.commit()
-        return rows[0]
-
-    return add
-
-
-@pytest.fixture
 def change(engine):
     def change(model, key, **values):
         with Session(engine) as session:
